@@ -1,0 +1,95 @@
+"""What can go wrong in the probe, each kind with a slug and a remedy; knows no other module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = [
+    "BadSetting",
+    "CannotCapture",
+    "DamagedCapture",
+    "ProbeError",
+    "ProbeWarning",
+    "SeamMissing",
+    "UnknownDialect",
+]
+
+
+class ProbeError(Exception):
+    """A failure of the probe itself, never of the simulation that it watches.
+
+    Parameters
+    ----------
+    message : str
+        What went wrong, in one sentence.
+    remedy : str, optional
+        What the user can do about it.
+
+    Attributes
+    ----------
+    slug : str
+        A short stable name of the kind of failure, for scripts and manifests.
+    """
+
+    slug = "probe-error"
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(f"{message} {remedy}".strip())
+        self.message = message
+        self.remedy = remedy
+
+
+class BadSetting(ProbeError, ValueError):
+    """An argument or an environment variable has a value that is not allowed."""
+
+    slug = "bad-setting"
+
+
+class UnknownDialect(BadSetting):
+    """A dialect was asked for that the probe can't write."""
+
+    slug = "unknown-dialect"
+
+    def __init__(self, dialect: object, allowed: Iterable[str]) -> None:
+        super().__init__(
+            f"Unknown dialect {dialect!r}.",
+            f"Allowed: {', '.join(allowed)}; one of them, or several in a list.",
+        )
+
+
+class SeamMissing(ProbeError):
+    """A place in BrainPy or JAX that the probe needs is not where any known version has it.
+
+    Parameters
+    ----------
+    seam : str
+        What was looked for.
+    tried : iterable of str
+        Each place that was tried, with what was found there.
+    """
+
+    slug = "seam-missing"
+
+    def __init__(self, seam: str, tried: Iterable[str]) -> None:
+        self.tried = tuple(tried)
+        super().__init__(
+            f"The probe can't find {seam}. Tried: {'; '.join(self.tried)}.",
+            "This version of BrainPy or JAX is not one that the probe knows: "
+            "see the table of tested versions in the README.",
+        )
+
+
+class CannotCapture(ProbeError):
+    """A predict call ran, but no closed program could be made of it."""
+
+    slug = "cannot-capture"
+
+
+class DamagedCapture(ProbeError):
+    """A capture folder can't be read: cut off, altered, or written by a later version."""
+
+    slug = "damaged-capture"
+
+
+class ProbeWarning(UserWarning):
+    """The probe itself failed; the simulation went on, and the capture says what is missing."""

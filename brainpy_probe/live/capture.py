@@ -1,0 +1,105 @@
+"""The context manager: checks its arguments, opens a session, closes it; does nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from brainpy_probe.captured import Capture
+from brainpy_probe.errors import BadSetting
+from brainpy_probe.settings import Settings
+
+if TYPE_CHECKING:
+    from brainpy_probe.live.session import Session
+
+__all__ = ["CaptureScope", "capture"]
+
+
+def capture(
+    out: str | os.PathLike[str] | None = None,
+    *,
+    dialect: str | Iterable[str] = "stablehlo",
+    data: str = "inputs",
+    strict: bool = False,
+) -> CaptureScope:
+    """Capture the whole program of every predict call in a ``with`` block.
+
+    Parameters
+    ----------
+    out : str or path, optional
+        The parent folder; each capture makes a folder ``run-...`` of its own in it and never
+        overwrites one. Default: ``brainpy-probe`` in the working directory.
+    dialect : str or iterable of str
+        ``"stablehlo"``, ``"mhlo"``, ``"hlo"``, or several of them.
+    data : str
+        Which arrays are written beside the texts: ``"none"``; ``"inputs"`` (constants, initial
+        state and inputs; of the results their SHA-256); or ``"full"`` (the results too).
+    strict : bool
+        Raise a :class:`ProbeError` after the run when the probe itself fails, where otherwise the
+        failure becomes a warning and a record.
+
+    Returns
+    -------
+    CaptureScope
+        A context manager that gives a :class:`Capture`.
+
+    Raises
+    ------
+    UnknownDialect
+        If a dialect is not one of those above.
+    BadSetting
+        If another argument has a value that is not allowed.
+
+    Examples
+    --------
+    >>> with probe.capture("einet-probe", dialect="mhlo") as cap:
+    ...     runner.run(1000.0)
+    >>> print(cap)
+    """
+    return CaptureScope(Settings.of_arguments(out, dialect, data, strict))
+
+
+class CaptureScope:
+    """The ``with`` block of one capture; made by :func:`capture`, used once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._session: Session | None = None
+
+    def __enter__(self) -> Capture:
+        """Open the capture.
+
+        Raises
+        ------
+        SeamMissing
+            If BrainPy or JAX is missing, or of a version that the probe can't work with.
+        OSError
+            If the capture folder can't be made.
+        """
+        # Late, since importing brainpy_probe must import neither jax nor brainpy.
+        from brainpy_probe.live import hooks
+        from brainpy_probe.live.patching import LEDGER
+        from brainpy_probe.live.session import Session
+
+        if self._session is not None:
+            raise BadSetting("This capture was used already.", "Call capture() for each block.")
+        hooks.listen()
+        patches = hooks.patches()
+        self._session = Session(self._settings)
+        LEDGER.enter(self._session, patches)
+        return self._session.capture
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the capture and put every patched attribute back."""
+        from brainpy_probe.live.patching import LEDGER
+
+        assert self._session is not None
+        LEDGER.leave(self._session)
+        self._session.close()

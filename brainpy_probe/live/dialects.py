@@ -1,0 +1,292 @@
+"""Renders a lowered program as text in a dialect and proves the text; knows no BrainPy, no file.
+
+Every text is parsed back by MLIR's or XLA's own parser before it is given out; MHLO is also
+legalised back to StableHLO and compared with what it came from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from brainpy_probe.live import seams
+from brainpy_probe.records import DialectCheck
+from brainpy_probe.settings import Dialect
+
+__all__ = ["Lowered", "Rendering"]
+
+_LARGE = 1024
+_CALLBACK = re.compile(r"callback", re.IGNORECASE)
+# Custom calls that every XLA knows: they are annotations, not code from elsewhere.
+_KNOWN_TO_XLA = {"Sharding", "SPMDFullToShardShape", "SPMDShardToFullShape"}
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A program in one dialect, and how far that was proved."""
+
+    content: bytes
+    check: DialectCheck
+    chlo: tuple[str, ...] = ()
+
+
+@dataclass
+class Lowered:
+    """A program as a StableHLO module of our own, named and cleaned.
+
+    Parameters
+    ----------
+    source : ir.Module
+        The module that JAX lowered; it is copied, not changed.
+    name : str
+        The module's new name.
+    arguments, results : sequences of str
+        Names such as ``state['E.V']``, put beside each argument and result of ``main`` as
+        ``jax.arg_info`` and ``jax.result_info``.
+    """
+
+    source: Any
+    name: str
+    arguments: Sequence[str]
+    results: Sequence[str]
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.context = seams.mlir_context()
+        self.module = seams.parse_mlir(seams.mlir_bytecode(self.source), self.context)
+        removed = _remove_empty_sharding(self.module)
+        if removed:
+            self.notes.append(
+                f"{removed} sharding constraints on an empty mesh, which do nothing, are left out."
+            )
+        self.tokens = _rename(self.module, self.name, self.arguments, self.results)
+        self.module.operation.verify()
+
+    def render(self, dialect: Dialect) -> Rendering:
+        """Render the program in a dialect."""
+        renderers: dict[Dialect, Callable[[], Rendering]] = {
+            "stablehlo": self._stablehlo,
+            "mhlo": self._mhlo,
+            "hlo": self._hlo,
+        }
+        return renderers[dialect]()
+
+    def custom_calls(self) -> Counter[str]:
+        """Count the custom calls whose code is not in the program, by target."""
+        targets = (
+            _string(operation.attributes["call_target_name"])
+            for operation in _operations(self.module)
+            if operation.name == "stablehlo.custom_call"
+        )
+        return Counter(target for target in targets if target not in _KNOWN_TO_XLA)
+
+    def host_callbacks(self) -> tuple[str, ...]:
+        """Return the targets of custom calls that call back into this Python process."""
+        return tuple(sorted(t for t in self.custom_calls() if _CALLBACK.search(t)))
+
+    def opaque_calls(self) -> tuple[str, ...]:
+        """Return the targets of the other custom calls."""
+        return tuple(sorted(t for t in self.custom_calls() if not _CALLBACK.search(t)))
+
+    def inlined_constants(self) -> tuple[str, ...]:
+        """Return the constants above 1 KiB that stand in the text, by type."""
+        ir = seams.take("mlir")
+        found = []
+        for operation in _operations(self.module):
+            if operation.name != "stablehlo.constant":
+                continue
+            value = operation.attributes["value"]
+            shaped = ir.ShapedType(operation.results[0].type)
+            size = int(np.prod(shaped.shape)) * _width(shaped.element_type) // 8
+            if size > _LARGE and not ir.DenseElementsAttr(value).is_splat:
+                found.append(str(shaped))
+        return tuple(found)
+
+    def portable(self) -> Rendering | None:
+        """Return the program as VHLO bytecode, proved by reading it back; None if it can't be."""
+        module = self._copy()
+        try:
+            seams.run_passes(module, "func.func(chlo-legalize-to-stablehlo)")
+            content = seams.portable_bytecode(module)
+            back = seams.read_portable_bytecode(content, self.context)
+        except Exception as error:
+            first = str(error).strip().splitlines() or [type(error).__name__]
+            self.notes.append(f"The program has no portable bytecode: {first[0]}")
+            return None
+        # Locations and names of SSA values are no part of the comparison: neither is printed.
+        same = seams.mlir_text(back) == seams.mlir_text(module)
+        detail = "" if same else "read back, the bytecode prints as another StableHLO text"
+        return Rendering(content, DialectCheck(parsed=same, detail=detail))
+
+    def _copy(self) -> Any:
+        return seams.parse_mlir(seams.mlir_bytecode(self.module), self.context)
+
+    def _stablehlo(self) -> Rendering:
+        text = seams.mlir_text(self.module)
+        return Rendering(text.encode(), _reparse(text), _chlo(self.module))
+
+    def _mhlo(self) -> Rendering:
+        module = self._copy()
+        # CHLO first, by XLA's own rules: what has an operation in MHLO (erf, top_k) keeps it.
+        seams.run_passes(module, "func.func(chlo-legalize-to-hlo),stablehlo-legalize-to-hlo")
+        text = seams.mlir_text(module)
+        check = _reparse(text)
+        back = seams.parse_mlir(text, self.context)
+        seams.run_passes(back, "hlo-legalize-to-stablehlo")
+        origin = self._copy()
+        if _chlo(origin):
+            # The CHLO operations have no way back; let them go the same way on both sides.
+            seams.run_passes(origin, "func.func(chlo-legalize-to-hlo),hlo-legalize-to-stablehlo")
+        difference = _difference(_calls_spelled_alike(origin), _calls_spelled_alike(back))
+        return Rendering(
+            text.encode(),
+            DialectCheck(
+                parsed=check.parsed,
+                returns=not difference,
+                detail=" ".join(filter(None, [check.detail, difference])),
+            ),
+            _chlo(module),
+        )
+
+    def _hlo(self) -> Rendering:
+        module = seams.hlo_of(self.module)
+        text = seams.hlo_text(module)
+        back = seams.parse_hlo(text)
+        difference = _difference(seams.hlo_canonical_text(module), seams.hlo_canonical_text(back))
+        return Rendering(text.encode(), DialectCheck(parsed=not difference, detail=difference))
+
+
+def _reparse(text: str) -> DialectCheck:
+    """Parse MLIR text in a context of its own and compare what that prints."""
+    again = seams.mlir_text(seams.parse_mlir(text, seams.mlir_context()))
+    difference = _difference(text, again)
+    return DialectCheck(parsed=not difference, detail=difference)
+
+
+def _difference(left: str, right: str) -> str:
+    """Return the first line in which two texts differ, or nothing."""
+    if left == right:
+        return ""
+    pairs = zip(left.splitlines(), right.splitlines(), strict=False)
+    for number, (one, other) in enumerate(pairs, 1):
+        if one != other:
+            return f"line {number} differs: {one.strip()[:200]!r} and {other.strip()[:200]!r}"
+    return "one text is longer than the other"
+
+
+def _operations(module: Any) -> Iterator[Any]:
+    pending = [module.operation]
+    while pending:
+        operation = pending.pop()
+        yield operation
+        for region in operation.regions:
+            for block in region.blocks:
+                pending.extend(inner.operation for inner in block.operations)
+
+
+def _string(attribute: Any) -> str:
+    return str(seams.take("mlir").StringAttr(attribute).value)
+
+
+def _width(element_type: Any) -> int:
+    digits = re.search(r"\d+", str(element_type))
+    bits = int(digits.group()) if digits else 8
+    return bits * 2 if str(element_type).startswith("complex") else bits
+
+
+def _main(module: Any) -> Any:
+    for operation in module.body.operations:
+        if operation.operation.name == "func.func" and (
+            _string(operation.operation.attributes["sym_name"]) == "main"
+        ):
+            return operation
+    raise ValueError("the lowered module has no function main")
+
+
+def _rename(module: Any, name: str, arguments: Sequence[str], results: Sequence[str]) -> int:
+    """Name the module, and ``main``'s arguments and results; return how many tokens lead them."""
+    ir = seams.take("mlir")
+    main = _main(module)
+    with module.context:
+        module.operation.attributes["sym_name"] = ir.StringAttr.get(name)
+        function = ir.FunctionType(ir.TypeAttr(main.operation.attributes["function_type"]).value)
+        tokens = len(function.inputs) - len(arguments)
+        if tokens < 0 or len(function.results) - len(results) != tokens:
+            raise ValueError(
+                f"main has {len(function.inputs)} arguments and {len(function.results)} results, "
+                f"but {len(arguments)} and {len(results)} have names"
+            )
+        for kind, info, names in (
+            ("arg_attrs", "jax.arg_info", arguments),
+            ("res_attrs", "jax.result_info", results),
+        ):
+            given = main.operation.attributes
+            count = tokens + len(names)
+            old = (
+                list(ir.ArrayAttr(given[kind])) if kind in given else [ir.DictAttr.get({})] * count
+            )
+            new = []
+            for position in range(count):
+                entries = {entry.name: entry.attr for entry in ir.DictAttr(old[position])}
+                entries.pop("jax.result_info", None)
+                label = names[position - tokens] if position >= tokens else f"token[{position}]"
+                new.append(ir.DictAttr.get({**entries, info: ir.StringAttr.get(label)}))
+            given[kind] = ir.ArrayAttr.get(new)
+    return tokens
+
+
+def _remove_empty_sharding(module: Any) -> int:
+    """Take out Shardy's constraints on a mesh without devices: they are identities.
+
+    brainstate's random state brings them in, and no compiler but XLA knows the dialect.
+    """
+    meshes = {
+        _string(one.attributes["sym_name"]): one
+        for one in _operations(module)
+        if one.name == "sdy.mesh"
+    }
+    empty = {name for name, one in meshes.items() if str(one.attributes["mesh"]) == _EMPTY_MESH}
+    constraints = [
+        one
+        for one in _operations(module)
+        if one.name == "sdy.sharding_constraint"
+        and any(f"@{name}," in str(one.attributes["sharding"]) for name in empty)
+    ]
+    for one in constraints:
+        one.results[0].replace_all_uses_with(one.operands[0])
+        one.erase()
+    text = seams.mlir_text(module)
+    for name in empty:
+        if len(re.findall(rf"@{re.escape(name)}\b", text)) == 1:
+            meshes[name].erase()
+    return len(constraints)
+
+
+_EMPTY_MESH = "#sdy.mesh<[]>"
+
+
+def _chlo(module: Any) -> tuple[str, ...]:
+    names = Counter(one.name for one in _operations(module) if one.name.startswith("chlo."))
+    return tuple(f"{name} x{count}" for name, count in sorted(names.items()))
+
+
+def _calls_spelled_alike(module: Any) -> str:
+    """Print a module, JAX's older spelling of typed custom calls replaced by StableHLO's own.
+
+    JAX writes ``backend_config = "", mhlo.backend_config = {...}``; MHLO gives it back as
+    ``api_version = 4, backend_config = {...}``.
+    """
+    ir = seams.take("mlir")
+    with module.context:
+        for one in _operations(module):
+            if one.name == "stablehlo.custom_call" and "mhlo.backend_config" in one.attributes:
+                one.attributes["backend_config"] = one.attributes["mhlo.backend_config"]
+                four = ir.IntegerAttr.get(ir.IntegerType.get_signless(32), 4)
+                one.attributes["api_version"] = four
+                del one.attributes["mhlo.backend_config"]
+    return seams.mlir_text(module)

@@ -1,0 +1,272 @@
+"""Evaluates, prunes and fingerprints jaxprs; knows no BrainPy.
+
+A jaxpr that BrainPy traced is evaluated once more inside a trace of ours, so that no line of the
+user's Python runs again. Two things change on the way: equations can be left out, and arrays that
+hide in inner jaxprs are handed in from outside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend import core
+
+from brainpy_probe.live import seams
+
+__all__ = ["callbacks", "evaluate", "fingerprint", "inner_constants", "prune"]
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def _inner(eqn: Any) -> Iterator[Any]:
+    """Yield the jaxprs, closed or open, in an equation's parameters."""
+    for value in eqn.params.values():
+        for one in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(one, (core.ClosedJaxpr, core.Jaxpr)):
+                yield one
+
+
+def _open(jaxpr: Any) -> Any:
+    return jaxpr.jaxpr if isinstance(jaxpr, core.ClosedJaxpr) else jaxpr
+
+
+def inner_constants(jaxpr: Any) -> list[Any]:
+    """Return the arrays that jaxprs within this jaxpr's equations hold, each once."""
+    found: dict[int, Any] = {}
+    _collect(jaxpr, found, set())
+    return list(found.values())
+
+
+def _collect(jaxpr: Any, found: dict[int, Any], visited: set[int]) -> None:
+    for eqn in jaxpr.eqns:
+        for inner in _inner(eqn):
+            if id(inner) in visited:
+                continue
+            visited.add(id(inner))
+            for constant in getattr(inner, "consts", ()):
+                found.setdefault(id(constant), constant)
+            _collect(_open(inner), found, visited)
+
+
+def callbacks(eqn: Any) -> Iterator[Any]:
+    """Yield the Python callables that an equation, or one within it, calls back at run time."""
+    if callable(eqn.params.get("callback")):
+        yield eqn.params["callback"]
+    for inner in _inner(eqn):
+        for within in _open(inner).eqns:
+            yield from callbacks(within)
+
+
+def prune(jaxpr: Any, drop: Callable[[Any], bool], unused: Sequence[Any] = ()) -> list[Any]:
+    """Return the equations that remain when some are dropped.
+
+    What only the dropped equations, or the unused results, had need of goes with them. What was
+    dead before stays: it is part of what runs.
+
+    Parameters
+    ----------
+    jaxpr : jaxpr
+        An open jaxpr.
+    drop : callable
+        Whether an equation is to be dropped.
+    unused : sequence of Var
+        Results of the jaxpr that nobody will read.
+    """
+    before = _needed(jaxpr.eqns, jaxpr.outvars)
+    kept = [eqn for eqn in jaxpr.eqns if not drop(eqn)]
+    gone = {id(var) for var in unused}
+    after = _needed(kept, [var for var in jaxpr.outvars if id(var) not in gone])
+    return [eqn for eqn in kept if id(eqn) in after or id(eqn) not in before]
+
+
+def _needed(eqns: Sequence[Any], outvars: Sequence[Any]) -> set[int]:
+    wanted = {id(var) for var in outvars}
+    needed: set[int] = set()
+    for eqn in reversed(eqns):
+        if eqn.effects or any(id(var) in wanted for var in eqn.outvars):
+            needed.add(id(eqn))
+            wanted.update(id(var) for var in eqn.invars)
+    return needed
+
+
+def evaluate(
+    jaxpr: Any,
+    consts: Sequence[Any],
+    args: Sequence[Any],
+    lifted: Mapping[int, Any],
+    eqns: Sequence[Any] | None = None,
+    read: Callable[[Callable[[Any], Any]], Any] | None = None,
+) -> list[Any]:
+    """Evaluate a jaxpr, inside a trace or not.
+
+    Parameters
+    ----------
+    jaxpr : jaxpr
+        An open jaxpr.
+    consts, args : sequences of arrays
+        Values of its constvars and invars.
+    lifted : mapping
+        Values for constants of inner jaxprs, by the constant's ``id``. An inner jaxpr that holds
+        one of them is evaluated in place, where JAX's own rules allow no new argument.
+    eqns : sequence of equations, optional
+        Which equations to evaluate, if not all.
+    read : callable, optional
+        Called in the end with a function from variables to values.
+
+    Returns
+    -------
+    list
+        The results, one for each outvar, or None where its equation was left out; after it,
+        if ``read`` is given, what that returned.
+    """
+    values: dict[Any, Any] = {}
+
+    def value(atom: Any) -> Any:
+        return atom.val if isinstance(atom, core.Literal) else values.get(atom)
+
+    values.update(zip(jaxpr.constvars, consts, strict=True))
+    values.update(zip(jaxpr.invars, args, strict=True))
+    for eqn in jaxpr.eqns if eqns is None else eqns:
+        operands = [value(atom) for atom in eqn.invars]
+        with seams.equation_context(eqn):
+            outs = _apply(eqn, operands, lifted)
+        values.update(zip(eqn.outvars, outs, strict=True))
+    results = [value(atom) for atom in jaxpr.outvars]
+    return results if read is None else [*results, read(value)]
+
+
+def _apply(eqn: Any, operands: list[Any], lifted: Mapping[int, Any]) -> Sequence[Any]:
+    if lifted and _holds(eqn, lifted):
+        rebuilt = _rebuild(eqn, operands, lifted)
+        if rebuilt is not None:
+            return rebuilt
+    return seams.bind_equation(eqn, operands)
+
+
+def _holds(eqn: Any, lifted: Mapping[int, Any]) -> bool:
+    return any(
+        any(id(constant) in lifted for constant in getattr(inner, "consts", ()))
+        or any(_holds(within, lifted) for within in _open(inner).eqns)
+        for inner in _inner(eqn)
+    )
+
+
+def _rebuild(eqn: Any, operands: list[Any], lifted: Mapping[int, Any]) -> Sequence[Any] | None:
+    """Make an equation anew whose inner jaxprs read lifted constants; None where we can't."""
+
+    def function(closed: Any) -> Callable[..., list[Any]]:
+        consts = [lifted.get(id(c), c) for c in getattr(closed, "consts", ())]
+        return lambda *args: evaluate(_open(closed), consts, args, lifted)
+
+    params = eqn.params
+    match eqn.primitive.name:
+        case "scan":
+            split = params["num_consts"], params["num_consts"] + params["num_carry"]
+            fixed, init, xs = (
+                operands[: split[0]],
+                operands[split[0] : split[1]],
+                operands[split[1] :],
+            )
+            body = function(params["jaxpr"])
+
+            def step(carry: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:
+                outs = body(*fixed, *carry, *x)
+                return outs[: params["num_carry"]], outs[params["num_carry"] :]
+
+            carry, ys = jax.lax.scan(
+                step,
+                init,
+                xs,
+                length=params["length"],
+                reverse=params["reverse"],
+                unroll=params["unroll"],
+            )
+            return [*carry, *ys]
+        case "while":
+            split = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
+            of_cond, of_body, init = (
+                operands[: split[0]],
+                operands[split[0] : split[1]],
+                operands[split[1] :],
+            )
+            cond, body = function(params["cond_jaxpr"]), function(params["body_jaxpr"])
+            return jax.lax.while_loop(  # type: ignore[no-any-return]
+                lambda carry: cond(*of_cond, *carry)[0],
+                lambda carry: body(*of_body, *carry),
+                init,
+            )
+        case "cond":
+            index, *rest = operands
+            branches = [function(branch) for branch in params["branches"]]
+            return jax.lax.switch(index, branches, *rest)  # type: ignore[no-any-return]
+    inner = list(_inner(eqn))
+    if len(inner) == 1 and len(_open(inner[0]).invars) == len(operands):
+        return function(inner[0])(*operands)
+    return None
+
+
+def fingerprint(eqns: Sequence[Any], atoms: Sequence[Any], extra: Sequence[object]) -> str:
+    """Return a digest of a computation: equal for equal equations, shapes, dtypes and literals.
+
+    Parameters
+    ----------
+    eqns : sequence of equations
+        The computation.
+    atoms : sequence of Var or Literal
+        Its arguments and results, in order.
+    extra : sequence
+        What else tells it from others; each by its ``repr``.
+    """
+    digest = hashlib.sha256()
+    _feed_jaxpr(digest.update, {}, eqns, atoms)
+    for one in extra:
+        digest.update(repr(one).encode())
+    return digest.hexdigest()
+
+
+def _feed_jaxpr(
+    feed: Callable[[bytes], None],
+    numbers: dict[Any, int],
+    eqns: Sequence[Any],
+    atoms: Sequence[Any],
+) -> None:
+    def atom(one: Any) -> bytes:
+        if isinstance(one, core.Literal):
+            return b"=" + np.asarray(one.val).tobytes() + str(one.aval).encode()
+        return f"%{numbers.setdefault(one, len(numbers))}:{one.aval}".encode()
+
+    feed(b"(" + b",".join(map(atom, atoms)) + b")")
+    for eqn in eqns:
+        feed(eqn.primitive.name.encode())
+        feed(b",".join(map(atom, eqn.invars)) + b"->" + b",".join(map(atom, eqn.outvars)))
+        for name in sorted(eqn.params):
+            feed(name.encode())
+            _feed_param(feed, eqn.params[name])
+
+
+def _feed_param(feed: Callable[[bytes], None], value: Any) -> None:
+    if isinstance(value, core.ClosedJaxpr):
+        for constant in value.consts:
+            feed(str((constant.shape, constant.dtype)).encode())
+            if not jax.dtypes.issubdtype(constant.dtype, jax.dtypes.extended):
+                feed(np.asarray(constant).tobytes())
+        value = value.jaxpr
+    if isinstance(value, core.Jaxpr):
+        _feed_jaxpr(feed, {}, value.eqns, [*value.constvars, *value.invars, *value.outvars])
+    elif isinstance(value, (tuple, list)):
+        feed(f"[{len(value)}".encode())
+        for one in value:
+            _feed_param(feed, one)
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            feed(repr(key).encode())
+            _feed_param(feed, one)
+    elif isinstance(value, np.ndarray):
+        feed(str((value.shape, value.dtype)).encode() + value.tobytes())
+    else:
+        feed(_ADDRESS.sub("", repr(value)).encode())

@@ -1,0 +1,146 @@
+"""Walks over what a model holds and names its Variables and arrays; knows no run, no program."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import jax
+import numpy as np
+
+from brainpy_probe.live.seams import take
+
+__all__ = ["ModelNames", "children", "walk"]
+
+_LONG = 4096
+_ATOMS = (str, bytes, int, float, complex, bool, type(None), type, ModuleType)
+_CALLABLES = (FunctionType, BuiltinFunctionType, MethodType)
+
+
+def children(thing: Any) -> list[tuple[str, Any]]:
+    """Return the named parts of an object: attributes, items, entries.
+
+    Arrays, functions, classes and modules have none; neither have long lists of plain numbers.
+    """
+    if isinstance(thing, (*_ATOMS, *_CALLABLES, np.ndarray, jax.Array)):
+        return []
+    if isinstance(thing, Mapping):
+        return [(str(key), value) for key, value in thing.items()]
+    parts: list[tuple[str, Any]] = []
+    if isinstance(thing, (list, tuple, set, frozenset, deque)):
+        if len(thing) > _LONG and isinstance(next(iter(thing)), _ATOMS):
+            return []
+        parts = [(str(position), value) for position, value in enumerate(thing)]
+    try:
+        attributes = vars(thing)
+    except TypeError:
+        return parts
+    return parts + list(attributes.items())
+
+
+def walk(
+    root: Any, name: str = "", seen: dict[int, Any] | None = None
+) -> Iterator[tuple[str, Any]]:
+    """Yield each object that is reached from a root once, by the plainest name that leads to it.
+
+    What is in ``seen``, by its ``id``, is passed over; what is met is added to it.
+
+    A name is plainer the fewer parts it has, and the fewer of them are private or no identifiers
+    (BrainPy keeps shared synapses in dictionaries whose keys are whole sentences).
+    """
+    order = itertools.count()
+    queue: list[tuple[int, str, int, Any]] = [(0, name, next(order), root)]
+    seen = {} if seen is None else seen
+    while queue:
+        cost, path, _, thing = heapq.heappop(queue)
+        if id(thing) in seen:
+            continue
+        # Held, so that no other object gets the same id while the walk goes on.
+        seen[id(thing)] = thing
+        yield path, thing
+        for part, child in children(thing):
+            if isinstance(child, _ATOMS) or id(child) in seen:
+                continue
+            plain, price = _plain(part)
+            step = f"{path}.{plain}" if path else plain
+            heapq.heappush(queue, (cost + price, step, next(order), child))
+
+
+def _plain(part: str) -> tuple[str, int]:
+    if part.isidentifier() or part.isdecimal():
+        return part, 3 if part.startswith("_") else 1
+    return re.sub(r"\W+", "_", part).strip("_") or "item", 20
+
+
+@dataclass
+class ModelNames:
+    """The names of a model's Variables and arrays.
+
+    Parameters
+    ----------
+    target : brainpy.DynamicalSystem
+        The model.
+    runner : brainpy.DSRunner
+        Its runner, whose own arrays (inputs, say) are named ``runner....``.
+    """
+
+    target: Any
+    runner: Any
+    states: dict[int, str] = field(default_factory=dict)
+    arrays: dict[int, str] = field(default_factory=dict)
+    _held: list[Any] = field(default_factory=list)
+    _by_content: list[tuple[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name, variable in self.target.vars(method="relative").unique().items():
+            if all(part.isidentifier() for part in name.split(".")):
+                self._name_state(name, variable)
+        self._name_state("random", take("random-state"))
+        for name, thing in walk(self.target):
+            self._name(name, thing)
+        for name, thing in walk(self.runner, "runner"):
+            self._name(name, thing)
+
+    def _name_state(self, name: str, state: Any) -> None:
+        self.states.setdefault(id(state), name)
+        self._held.append(state)
+
+    def _name(self, name: str, thing: Any) -> None:
+        if isinstance(thing, take("state")):
+            self._name_state(name, thing)
+            return
+        if isinstance(thing, take("array")):
+            thing = thing.value
+        if isinstance(thing, (jax.Array, np.ndarray)):
+            self.arrays.setdefault(id(thing), name)
+            self._by_content.append((name, thing))
+            self._held.append(thing)
+
+    def state(self, state: Any) -> str | None:
+        """Return a Variable's name, or None if the model does not hold it."""
+        return self.states.get(id(state))
+
+    def array(self, array: Any) -> str | None:
+        """Return the name of an array that a trace closed over, or None.
+
+        JAX keeps a ``jax.Array`` as it is, but copies or casts what NumPy holds: there the
+        content decides.
+        """
+        name = self.arrays.get(id(array))
+        if name is not None or isinstance(array, jax.Array):
+            return name
+        value = np.asarray(array)
+        for name, candidate in self._by_content:
+            if (
+                isinstance(candidate, np.ndarray)
+                and candidate.shape == value.shape
+                and np.array_equal(candidate.astype(value.dtype, copy=False), value)
+            ):
+                return name
+        return None

@@ -1,0 +1,248 @@
+"""What a capture consists of: frozen, typed, and all that crosses a module's border.
+
+Knows neither BrainPy nor JAX, nor where a capture lies on disk.
+"""
+
+from __future__ import annotations
+
+import traceback as tracebacks
+from typing import Literal
+
+import msgspec
+
+from brainpy_probe.settings import Settings
+
+__all__ = [
+    "FORMAT",
+    "VERSION",
+    "CallRecord",
+    "DialectCheck",
+    "Environment",
+    "Failure",
+    "Fidelity",
+    "Manifest",
+    "ProgramKind",
+    "ProgramRecord",
+    "Role",
+    "TensorSpec",
+    "Timing",
+    "WrittenFile",
+]
+
+FORMAT = "brainpy-probe/capture"
+VERSION = 1
+
+Role = Literal["token", "constant", "state", "input", "output", "monitor"]
+ProgramKind = Literal["loop", "step"]
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A frozen record whose every field is named."""
+
+
+class Timing(_Record, kw_only=True):
+    """Seconds by phase, none of them counted twice.
+
+    Attributes
+    ----------
+    trace, lower, compile : float
+        Seconds in which Python became a jaxpr, a jaxpr became StableHLO, and XLA compiled.
+    execute : float
+        What is left of ``wall``: running the program, and BrainPy's own Python around it.
+    wall : float
+        Seconds from the call's begin to its end.
+    """
+
+    trace: float = 0.0
+    lower: float = 0.0
+    compile: float = 0.0
+    execute: float = 0.0
+    wall: float = 0.0
+
+
+class TensorSpec(_Record, kw_only=True):
+    """One argument or result of a program, in the order of its ``main`` function.
+
+    Attributes
+    ----------
+    name : str
+        The name in the model tree (``E.V``), or that of an input, output or monitor.
+    role : str
+        ``constant``, ``state``, ``input``, ``output``, ``monitor``; ``token`` orders effects.
+    shape : tuple of int
+        The shape in the lowered program.
+    dtype : str
+        NumPy's name of the element type in the lowered program.
+    nbytes : int
+        Size in bytes.
+    key : str
+        For a random state the name of JAX's PRNG implementation, else empty.
+    """
+
+    name: str
+    role: Role
+    shape: tuple[int, ...]
+    dtype: str
+    nbytes: int
+    key: str = ""
+
+
+class WrittenFile(_Record, kw_only=True):
+    """A file of the capture: its path relative to the folder, size in bytes, SHA-256."""
+
+    path: str
+    kind: str
+    size: int
+    digest: str
+
+
+class DialectCheck(_Record, kw_only=True):
+    """How far one text was proved: parsed back, verified, and for MHLO taken back.
+
+    Attributes
+    ----------
+    parsed : bool
+        The text, parsed by MLIR's or XLA's own parser, prints as the same text.
+    returns : bool or None
+        MHLO only: legalised back, it is the StableHLO that it came from.
+    detail : str
+        What was found, where something is not as it should be.
+    """
+
+    parsed: bool
+    returns: bool | None = None
+    detail: str = ""
+
+
+class Fidelity(_Record, kw_only=True):
+    """How faithfully the texts stand for what ran, and what they can't say.
+
+    Attributes
+    ----------
+    checks : dict
+        The outcome for each text, by dialect (``vhlo`` for the portable bytecode).
+    chlo : dict
+        The chlo operations that remain in a text, by dialect.
+    custom_calls : tuple of str
+        Targets of custom calls whose code is not in the program.
+    host_callbacks : tuple of str
+        Targets of calls back into Python: they can't be run elsewhere.
+    inlined_constants : tuple of str
+        Constants above 1 KiB that stand in the text instead of among the arguments.
+    notes : tuple of str
+        What else a reader must know.
+    """
+
+    checks: dict[str, DialectCheck] = {}
+    chlo: dict[str, tuple[str, ...]] = {}
+    custom_calls: tuple[str, ...] = ()
+    host_callbacks: tuple[str, ...] = ()
+    inlined_constants: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def proved(self) -> bool:
+        """Whether every text was parsed back, and MHLO led back to its StableHLO."""
+        return all(check.parsed and check.returns is not False for check in self.checks.values())
+
+
+class ProgramRecord(_Record, kw_only=True):
+    """A distinct program: ``program(constants, state, inputs) -> {outputs, monitors, state}``.
+
+    Attributes
+    ----------
+    kind : str
+        ``loop``: the whole run. ``step``: one step, for a runner whose loop is Python's.
+    fingerprint : str
+        Equal for programs whose computation, names, shapes and dtypes are equal.
+    """
+
+    index: int
+    name: str
+    kind: ProgramKind
+    fingerprint: str
+    arguments: tuple[TensorSpec, ...]
+    results: tuple[TensorSpec, ...]
+    fidelity: Fidelity
+    files: tuple[WrittenFile, ...]
+
+
+class Failure(_Record, kw_only=True):
+    """An exception as it was: its kind, its message, its traceback."""
+
+    kind: str
+    message: str
+    traceback: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """Record an exception."""
+        return cls(
+            kind=type(error).__qualname__,
+            message=str(error),
+            traceback="".join(tracebacks.format_exception(error)),
+        )
+
+
+class CallRecord(_Record, kw_only=True):
+    """One call of a runner's ``predict``.
+
+    Attributes
+    ----------
+    steps : int or None
+        Number of time steps, where the call got as far as to know it.
+    i0 : int
+        The index of the first step.
+    dt : float
+        Milliseconds of model time in a step.
+    program : int or None
+        The index of its program, or None if there is none.
+    digests : dict
+        SHA-256 of each argument and result of the run, by ``role/name``.
+    native : Timing
+        The call as it runs without the probe.
+    probe : Timing
+        What the probe added, before and after.
+    error : Failure or None
+        What the run raised.
+    failure : Failure or None
+        What went wrong in the probe.
+    """
+
+    index: int
+    runner: str
+    model: str
+    thread: str
+    started: str
+    i0: int
+    dt: float
+    steps: int | None = None
+    program: int | None = None
+    digests: dict[str, str] = {}
+    native: Timing = Timing()
+    probe: Timing = Timing()
+    error: Failure | None = None
+    failure: Failure | None = None
+
+
+class Environment(_Record, kw_only=True):
+    """What ran: interpreter, host, process, backend, and the versions of what matters."""
+
+    host: str
+    pid: int
+    python: str
+    backend: str
+    versions: dict[str, str]
+
+
+class Manifest(_Record, kw_only=True):
+    """The index of a capture folder; every other file is named in it."""
+
+    format: str = FORMAT
+    version: int = VERSION
+    created: str
+    environment: Environment
+    settings: Settings
+    complete: bool = False
+    calls: tuple[CallRecord, ...] = ()
+    programs: tuple[ProgramRecord, ...] = ()

@@ -1,0 +1,188 @@
+"""The capture folder: its layout, atomic writing, reading back; knows only records."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import socket
+import time
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from brainpy_probe.errors import DamagedCapture
+from brainpy_probe.records import FORMAT, VERSION, Manifest, WrittenFile
+
+__all__ = ["MANIFEST", "RunFolder", "newest_run", "read_file", "read_manifest"]
+
+MANIFEST = "manifest.json"
+
+
+class RunFolder:
+    """The folder of one capture while it is written.
+
+    Every file is written under a temporary name and then renamed, so that a reader, or a process
+    that is killed, never leaves half a file under a final name.
+
+    Parameters
+    ----------
+    parent : str or path
+        Where the folder is made; missing parents are made too.
+
+    Raises
+    ------
+    OSError
+        If the folder can't be made.
+    """
+
+    def __init__(self, parent: str | os.PathLike[str]) -> None:
+        self.path = _new_folder(Path(parent).absolute())
+
+    def write(self, name: str, kind: str, content: bytes) -> WrittenFile:
+        """Write one file, given its path relative to the folder."""
+        _write_atomically(self.path / name, content)
+        return WrittenFile(path=name, kind=kind, size=len(content), digest=sha256(content))
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Write the index, replacing an earlier one."""
+        encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+        _write_atomically(self.path / MANIFEST, encoded)
+
+
+def sha256(content: bytes | memoryview) -> str:
+    """Return the hexadecimal SHA-256 of some bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _new_folder(parent: Path) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    host = re.sub(r"[^A-Za-z0-9.-]+", "-", socket.gethostname()) or "host"
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    name = f"run-{stamp}-{host}-{os.getpid()}"
+    for attempt in range(1, 1_000_000):
+        folder = parent / (name if attempt == 1 else f"{name}-{attempt}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise FileExistsError(f"{parent / name} and a million folders like it exist already")
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def newest_run(parent: str | os.PathLike[str]) -> Path | None:
+    """Return the capture folder that was made last below a folder, or None."""
+    runs = [path.parent for path in Path(parent).glob(f"run-*/{MANIFEST}")]
+    return max(runs, key=lambda run: (run / MANIFEST).stat().st_mtime_ns, default=None)
+
+
+def read_manifest(folder: str | os.PathLike[str]) -> tuple[Path, Manifest]:
+    """Read and check the index of a capture folder.
+
+    Parameters
+    ----------
+    folder : str or path
+        The capture folder, or its ``manifest.json``.
+
+    Returns
+    -------
+    path
+        The folder, absolute.
+    Manifest
+        Its index.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no manifest.
+    DamagedCapture
+        If it is cut off, of a later version, or names a file outside the folder.
+    """
+    path = Path(folder).expanduser().absolute()
+    if path.name == MANIFEST:
+        path = path.parent
+    source = path / MANIFEST
+    if not source.is_file():
+        raise FileNotFoundError(
+            f"{path} is not a capture: it has no {MANIFEST}. Give the folder run-... itself."
+        )
+    content = source.read_bytes()
+    try:
+        head = msgspec.json.decode(content, type=_Head)
+    except msgspec.MsgspecError as error:
+        raise DamagedCapture(f"{source} can't be read: {error}.", "Capture again.") from error
+    if head.format != FORMAT:
+        raise DamagedCapture(f"{source} is not a capture: its format is {head.format!r}.")
+    if head.version > VERSION:
+        raise DamagedCapture(
+            f"{source} was written in version {head.version} of the format; "
+            f"this probe reads up to {VERSION}.",
+            "Update brainpy-probe.",
+        )
+    try:
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise DamagedCapture(f"{source} can't be read: {error}.", "Capture again.") from error
+    _check_references(source, manifest)
+    for program in manifest.programs:
+        for file in program.files:
+            _inside(path, file.path)
+    return path, manifest
+
+
+class _Head(msgspec.Struct):
+    format: str = ""
+    version: int = 0
+
+
+def _check_references(source: Path, manifest: Manifest) -> None:
+    known = range(len(manifest.programs))
+    wrong = [c.index for c in manifest.calls if c.program is not None and c.program not in known]
+    if wrong:
+        raise DamagedCapture(f"{source} has calls of programs that are not in it: {wrong}.")
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Return the place of a file that the manifest names, which must be inside the folder."""
+    parts = PurePosixPath(name)
+    target = folder / parts
+    if (
+        parts.is_absolute()
+        or ".." in parts.parts
+        or "\\" in name
+        or not target.resolve().is_relative_to(folder.resolve())
+    ):
+        raise DamagedCapture(f"{folder / MANIFEST} names a file outside its folder: {name!r}.")
+    return target
+
+
+def read_file(folder: Path, file: WrittenFile) -> bytes:
+    """Read one file that the manifest names, and check that it is the one that was written.
+
+    Raises
+    ------
+    DamagedCapture
+        If the file is missing, or not what its digest says.
+    """
+    target = _inside(folder, file.path)
+    try:
+        content = target.read_bytes()
+    except OSError as error:
+        raise DamagedCapture(f"{target} can't be read: {error}.", "Capture again.") from error
+    if len(content) != file.size or sha256(content) != file.digest:
+        raise DamagedCapture(
+            f"{target} is not the file that was written: its size or digest differs.",
+            "Capture again.",
+        )
+    return content

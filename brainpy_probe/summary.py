@@ -1,0 +1,150 @@
+"""A capture as a table of 80 columns, or as HTML; knows only what a capture's reader knows."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from rich.console import Console, Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from brainpy_probe.captured import Capture, PredictCall, Program
+from brainpy_probe.records import TensorSpec, Timing
+
+__all__ = ["as_html", "as_text"]
+
+WIDTH = 80
+_ROLES = ("token", "constant", "state", "input", "output", "monitor")
+
+
+def as_text(capture: Capture) -> str:
+    """Return the summary as plain text, at most 80 columns wide."""
+    console = Console(file=io.StringIO(), width=WIDTH, color_system=None, legacy_windows=False)
+    console.print(_summary(capture))
+    return _lines(console.file.getvalue())  # type: ignore[attr-defined]
+
+
+def as_html(capture: Capture) -> str:
+    """Return the summary as HTML for a notebook's cell."""
+    console = Console(file=io.StringIO(), width=WIDTH, record=True, legacy_windows=False)
+    console.print(_summary(capture))
+    frame = '<pre style="font-family:monospace;line-height:1.2">{code}</pre>'
+    return console.export_html(inline_styles=True, code_format=frame)
+
+
+def _lines(text: str) -> str:
+    return "\n".join(line.rstrip() for line in text.splitlines()).rstrip()
+
+
+def _summary(capture: Capture) -> Group:
+    parts: list[Any] = [Text(f"brainpy-probe: {capture.path.name}", style="bold")]
+    where = str(capture.path.parent)
+    parts.append(Text(f"in {where}", overflow="fold"))
+    environment = capture.manifest.environment
+    versions = [f"{n} {environment.versions[n]}" for n in ("brainpy", "jax") if n in environment.versions]
+    parts.append(Text(f"{', '.join(versions)} on {environment.backend}, Python {environment.python}"))
+    if not capture.manifest.complete:
+        parts.append(Text("The capture is open, or its process was killed.", style="yellow"))
+    if not capture.calls:
+        parts.append(Text("No runner's predict was called."))
+        return Group(*parts)
+    parts += ["", _calls(capture)]
+    for program in capture.programs:
+        parts += ["", _program(program)]
+    for call in capture.calls:
+        parts += _troubles(call)
+    return Group(*parts)
+
+
+def _table(*columns: tuple[str, str]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name, justify in columns:
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    return table
+
+
+def _calls(capture: Capture) -> Table:
+    seconds = [(name, "right") for name in ("trace", "lower", "compile", "execute", "wall")]
+    table = _table(
+        ("call", "right"), ("model", "left"), ("steps", "right"), ("program", "right"),
+        *seconds, ("probe", "right"),
+    )  # fmt: skip
+    for call in capture.calls:
+        table.add_row(
+            str(call.index),
+            escape(call.model),
+            "-" if call.steps is None else f"{call.steps}",
+            "-" if call.program is None else f"{call.program.record.index}",
+            *_seconds(call.timing),
+            f"{call.probe_timing.wall:.3f}",
+        )
+    table.caption = "seconds of the run itself; probe: what the probe added"
+    table.caption_justify = "left"
+    return table
+
+
+def _seconds(timing: Timing) -> list[str]:
+    return [f"{getattr(timing, name):.3f}" for name in Timing.__struct_fields__]
+
+
+def _program(program: Program) -> Group:
+    what = "the whole run" if program.kind == "loop" else "one step"
+    head = Text(f"program {program.record.index}: {program.name}, {what}", style="bold")
+    table = _table(("", "left"), ("arguments", "right"), ("bytes", "right"), ("results", "right"), ("bytes", "right"))
+    for role in _ROLES:
+        given = [spec for spec in program.arguments if spec.role == role]
+        made = [spec for spec in program.results if spec.role == role]
+        if given or made:
+            table.add_row(role, *_count(given), *_count(made))
+    parts: list[Any] = [head, table, _files(program)]
+    parts += [Text(f"! {line}", overflow="fold") for line in _remarks(program)]
+    return Group(*parts)
+
+
+def _count(specs: list[TensorSpec]) -> tuple[str, str]:
+    return (str(len(specs)), f"{sum(spec.nbytes for spec in specs):,}") if specs else ("", "")
+
+
+def _files(program: Program) -> Table:
+    table = _table(("file", "left"), ("bytes", "right"), ("proved", "left"))
+    for file in program.record.files:
+        check = program.fidelity.checks.get(file.kind)
+        table.add_row(escape(file.path), f"{file.size:,}", _proof(check))
+    return table
+
+
+def _proof(check: Any) -> str:
+    if check is None:
+        return ""
+    said = ["parsed back" if check.parsed else "NOT parsed back"]
+    if check.returns is not None:
+        said.append("leads back to StableHLO" if check.returns else "does NOT lead back")
+    return ", ".join(said)
+
+
+def _remarks(program: Program) -> list[str]:
+    fidelity = program.fidelity
+    remarks = [
+        f"{kind}: {check.detail}" for kind, check in fidelity.checks.items() if check.detail
+    ]
+    remarks += [f"{kind} keeps {', '.join(names)}." for kind, names in fidelity.chlo.items()]
+    if fidelity.custom_calls:
+        remarks.append(f"Opaque custom calls: {', '.join(fidelity.custom_calls)}.")
+    if fidelity.host_callbacks:
+        remarks.append(f"Calls back into Python: {', '.join(fidelity.host_callbacks)}.")
+    if fidelity.inlined_constants:
+        remarks.append(f"Constants in the text: {', '.join(fidelity.inlined_constants)}.")
+    return [*remarks, *fidelity.notes]
+
+
+def _troubles(call: PredictCall) -> list[Any]:
+    lines = []
+    if call.error is not None:
+        lines.append(f"call {call.index} raised {call.error.kind}: {call.error.message}")
+    if call.failure is not None:
+        lines.append(
+            f"call {call.index}: the probe failed: {call.failure.kind}: {call.failure.message}"
+        )
+    return [Text(f"! {line}", style="red", overflow="fold") for line in lines]

@@ -1,0 +1,783 @@
+"""The zoo of real BrainPy networks which the tests run.
+
+Every case builds a fresh, seeded model with its runner and says how to run it once, so that two
+builds in one process give bit-identical outputs, monitors and Variables. The networks are tiny:
+what matters is which features of BrainPy they use, not what they compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import brainpy as bp
+import brainpy.math as bm
+import numpy as np
+
+SEED = 20240607
+
+# BrainPy's own annotations reject or miss much of what its documentation shows, so the calls they
+# get wrong go through these names.
+_bp: Any = bp
+_bm: Any = bm
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network, the runner which drives it and the call which runs it.
+
+    Attributes
+    ----------
+    name : str
+        The kebab-case name of the case.
+    build : callable
+        Makes a fresh model and its runner, the same each time: it seeds the generators itself.
+    run : callable
+        Performs one run of the runner and returns what it returned.
+    stepwise : bool
+        Whether BrainPy calls the step from Python, so that there is no compiled loop.
+    """
+
+    name: str
+    build: Callable[[], bp.DSRunner]
+    run: Callable[[bp.DSRunner], Any]
+    stepwise: bool = False
+
+
+def _seed() -> None:
+    """Seed both sources of randomness which BrainPy's initializers and connectors draw from."""
+    bm.random.seed(SEED)
+    np.random.seed(SEED)
+
+
+def _for(duration: float) -> Callable[[bp.DSRunner], Any]:
+    """Return the call which runs a runner for `duration` milliseconds."""
+
+    def run(runner: bp.DSRunner) -> Any:
+        return runner.run(duration)
+
+    return run
+
+
+def _features(*shape: int) -> Any:
+    """Return a smooth array of inputs of the given shape."""
+    size = int(np.prod(shape))
+    return _bm.asarray(np.sin(np.arange(size) * 0.37).reshape(shape), dtype=bm.float_)
+
+
+def _with_inputs(*shape: int) -> Callable[[bp.DSRunner], Any]:
+    """Return the call which runs a runner with inputs of the given shape."""
+
+    def run(runner: bp.DSRunner) -> Any:
+        return runner.run(inputs=_features(*shape))
+
+    return run
+
+
+# --------------------------------------------------------------------------------------
+# Spiking networks
+# --------------------------------------------------------------------------------------
+
+_CORTICAL: dict[str, Any] = {
+    "V_rest": -60.0,
+    "V_th": -50.0,
+    "V_reset": -60.0,
+    "tau": 20.0,
+    "tau_ref": 5.0,
+}
+
+
+def _fixed_prob(prob: float, seed: int, **size: int) -> Any:
+    # Multiple connections are allowed because FixedProb otherwise compiles a Numba function anew
+    # for each connector: seconds for a network which runs in milliseconds.
+    return _bp.conn.FixedProb(prob, allow_multi_conn=True, seed=seed, **size)
+
+
+def _build_lif() -> bp.DSRunner:
+    _seed()
+    group = bp.neurons.LIF(20, V_initializer=_bp.init.Uniform(0.0, 20.0))
+    return bp.DSRunner(group, inputs=("input", 20.5), monitors=["V", "spike"], progress_bar=False)
+
+
+class EINet(bp.DynSysGroup):
+    """The excitatory-inhibitory network of LIF neurons, with the compatible synapses."""
+
+    def __init__(self, num_exc: int = 32, num_inh: int = 8) -> None:
+        super().__init__()
+        start = _bp.init.Normal(-55.0, 2.0)
+        self.E = bp.neurons.LIF(num_exc, V_initializer=start, **_CORTICAL)
+        self.I = bp.neurons.LIF(num_inh, V_initializer=start, **_CORTICAL)
+        self.E2E = self._synapse(self.E, self.E, reversal=0.0, tau=5.0, g_max=0.6, seed=1)
+        self.E2I = self._synapse(self.E, self.I, reversal=0.0, tau=5.0, g_max=0.6, seed=2)
+        self.I2E = self._synapse(self.I, self.E, reversal=-80.0, tau=10.0, g_max=6.7, seed=3)
+        self.I2I = self._synapse(self.I, self.I, reversal=-80.0, tau=10.0, g_max=6.7, seed=4)
+
+    @staticmethod
+    def _synapse(
+        pre: bp.neurons.LIF,
+        post: bp.neurons.LIF,
+        *,
+        reversal: float,
+        tau: float,
+        g_max: float,
+        seed: int,
+    ) -> bp.synapses.Exponential:
+        return bp.synapses.Exponential(
+            pre,
+            post,
+            _fixed_prob(0.2, seed),
+            output=bp.synouts.COBA(E=reversal),
+            g_max=g_max,
+            tau=tau,
+        )
+
+
+def _build_einet() -> bp.DSRunner:
+    _seed()
+    return bp.DSRunner(
+        EINet(),
+        inputs=[("E.input", 20.0), ("I.input", 20.0)],
+        monitors=["E.spike", "I.spike"],
+        progress_bar=True,
+    )
+
+
+class EIProjections(bp.DynSysGroup):
+    """The same network with today's neurons and projections."""
+
+    def __init__(self, num_exc: int = 32, num_inh: int = 8) -> None:
+        super().__init__()
+        start = _bp.init.Normal(-55.0, 2.0)
+        self.E = bp.dyn.LifRef(num_exc, V_initializer=start, **_CORTICAL)
+        self.I = bp.dyn.LifRef(num_inh, V_initializer=start, **_CORTICAL)
+        self.E2E = self._project(self.E, self.E, reversal=0.0, tau=5.0, weight=0.6, seed=1)
+        self.E2I = self._project(self.E, self.I, reversal=0.0, tau=5.0, weight=0.6, seed=2)
+        self.I2E = self._project(self.I, self.E, reversal=-80.0, tau=10.0, weight=6.7, seed=3)
+        self.I2I = self._project(self.I, self.I, reversal=-80.0, tau=10.0, weight=6.7, seed=4)
+
+    @staticmethod
+    def _project(
+        pre: bp.dyn.LifRef,
+        post: bp.dyn.LifRef,
+        *,
+        reversal: float,
+        tau: float,
+        weight: float,
+        seed: int,
+    ) -> Any:
+        conn = _fixed_prob(0.2, seed, pre=pre.num, post=post.num)
+        return _bp.dyn.ProjAlignPostMg2(
+            pre=pre,
+            delay=None,
+            comm=bp.dnn.EventCSRLinear(conn, weight),
+            syn=bp.dyn.Expon.desc(size=post.num, tau=tau),
+            out=bp.dyn.COBA.desc(E=reversal),
+            post=post,
+        )
+
+    def update(self, drive: Any) -> Any:
+        self.E2E()
+        self.E2I()
+        self.I2E()
+        self.I2I()
+        self.E(drive)
+        self.I(drive)
+        return self.E.spike.value
+
+
+def _build_einet_projections() -> bp.DSRunner:
+    _seed()
+    net = EIProjections()
+    return bp.DSRunner(net, monitors={"exc": net.E.spike, "V": net.I.V}, progress_bar=True)
+
+
+def _run_einet_projections(runner: bp.DSRunner) -> Any:
+    return runner.run(inputs=_bm.ones(100) * 20.0)
+
+
+def _build_hh() -> bp.DSRunner:
+    _seed()
+    group = bp.neurons.HH(10, V_initializer=_bp.init.Uniform(-75.0, -60.0))
+    return bp.DSRunner(
+        group, inputs=("input", 12.0), monitors=["V", "m", "h", "n"], progress_bar=False
+    )
+
+
+def _build_izhikevich() -> bp.DSRunner:
+    _seed()
+    group = bp.neurons.Izhikevich(10, V_initializer=_bp.init.Uniform(-70.0, -50.0))
+    return bp.DSRunner(
+        group, inputs=("input", 12.0), monitors=["V", "u", "spike"], progress_bar=True
+    )
+
+
+class IonChannelGroup(bp.dyn.CondNeuGroupLTC):
+    """Conductance-based neurons with sodium, potassium, leaky and calcium-bound channels."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, V_initializer=_bp.init.Uniform(-70.0, -60.0))
+        self.INa = bp.dyn.INa_HH1952(size)
+        self.IK = bp.dyn.IK_HH1952(size)
+        self.IL = bp.dyn.IL(size, E=-54.387, g_max=0.03)
+        self.Ca = bp.dyn.CalciumFirstOrder(size, ICaT=bp.dyn.ICaT_HM1992(size))
+
+
+class DrivenChannels(bp.DynamicalSystem):
+    """The conductance-based neurons with a constant current."""
+
+    def __init__(self, num: int = 5) -> None:
+        super().__init__()
+        self.neurons = IonChannelGroup(num)
+
+    def update(self) -> Any:
+        self.neurons(6.0)
+        return self.neurons.V.value
+
+
+def _build_channels() -> bp.DSRunner:
+    _seed()
+    return bp.DSRunner(
+        DrivenChannels(),
+        monitors=["neurons.V", "neurons.INa.p", "neurons.Ca.C"],
+        progress_bar=False,
+    )
+
+
+# --------------------------------------------------------------------------------------
+# Delays, plasticity and couplings
+# --------------------------------------------------------------------------------------
+
+
+class DelayedPair(bp.DynSysGroup):
+    """Two LIF groups and a delayed synapse, whose delay buffer is a Variable."""
+
+    def __init__(self, num: int = 10) -> None:
+        super().__init__()
+        self.pre = bp.neurons.LIF(num, V_initializer=_bp.init.Uniform(0.0, 20.0))
+        self.post = bp.neurons.LIF(num)
+        self.syn = bp.synapses.Exponential(
+            self.pre, self.post, bp.conn.All2All(), g_max=0.5, tau=8.0, delay_step=13
+        )
+
+
+def _build_delay() -> bp.DSRunner:
+    _seed()
+    return bp.DSRunner(
+        DelayedPair(),
+        inputs=("pre.input", 30.0),
+        monitors=["pre.spike", "syn.g", "post.V"],
+        progress_bar=False,
+    )
+
+
+class DelayedRing(bp.DynamicalSystem):
+    """A ring of LIF neurons which hear their neighbours through a `VarDelay`."""
+
+    def __init__(self, num: int = 10) -> None:
+        super().__init__()
+        self.lif = bp.dyn.LifRef(num, V_initializer=_bp.init.Uniform(-60.0, -50.0), **_CORTICAL)
+        self.delay = bp.VarDelay(self.lif.V, entries={"near": 0.8, "far": 2.1})
+
+    def update(self) -> Any:
+        near = bm.roll(self.delay.at("near"), 1)
+        far = bm.roll(self.delay.at("far"), 2)
+        spike = self.lif(30.0 + 0.3 * (near - far))
+        self.delay()
+        return spike
+
+
+def _build_var_delay() -> bp.DSRunner:
+    _seed()
+    return bp.DSRunner(DelayedRing(), monitors=["lif.V"], progress_bar=False)
+
+
+class ShortTermPair(bp.DynSysGroup):
+    """Two LIF groups and a synapse with short-term plasticity."""
+
+    def __init__(self, num: int = 10) -> None:
+        super().__init__()
+        self.pre = bp.neurons.LIF(num, V_initializer=_bp.init.Uniform(0.0, 20.0))
+        self.post = bp.neurons.LIF(num)
+        self.syn = bp.synapses.Exponential(
+            self.pre,
+            self.post,
+            bp.conn.All2All(),
+            g_max=0.5,
+            stp=bp.synplast.STP(U=0.2, tau_d=150.0, tau_f=2.0),
+        )
+
+
+def _build_stp() -> bp.DSRunner:
+    _seed()
+    return bp.DSRunner(
+        ShortTermPair(),
+        inputs=("pre.input", 40.0),
+        monitors={"u": "syn.stp.u", "x": "syn.stp.x", "V": "post.V"},
+        progress_bar=False,
+    )
+
+
+class STDPNet(bp.DynamicalSystem):
+    """Two LIF groups whose connections learn by spike-timing-dependent plasticity."""
+
+    def __init__(self, num: int = 10) -> None:
+        super().__init__()
+        start = _bp.init.Uniform(-60.0, -50.0)
+        self.pre = bp.dyn.LifRef(num, V_initializer=start, **_CORTICAL)
+        self.post = bp.dyn.LifRef(num, V_initializer=start, **_CORTICAL)
+        self.syn = _bp.dyn.STDP_Song2000(
+            pre=self.pre,
+            delay=1.0,
+            # The training mode makes the plastic weights a Variable. One to one, because the rule
+            # for denser connections compiles a Numba kernel for seconds.
+            comm=bp.dnn.OneToOne(num, _bp.init.Uniform(0.2, 0.5), mode=bm.TrainingMode()),
+            syn=bp.dyn.Expon.desc(num, tau=5.0),
+            out=bp.dyn.COBA.desc(E=0.0),
+            post=self.post,
+            tau_s=16.8,
+            tau_t=33.7,
+            A1=0.96,
+            A2=0.53,
+        )
+
+    def update(self, drive_pre: Any, drive_post: Any) -> Any:
+        self.syn()
+        self.pre(drive_pre)
+        self.post(drive_post)
+        return {"pre": self.pre.spike.value, "post": self.post.spike.value}
+
+
+def _build_stdp() -> bp.DSRunner:
+    _seed()
+    net = STDPNet()
+    return bp.DSRunner(net, monitors={"weight": net.syn.comm.weight}, progress_bar=False)
+
+
+def _run_stdp(runner: bp.DSRunner) -> Any:
+    return runner.run(inputs=(_bm.linspace(20.0, 60.0, 200), _bm.linspace(60.0, 20.0, 200)))
+
+
+class ElectricNet(bp.DynSysGroup):
+    """Hodgkin-Huxley neurons coupled by gap junctions."""
+
+    def __init__(self, num: int = 5) -> None:
+        super().__init__()
+        self.neu = bp.neurons.HH(num, V_initializer=_bp.init.Uniform(-75.0, -60.0))
+        self.syn = _bp.synapses.GapJunction(
+            self.neu, self.neu, bp.conn.All2All(include_self=False), g_max=0.1
+        )
+
+
+def _build_gap_junction() -> bp.DSRunner:
+    _seed()
+    return bp.DSRunner(
+        ElectricNet(), inputs=("neu.input", 10.0), monitors=["neu.V"], progress_bar=False
+    )
+
+
+# --------------------------------------------------------------------------------------
+# Rate models
+# --------------------------------------------------------------------------------------
+
+
+def _build_fhn_rate() -> bp.DSRunner:
+    _seed()
+    return bp.DSRunner(
+        bp.rates.FHN(10), inputs=("input", 0.72), monitors=["x", "y"], progress_bar=True
+    )
+
+
+class CoupledFHN(bp.DynSysGroup):
+    """Noisy FitzHugh-Nagumo units with a matrix of delays between them."""
+
+    def __init__(self, num: int = 6) -> None:
+        super().__init__()
+        self.fhn = bp.rates.FHN(num, x_ou_sigma=0.05, y_ou_sigma=0.05)
+        self.coupling = _bp.synapses.DiffusiveCoupling(
+            self.fhn.x,
+            self.fhn.x,
+            var_to_output=self.fhn.input,
+            conn_mat=bm.random.uniform(0.0, 0.2, (num, num)),
+            delay_steps=_bm.as_jax(bm.random.randint(1, 20, (num, num))),
+            initial_delay_data=_bp.init.Uniform(0.0, 0.05),
+        )
+
+
+def _build_delay_coupling() -> bp.DSRunner:
+    _seed()
+    return bp.DSRunner(
+        CoupledFHN(), inputs=("fhn.input", 0.72), monitors=["fhn.x"], progress_bar=False
+    )
+
+
+# --------------------------------------------------------------------------------------
+# Randomness
+# --------------------------------------------------------------------------------------
+
+
+class NoisyLIF(bp.DynamicalSystem):
+    """A LIF group driven by white noise drawn at each step."""
+
+    def __init__(self, num: int = 20) -> None:
+        super().__init__()
+        self.lif = bp.dyn.LifRef(num, V_initializer=_bp.init.Uniform(-60.0, -50.0), **_CORTICAL)
+
+    def update(self) -> Any:
+        noise = bm.random.normal(0.0, 30.0, (self.lif.num,))
+        self.lif(12.0 + noise)
+        return self.lif.spike.value
+
+
+def _build_noise() -> bp.DSRunner:
+    _seed()
+    return bp.DSRunner(NoisyLIF(), monitors=["lif.V"], progress_bar=True)
+
+
+class PoissonDriven(bp.DynamicalSystem):
+    """A LIF group which hears a group of Poisson neurons."""
+
+    def __init__(self, num: int = 10) -> None:
+        super().__init__()
+        self.source = bp.dyn.PoissonGroup(20, freqs=200.0)
+        self.weights = bm.random.uniform(0.0, 40.0, (20, num))
+        self.lif = bp.dyn.LifRef(num, V_initializer=_bp.init.Uniform(-60.0, -50.0), **_CORTICAL)
+
+    def update(self) -> Any:
+        spikes = self.source()
+        return self.lif(spikes.astype(float) @ self.weights)
+
+
+def _build_poisson() -> bp.DSRunner:
+    _seed()
+    return bp.DSRunner(PoissonDriven(), monitors=["source.spike", "lif.V"], progress_bar=False)
+
+
+# --------------------------------------------------------------------------------------
+# Layers and trainers
+# --------------------------------------------------------------------------------------
+
+
+def _build_reservoir() -> bp.DSRunner:
+    _seed()
+    layer = bp.dyn.Reservoir(
+        3, 20, in_connectivity=0.5, rec_connectivity=0.3, mode=bm.NonBatchingMode()
+    )
+    return bp.DSRunner(layer, monitors=["state"], progress_bar=False)
+
+
+def _build_lstm_batched() -> bp.DSRunner:
+    _seed()
+    layer = bp.dyn.LSTMCell(4, 8, mode=bm.BatchingMode(3))
+    return bp.DSRunner(layer, monitors=["state"], progress_bar=False)
+
+
+def _build_lstm_time_first() -> bp.DSRunner:
+    _seed()
+    layer = bp.dyn.LSTMCell(4, 8, mode=bm.BatchingMode(3))
+    return bp.DSRunner(layer, monitors=["state"], data_first_axis="T", progress_bar=True)
+
+
+class EchoState(bp.DynamicalSystem):
+    """A reservoir with a trained linear readout."""
+
+    def __init__(self, num_in: int = 3, num_hidden: int = 20, num_out: int = 2) -> None:
+        super().__init__(mode=bm.BatchingMode(2))
+        self.reservoir = bp.dyn.Reservoir(
+            num_in, num_hidden, in_connectivity=0.5, mode=bm.BatchingMode(2)
+        )
+        self.readout = bp.dnn.Dense(num_hidden, num_out, mode=bm.TrainingMode(2))
+
+    def update(self, x: Any) -> Any:
+        return self.readout(self.reservoir(x))
+
+
+def _build_ridge() -> bp.DSRunner:
+    _seed()
+    trainer: bp.DSRunner = _bp.RidgeTrainer(
+        EchoState(), alpha=1e-3, monitors={"state": "reservoir.state"}, progress_bar=False
+    )
+    return trainer
+
+
+class TinyRNN(bp.DynamicalSystem):
+    """A recurrent network with trained weights, for back-propagation through time."""
+
+    def __init__(self, num_in: int = 3, num_hidden: int = 8, num_out: int = 2) -> None:
+        super().__init__(mode=bm.TrainingMode(2))
+        self.cell = bp.dyn.RNNCell(num_in, num_hidden, mode=bm.TrainingMode(2))
+        self.weights = bm.TrainVar(bm.random.random((num_hidden, num_out)) * 0.1)
+
+    def update(self, x: Any) -> Any:
+        return self.cell(x) @ self.weights
+
+
+def _build_bptt() -> bp.DSRunner:
+    _seed()
+    return bp.BPTT(
+        TinyRNN(), loss_fun="mean_squared_error", monitors=["cell.state"], progress_bar=False
+    )
+
+
+class TinyPerceptron(bp.DynamicalSystem):
+    """A feed-forward network with trained weights, which has no time."""
+
+    def __init__(self, num_in: int = 3, num_hidden: int = 8, num_out: int = 2) -> None:
+        super().__init__(mode=bm.TrainingMode(2))
+        self.hidden = bm.TrainVar(bm.random.random((num_in, num_hidden)) * 0.1)
+        self.out = bm.TrainVar(bm.random.random((num_hidden, num_out)) * 0.1)
+
+    def update(self, x: Any) -> Any:
+        return bm.tanh(x @ self.hidden) @ self.out
+
+
+def _build_bpff() -> bp.DSRunner:
+    _seed()
+    return bp.BPFF(TinyPerceptron(), loss_fun="mean_squared_error", progress_bar=False)
+
+
+# --------------------------------------------------------------------------------------
+# Ways to run
+# --------------------------------------------------------------------------------------
+
+
+class RefractoryLIF(bp.DynamicalSystem):
+    """A refractory LIF group with a constant drive, which returns its spikes."""
+
+    def __init__(self, num: int = 10, drive: float = 25.0) -> None:
+        super().__init__()
+        self.drive = drive
+        self.lif = bp.dyn.LifRef(num, V_initializer=_bp.init.Uniform(-60.0, -50.0), **_CORTICAL)
+
+    def update(self) -> Any:
+        return self.lif(self.drive)
+
+
+def _build_memory_efficient() -> bp.DSRunner:
+    _seed()
+    return bp.DSRunner(
+        RefractoryLIF(), monitors=["lif.V"], memory_efficient=True, progress_bar=False
+    )
+
+
+def _build_python_loop() -> bp.DSRunner:
+    _seed()
+    return bp.DSRunner(RefractoryLIF(), monitors=["lif.V"], jit=False, progress_bar=False)
+
+
+class MyRunner(bp.DSRunner):
+    """A user's runner, which adds the firing rates to what a run leaves behind."""
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        spikes: Any = super().predict(*args, **kwargs)
+        self.mon["rate"] = np.asarray(spikes).mean(axis=0) / (self.dt / 1000.0)
+        return spikes
+
+
+def _build_subclassed_runner() -> bp.DSRunner:
+    _seed()
+    return MyRunner(RefractoryLIF(), monitors=["lif.V"], progress_bar=False)
+
+
+def _build_function_monitors() -> bp.DSRunner:
+    _seed()
+    net = RefractoryLIF()
+    return bp.DSRunner(
+        net,
+        monitors={
+            "mean": lambda: net.lif.V.mean(),
+            "time": lambda: bp.share["t"] * 2.0,
+            "some": (net.lif.V, [1, 2]),
+        },
+        progress_bar=False,
+    )
+
+
+class Accumulator(bp.DynamicalSystem):
+    """A leaky accumulator whose gain is a shared argument."""
+
+    def __init__(self, num: int = 4) -> None:
+        super().__init__()
+        self.total = bm.Variable(bm.random.rand(num))
+
+    def update(self) -> Any:
+        self.total.value = 0.9 * self.total + bp.share["gain"] * bp.share["dt"]
+        return self.total.value
+
+
+def _build_shared_args() -> bp.DSRunner:
+    _seed()
+    return bp.DSRunner(Accumulator(), monitors=["total"], progress_bar=False)
+
+
+def _run_shared_args(runner: bp.DSRunner) -> Any:
+    return runner.run(10.0, shared_args={"gain": 2.0})
+
+
+# --------------------------------------------------------------------------------------
+# Ways to give inputs
+# --------------------------------------------------------------------------------------
+
+
+def _input_lif(num: int = 10) -> bp.neurons.LIF:
+    return bp.neurons.LIF(num, V_initializer=_bp.init.Uniform(0.0, 20.0))
+
+
+def _build_array_iter_input() -> bp.DSRunner:
+    _seed()
+    # One row for each step of three runs in a row: the index of the step goes on between runs.
+    drive = np.random.uniform(0.0, 60.0, (300, 10)).astype(np.float32)
+    return bp.DSRunner(
+        _input_lif(), inputs=("input", drive, "iter"), monitors=["V", "spike"], progress_bar=False
+    )
+
+
+def _drive() -> Iterator[float]:
+    """Yield a rising current without end."""
+    current = 20.0
+    while True:
+        yield current
+        current += 0.5
+
+
+def _build_generator_input() -> bp.DSRunner:
+    _seed()
+    return bp.DSRunner(
+        _input_lif(),
+        inputs=("input", _drive(), "iter"),
+        monitors=["V"],
+        jit=False,
+        progress_bar=False,
+    )
+
+
+def _build_functional_input() -> bp.DSRunner:
+    _seed()
+    return bp.DSRunner(
+        _input_lif(),
+        inputs=[
+            ("input", lambda: 30.0 + 10.0 * _bm.sin(bp.share["t"]), "func"),
+            ("input", 1.5, "fix", "*"),
+        ],
+        monitors=["V", "input"],
+        progress_bar=False,
+    )
+
+
+def _build_callable_input() -> bp.DSRunner:
+    _seed()
+    group = _input_lif()
+
+    def give() -> None:
+        group.input += 30.0 + 10.0 * _bm.cos(bp.share["t"])
+
+    return bp.DSRunner(group, inputs=give, monitors=["V", "input"], progress_bar=False)
+
+
+# --------------------------------------------------------------------------------------
+# What a model may hold
+# --------------------------------------------------------------------------------------
+
+
+class NumpyWeights(bp.DynamicalSystem):
+    """A rate network whose weights are plain NumPy arrays, which end up as constants."""
+
+    def __init__(self, num: int = 12) -> None:
+        super().__init__()
+        self.weights = np.random.normal(0.0, 1.0 / np.sqrt(num), (num, num)).astype(np.float32)
+        self.bias = np.linspace(-0.5, 0.5, num, dtype=np.float32)
+        self.rate = bm.Variable(bm.random.rand(num))
+
+    def update(self) -> Any:
+        drive = _bm.as_jax(self.rate) @ self.weights + self.bias
+        self.rate.value = 0.9 * self.rate + 0.1 * bm.tanh(drive)
+        return self.rate.value
+
+
+def _build_numpy_weights() -> bp.DSRunner:
+    _seed()
+    return bp.DSRunner(NumpyWeights(), monitors=["rate"], progress_bar=True)
+
+
+class SharedArray(bp.DynamicalSystem):
+    """Two Variables which start from one array object and then part."""
+
+    def __init__(self, num: int = 8) -> None:
+        super().__init__()
+        start = _bm.as_jax(bm.random.rand(num))
+        self.fast = bm.Variable(start)
+        self.slow = bm.Variable(start)
+
+    def update(self) -> Any:
+        self.fast.value = 0.8 * self.fast
+        self.slow.value = 0.98 * self.slow + 0.01 * self.fast
+        return self.fast - self.slow
+
+
+def _build_shared_array() -> bp.DSRunner:
+    _seed()
+    return bp.DSRunner(SharedArray(), monitors=["fast", "slow"], progress_bar=False)
+
+
+NETWORKS: tuple[Case, ...] = (
+    Case("lif", _build_lif, _for(10.0)),
+    Case("einet", _build_einet, _for(10.0)),
+    Case("einet-projections", _build_einet_projections, _run_einet_projections),
+    Case("hh", _build_hh, _for(10.0)),
+    Case("izhikevich", _build_izhikevich, _for(10.0)),
+    Case("channels", _build_channels, _for(10.0)),
+    Case("delay", _build_delay, _for(10.0)),
+    Case("var-delay", _build_var_delay, _for(10.0)),
+    Case("stp", _build_stp, _for(10.0)),
+    Case("stdp", _build_stdp, _run_stdp),
+    Case("gap-junction", _build_gap_junction, _for(10.0)),
+    Case("fhn-rate", _build_fhn_rate, _for(10.0)),
+    Case("noise", _build_noise, _for(10.0)),
+    Case("poisson", _build_poisson, _for(10.0)),
+    Case("reservoir", _build_reservoir, _with_inputs(60, 3)),
+    Case("lstm-batched", _build_lstm_batched, _with_inputs(3, 50, 4)),
+    Case("lstm-time-first", _build_lstm_time_first, _with_inputs(50, 3, 4)),
+    Case("ridge-trainer-predict", _build_ridge, _with_inputs(2, 50, 3)),
+    Case("bptt-trainer-predict", _build_bptt, _with_inputs(2, 50, 3)),
+    Case("bpff-trainer-predict", _build_bpff, _with_inputs(2, 3), stepwise=True),
+    Case("memory-efficient", _build_memory_efficient, _for(5.0), stepwise=True),
+    Case("python-loop", _build_python_loop, _for(2.0), stepwise=True),
+    Case("subclassed-runner", _build_subclassed_runner, _for(20.0)),
+    Case("function-monitors", _build_function_monitors, _for(10.0)),
+    Case("shared-args", _build_shared_args, _run_shared_args),
+    Case("array-iter-input", _build_array_iter_input, _for(10.0)),
+    Case("generator-input", _build_generator_input, _for(2.0), stepwise=True),
+    Case("functional-input", _build_functional_input, _for(10.0)),
+    Case("callable-input", _build_callable_input, _for(10.0)),
+    Case("numpy-weights", _build_numpy_weights, _for(10.0)),
+    Case("shared-array", _build_shared_array, _for(10.0)),
+)
+
+
+# Cases which do not fully keep the promise above: each build gives the same values, but BrainPy
+# puts the id of an object into the name of a Variable, so that name differs from build to build.
+UNSTABLE_NAMES: tuple[Case, ...] = (Case("delay-coupling", _build_delay_coupling, _for(10.0)),)
+
+
+def by_name(name: str) -> Case:
+    """Return the case which is called `name`, whether its Variables have stable names or not.
+
+    Parameters
+    ----------
+    name : str
+        The kebab-case name of the case.
+
+    Returns
+    -------
+    Case
+        The case.
+
+    Raises
+    ------
+    KeyError
+        If there is no such case.
+    """
+    for case in (*NETWORKS, *UNSTABLE_NAMES):
+        if case.name == name:
+            return case
+    raise KeyError(name)
