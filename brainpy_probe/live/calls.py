@@ -69,7 +69,6 @@ class RunningCall:
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
     thread: str = field(default_factory=lambda: threading.current_thread().name)
     i0: int = 0
-    stepwise: bool = False
     indices: Any = None
     xs: tuple[Any, ...] = ()
     shared_args: Any = None
@@ -77,10 +76,16 @@ class RunningCall:
     step: StepTrace | None = None
     step_failure: Exception | None = None
     traces: list[StepTrace] = field(default_factory=list)
+    noted: dict[int, Any] = field(default_factory=dict)
     loops: list[LoopRun] = field(default_factory=list)
     returned: Any = None
     error: BaseException | None = None
     tracing: bool = False
+
+    @property
+    def user_inputs(self) -> int | None:
+        """How many inputs the user gave, beside the step indices; None if it gave no indices."""
+        return None if self.indices is None else len(self.xs)
 
 
 CURRENT_CALL: ContextVar[RunningCall | None] = ContextVar("brainpy_probe_call", default=None)

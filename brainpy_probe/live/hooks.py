@@ -26,14 +26,26 @@ Kwargs = dict[str, Any]
 
 def patches() -> list[Patch]:
     """Return what is to be wrapped while a capture is open."""
-    runner = seams.take("runner")
     seams.take("scan")
+    stateful = seams.take("stateful-function")
     return [
-        Patch(runner, "predict", predict),
-        Patch(runner, "_predict", inner_predict),
-        Patch(seams.take("stateful-function"), "make_jaxpr", make_jaxpr),
+        *_runner_patches(seams.take("runner")),
+        Patch(stateful, "make_jaxpr", make_jaxpr),
+        Patch(stateful, "get_state_trace", get_state_trace),
         Patch(jax.lax, "scan", scan),
     ]
+
+
+def _runner_patches(runner: type) -> list[Patch]:
+    """Patch DSRunner, and the subclasses that run the model without it (``BPFF.predict``)."""
+    found = [
+        Patch(runner, name, handler)
+        for name, handler in (("predict", predict), ("_predict", inner_predict))
+        if name in vars(runner)
+    ]
+    for subclass in runner.__subclasses__():
+        found += _runner_patches(subclass)
+    return found
 
 
 def predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
@@ -91,7 +103,7 @@ def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs) ->
         call.indices = bound["indices"]
         call.xs = tuple(bound.get("xs", ()))
         call.shared_args = bound.get("shared_args")
-        stepwise.prepare(call)
+        call.step = stepwise.trace_step(call)
     except Exception as error:
         # Not ours to raise: if the arguments are wrong, the native call says so better.
         call.step_failure = error
@@ -103,19 +115,31 @@ def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs) ->
 
 
 def make_jaxpr(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for ``StatefulFunction.make_jaxpr``: notes the outermost traces of a call."""
+    """Stand in for ``StatefulFunction.make_jaxpr``: what goes on in there is not outermost."""
     call = CURRENT_CALL.get()
     if call is None or call.tracing:
         return wrapped(*args, **kwargs)
     call.tracing = True
     try:
-        result = wrapped(*args, **kwargs)
+        return wrapped(*args, **kwargs)
     finally:
         call.tracing = False
-    key = instance.get_arg_cache_key(*args, **kwargs)
-    states = instance.get_states_by_cache(key)
-    call.traces.append(StepTrace(instance, args, kwargs, [state.value for state in states]))
-    return result
+
+
+def get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    """Stand in for ``StatefulFunction.get_state_trace``: notes the outermost traces of a call.
+
+    Every loop and every jit asks for its states in this way just before it runs, be the jaxpr
+    fresh or from brainstate's cache.
+    """
+    states = wrapped(*args, **kwargs)
+    call = CURRENT_CALL.get()
+    if call is not None and not call.tracing and id(instance) not in call.noted:
+        call.noted[id(instance)] = instance
+        kwargs = {name: value for name, value in kwargs.items() if name != "compile_if_miss"}
+        values = [state.value for state in states.states]
+        call.traces.append(StepTrace(instance, args, kwargs, values))
+    return states
 
 
 def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:

@@ -100,8 +100,8 @@ def evaluate(
     args: Sequence[Any],
     lifted: Mapping[int, Any],
     eqns: Sequence[Any] | None = None,
-    read: Callable[[Callable[[Any], Any]], Any] | None = None,
-) -> list[Any]:
+    read: Callable[[Callable[[Any], Any]], Any] = lambda _: None,
+) -> tuple[list[Any], Any]:
     """Evaluate a jaxpr, inside a trace or not.
 
     Parameters
@@ -120,9 +120,10 @@ def evaluate(
 
     Returns
     -------
-    list
-        The results, one for each outvar, or None where its equation was left out; after it,
-        if ``read`` is given, what that returned.
+    results : list
+        One for each outvar; None where its equation was left out.
+    extra : Any
+        What ``read`` returned.
     """
     values: dict[Any, Any] = {}
 
@@ -136,8 +137,7 @@ def evaluate(
         with seams.equation_context(eqn):
             outs = _apply(eqn, operands, lifted)
         values.update(zip(eqn.outvars, outs, strict=True))
-    results = [value(atom) for atom in jaxpr.outvars]
-    return results if read is None else [*results, read(value)]
+    return [value(atom) for atom in jaxpr.outvars], read(value)
 
 
 def _apply(eqn: Any, operands: list[Any], lifted: Mapping[int, Any]) -> Sequence[Any]:
@@ -161,7 +161,7 @@ def _rebuild(eqn: Any, operands: list[Any], lifted: Mapping[int, Any]) -> Sequen
 
     def function(closed: Any) -> Callable[..., list[Any]]:
         consts = [lifted.get(id(c), c) for c in getattr(closed, "consts", ())]
-        return lambda *args: evaluate(_open(closed), consts, args, lifted)
+        return lambda *args: evaluate(_open(closed), consts, args, lifted)[0]
 
     params = eqn.params
     match eqn.primitive.name:

@@ -19,6 +19,7 @@ from brainpy_probe.live.seams import take
 __all__ = ["ModelNames", "children", "walk"]
 
 _LONG = 4096
+_OBJECT_ID = re.compile(r"\d{9,}")
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type, ModuleType)
 _CALLABLES = (FunctionType, BuiltinFunctionType, MethodType)
 
@@ -73,6 +74,8 @@ def walk(
 
 
 def _plain(part: str) -> tuple[str, int]:
+    # BrainPy puts objects' ids into some names (delay_of_delay_<id>): not the same in any two runs.
+    part = _OBJECT_ID.sub("id", part)
     if part.isidentifier() or part.isdecimal():
         return part, 3 if part.startswith("_") else 1
     return re.sub(r"\W+", "_", part).strip("_") or "item", 20
@@ -99,7 +102,7 @@ class ModelNames:
 
     def __post_init__(self) -> None:
         for name, variable in self.target.vars(method="relative").unique().items():
-            if all(part.isidentifier() for part in name.split(".")):
+            if all(part.isidentifier() and _plain(part)[0] == part for part in name.split(".")):
                 self._name_state(name, variable)
         self._name_state("random", take("random-state"))
         for name, thing in walk(self.target):

@@ -24,7 +24,7 @@ import numpy as np
 from brainpy_probe.live import seams
 from brainpy_probe.live.modeltree import walk
 
-__all__ = ["rewound"]
+__all__ = ["first_items", "rewound"]
 
 Undo = Callable[[], object]
 _LIBRARIES = {"brainpy", "brainstate", "brainevent", "brainunit", "braintools", "jax", "numpy"}
@@ -33,7 +33,7 @@ _LIBRARIES = {"brainpy", "brainstate", "brainevent", "brainunit", "braintools", 
 @contextlib.contextmanager
 def rewound(runner: Any) -> Iterator[None]:
     """Undo at the end of the block what the block did to a runner, its model and its functions."""
-    undo = [*_library_state(), *_iterators(runner)]
+    undo = _library_state()
     seen: dict[int, Any] = {}
     roots: list[Any] = [runner]
     while roots:
@@ -50,6 +50,28 @@ def rewound(runner: Any) -> Iterator[None]:
             restore()
 
 
+def first_items(entries: list[list[Any]]) -> list[Any] | None:
+    """Draw the first item of each ``[Variable, iterator]`` entry, and let the run draw it again.
+
+    Returns
+    -------
+    list or None
+        The items; None if an iterator has no more.
+    """
+    items: list[Any] = []
+    for entry in entries:
+        source = entry[1]
+        first = list(itertools.islice(source, 1))
+        entry[1] = _replayed(entry, source, first)
+        items += first
+    return items if len(items) == len(entries) else None
+
+
+def _replayed(entry: list[Any], source: Any, first: list[Any]) -> Iterator[Any]:
+    entry[1] = source
+    yield from first
+
+
 def _library_state() -> list[Undo]:
     environment, scope = seams.take("environment"), seams.take("environment-scope")
     shared = dict(environment.all(env=scope))
@@ -63,22 +85,6 @@ def _library_state() -> list[Undo]:
         np.random.set_state(numpy)
 
     return [restore]
-
-
-def _iterators(runner: Any) -> list[Undo]:
-    """Show the trace each iterator's first item, and let the run draw that item once more."""
-    undo: list[Undo] = []
-    for entry in seams.iterated_inputs(runner):
-        source = entry[1]
-        first = list(itertools.islice(source, 1))
-        entry[1] = iter(first)
-        undo.append(lambda e=entry, s=source, f=first: e.__setitem__(1, _replayed(e, s, f)))
-    return undo
-
-
-def _replayed(entry: list[Any], source: Any, first: list[Any]) -> Iterator[Any]:
-    entry[1] = source
-    yield from first
 
 
 def _functions(thing: Any) -> list[FunctionType]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from brainpy_probe.errors import SeamMissing
 
-__all__ = ["SEAMS", "Seam", "take"]
+__all__ = ["MONITOR_TAKER", "SEAMS", "Seam", "take"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ SEAMS: dict[str, Seam] = {
     "stablehlo": Seam(
         "the StableHLO dialect",
         ("jaxlib.mlir.dialects.stablehlo:",),
-        "jaxlib 0.10.2, 0.12.0: serialize_portable_artifact, get_current_version",
+        "jaxlib 0.10.2, 0.12.0: serialize_portable_artifact, register_stablehlo_passes",
     ),
     "stablehlo-to-hlo": Seam(
         "XLA's translation of StableHLO to HLO",
@@ -137,40 +137,23 @@ def take(name: str) -> Any:
 # --- BrainPy 2.8.2, 2.9.0: brainpy/runners.py -------------------------------------------------
 
 
-def runs_step_by_step(runner: Any) -> bool:
-    """Whether a runner's loop over time is Python's, so that no compiled loop exists.
+# The method to which a memory_efficient step hands its monitors.
+MONITOR_TAKER = "_step_mon_on_cpu"
 
-    Read from ``DSRunner._fun_predict``: ``memory_efficient`` runs a Python loop over one compiled
-    step, ``jit=False`` and JAX's own ``jax_disable_jit`` one over the bare step.
+
+def compiles_its_step(runner: Any) -> bool:
+    """Whether a runner traces its loop or its step itself: not with ``jit=False``.
+
+    Read from ``DSRunner._fun_predict``; JAX's own ``jax_disable_jit`` has the same effect.
     """
     import jax
 
-    return bool(
-        getattr(runner, "_memory_efficient", False)
-        or not runner.jit["predict"]
-        or jax.config.jax_disable_jit
-    )
+    return bool(runner.jit["predict"]) and not jax.config.jax_disable_jit
 
 
 def step_function(runner: Any) -> Any:
     """Return the function of one step, ``step(i, *xs, shared_args=) -> (outputs, monitors)``."""
     return runner._step_func_predict
-
-
-def compiled_step(runner: Any) -> Any | None:
-    """Return the StatefulFunction of a ``memory_efficient`` runner's step, or None.
-
-    ``brainpy.math.jit`` gives a function with the attribute ``stateful_fun``
-    (brainstate 0.5.4, 0.6.0: transform/_jit.py).
-    """
-    if not (getattr(runner, "_memory_efficient", False) and runner.jit["predict"]):
-        return None
-    return getattr(runner._jit_step_func_predict, "stateful_fun", None)
-
-
-def takes_monitors_from(runner: Any) -> str:
-    """Return the name of the method to which a ``memory_efficient`` step sends its monitors."""
-    return "_step_mon_on_cpu"
 
 
 def monitor_names(runner: Any) -> list[str]:
@@ -231,9 +214,12 @@ def mlir_context() -> Any:
     """Return a context of our own that knows StableHLO, CHLO, MHLO, Shardy and func."""
     mhlo = take("mhlo")
     context = take("mlir-context")()
+    # MLIR prints to stderr what we report ourselves, stack and all.
+    context.attach_diagnostic_handler(lambda _: True)
     mhlo.register_mhlo_dialect(context)
-    # Registering twice is harmless: jaxlib guards it (0.10.2, 0.12.0).
+    # Passes are registered once for the process; doing it again changes nothing.
     mhlo.register_mhlo_passes()
+    take("stablehlo").register_stablehlo_passes()
     return context
 
 
@@ -288,6 +274,8 @@ def hlo_text(module: Any) -> str:
 def hlo_canonical_text(module: Any) -> str:
     """Print an HLO module so that two modules of one computation print alike."""
     options = take("hlo").HloPrintOptions.canonical()
+    # XLA's parser keeps the computations in another order (0.12.0).
+    options.canonicalize_computations = True
     options.print_large_constants = True
     options.print_metadata = False
     return str(module.to_string(options))

@@ -241,7 +241,11 @@ _GROUPS = {
 
 
 def _values(group: list[pure.Named]) -> dict[str, Any]:
-    return {f"{one.role}/{one.name}": one.value for one in group if one.value is not None}
+    return {
+        f"{one.role}/{one.name}": one.value
+        for one in group
+        if not isinstance(one.value, jax.ShapeDtypeStruct)
+    }
 
 
 def _specs(tokens: int, group: list[pure.Named]) -> tuple[TensorSpec, ...]:

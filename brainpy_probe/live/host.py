@@ -1,0 +1,98 @@
+"""Callbacks into the host that are no part of the model, taken out of a traced step.
+
+A progress bar counts and calls back; a ``memory_efficient`` runner hands each step's monitors to
+Python. Knows no program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from brainpy_probe.live import jaxprs, seams
+from brainpy_probe.live.leaves import Leaves
+from brainpy_probe.live.traced import TracedStep
+
+__all__ = ["drop_progress_bar", "take_offloaded_monitors"]
+
+
+def drop_progress_bar(step: TracedStep, carry: Any) -> bool:
+    """Leave a progress bar's callbacks out of a loop's step.
+
+    brainstate's bar counts in the carry, ``(i, carry)``, and calls back in conditionals that give
+    no result (0.5.4, 0.6.0: transform/_progress_bar.py).
+
+    Parameters
+    ----------
+    step : TracedStep
+        The body of the loop; its ``eqns`` are changed.
+    carry : Any
+        The loop's first carry.
+
+    Returns
+    -------
+    bool
+        Whether the counter, the carry's first entry, has gone with the bar.
+    """
+    bar = type(seams.take("progress-bar")().init(1))
+
+    def draws(eqn: Any) -> bool:
+        made = list(jaxprs.callbacks(eqn))
+        return bool(made) and not eqn.outvars and all(_reaches(one, bar) for one in made)
+
+    if not any(map(draws, step.jaxpr.eqns)):
+        return False
+    counted = isinstance(carry, tuple) and len(carry) == 2 and np.shape(carry[0]) == ()
+    step.eqns = jaxprs.prune(step.jaxpr, draws, step.jaxpr.outvars[:1] if counted else ())
+    return counted
+
+
+def take_offloaded_monitors(step: TracedStep) -> Leaves:
+    """Find the monitors that a step hands to the host, and leave that callback out.
+
+    Returns
+    -------
+    dict
+        The jaxpr's variables that hold them, by the monitors' names.
+    """
+    runner = step.call.runner
+
+    def offloads(eqn: Any) -> bool:
+        return not eqn.outvars and any(
+            _reaches(one, type(runner), seams.MONITOR_TAKER) for one in jaxprs.callbacks(eqn)
+        )
+
+    found = [eqn for eqn in step.jaxpr.eqns if offloads(eqn)]
+    if not found:
+        return {}
+    step.eqns = [eqn for eqn in step.jaxpr.eqns if not offloads(eqn)]
+    atoms = list(found[0].invars)
+    names = seams.monitor_names(runner)
+    if len(names) != len(atoms):
+        names = [f"monitor.{position}" for position in range(len(atoms))]
+    return dict(zip(names, atoms, strict=True))
+
+
+def _reaches(callback: Any, owner: type, method: str | None = None) -> bool:
+    """Whether a callable is, wraps or closes over a method of an instance of a class."""
+    pending: list[Callable[..., Any]] = [callback]
+    seen: set[int] = set()
+    while pending:
+        one = pending.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(getattr(one, "__self__", None), owner) and (
+            method in (None, getattr(one, "__name__", None))
+        ):
+            return True
+        inner = [getattr(one, name, None) for name in ("__func__", "func", "__wrapped__")]
+        for cell in getattr(one, "__closure__", None) or ():
+            try:
+                inner.append(cell.cell_contents)
+            except ValueError:  # the cell is empty
+                continue
+        pending += [other for other in inner if callable(other)]
+    return False

@@ -1,0 +1,72 @@
+"""The leaves of trees by name: arguments, states and results; knows no trace and no program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from brainpy_probe.live import seams
+
+__all__ = ["Leaves", "form", "named_inputs", "named_leaves", "named_results", "unused"]
+
+Leaves = dict[str, Any]
+
+
+def named_leaves(name: str, tree: Any) -> Leaves:
+    """Return a tree's leaves by name: the tree's own where it is one leaf, else with its path."""
+    array = seams.take("array")
+    flat, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda x: isinstance(x, array))
+    return {
+        _joined(name, path): leaf.value if isinstance(leaf, array) else leaf for path, leaf in flat
+    }
+
+
+def _joined(name: str, path: Sequence[Any]) -> str:
+    parts = [str(getattr(p, "key", getattr(p, "idx", getattr(p, "name", p)))) for p in path]
+    return ".".join([name, *parts] if name else parts) or "value"
+
+
+def named_inputs(xs: tuple[Any, ...], user_inputs: int | None, index: str) -> Leaves:
+    """Name what a step or a loop takes: BrainPy's step index, then the user's inputs.
+
+    Parameters
+    ----------
+    xs : tuple
+        All of it.
+    user_inputs : int or None
+        How many entries of ``xs`` are the user's; None if the runner gave no index.
+    index : str
+        The name for the index, which leads ``xs`` where a runner gives one.
+    """
+    indexed = user_inputs is not None and len(xs) == 1 + user_inputs
+    rest = xs[1:] if indexed else xs
+    named = named_leaves("inputs", rest[0] if len(rest) == 1 else rest)
+    return {index: xs[0], **named} if indexed else named
+
+
+def named_results(result: Any) -> dict[str, Leaves]:
+    """Name what a step returns: ``(outputs, monitors)``, the monitors being a dict or None."""
+    match result:
+        case (outputs, (dict() | None) as monitors):
+            pass
+        case outputs:
+            monitors = None
+    return {"outputs": named_leaves("outputs", outputs), "monitors": named_leaves("", monitors)}
+
+
+def unused(name: str, taken: set[str]) -> str:
+    """Return the name, or the name with the first number that makes it new, and take it."""
+    chosen, number = name, 1
+    while chosen in taken:
+        number += 1
+        chosen = f"{name}_{number}"
+    taken.add(chosen)
+    return chosen
+
+
+def form(value: Any) -> tuple[tuple[int, ...], str]:
+    """Return a value's shape and dtype, for comparison."""
+    return np.shape(value), str(getattr(value, "dtype", type(value).__name__))

@@ -1,0 +1,1 @@
+"""The tests of brainpy-probe: real networks, real XLA, real files."""

@@ -1,0 +1,48 @@
+"""What every test shares: nothing stays patched, captures go to a folder of the test's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import brainpy as bp
+import brainstate
+import jax
+
+from brainpy_probe.live.patching import LEDGER
+
+PATCHED = [
+    (bp.DSRunner, "predict"),
+    (bp.DSRunner, "_predict"),
+    (bp.BPFF, "predict"),
+    (brainstate.transform.StatefulFunction, "make_jaxpr"),
+    (brainstate.transform.StatefulFunction, "get_state_trace"),
+    (jax.lax, "scan"),
+]
+ORIGINALS = [vars(owner)[name] for owner, name in PATCHED]
+
+
+def assert_nothing_patched() -> None:
+    """Assert that each patched attribute is the original object, and that nobody is watching."""
+    for (owner, name), original in zip(PATCHED, ORIGINALS, strict=True):
+        assert vars(owner)[name] is original, f"{owner.__name__}.{name} is patched"
+    assert LEDGER.users == ()
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_patched() -> Iterator[None]:
+    """Check before and after each test."""
+    assert_nothing_patched()
+    yield
+    assert_nothing_patched()
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Return a folder for the captures of one test."""
+    return tmp_path / "captures"
