@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +135,7 @@ def _dtype(name: str) -> np.dtype[Any]:
     except TypeError:
         import ml_dtypes  # with NumPy's own names for bfloat16 and its kin
 
-        return np.dtype(getattr(ml_dtypes, name))
+        return np.dtype(getattr(ml_dtypes, name))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -245,16 +244,14 @@ class Capture:
         return f"<Capture {self.path.name}: {len(self.manifest.calls)} calls>"
 
     def __str__(self) -> str:
-        return self._summary.as_text(self)
+        from brainpy_probe.summary import as_text  # it imports rich, which only a reader needs
+
+        return as_text(self)
 
     def _repr_html_(self) -> str:
-        return self._summary.as_html(self)
+        from brainpy_probe.summary import as_html
 
-    @cached_property
-    def _summary(self) -> Any:
-        from brainpy_probe import summary  # it imports rich, which only a reader needs
-
-        return summary
+        return as_html(self)
 
 
 def load(path: str | os.PathLike[str]) -> Capture:

@@ -40,7 +40,7 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A frozen record whose every field is named."""
 
 
-class Timing(_Record, kw_only=True):
+class Timing(_Record, frozen=True, kw_only=True):
     """Seconds by phase, none of them counted twice.
 
     Attributes
@@ -60,7 +60,7 @@ class Timing(_Record, kw_only=True):
     wall: float = 0.0
 
 
-class TensorSpec(_Record, kw_only=True):
+class TensorSpec(_Record, frozen=True, kw_only=True):
     """One argument or result of a program, in the order of its ``main`` function.
 
     Attributes
@@ -87,7 +87,7 @@ class TensorSpec(_Record, kw_only=True):
     key: str = ""
 
 
-class WrittenFile(_Record, kw_only=True):
+class WrittenFile(_Record, frozen=True, kw_only=True):
     """A file of the capture: its path relative to the folder, size in bytes, SHA-256."""
 
     path: str
@@ -96,7 +96,7 @@ class WrittenFile(_Record, kw_only=True):
     digest: str
 
 
-class DialectCheck(_Record, kw_only=True):
+class DialectCheck(_Record, frozen=True, kw_only=True):
     """How far one text was proved: parsed back, verified, and for MHLO taken back.
 
     Attributes
@@ -114,7 +114,7 @@ class DialectCheck(_Record, kw_only=True):
     detail: str = ""
 
 
-class Fidelity(_Record, kw_only=True):
+class Fidelity(_Record, frozen=True, kw_only=True):
     """How faithfully the texts stand for what ran, and what they can't say.
 
     Attributes
@@ -146,7 +146,7 @@ class Fidelity(_Record, kw_only=True):
         return all(check.parsed and check.returns is not False for check in self.checks.values())
 
 
-class ProgramRecord(_Record, kw_only=True):
+class ProgramRecord(_Record, frozen=True, kw_only=True):
     """A distinct program: ``program(constants, state, inputs) -> {outputs, monitors, state}``.
 
     Attributes
@@ -167,7 +167,7 @@ class ProgramRecord(_Record, kw_only=True):
     files: tuple[WrittenFile, ...]
 
 
-class Failure(_Record, kw_only=True):
+class Failure(_Record, frozen=True, kw_only=True):
     """An exception as it was: its kind, its message, its traceback."""
 
     kind: str
@@ -184,7 +184,7 @@ class Failure(_Record, kw_only=True):
         )
 
 
-class CallRecord(_Record, kw_only=True):
+class CallRecord(_Record, frozen=True, kw_only=True):
     """One call of a runner's ``predict``.
 
     Attributes
@@ -225,7 +225,7 @@ class CallRecord(_Record, kw_only=True):
     failure: Failure | None = None
 
 
-class Environment(_Record, kw_only=True):
+class Environment(_Record, frozen=True, kw_only=True):
     """What ran: interpreter, host, process, backend, and the versions of what matters."""
 
     host: str
@@ -235,7 +235,7 @@ class Environment(_Record, kw_only=True):
     versions: dict[str, str]
 
 
-class Manifest(_Record, kw_only=True):
+class Manifest(_Record, frozen=True, kw_only=True):
     """The index of a capture folder; every other file is named in it."""
 
     format: str = FORMAT

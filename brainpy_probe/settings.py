@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 import msgspec
 
@@ -91,19 +91,21 @@ def _dialects(dialect: str | Iterable[str]) -> tuple[Dialect, ...]:
         raise UnknownDialect(dialect, DIALECTS)
     chosen: list[Dialect] = []
     for one in asked:
-        if one not in DIALECTS:
+        known = next((dialect for dialect in DIALECTS if dialect == one), None)
+        if known is None:
             raise UnknownDialect(one, DIALECTS)
-        if one not in chosen:
-            chosen.append(cast(Dialect, one))
+        if known not in chosen:
+            chosen.append(known)
     if not chosen:
         raise UnknownDialect(dialect, DIALECTS)
     return tuple(chosen)
 
 
 def _data(data: str) -> Data:
-    if data not in DATA:
-        raise BadSetting(f"data={data!r} is not allowed.", f"Allowed: {', '.join(DATA)}.")
-    return cast(Data, data)
+    for known in DATA:
+        if data == known:
+            return known
+    raise BadSetting(f"data={data!r} is not allowed.", f"Allowed: {', '.join(DATA)}.")
 
 
 def _flag(name: str, value: object) -> bool:

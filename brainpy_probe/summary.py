@@ -43,8 +43,12 @@ def _summary(capture: Capture) -> Group:
     where = str(capture.path.parent)
     parts.append(Text(f"in {where}", overflow="fold"))
     environment = capture.manifest.environment
-    versions = [f"{n} {environment.versions[n]}" for n in ("brainpy", "jax") if n in environment.versions]
-    parts.append(Text(f"{', '.join(versions)} on {environment.backend}, Python {environment.python}"))
+    versions = [
+        f"{n} {environment.versions[n]}" for n in ("brainpy", "jax") if n in environment.versions
+    ]
+    parts.append(
+        Text(f"{', '.join(versions)} on {environment.backend}, Python {environment.python}")
+    )
     if not capture.manifest.complete:
         parts.append(Text("The capture is open, or its process was killed.", style="yellow"))
     if not capture.calls:
@@ -92,7 +96,13 @@ def _seconds(timing: Timing) -> list[str]:
 def _program(program: Program) -> Group:
     what = "the whole run" if program.kind == "loop" else "one step"
     head = Text(f"program {program.record.index}: {program.name}, {what}", style="bold")
-    table = _table(("", "left"), ("arguments", "right"), ("bytes", "right"), ("results", "right"), ("bytes", "right"))
+    table = _table(
+        ("", "left"),
+        ("arguments", "right"),
+        ("bytes", "right"),
+        ("results", "right"),
+        ("bytes", "right"),
+    )
     for role in _ROLES:
         given = [spec for spec in program.arguments if spec.role == role]
         made = [spec for spec in program.results if spec.role == role]
@@ -126,9 +136,7 @@ def _proof(check: Any) -> str:
 
 def _remarks(program: Program) -> list[str]:
     fidelity = program.fidelity
-    remarks = [
-        f"{kind}: {check.detail}" for kind, check in fidelity.checks.items() if check.detail
-    ]
+    remarks = [f"{kind}: {check.detail}" for kind, check in fidelity.checks.items() if check.detail]
     remarks += [f"{kind} keeps {', '.join(names)}." for kind, names in fidelity.chlo.items()]
     if fidelity.custom_calls:
         remarks.append(f"Opaque custom calls: {', '.join(fidelity.custom_calls)}.")

@@ -72,7 +72,7 @@ class RunningCall:
     indices: Any = None
     xs: tuple[Any, ...] = ()
     shared_args: Any = None
-    preparation: Timing = Timing()
+    preparation: Timing = field(default_factory=Timing)
     step: StepTrace | None = None
     step_failure: Exception | None = None
     traces: list[StepTrace] = field(default_factory=list)

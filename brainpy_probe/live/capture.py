@@ -85,7 +85,7 @@ class CaptureScope:
 
         if self._session is not None:
             raise BadSetting("This capture was used already.", "Call capture() for each block.")
-        hooks.listen()
+        hooks.attend()
         patches = hooks.patches()
         self._session = Session(self._settings)
         LEDGER.enter(self._session, patches)
@@ -100,6 +100,6 @@ class CaptureScope:
         """Close the capture and put every patched attribute back."""
         from brainpy_probe.live.patching import LEDGER
 
-        assert self._session is not None
-        LEDGER.leave(self._session)
-        self._session.close()
+        if self._session is not None:
+            LEDGER.leave(self._session)
+            self._session.close()

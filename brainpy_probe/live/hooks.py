@@ -8,16 +8,18 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
+from jax.extend import source_info_util
 
 from brainpy_probe.live import seams, stepwise
 from brainpy_probe.live.calls import CURRENT_CALL, CURRENT_WATCH, LoopRun, RunningCall, StepTrace
 from brainpy_probe.live.patching import LEDGER, Patch
 from brainpy_probe.live.timing import PHASES, Stopwatch
 
-__all__ = ["listen", "patches"]
+__all__ = ["attend", "patches"]
 
 Wrapped = Callable[..., Any]
 Args = tuple[Any, ...]
@@ -36,7 +38,7 @@ def patches() -> list[Patch]:
     ]
 
 
-def _runner_patches(runner: type) -> list[Patch]:
+def _runner_patches(runner: Any) -> list[Patch]:
     """Patch DSRunner, and the subclasses that run the model without it (``BPFF.predict``)."""
     found = [
         Patch(runner, name, handler)
@@ -166,16 +168,21 @@ def _kept(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf, tree)
 
 
-def listen() -> None:
-    """Have JAX tell us the duration of each phase, from now on; once is enough."""
-    if not LEDGER.listening:
+def attend() -> None:
+    """Have JAX tell us the duration of each phase, and pass over our frames; once is enough.
+
+    The names of Python frames stand in a module's metadata: ours must not, so that it is the same
+    module as without us.
+    """
+    if not LEDGER.attending:
         jax.monitoring.register_event_duration_secs_listener(duration_event)
-        LEDGER.listening = True
+        source_info_util.register_exclusion(str(Path(__file__).parent.parent))
+        LEDGER.attending = True
 
 
-def duration_event(event: str, seconds: float, **_: Any) -> None:
+def duration_event(event: str, duration_secs: float, **_: Any) -> None:
     """Listen to ``jax.monitoring``: put a phase down to what goes on in this thread."""
     watch = CURRENT_WATCH.get()
     phase = PHASES.get(event)
     if watch is not None and phase is not None:
-        watch.phase_ended(phase, seconds)
+        watch.phase_ended(phase, duration_secs)

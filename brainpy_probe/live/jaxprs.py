@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
@@ -195,15 +196,17 @@ def _rebuild(eqn: Any, operands: list[Any], lifted: Mapping[int, Any]) -> Sequen
                 operands[split[1] :],
             )
             cond, body = function(params["cond_jaxpr"]), function(params["body_jaxpr"])
-            return jax.lax.while_loop(  # type: ignore[no-any-return]
-                lambda carry: cond(*of_cond, *carry)[0],
-                lambda carry: body(*of_body, *carry),
-                init,
+            return list(
+                jax.lax.while_loop(
+                    lambda carry: cond(*of_cond, *carry)[0],
+                    lambda carry: body(*of_body, *carry),
+                    init,
+                )
             )
         case "cond":
             index, *rest = operands
             branches = [function(branch) for branch in params["branches"]]
-            return jax.lax.switch(index, branches, *rest)  # type: ignore[no-any-return]
+            return list(jax.lax.switch(index, branches, *rest))
     inner = list(_inner(eqn))
     if len(inner) == 1 and len(_open(inner[0]).invars) == len(operands):
         return function(inner[0])(*operands)
@@ -253,7 +256,7 @@ def _feed_param(feed: Callable[[bytes], None], value: Any) -> None:
     if isinstance(value, core.ClosedJaxpr):
         for constant in value.consts:
             feed(str((constant.shape, constant.dtype)).encode())
-            if not jax.dtypes.issubdtype(constant.dtype, jax.dtypes.extended):
+            if not jnp.issubdtype(constant.dtype, jax.dtypes.extended):
                 feed(np.asarray(constant).tobytes())
         value = value.jaxpr
     if isinstance(value, core.Jaxpr):

@@ -76,7 +76,7 @@ class Ledger:
     """
 
     users: tuple[Any, ...] = ()
-    listening: bool = False
+    attending: bool = False
     _installed: list[_Installed] = field(default_factory=list)
     _covered: list[_Installed] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)

@@ -197,9 +197,7 @@ def _closed(
     )
 
 
-def _moved_axes(
-    call: RunningCall, loop: LoopRun, notes: list[str]
-) -> dict[tuple[str, str], Any]:
+def _moved_axes(call: RunningCall, loop: LoopRun, notes: list[str]) -> dict[tuple[str, str], Any]:
     """Find the results whose time axis the runner moved behind the batch axis after its loop.
 
     Judged by the values: a result is the very array that the loop gave, or that array with its

@@ -9,6 +9,7 @@ Python's random numbers, globals and closure cells of the user's functions, and 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import itertools
 import random
@@ -114,14 +115,14 @@ def _names(function: FunctionType, roots: list[Any], seen: dict[int, Any]) -> li
         except ValueError:  # the cell is empty
             continue
         roots.append(held)
-        undo.append(lambda cell=cell, held=held: setattr(cell, "cell_contents", held))
+        undo.append(functools.partial(setattr, cell, "cell_contents", held))
     names = function.__globals__
     for name in function.__code__.co_names:
         held = names.get(name)
         if held is None or isinstance(held, (type, FunctionType, ModuleType)):
             continue
         roots.append(held)
-        undo.append(lambda name=name, held=held: names.__setitem__(name, held))
+        undo.append(functools.partial(names.__setitem__, name, held))
     return undo
 
 
@@ -140,7 +141,8 @@ def _contents(thing: Any) -> list[Undo]:
         undo.append(lambda: _restore_items(thing, items))
     elif isinstance(thing, set):
         members = set(thing)
-        undo.append(lambda: (thing.intersection_update(members), thing.update(members)))
+        undo.append(lambda: thing.intersection_update(members))
+        undo.append(lambda: thing.update(members))
     elif isinstance(thing, MutableMapping):
         entries = dict(thing)
         undo.append(lambda: _restore_entries(thing, entries))
@@ -154,9 +156,7 @@ def _contents(thing: Any) -> list[Undo]:
 
 
 def _restore_items(container: Any, items: list[Any]) -> None:
-    if len(container) == len(items) and all(
-        a is b for a, b in zip(container, items, strict=True)
-    ):
+    if len(container) == len(items) and all(a is b for a, b in zip(container, items, strict=True)):
         return
     container.clear()
     container.extend(items)

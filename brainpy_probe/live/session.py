@@ -39,7 +39,11 @@ from brainpy_probe.store import RunFolder
 
 __all__ = ["Session"]
 
-_FILES = {"stablehlo": "program.stablehlo.mlir", "mhlo": "program.mhlo.mlir", "hlo": "program.hlo.txt"}
+_FILES = {
+    "stablehlo": "program.stablehlo.mlir",
+    "mhlo": "program.mhlo.mlir",
+    "hlo": "program.hlo.txt",
+}
 _VERSIONS = ("brainpy-probe", "brainpy", "brainstate", "brainevent", "jax", "jaxlib", "numpy")
 
 

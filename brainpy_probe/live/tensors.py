@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save
 
@@ -18,7 +19,8 @@ __all__ = ["Digests", "is_key", "lowered_form", "pack", "to_numpy"]
 
 def is_key(value: Any) -> bool:
     """Whether a value is a typed random key."""
-    return jax.dtypes.issubdtype(getattr(value, "dtype", None), jax.dtypes.prng_key)
+    dtype = getattr(value, "dtype", None)
+    return dtype is not None and bool(jnp.issubdtype(dtype, jax.dtypes.prng_key))
 
 
 def to_numpy(value: Any) -> np.ndarray[Any, Any]:

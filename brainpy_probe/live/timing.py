@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass, field
 from typing import Literal
@@ -54,7 +55,7 @@ class Stopwatch:
         wall = max(ended - self.begun - self.excluded, 0.0)
         seconds: dict[Phase, float] = dict.fromkeys(_INNERMOST, 0.0)
         edges = sorted({edge for _, begin, end in self._spans for edge in (begin, end)})
-        for begin, end in zip(edges, edges[1:], strict=False):
+        for begin, end in itertools.pairwise(edges):
             for phase in _INNERMOST:
                 if any(p == phase and b <= begin and end <= e for p, b, e in self._spans):
                     seconds[phase] += end - begin
