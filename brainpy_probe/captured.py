@@ -246,12 +246,12 @@ class Capture:
     def __str__(self) -> str:
         from brainpy_probe.summary import as_text  # it imports rich, which only a reader needs
 
-        return as_text(self)
+        return as_text(self.path, self.manifest)
 
     def _repr_html_(self) -> str:
         from brainpy_probe.summary import as_html
 
-        return as_html(self)
+        return as_html(self.path, self.manifest)
 
 
 def load(path: str | os.PathLike[str]) -> Capture:

@@ -1,8 +1,9 @@
-"""A capture as a table of 80 columns, or as HTML; knows only what a capture's reader knows."""
+"""A capture as a table of 80 columns, or as HTML; knows only records."""
 
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
@@ -10,8 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from brainpy_probe.captured import Capture, PredictCall, Program
-from brainpy_probe.records import TensorSpec, Timing
+from brainpy_probe.records import CallRecord, Manifest, ProgramRecord, TensorSpec, Timing
 
 __all__ = ["as_html", "as_text"]
 
@@ -19,17 +19,17 @@ WIDTH = 80
 _ROLES = ("token", "constant", "state", "input", "output", "monitor")
 
 
-def as_text(capture: Capture) -> str:
+def as_text(path: Path, manifest: Manifest) -> str:
     """Return the summary as plain text, at most 80 columns wide."""
     console = Console(file=io.StringIO(), width=WIDTH, color_system=None, legacy_windows=False)
-    console.print(_summary(capture))
+    console.print(_summary(path, manifest))
     return _lines(console.file.getvalue())  # type: ignore[attr-defined]
 
 
-def as_html(capture: Capture) -> str:
+def as_html(path: Path, manifest: Manifest) -> str:
     """Return the summary as HTML for a notebook's cell."""
     console = Console(file=io.StringIO(), width=WIDTH, record=True, legacy_windows=False)
-    console.print(_summary(capture))
+    console.print(_summary(path, manifest))
     frame = '<pre style="font-family:monospace;line-height:1.2">{code}</pre>'
     return console.export_html(inline_styles=True, code_format=frame)
 
@@ -38,26 +38,26 @@ def _lines(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines()).rstrip()
 
 
-def _summary(capture: Capture) -> Group:
-    parts: list[Any] = [Text(f"brainpy-probe: {capture.path.name}", style="bold")]
-    where = str(capture.path.parent)
+def _summary(path: Path, manifest: Manifest) -> Group:
+    parts: list[Any] = [Text(f"brainpy-probe: {path.name}", style="bold")]
+    where = str(path.parent)
     parts.append(Text(f"in {where}", overflow="fold"))
-    environment = capture.manifest.environment
+    environment = manifest.environment
     versions = [
         f"{n} {environment.versions[n]}" for n in ("brainpy", "jax") if n in environment.versions
     ]
     parts.append(
         Text(f"{', '.join(versions)} on {environment.backend}, Python {environment.python}")
     )
-    if not capture.manifest.complete:
+    if not manifest.complete:
         parts.append(Text("The capture is open, or its process was killed.", style="yellow"))
-    if not capture.calls:
+    if not manifest.calls:
         parts.append(Text("No runner's predict was called."))
         return Group(*parts)
-    parts += ["", _calls(capture)]
-    for program in capture.programs:
+    parts += ["", _calls(manifest)]
+    for program in manifest.programs:
         parts += ["", _program(program)]
-    for call in capture.calls:
+    for call in manifest.calls:
         parts += _troubles(call)
     return Group(*parts)
 
@@ -69,20 +69,20 @@ def _table(*columns: tuple[str, str]) -> Table:
     return table
 
 
-def _calls(capture: Capture) -> Table:
+def _calls(manifest: Manifest) -> Table:
     seconds = [(name, "right") for name in ("trace", "lower", "compile", "execute", "wall")]
     table = _table(
         ("call", "right"), ("model", "left"), ("steps", "right"), ("program", "right"),
         *seconds, ("probe", "right"),
     )  # fmt: skip
-    for call in capture.calls:
+    for call in manifest.calls:
         table.add_row(
             str(call.index),
             escape(call.model),
             "-" if call.steps is None else f"{call.steps}",
-            "-" if call.program is None else f"{call.program.record.index}",
-            *_seconds(call.timing),
-            f"{call.probe_timing.wall:.3f}",
+            "-" if call.program is None else f"{call.program}",
+            *_seconds(call.native),
+            f"{call.probe.wall:.3f}",
         )
     table.caption = "seconds of the run itself; probe: what the probe added"
     table.caption_justify = "left"
@@ -93,9 +93,10 @@ def _seconds(timing: Timing) -> list[str]:
     return [f"{getattr(timing, name):.3f}" for name in Timing.__struct_fields__]
 
 
-def _program(program: Program) -> Group:
+def _program(program: ProgramRecord) -> Group:
     what = "the whole run" if program.kind == "loop" else "one step"
-    head = Text(f"program {program.record.index}: {program.name}, {what}", style="bold")
+    place = program.files[0].path.rpartition("/")[0] if program.files else "no files"
+    head = Text(f"program {program.index}: {program.name}, {what}, in {place}", style="bold")
     table = _table(
         ("", "left"),
         ("arguments", "right"),
@@ -117,11 +118,11 @@ def _count(specs: list[TensorSpec]) -> tuple[str, str]:
     return (str(len(specs)), f"{sum(spec.nbytes for spec in specs):,}") if specs else ("", "")
 
 
-def _files(program: Program) -> Table:
+def _files(program: ProgramRecord) -> Table:
     table = _table(("file", "left"), ("bytes", "right"), ("proved", "left"))
-    for file in program.record.files:
+    for file in program.files:
         check = program.fidelity.checks.get(file.kind)
-        table.add_row(escape(file.path), f"{file.size:,}", _proof(check))
+        table.add_row(escape(file.path.rpartition("/")[2]), f"{file.size:,}", _proof(check))
     return table
 
 
@@ -134,7 +135,7 @@ def _proof(check: Any) -> str:
     return ", ".join(said)
 
 
-def _remarks(program: Program) -> list[str]:
+def _remarks(program: ProgramRecord) -> list[str]:
     fidelity = program.fidelity
     remarks = [f"{kind}: {check.detail}" for kind, check in fidelity.checks.items() if check.detail]
     remarks += [f"{kind} keeps {', '.join(names)}." for kind, names in fidelity.chlo.items()]
@@ -147,7 +148,7 @@ def _remarks(program: Program) -> list[str]:
     return [*remarks, *fidelity.notes]
 
 
-def _troubles(call: PredictCall) -> list[Any]:
+def _troubles(call: CallRecord) -> list[Any]:
     lines = []
     if call.error is not None:
         lines.append(f"call {call.index} raised {call.error.kind}: {call.error.message}")
