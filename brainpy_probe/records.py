@@ -123,8 +123,9 @@ class Fidelity(_Record, frozen=True, kw_only=True):
         The outcome for each text, by dialect (``vhlo`` for the portable bytecode).
     chlo : dict
         The chlo operations that remain in a text, by dialect.
-    custom_calls : tuple of str
-        Targets of custom calls whose code is not in the program.
+    custom_calls : dict
+        Targets of custom calls whose code is not in the program, each with the names of the
+        constants that flow into it.
     host_callbacks : tuple of str
         Targets of calls back into Python: they can't be run elsewhere.
     inlined_constants : tuple of str
@@ -135,7 +136,7 @@ class Fidelity(_Record, frozen=True, kw_only=True):
 
     checks: dict[str, DialectCheck] = {}
     chlo: dict[str, tuple[str, ...]] = {}
-    custom_calls: tuple[str, ...] = ()
+    custom_calls: dict[str, tuple[str, ...]] = {}
     host_callbacks: tuple[str, ...] = ()
     inlined_constants: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -7,23 +7,15 @@ legalised back to StableHLO and compared with what it came from.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from brainpy_probe.live import seams
+from brainpy_probe.live import mlir, seams
 from brainpy_probe.records import DialectCheck
 from brainpy_probe.settings import Dialect
 
 __all__ = ["Lowered", "Rendering"]
-
-_LARGE = 1024
-_CALLBACK = re.compile(r"callback", re.IGNORECASE)
-# Custom calls that every XLA knows: they are annotations, not code from elsewhere.
-_KNOWN_TO_XLA = {"Sharding", "SPMDFullToShardShape", "SPMDShardToFullShape"}
 
 
 @dataclass(frozen=True)
@@ -76,37 +68,6 @@ class Lowered:
         }
         return renderers[dialect]()
 
-    def custom_calls(self) -> Counter[str]:
-        """Count the custom calls whose code is not in the program, by target."""
-        targets = (
-            _string(operation.attributes["call_target_name"])
-            for operation in _operations(self.module)
-            if operation.name == "stablehlo.custom_call"
-        )
-        return Counter(target for target in targets if target not in _KNOWN_TO_XLA)
-
-    def host_callbacks(self) -> tuple[str, ...]:
-        """Return the targets of custom calls that call back into this Python process."""
-        return tuple(sorted(t for t in self.custom_calls() if _CALLBACK.search(t)))
-
-    def opaque_calls(self) -> tuple[str, ...]:
-        """Return the targets of the other custom calls."""
-        return tuple(sorted(t for t in self.custom_calls() if not _CALLBACK.search(t)))
-
-    def inlined_constants(self) -> tuple[str, ...]:
-        """Return the constants above 1 KiB that stand in the text, by type."""
-        ir = seams.take("mlir")
-        found = []
-        for operation in _operations(self.module):
-            if operation.name != "stablehlo.constant":
-                continue
-            value = operation.attributes["value"]
-            shaped = ir.ShapedType(operation.results[0].type)
-            size = int(np.prod(shaped.shape)) * _width(shaped.element_type) // 8
-            if size > _LARGE and not ir.DenseElementsAttr(value).is_splat:
-                found.append(str(shaped))
-        return tuple(found)
-
     def portable(self) -> Rendering | None:
         """Return the program as VHLO bytecode, proved by reading it back; None if it can't be."""
         module = self._copy()
@@ -130,7 +91,7 @@ class Lowered:
 
     def _stablehlo(self) -> Rendering:
         text = seams.mlir_text(self.module)
-        return Rendering(text.encode(), _reparse(text), _chlo(self.module))
+        return Rendering(text.encode(), _reparse(text), mlir.chlo(self.module))
 
     def _mhlo(self) -> Rendering:
         module = self._copy()
@@ -141,7 +102,7 @@ class Lowered:
         back = seams.parse_mlir(text, self.context)
         seams.run_passes(back, "hlo-legalize-to-stablehlo")
         origin = self._copy()
-        if _chlo(origin):
+        if mlir.chlo(origin):
             # The CHLO operations have no way back; let them go the same way on both sides.
             seams.run_passes(origin, "func.func(chlo-legalize-to-hlo),hlo-legalize-to-stablehlo")
         difference = _difference(_calls_spelled_alike(origin), _calls_spelled_alike(back))
@@ -152,7 +113,7 @@ class Lowered:
                 returns=not difference,
                 detail=" ".join(filter(None, [check.detail, difference])),
             ),
-            _chlo(module),
+            mlir.chlo(module),
         )
 
     def _hlo(self) -> Rendering:
@@ -181,39 +142,10 @@ def _difference(left: str, right: str) -> str:
     return "one text is longer than the other"
 
 
-def _operations(module: Any) -> Iterator[Any]:
-    pending = [module.operation]
-    while pending:
-        operation = pending.pop()
-        yield operation
-        for region in operation.regions:
-            for block in region.blocks:
-                pending.extend(inner.operation for inner in block.operations)
-
-
-def _string(attribute: Any) -> str:
-    return str(seams.take("mlir").StringAttr(attribute).value)
-
-
-def _width(element_type: Any) -> int:
-    digits = re.search(r"\d+", str(element_type))
-    bits = int(digits.group()) if digits else 8
-    return bits * 2 if str(element_type).startswith("complex") else bits
-
-
-def _main(module: Any) -> Any:
-    for operation in module.body.operations:
-        if operation.operation.name == "func.func" and (
-            _string(operation.operation.attributes["sym_name"]) == "main"
-        ):
-            return operation
-    raise ValueError("the lowered module has no function main")
-
-
 def _rename(module: Any, name: str, arguments: Sequence[str], results: Sequence[str]) -> int:
     """Name the module, and ``main``'s arguments and results; return how many tokens lead them."""
     ir = seams.take("mlir")
-    main = _main(module)
+    main = mlir.main(module)
     with module.context:
         module.operation.attributes["sym_name"] = ir.StringAttr.get(name)
         function = ir.FunctionType(ir.TypeAttr(main.operation.attributes["function_type"]).value)
@@ -248,14 +180,14 @@ def _remove_empty_sharding(module: Any) -> int:
     brainstate's random state brings them in, and no compiler but XLA knows the dialect.
     """
     meshes = {
-        _string(one.attributes["sym_name"]): one
-        for one in _operations(module)
+        mlir.string(one.attributes["sym_name"]): one
+        for one in mlir.operations(module)
         if one.name == "sdy.mesh"
     }
     empty = {name for name, one in meshes.items() if str(one.attributes["mesh"]) == _EMPTY_MESH}
     constraints = [
         one
-        for one in _operations(module)
+        for one in mlir.operations(module)
         if one.name == "sdy.sharding_constraint"
         and any(f"@{name}," in str(one.attributes["sharding"]) for name in empty)
     ]
@@ -272,11 +204,6 @@ def _remove_empty_sharding(module: Any) -> int:
 _EMPTY_MESH = "#sdy.mesh<[]>"
 
 
-def _chlo(module: Any) -> tuple[str, ...]:
-    names = Counter(one.name for one in _operations(module) if one.name.startswith("chlo."))
-    return tuple(f"{name} x{count}" for name, count in sorted(names.items()))
-
-
 def _calls_spelled_alike(module: Any) -> str:
     """Print a module, JAX's older spelling of typed custom calls replaced by StableHLO's own.
 
@@ -285,7 +212,7 @@ def _calls_spelled_alike(module: Any) -> str:
     """
     ir = seams.take("mlir")
     with module.context:
-        for one in _operations(module):
+        for one in mlir.operations(module):
             if one.name == "stablehlo.custom_call" and "mhlo.backend_config" in one.attributes:
                 one.attributes["backend_config"] = one.attributes["mhlo.backend_config"]
                 four = ir.IntegerAttr.get(ir.IntegerType.get_signless(32), 4)

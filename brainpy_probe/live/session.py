@@ -18,7 +18,7 @@ from loguru import logger
 
 from brainpy_probe.captured import Capture
 from brainpy_probe.errors import ProbeError, ProbeWarning
-from brainpy_probe.live import pure, tensors
+from brainpy_probe.live import mlir, pure, tensors
 from brainpy_probe.live.calls import CURRENT_WATCH, RunningCall
 from brainpy_probe.live.dialects import Lowered, Rendering
 from brainpy_probe.live.timing import Stopwatch
@@ -44,6 +44,8 @@ _FILES = {
     "mhlo": "program.mhlo.mlir",
     "hlo": "program.hlo.txt",
 }
+# Bytes above which a constant in the text is worth a remark.
+_LARGE = 1024
 _VERSIONS = ("brainpy-probe", "brainpy", "brainstate", "brainevent", "jax", "jaxlib", "numpy")
 
 
@@ -199,9 +201,11 @@ class Session:
             fidelity=Fidelity(
                 checks=checks,
                 chlo={k: r.chlo for k, (_, r) in renderings.items() if r.chlo},
-                custom_calls=lowered.opaque_calls(),
-                host_callbacks=lowered.host_callbacks(),
-                inlined_constants=lowered.inlined_constants(),
+                custom_calls=_custom_calls(lowered, closed),
+                host_callbacks=tuple(filter(mlir.is_callback, mlir.custom_calls(lowered.module))),
+                inlined_constants=tuple(
+                    kind for kind, _ in mlir.large_constants(lowered.module, _LARGE)
+                ),
                 notes=(*closed.notes, *lowered.notes),
             ),
             files=tuple(files),
@@ -269,6 +273,18 @@ def _spec(one: pure.Named) -> TensorSpec:
 
 def _sum(one: Timing, other: Timing) -> Timing:
     return Timing(**{f: getattr(one, f) + getattr(other, f) for f in Timing.__struct_fields__})
+
+
+def _custom_calls(lowered: Lowered, closed: pure.ClosedProgram) -> dict[str, tuple[str, ...]]:
+    """Return the opaque custom calls' targets, each with the constants that flow into it."""
+    found: dict[str, tuple[str, ...]] = {}
+    for target, calls in mlir.custom_calls(lowered.module).items():
+        if mlir.is_callback(target):
+            continue
+        fed = {n for call in calls for n in mlir.feeding_arguments(lowered.module, call)}
+        arguments = [closed.arguments[n - lowered.tokens] for n in sorted(fed)]
+        found[target] = tuple(one.name for one in arguments if one.role == "constant")
+    return found
 
 
 def _safe(name: str) -> str:

@@ -1,0 +1,148 @@
+"""Reads MLIR modules: operations, arguments, constants, custom calls; changes and renders none."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from brainpy_probe.live import seams
+
+__all__ = [
+    "argument_types",
+    "chlo",
+    "custom_calls",
+    "feeding_arguments",
+    "is_callback",
+    "large_constants",
+    "main",
+    "operations",
+    "string",
+]
+
+_CALLBACK = re.compile(r"callback", re.IGNORECASE)
+# Custom calls that every XLA knows: they are annotations, not code from elsewhere.
+_ANNOTATIONS = {"Sharding", "SPMDFullToShardShape", "SPMDShardToFullShape"}
+
+
+def operations(module: Any) -> Iterator[Any]:
+    """Yield every operation of a module, at any depth."""
+    pending = [module.operation]
+    while pending:
+        operation = pending.pop()
+        yield operation
+        for region in operation.regions:
+            for block in region.blocks:
+                pending.extend(inner.operation for inner in block.operations)
+
+
+def string(attribute: Any) -> str:
+    """Return the value of a string attribute or of a symbol reference."""
+    ir = seams.take("mlir")
+    if ir.FlatSymbolRefAttr.isinstance(attribute):
+        return str(ir.FlatSymbolRefAttr(attribute).value)
+    return str(ir.StringAttr(attribute).value)
+
+
+def main(module: Any) -> Any:
+    """Return a module's function ``main``."""
+    for operation in module.body.operations:
+        inner = operation.operation
+        if inner.name == "func.func" and string(inner.attributes["sym_name"]) == "main":
+            return operation
+    raise ValueError("the module has no function main")
+
+
+def argument_types(module: Any) -> tuple[str, ...]:
+    """Return the types of main's arguments."""
+    ir = seams.take("mlir")
+    function = ir.FunctionType(
+        ir.TypeAttr(main(module).operation.attributes["function_type"]).value
+    )
+    return tuple(str(one) for one in function.inputs)
+
+
+def chlo(module: Any) -> tuple[str, ...]:
+    """Return a module's CHLO operations with their number."""
+    names = Counter(one.name for one in operations(module) if one.name.startswith("chlo."))
+    return tuple(f"{name} x{count}" for name, count in sorted(names.items()))
+
+
+def large_constants(module: Any, above: int) -> list[tuple[str, int]]:
+    """Return type and bytes of the constants above a size that are not one value throughout."""
+    ir = seams.take("mlir")
+    found = []
+    for operation in operations(module):
+        if operation.name != "stablehlo.constant":
+            continue
+        shaped = ir.ShapedType(operation.results[0].type)
+        size = int(np.prod(shaped.shape, dtype=np.int64)) * _bits(shaped.element_type) // 8
+        if size > above and not ir.DenseElementsAttr(operation.attributes["value"]).is_splat:
+            found.append((str(shaped), size))
+    return found
+
+
+def _bits(element_type: Any) -> int:
+    digits = re.search(r"\d+", str(element_type))
+    bits = int(digits.group()) if digits else 8
+    return bits * 2 if str(element_type).startswith("complex") else bits
+
+
+def is_callback(target: str) -> bool:
+    """Whether a custom call's target calls back into this Python process."""
+    return bool(_CALLBACK.search(target))
+
+
+def custom_calls(module: Any) -> dict[str, list[Any]]:
+    """Return the custom calls whose code is not in the module, by target."""
+    found: dict[str, list[Any]] = {}
+    for operation in operations(module):
+        if operation.name == "stablehlo.custom_call":
+            target = string(operation.attributes["call_target_name"])
+            if target not in _ANNOTATIONS:
+                found.setdefault(target, []).append(operation)
+    return dict(sorted(found.items()))
+
+
+def feeding_arguments(module: Any, operation: Any) -> set[int]:
+    """Return which arguments of main reach an operation as they are.
+
+    Followed are calls of functions and what a loop carries from its start; values that are
+    computed on the way are not.
+    """
+    ir = seams.take("mlir")
+    entry = main(module).operation
+    callers: dict[str, list[Any]] = {}
+    for one in operations(module):
+        if one.name == "func.call":
+            callers.setdefault(string(one.attributes["callee"]), []).append(one)
+    reached: set[int] = set()
+    seen: set[tuple[Any, int]] = set()
+    pending = list(operation.operands)
+    while pending:
+        value = pending.pop()
+        if not ir.BlockArgument.isinstance(value):
+            maker = value.owner.operation if hasattr(value.owner, "operation") else value.owner
+            if maker.name in _PASSED_THROUGH:
+                pending += maker.operands
+            continue
+        argument = ir.BlockArgument(value)
+        holder = argument.owner.owner.operation
+        key = (argument.owner, argument.arg_number)
+        if key in seen:
+            continue
+        seen.add(key)
+        if holder == entry:
+            reached.add(argument.arg_number)
+        elif holder.name == "func.func":
+            name = string(holder.attributes["sym_name"])
+            pending += [call.operands[argument.arg_number] for call in callers.get(name, [])]
+        elif holder.name == "stablehlo.while":
+            pending.append(holder.operands[argument.arg_number])
+    return reached
+
+
+_PASSED_THROUGH = {"stablehlo.reshape", "stablehlo.convert", "stablehlo.broadcast_in_dim"}
