@@ -1,10 +1,17 @@
-"""Runs a captured text afresh: compiled from the text alone, fed with the recorded arrays."""
+"""Captures the zoo once for all tests, and runs the captured texts afresh, from the text alone."""
 
 from __future__ import annotations
 
+import atexit
+import functools
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import brainpy as bp
+import brainpy.math as bm
 import jax
 import numpy as np
 from jax._src import compiler
@@ -13,10 +20,74 @@ from jaxlib._jax import mlir as translation
 
 import brainpy_probe as probe
 from brainpy_probe.live import seams
+from tests.networks import by_name
 
-__all__ = ["Arrays", "Replayer", "named", "replay", "stablehlo_of"]
+__all__ = ["DIALECTS", "Array", "Replayer", "Taken", "captured", "named", "replay", "stablehlo_of"]
 
-Arrays = Mapping[str, np.ndarray[Any, Any]]
+Array = np.ndarray[Any, Any]
+
+DIALECTS = ("stablehlo", "mhlo", "hlo")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A case's first run: its capture, and what the run itself gave and left."""
+
+    capture: probe.Capture
+    outputs: list[Array]
+    monitors: dict[str, Array]
+    variables: dict[str, Array]
+    random: Array
+
+    @property
+    def program(self) -> probe.Program:
+        """The only program."""
+        (program,) = self.capture.programs
+        return program
+
+    @property
+    def call(self) -> probe.PredictCall:
+        """The only call."""
+        (call,) = self.capture.calls
+        return call
+
+
+@functools.cache
+def _folder() -> str:
+    folder = tempfile.mkdtemp(prefix="brainpy-probe-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@functools.cache
+def captured(name: str) -> Taken:
+    """Capture the first run of a case of the zoo, with all dialects and all arrays."""
+    case = by_name(name)
+    runner = case.build()
+    with probe.capture(_folder(), dialect=DIALECTS, data="full", strict=True) as capture:
+        returned = case.run(runner)
+    return Taken(
+        capture,
+        *given_by(runner, returned),
+        np.asarray(jax.random.key_data(bm.random.DEFAULT.value)),
+    )
+
+
+def given_by(
+    runner: bp.DSRunner, returned: Any
+) -> tuple[list[Array], dict[str, Array], dict[str, Array]]:
+    """Return copies of a run's outputs, monitors and Variables, as NumPy arrays."""
+    leaves = jax.tree.leaves(returned, is_leaf=lambda x: isinstance(x, bm.Array))
+    variables = runner.target.vars(method="relative").unique().items()
+    return (
+        [_copy(leaf) for leaf in leaves],
+        {key: _copy(value) for key, value in runner.mon.items()},
+        {key: _copy(variable.value) for key, variable in variables},
+    )
+
+
+def _copy(value: Any) -> Array:
+    return np.array(value.value if isinstance(value, bm.Array) else value)
 
 
 def named(specs: Sequence[probe.TensorSpec]) -> list[str]:
@@ -36,6 +107,13 @@ def stablehlo_of(text: str, dialect: str) -> Any:
     return module
 
 
+def _module(program: probe.Program, dialect: str) -> Any:
+    if dialect == "vhlo":
+        content = program.paths["vhlo"].read_bytes()
+        return seams.read_portable_bytecode(content, seams.mlir_context())
+    return stablehlo_of(program.text(dialect), dialect)
+
+
 class Replayer:
     """A captured text, compiled once, to be run with any arrays.
 
@@ -44,14 +122,14 @@ class Replayer:
     program : Program
         The captured program; it must call back into no host.
     dialect : str
-        Which of its texts is compiled.
+        Which of its texts is compiled, or ``"vhlo"`` for the portable bytecode.
     """
 
     def __init__(self, program: probe.Program, dialect: str) -> None:
         assert not program.fidelity.host_callbacks
         self.program = program
-        module = stablehlo_of(program.text(dialect), dialect)
         device = jax.devices()[0]
+        module = _module(program, dialect)
         with module.context:
             self._executable = compiler.backend_compile_and_load(
                 device.client,
@@ -61,14 +139,17 @@ class Replayer:
                 [],
             )
 
-    def __call__(self, arrays: Arrays) -> dict[str, np.ndarray[Any, Any]]:
+    def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Run the program on its arguments, by ``role/name``; return its results likewise."""
-        given = [jax.device_put(arrays[name]) for name in named(self.program.arguments)]
+        given = [
+            jax.device_put(np.asarray(arrays[f"{spec.role}/{spec.name}"], spec.dtype))
+            for spec in self.program.arguments
+        ]
         made = self._executable.execute_sharded(given).disassemble_into_single_device_arrays()
         names = named(self.program.results)
         return {name: np.asarray(shards[0]) for name, shards in zip(names, made, strict=True)}
 
 
-def replay(program: probe.Program, dialect: str) -> dict[str, np.ndarray[Any, Any]]:
+def replay(program: probe.Program, dialect: str) -> dict[str, Array]:
     """Compile a program's text in a dialect afresh and run it on the recorded arguments."""
     return Replayer(program, dialect)(program.data())

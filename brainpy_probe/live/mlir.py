@@ -42,7 +42,7 @@ def operations(module: Any) -> Iterator[Any]:
 def string(attribute: Any) -> str:
     """Return the value of a string attribute or of a symbol reference."""
     ir = seams.take("mlir")
-    if ir.FlatSymbolRefAttr.isinstance(attribute):
+    if seams.mlir_is(attribute, "FlatSymbolRefAttr"):
         return str(ir.FlatSymbolRefAttr(attribute).value)
     return str(ir.StringAttr(attribute).value)
 
@@ -124,7 +124,7 @@ def feeding_arguments(module: Any, operation: Any) -> set[int]:
     pending = list(operation.operands)
     while pending:
         value = pending.pop()
-        if not ir.BlockArgument.isinstance(value):
+        if not seams.mlir_is(value, "BlockArgument"):
             maker = value.owner.operation if hasattr(value.owner, "operation") else value.owner
             if maker.name in _PASSED_THROUGH:
                 pending += maker.operands

@@ -223,6 +223,15 @@ def mlir_context() -> Any:
     return context
 
 
+def mlir_is(thing: Any, kind: str) -> bool:
+    """Whether an MLIR value or attribute is of a kind.
+
+    ``cls.isinstance`` up to 0.10.2; gone in 0.12.0, whose objects are of their own class.
+    """
+    cls = getattr(take("mlir"), kind)
+    return isinstance(thing, cls) or (hasattr(cls, "isinstance") and bool(cls.isinstance(thing)))
+
+
 def parse_mlir(source: str | bytes, context: Any) -> Any:
     """Parse MLIR text or bytecode and verify it."""
     module = take("mlir").Module.parse(source, context)

@@ -1,0 +1,755 @@
+"""The program: closed, complete, named, and the very computation that ran."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import brainpy as bp
+import brainpy.math as bm
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend.core import Primitive
+
+import brainpy_probe as probe
+from tests import watching
+from tests.networks import NETWORKS, SEED, Accumulator, Case, EINet, NoisyLIF, RefractoryLIF
+from tests.replaying import (
+    DIALECTS,
+    Array,
+    Replayer,
+    Taken,
+    captured,
+    given_by,
+    named,
+    replay,
+)
+
+LOOPS = [case.name for case in NETWORKS if not case.stepwise]
+STEPS = [case.name for case in NETWORKS if case.stepwise]
+ALL = [*LOOPS, *STEPS]
+TIMED_STEPS = ["memory-efficient", "python-loop", "generator-input"]
+
+# XLA runs all fusions of such a small loop as one function. The program also computes the time
+# of each step, which the model does not read; that alone has XLA schedule the fusion of `slow`
+# before that of `fast`, and LLVM then keeps no product `0.8 * fast` for the output: it contracts
+# `0.8 * fast - slow` to one fused multiply-add, which rounds once where the native run rounds
+# twice. State and monitors are equal.
+ROUNDED = {"shared-array": {"output/outputs"}}
+
+# BrainPy's own names for some Variables hold whole sentences; the probe finds plainer ones.
+RENAMED = {"einet-projections", "delay", "stdp"}
+
+
+def seeded(make: Callable[[], Any], **options: Any) -> bp.DSRunner:
+    """Build a model with the same random numbers each time, and its runner."""
+    bm.random.seed(SEED)
+    np.random.seed(SEED)
+    return bp.DSRunner(make(), **{"progress_bar": False, **options})
+
+
+def assert_same(one: Array, other: Array, name: str = "") -> None:
+    """Assert that two arrays are equal bit for bit."""
+    assert (one.dtype, one.shape) == (other.dtype, other.shape), name
+    assert one.tobytes() == other.tobytes(), name
+
+
+# --- What it computes -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("name", LOOPS)
+def test_text_compiled_afresh_gives_what_the_run_gave(name: str, dialect: str) -> None:
+    program = captured(name).program
+    recorded = program.data("results")
+    made = replay(program, dialect)
+    assert list(made) == list(recorded) == named(program.results)
+    for key, value in recorded.items():
+        if key in ROUNDED.get(name, ()):
+            assert value.dtype.kind == "f"
+            np.testing.assert_allclose(made[key], value, rtol=1e-6, err_msg=key)
+        else:
+            assert_same(made[key], value, key)
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_recorded_results_are_those_of_the_run(name: str) -> None:
+    taken = captured(name)
+    recorded = taken.program.data("results")
+    outputs = [value for key, value in recorded.items() if key.startswith("output/")]
+    for one, other in zip(outputs, taken.outputs, strict=True):
+        assert_same(one, other)
+    for key, value in recorded.items():
+        role, _, plain = key.partition("/")
+        if role == "monitor":
+            assert_same(value, taken.monitors[plain], key)
+    assert_final_state(name, taken, {k: v for k, v in recorded.items() if k.startswith("state/")})
+
+
+def assert_final_state(name: str, taken: Taken, state: dict[str, Array]) -> None:
+    """Assert that a state is the one which the run left in the Variables."""
+    left = dict(taken.variables)
+    odd = []
+    for key, value in state.items():
+        plain = key.removeprefix("state/")
+        if plain == "random":
+            assert_same(value, taken.random, key)
+        elif plain in left:
+            assert_same(value, left.pop(plain), key)
+        else:
+            odd.append(value.tobytes())
+    assert sorted(odd) == sorted(value.tobytes() for value in left.values())
+    assert bool(odd) == (name in RENAMED)
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_digests_are_those_of_the_arrays(name: str) -> None:
+    taken = captured(name)
+    arrays = {f"in/{key}": value for key, value in taken.program.data().items()}
+    arrays |= {f"out/{key}": value for key, value in taken.program.data("results").items()}
+    assert taken.call.digests == {
+        key: hashlib.sha256(value.tobytes()).hexdigest() for key, value in arrays.items()
+    }
+
+
+def test_digests_alone_prove_a_replay(out: Path) -> None:
+    runner = seeded(NoisyLIF, monitors=["lif.V"])
+    with probe.capture(out, strict=True) as cap:
+        runner.run(5.0)
+    made = replay(cap.programs[0], "stablehlo")
+    digests = {k: v for k, v in cap.calls[0].digests.items() if k.startswith("out/")}
+    assert digests == {
+        f"out/{key}": hashlib.sha256(value.tobytes()).hexdigest() for key, value in made.items()
+    }
+    assert "results" not in cap.programs[0].paths
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("name", TIMED_STEPS)
+def test_step_program_iterated_gives_what_the_run_gave(name: str, dialect: str) -> None:
+    taken = captured(name)
+    program = taken.program
+    step, arrays = Replayer(program, dialect), program.data()
+    results: list[dict[str, Array]] = []
+    for i in range(taken.call.steps or 0):
+        arrays["input/i"] = np.int32(i)
+        if name == "generator-input":
+            arrays["input/iterated.0"] = np.float32(20.0 + 0.5 * i)
+        results.append(step(arrays))
+        arrays |= {key: value for key, value in results[-1].items() if key in arrays}
+    assert results
+    (outputs,) = taken.outputs
+    assert_close(np.stack([one["output/outputs"] for one in results]), outputs)
+    monitored = [spec.name for spec in program.results if spec.role == "monitor"]
+    assert monitored
+    for key in monitored:
+        assert_close(np.stack([one[f"monitor/{key}"] for one in results]), taken.monitors[key])
+    for key, value in taken.variables.items():
+        assert_close(arrays[f"state/{key}"], value)
+
+
+def assert_close(one: Array, other: Array) -> None:
+    """Assert that floats are equal within rounding, and all else exactly."""
+    assert (one.dtype, one.shape) == (other.dtype, other.shape)
+    if one.dtype.kind == "f":
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+    else:
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_step_of_a_model_without_time_is_the_whole_run(dialect: str) -> None:
+    taken = captured("bpff-trainer-predict")
+    made = replay(taken.program, dialect)
+    assert_close(made["output/outputs"], taken.outputs[0])
+    for key, value in taken.variables.items():
+        assert_same(made[f"state/{key}"], value, key)
+
+
+# --- Its arguments and results ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_variable_is_argument_and_result(name: str) -> None:
+    taken = captured(name)
+    before = [spec for spec in taken.program.arguments if spec.role == "state"]
+    after = [spec for spec in taken.program.results if spec.role == "state"]
+    assert before == after
+    names = {spec.name for spec in before} - {"random"}
+    assert len(names) == len(taken.variables)
+    if name not in RENAMED:
+        assert names == set(taken.variables)
+    assert all(re.fullmatch(r"\w+(\.\w+)*", one) for one in names)
+
+
+@pytest.mark.parametrize("name", ["noise", "poisson"])
+def test_random_state_is_argument_and_result(name: str) -> None:
+    program = captured(name).program
+    for specs in (program.arguments, program.results):
+        (random,) = [spec for spec in specs if spec.name == "random"]
+        assert (random.role, random.shape, random.dtype) == ("state", (2,), "uint32")
+        assert random.key == "threefry2x32"
+    assert (
+        program.data()["state/random"].tobytes()
+        != program.data("results")["state/random"].tobytes()
+    )
+
+
+def test_connectivity_is_a_named_argument() -> None:
+    constants = [spec for spec in captured("einet").program.arguments if spec.role == "constant"]
+    assert [spec.name for spec in constants] == [
+        f"{synapse}.comm.{part}"
+        for synapse in ("E2E", "E2I", "I2E", "I2I")
+        for part in ("indices", "indptr")
+    ]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_main_has_the_named_arguments_and_results_in_order(name: str) -> None:
+    program = captured(name).program
+    (line,) = [one for one in program.text("stablehlo").splitlines() if "@main(" in one]
+    arguments, results = line.split(") -> (")
+    entry = r'tensor<([^>]*)> \{[^}]*jax\.{}_info = "([^"]*)"[^}}]*\}'
+    for kind, signature, specs in (
+        ("arg", arguments, program.arguments),
+        ("result", results, program.results),
+    ):
+        found = re.findall(entry.replace("{}", kind).replace("}}", "}"), signature)
+        assert found == [(mlir_type(spec), path(spec)) for spec in specs]
+        assert signature.count("tensor<") == len(specs)
+
+
+def path(spec: probe.TensorSpec) -> str:
+    """Return the place of an argument or result in the program's signature."""
+    return f"{spec.role if spec.role == 'state' else spec.role + 's'}['{spec.name}']"
+
+
+def mlir_type(spec: probe.TensorSpec) -> str:
+    """Return the inside of a tensor type."""
+    element = {"bool": "i1", "uint32": "ui32"}.get(
+        spec.dtype, spec.dtype.replace("float", "f").replace("int", "i")
+    )
+    return "x".join([*map(str, spec.shape), element])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_hlo_takes_and_gives_the_same(name: str) -> None:
+    program = captured(name).program
+    layout = re.search(r"entry_computation_layout=\{\((.*?)\)->\(?(.*?)\)?\}", program.text("hlo"))
+    assert layout is not None
+    for found, specs in zip(layout.groups(), (program.arguments, program.results), strict=True):
+        shapes = re.findall(r"(\w+)\[([\d,]*)\]", found)
+        assert shapes == [(hlo_type(spec), ",".join(map(str, spec.shape))) for spec in specs]
+
+
+def hlo_type(spec: probe.TensorSpec) -> str:
+    """Return HLO's name of an element type."""
+    element = {"bool": "pred", "uint32": "u32"}
+    return element.get(spec.dtype, spec.dtype.replace("float", "f").replace("int", "s"))
+
+
+class Ignorant(bp.DynamicalSystem):
+    """Reads a Variable and an array of which nothing depends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used = bm.Variable(bm.zeros(3))
+        self.ignored = bm.Variable(bm.ones(5))
+        self.table = jnp.arange(7.0)
+
+    def update(self) -> Any:
+        self.ignored.value + 1.0  # noqa: B018 - that it has no effect is the point
+        jnp.sin(self.table)
+        self.used.value = self.used + 1.0
+        return self.used.value
+
+
+def test_unused_arguments_are_kept(out: Path) -> None:
+    with probe.capture(out, dialect=DIALECTS, strict=True) as cap:
+        seeded(Ignorant).run(1.0)
+    (program,) = cap.programs
+    assert named(program.arguments) == [
+        "constant/table",
+        "state/ignored",
+        "state/used",
+        "input/indices",
+    ]
+    assert named(program.results) == ["output/outputs", "state/ignored", "state/used"]
+    assert program.text("hlo").count(" parameter(") >= 4
+    np.testing.assert_array_equal(replay(program, "hlo")["state/ignored"], np.ones(5))
+
+
+# --- Its text ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_module_is_named_after_the_model(name: str) -> None:
+    taken = captured(name)
+    model = taken.call.model
+    for dialect in ("stablehlo", "mhlo"):
+        assert re.match(rf"module @{model}\b", taken.program.text(dialect))
+    assert re.match(rf"HloModule {model}\b", taken.program.text("hlo"))
+    assert taken.program.name == model
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nothing_is_elided(name: str) -> None:
+    program = captured(name).program
+    for dialect in DIALECTS:
+        text = program.text(dialect)
+        assert "dense_resource" not in text
+        assert "..." not in text
+        assert "elided" not in text
+    assert program.fidelity.inlined_constants == ()
+
+
+def test_text_does_not_grow_with_the_network(out: Path) -> None:
+    with probe.capture(out, dialect=DIALECTS, data="none", strict=True) as cap:
+        seeded(EINet, inputs=[("E.input", 20.0)]).run(1.0)
+        seeded(lambda: EINet(640, 160), inputs=[("E.input", 20.0)]).run(1.0)
+    small, large = cap.programs
+    for dialect in DIALECTS:
+        assert len(large.text(dialect)) < 1.05 * len(small.text(dialect))
+    sizes = [sum(one.nbytes for one in program.arguments) for program in cap.programs]
+    assert sizes[1] > 100 * sizes[0]
+
+
+@pytest.mark.parametrize("make", [EINet, NoisyLIF, RefractoryLIF])
+def test_progress_bar_is_no_part_of_the_program(make: Callable[[], Any], out: Path) -> None:
+    with probe.capture(out, dialect=DIALECTS, strict=True) as cap:
+        for progress_bar in (True, False):
+            seeded(make, progress_bar=progress_bar).run(3.0)
+    assert {call.program.text() for call in cap.calls if call.program} == {cap.text}
+    for program in cap.programs:
+        assert program.fidelity.host_callbacks == ()
+        assert "callback" not in program.text()
+    assert len(cap.programs) == 1
+
+
+class Lookup(bp.DynamicalSystem):
+    """Multiplies by a NumPy array that only a function inside of another transform names."""
+
+    def __init__(self, transform: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.weights = np.random.normal(0.0, 0.1, (64, 64)).astype(np.float32)
+        self.rate = bm.Variable(bm.random.rand(64))
+        self.transform = transform
+
+    def update(self) -> Any:
+        multiply = self.transform(lambda x: jnp.tanh(x @ jnp.asarray(self.weights)))
+        self.rate.value = multiply(bm.as_jax(self.rate))
+        return self.rate.value
+
+
+def _scanned(function: Any) -> Any:
+    return lambda x: jax.lax.scan(lambda c, _: (function(c), None), x, None, length=2)[0]
+
+
+def _conditional(function: Any) -> Any:
+    return lambda x: jax.lax.cond(x.sum() > 0.0, function, lambda y: -y, x)
+
+
+def _looped(function: Any) -> Any:
+    return lambda x: jax.lax.fori_loop(0, 2, lambda _, y: function(y), x)
+
+
+def _while(function: Any) -> Any:
+    return lambda x: jax.lax.while_loop(lambda y: y.sum() > 1.0, lambda y: function(y) * 0.5, x)
+
+
+def _mapped(function: Any) -> Any:
+    return lambda x: jax.vmap(function)(x[None])[0]
+
+
+TRANSFORMS: dict[str, Callable[[Any], Any]] = {
+    "jit": jax.jit,
+    "jit in jit": lambda f: jax.jit(jax.jit(f)),
+    "scan": _scanned,
+    "cond": _conditional,
+    "fori": _looped,
+    "while": _while,
+    "jitted cond": lambda f: jax.jit(_conditional(f)),
+    "jitted while": lambda f: jax.jit(_while(f)),
+    "vmap": _mapped,
+    "remat": jax.checkpoint,
+    "custom-jvp": jax.custom_jvp,
+    "custom-vjp": jax.custom_vjp,
+}
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=list(TRANSFORMS))
+def test_array_in_an_inner_function_is_a_named_argument(
+    transform: Callable[[Any], Any], out: Path
+) -> None:
+    if transform is jax.custom_vjp:
+        transform = _with_vjp
+    runner = seeded(lambda: Lookup(transform))
+    with probe.capture(out, dialect=DIALECTS, data="full", strict=True) as cap:
+        runner.run(1.0)
+    (program,) = cap.programs
+    assert "constant/weights" in named(program.arguments)
+    assert program.fidelity.inlined_constants == ()
+    assert_same(program.data()["constant/weights"], runner.target.weights)
+    for dialect in DIALECTS:
+        for key, value in replay(program, dialect).items():
+            np.testing.assert_allclose(value, program.data("results")[key], rtol=1e-6)
+
+
+def _with_vjp(function: Any) -> Any:
+    made = jax.custom_vjp(function)
+    made.defvjp(lambda x: (function(x), None), lambda _, g: (g,))
+    return made
+
+
+# --- Ways to run ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["lstm-batched", "bptt-trainer-predict"])
+def test_batches_come_first_as_run_returns_them(name: str) -> None:
+    taken = captured(name)
+    (outputs,) = taken.outputs
+    (spec,) = [one for one in taken.program.results if one.role == "output"]
+    assert spec.shape == outputs.shape
+    assert spec.shape[1] == taken.call.steps == 50
+    for one in taken.program.results:
+        if one.role == "monitor":
+            assert one.shape == taken.monitors[one.name].shape
+
+
+def test_each_duration_has_one_program(out: Path) -> None:
+    runner = seeded(RefractoryLIF, monitors=["lif.V"])
+    with probe.capture(out, strict=True) as cap:
+        for duration in (2.0, 4.0, 2.0):
+            runner.run(duration)
+    short, long = cap.programs
+    assert [call.program for call in cap.calls] == [short, long, short]
+    assert [call.steps for call in cap.calls] == [20, 40, 20]
+    assert [call.record.i0 for call in cap.calls] == [0, 20, 60]
+    assert short.fingerprint != long.fingerprint
+    digests = [call.digests for call in cap.calls]
+    assert digests[0]["in/state/lif.V"] != digests[2]["in/state/lif.V"]
+
+
+def test_program_goes_on_from_where_the_first_run_ended(out: Path) -> None:
+    """The third run, computed by the first run's program from the second run's end."""
+    runner = seeded(NoisyLIF, monitors=["lif.V"])
+    with probe.capture(out, data="full", strict=True) as cap:
+        for _ in range(3):
+            runner.run(2.0)
+    (program,) = cap.programs
+    run, arrays = Replayer(program, "stablehlo"), program.data()
+    for call in cap.calls:
+        made = run(arrays)
+        for key, value in made.items():
+            assert call.digests[f"out/{key}"] == hashlib.sha256(value.tobytes()).hexdigest()
+        arrays |= {key: value for key, value in made.items() if key in arrays}
+        arrays["input/indices"] = arrays["input/indices"] + 20
+
+
+def test_monitors_may_have_indices(out: Path) -> None:
+    runner = seeded(RefractoryLIF, monitors=[("lif.V", [0, 3]), "lif.spike"])
+    with probe.capture(out, data="full", strict=True) as cap:
+        returned = runner.run(3.0)
+    (program,) = cap.programs
+    _, monitors, _ = given_by(runner, returned)
+    recorded = program.data("results")
+    assert recorded["monitor/lif.V"].shape == (30, 2)
+    for name in ("lif.V", "lif.spike"):
+        assert_same(recorded[f"monitor/{name}"], monitors[name])
+    assert_same(replay(program, "stablehlo")["monitor/lif.V"], monitors["lif.V"])
+
+
+@pytest.mark.parametrize("memory_efficient", [False, True])
+def test_shared_arguments_are_part_of_the_program(memory_efficient: bool, out: Path) -> None:
+    runner = seeded(Accumulator, memory_efficient=memory_efficient)
+    with probe.capture(out, data="full", strict=True) as cap:
+        for gain in (2.0, 3.0, 2.0):
+            start = np.array(runner.target.total.value)
+            runner.run(0.1, shared_args={"gain": gain})
+            program = cap.calls[-1].program
+            assert program is not None
+            arrays = program.data()
+            arrays["state/total"] = start
+            if "input/shared_args.gain" in arrays:
+                arrays["input/shared_args.gain"] = np.float32(gain)
+            made = Replayer(program, "stablehlo")(arrays)["state/total"]
+            np.testing.assert_allclose(made, np.array(runner.target.total.value), rtol=1e-6)
+    assert cap.calls[0].program == cap.calls[2].program
+
+
+@pytest.mark.parametrize("options", [{}, {"jit": False}, {"memory_efficient": True}], ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+def test_numpy_inputs_of_any_width_are_recorded_as_the_program_takes_them(
+    options: dict[str, Any], dtype: str, out: Path
+) -> None:
+    runner = seeded(lambda: bp.dyn.LifRef(4), **options)
+    given = np.linspace(0.0, 40.0, 12).reshape(3, 4).astype(dtype)
+    with probe.capture(out, data="full", strict=True) as cap:
+        runner.run(inputs=given)
+    (program,) = cap.programs
+    recorded = program.data()["input/inputs"]
+    expected = given[0] if program.kind == "step" else given
+    np.testing.assert_array_equal(recorded, expected.astype(recorded.dtype))
+    assert set(replay(program, "stablehlo")) == set(named(program.results))
+
+
+def test_array_given_step_by_step_is_a_named_argument() -> None:
+    program = captured("array-iter-input").program
+    (constant,) = [spec for spec in program.arguments if spec.role == "constant"]
+    assert constant.shape == (300, 10)
+    assert constant.name.startswith("runner.")
+
+
+def test_item_of_a_generator_is_an_input_of_the_step() -> None:
+    program = captured("generator-input").program
+    inputs = [spec.name for spec in program.arguments if spec.role == "input"]
+    assert inputs == ["i", "iterated.0"]
+    assert program.data()["input/iterated.0"] == 20.0
+
+
+# --- The user's own callbacks -----------------------------------------------------------------
+
+
+class Talking(bp.DynamicalSystem):
+    """Calls back into Python at each step."""
+
+    def __init__(self, seen: list[float], ordered: bool = False) -> None:
+        super().__init__()
+        self.seen, self.ordered = seen, ordered
+        self.x = bm.Variable(bm.zeros(2))
+
+    def update(self) -> Any:
+        self.x.value = self.x + 1.0
+        take = self.seen.append
+        jax.debug.callback(lambda x: take(float(x)), self.x.value[0], ordered=self.ordered)
+        return self.x.value
+
+
+@pytest.mark.parametrize("options", [{}, {"memory_efficient": True}, {"jit": False}], ids=str)
+@pytest.mark.parametrize("progress_bar", [False, True])
+@pytest.mark.parametrize("ordered", [False, True])
+def test_callback_of_the_model_stays_and_is_called_as_often(
+    options: dict[str, Any], progress_bar: bool, ordered: bool, out: Path
+) -> None:
+    seen: list[float] = []
+    runner = seeded(lambda: Talking(seen, ordered), progress_bar=progress_bar, **options)
+    with probe.capture(out, dialect=DIALECTS, strict=True) as cap:
+        runner.run(1.0)
+        jax.effects_barrier()
+    assert sorted(seen) == [float(step) for step in range(1, 11)]
+    (program,) = cap.programs
+    assert program.fidelity.host_callbacks
+    assert program.fidelity.custom_calls == ()
+    assert program.text("stablehlo").count("callback") == 1
+    assert program.arguments[0].role == ("token" if ordered else "state")
+    assert program.fidelity.proved, program.fidelity
+
+
+class Printing(bp.DynamicalSystem):
+    """Prints its state at each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x = bm.Variable(bm.zeros(1))
+
+    def update(self) -> Any:
+        self.x.value = self.x + 1.0
+        jax.debug.print("x is {}", self.x.value[0])
+        return self.x.value
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_debug_print_stays_and_prints_as_often(
+    jit: bool, out: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with probe.capture(out, strict=True) as cap:
+        seeded(Printing, jit=jit).run(0.5)
+        jax.effects_barrier()
+    printed = [line for line in capfd.readouterr().out.splitlines() if line.startswith("x is")]
+    assert sorted(printed) == [f"x is {step}.0" for step in range(1, 6)]
+    assert cap.programs[0].fidelity.host_callbacks
+
+
+# --- When the probe fails ---------------------------------------------------------------------
+
+
+class Untraceable(bp.DynamicalSystem):
+    """Decides in Python on the value of a Variable, which only ``jit=False`` allows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x = bm.Variable(bm.zeros(3))
+        self.calls = 0
+
+    def update(self) -> Any:
+        self.calls += 1
+        self.x.value = self.x + (bm.random.rand(3) if float(self.x[0]) < 2.0 else -1.0)
+        return self.x.value
+
+
+identity_p = Primitive("test_identity_without_lowering")
+identity_p.def_impl(lambda x: x)
+identity_p.def_abstract_eval(lambda x: x)
+
+
+class Unlowerable(bp.DynamicalSystem):
+    """Uses a primitive which can run, but for which nobody told how it is lowered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x = bm.Variable(bm.zeros(3))
+        self.calls = 0
+
+    def update(self) -> Any:
+        self.calls += 1
+        self.x.value = self.x + identity_p.bind(bm.as_jax(bm.random.rand(3)))
+        return self.x.value
+
+
+FAILING = pytest.mark.parametrize("make", [Untraceable, Unlowerable])
+
+
+def _stepwise(make: Callable[[], Any]) -> bp.DSRunner:
+    return seeded(make, monitors=["x"], jit=False)
+
+
+@FAILING
+def test_failing_probe_warns_once_and_records_and_the_run_goes_on(
+    make: Callable[[], Any], out: Path
+) -> None:
+    case = Case(make.__name__, lambda: _stepwise(make), lambda runner: runner.run(0.7))
+    plain = case.build()
+    expected = [watching.run(case, plain).left for _ in range(2)]
+    probed = case.build()
+    with probe.capture(out) as cap:
+        with pytest.warns(probe.ProbeWarning, match="simulation went on") as warned:
+            seen = [watching.run(case, probed).left]
+        assert len([one for one in warned if one.category is probe.ProbeWarning]) == 1
+        seen.append(watching.run(case, probed).left)  # a second warning would be an error
+    assert seen == expected
+    assert probed.target.calls == plain.target.calls == 14
+    assert cap.programs == ()
+    for call in cap.calls:
+        assert call.program is None
+        assert call.error is None
+        assert call.failure is not None
+        assert "Traceback" in call.failure.traceback
+        assert call.failure.message
+    assert len(cap.calls) == 2
+    with pytest.raises(probe.ProbeError, match="has no program"):
+        cap.text  # noqa: B018 - a property
+
+
+@FAILING
+def test_strict_probe_raises_after_the_run(make: Callable[[], Any], out: Path) -> None:
+    plain, probed = _stepwise(make), _stepwise(make)
+    bm.random.seed(SEED)
+    returned = plain.run(0.7)
+    expected = watching.traces_of(plain, returned)
+    bm.random.seed(SEED)
+    with (
+        probe.capture(out, strict=True) as cap,
+        pytest.raises(probe.ProbeError) as raised,
+    ):
+        probed.run(0.7)
+    left = watching.traces_of(probed, returned)
+    assert left == expected
+    assert plain.target.calls == probed.target.calls
+    assert raised.value.slug
+    (call,) = cap.calls
+    assert call.failure is not None
+    assert call.error is None
+
+
+def test_run_inside_a_transformation_is_said_not_to_have_a_program(out: Path) -> None:
+    runner = seeded(RefractoryLIF)
+
+    @bm.jit
+    def simulate() -> Any:
+        return runner.run(1.0)
+
+    with probe.capture(out) as cap, pytest.warns(probe.ProbeWarning, match="transformation"):
+        spikes = np.asarray(bm.as_jax(simulate()))
+    assert_same(spikes, np.asarray(bm.as_jax(seeded(RefractoryLIF).run(1.0))))
+    (call,) = cap.calls
+    assert call.failure is not None
+    assert call.failure.kind == "CannotCapture"
+
+
+# --- When the run fails -----------------------------------------------------------------------
+
+
+class Unreliable(bp.DynamicalSystem):
+    """Raises when it is told to, after it has touched its Variables and its attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x = bm.Variable(bm.zeros(3))
+        self.fails_at: int | None = 3
+        self.calls = 0
+
+    def update(self) -> Any:
+        self.calls += 1
+        self.x.value = self.x + bm.random.rand(3)
+        if self.fails_at is not None and self.calls >= self.fails_at:
+            raise RuntimeError("no such synapse", self.calls)
+        return self.x.value
+
+
+@pytest.mark.parametrize("fails_at", [1, 3])
+@pytest.mark.parametrize("options", [{}, {"memory_efficient": True}, {"jit": False}], ids=str)
+def test_failing_run_raises_and_leaves_what_it_does_without_the_probe(
+    options: dict[str, Any], fails_at: int, out: Path
+) -> None:
+    if options != {"jit": False}:
+        fails_at = 1  # a traced update runs once
+    case = Case("", lambda: seeded(Unreliable, monitors=["x"], **options), _run_and_keep_error)
+    plain = case.build()
+    expected = _failing_and_next_run(case, plain, fails_at)
+    probed = case.build()
+    with probe.capture(out, strict=True) as cap:
+        seen = _failing_and_next_run(case, probed, fails_at)
+    (error, *left), (plain_error, *plain_left) = seen, expected
+    assert left == plain_left
+    assert type(error) is type(plain_error) is RuntimeError
+    assert error.args == plain_error.args
+    failed, worked = cap.calls
+    assert failed.error is not None
+    assert (failed.error.kind, failed.error.message) == ("RuntimeError", str(plain_error))
+    assert "in update" in failed.error.traceback
+    assert failed.failure is None
+    assert failed.program is None
+    assert worked.error is None
+    assert worked.program is not None
+
+
+def _run_and_keep_error(runner: bp.DSRunner) -> Any:
+    try:
+        return runner.run(0.5)
+    except RuntimeError as error:
+        return error
+
+
+def _failing_and_next_run(case: Case, runner: bp.DSRunner, fails_at: int) -> list[Any]:
+    runner.target.fails_at = fails_at
+    error = case.run(runner)
+    left = _left_by(runner, None)
+    runner.target.fails_at = None
+    next_left = _left_by(runner, case.run(runner))
+    return [error, left, next_left]
+
+
+def _left_by(runner: bp.DSRunner, returned: Any) -> dict[str, Any]:
+    left: dict[str, Any] = {"calls": runner.target.calls, "i0": runner.i0}
+    outputs, _, variables = given_by(runner, returned)
+    arrays = [*outputs, *variables.values()]
+    return left | {
+        "arrays": [(str(one.dtype), one.shape, one.tobytes()) for one in arrays],
+        "monitors": {name: np.array(value).tobytes() for name, value in runner.mon.items()},
+        "random": watching.as_bytes(bm.random.DEFAULT.value),
+    }

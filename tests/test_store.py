@@ -1,0 +1,275 @@
+"""The capture folder: whole files or none, nothing overwritten, nothing read that isn't proved."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import brainpy_probe as probe
+from brainpy_probe.store import MANIFEST, RunFolder, newest_run
+from tests.networks import by_name
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> probe.Capture:
+    """Return the capture of two runs, as the block gave it."""
+    case = by_name("lif")
+    runner = case.build()
+    out = tmp_path_factory.mktemp("live")
+    with probe.capture(out, dialect=["stablehlo", "mhlo", "hlo"], data="full") as cap:
+        case.run(runner)
+        case.run(runner)
+    return cap
+
+
+@pytest.fixture
+def copy(live: probe.Capture, tmp_path: Path) -> Path:
+    """Return a copy of the capture folder, to be damaged."""
+    return shutil.copytree(live.path, tmp_path / live.path.name)
+
+
+def _python(source: str, *args: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", source, *map(str, args)],
+        cwd=ROOT,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextmanager
+def _files_no_larger_than(size: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def _change(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    change(manifest)
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def _name_file(name: str) -> Callable[[dict[str, Any]], object]:
+    return lambda manifest: manifest["programs"][0]["files"][0].update(path=name)
+
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+def test_a_write_that_fails_half_way_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write("a/text", "kind", b"old")
+    with _files_no_larger_than(1000), pytest.raises(OSError, match="large"):
+        folder.write("a/text", "kind", b"new" * 1000)
+    assert [path.name for path in (folder.path / "a").iterdir()] == ["text"]
+    assert (folder.path / "a/text").read_bytes() == b"old"
+
+
+def test_a_write_whose_rename_fails_leaves_no_temporary_file(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    (folder.path / "taken").mkdir()
+    with pytest.raises(OSError, match="taken"):
+        folder.write("taken", "kind", b"content")
+    assert [path.name for path in folder.path.iterdir()] == ["taken"]
+
+
+def test_folders_made_in_one_second_are_different_ones(tmp_path: Path) -> None:
+    folders = [RunFolder(tmp_path).path for _ in range(20)]
+    assert len(set(folders)) == len(list(tmp_path.iterdir())) == 20
+
+
+def test_processes_that_share_a_parent_lose_nothing(tmp_path: Path) -> None:
+    # As if on several machines of one name with a common disk: every process is number 1.
+    source = (
+        "import os, sys; os.getpid = lambda: 1\n"
+        "from brainpy_probe.store import RunFolder\n"
+        "for n in range(20):\n"
+        "    RunFolder(sys.argv[1]).write('mine', 'kind', f'{sys.argv[2]}-{n}'.encode())\n"
+    )
+    parent = tmp_path / "not" / "there"
+    processes = [_python(source, parent, number) for number in range(8)]
+    for process in processes:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    written = sorted(path.read_text() for path in parent.glob("run-*/mine"))
+    assert written == sorted(f"{number}-{n}" for number in range(8) for n in range(20))
+
+
+def test_a_block_that_is_killed_keeps_the_calls_that_had_ended(tmp_path: Path) -> None:
+    source = (
+        "import os, signal, sys\n"
+        "import brainpy_probe as probe\n"
+        "from tests.networks import by_name\n"
+        "case = by_name('lif'); runner = case.build()\n"
+        "with probe.capture(sys.argv[1]):\n"
+        "    case.run(runner)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    process = _python(source, tmp_path)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL, errors
+    folder = newest_run(tmp_path)
+    assert folder is not None
+    loaded = probe.load(folder)
+    assert [(call.model, call.steps, call.error) for call in loaded.calls] == [("LIF", 100, None)]
+    assert loaded.text.startswith("module @LIF")
+    assert not loaded.manifest.complete
+    assert not list(folder.rglob(".*"))
+
+
+# --- finding and reading ----------------------------------------------------------------------
+
+
+def test_the_newest_run_is_the_last_one_that_has_a_manifest(
+    live: probe.Capture, tmp_path: Path
+) -> None:
+    assert newest_run(tmp_path) is None
+    assert newest_run(tmp_path / "missing") is None
+    first, second, _ = (RunFolder(tmp_path) for _ in range(3))
+    first.write_manifest(live.manifest)
+    second.write_manifest(live.manifest)
+    assert newest_run(tmp_path) == second.path
+
+
+@pytest.mark.parametrize("name", ["", MANIFEST])
+def test_a_loaded_capture_equals_the_live_one(live: probe.Capture, name: str) -> None:
+    loaded = probe.load(live.path / name)
+    assert loaded.path == live.path
+    assert loaded.manifest == live.manifest
+    assert loaded.calls == live.calls
+    assert loaded.programs == live.programs
+    assert loaded.text == live.text
+    assert str(loaded) == str(live)
+    assert loaded.manifest.complete
+
+
+def test_a_capture_loads_where_neither_brainpy_nor_jax_can_be_imported(
+    live: probe.Capture,
+) -> None:
+    source = (
+        "import json, sys\n"
+        "sys.modules['brainpy'] = sys.modules['jax'] = sys.modules['jaxlib'] = None\n"
+        "import msgspec, brainpy_probe as probe\n"
+        "cap = probe.load(sys.argv[1]); program = cap.programs[0]\n"
+        "arrays = {n: str(a.dtype) for n, a in program.data('results').items()}\n"
+        "print(json.dumps([msgspec.to_builtins(cap.manifest), arrays, str(cap),\n"
+        "                  [program.text(d) for d in program.dialects]]))\n"
+    )
+    process = _python(source, live.path)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    program = live.programs[0]
+    assert json.loads(output) == [
+        json.loads((live.path / MANIFEST).read_text()),
+        {name: str(array.dtype) for name, array in program.data("results").items()},
+        str(live),
+        [program.text(dialect) for dialect in ("stablehlo", "mhlo", "hlo")],
+    ]
+
+
+def test_a_folder_that_is_no_capture_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="not a capture"):
+        probe.load(tmp_path)
+
+
+# --- refusing ---------------------------------------------------------------------------------
+
+
+def test_a_manifest_that_is_cut_off_anywhere_is_refused(copy: Path) -> None:
+    content = (copy / MANIFEST).read_bytes()
+    for length in [*range(0, len(content), 101), len(content) - 1]:
+        (copy / MANIFEST).write_bytes(content[:length])
+        with pytest.raises(probe.DamagedCapture, match="can't be read"):
+            probe.load(copy)
+
+
+@pytest.mark.parametrize("content", [b"null", b"[]", b"\xff\xfe", b'{"format": 3}'])
+def test_a_manifest_of_another_kind_is_refused(copy: Path, content: bytes) -> None:
+    (copy / MANIFEST).write_bytes(content)
+    with pytest.raises(probe.DamagedCapture, match=MANIFEST):
+        probe.load(copy)
+
+
+def test_a_later_version_is_refused_with_the_remedy(copy: Path) -> None:
+    _change(copy, lambda manifest: manifest.update(version=99, novelty={}))
+    with pytest.raises(probe.DamagedCapture, match="version 99") as refusal:
+        probe.load(copy)
+    assert "Update" in refusal.value.remedy
+
+
+def test_another_format_is_refused(copy: Path) -> None:
+    _change(copy, lambda manifest: manifest.update(format="someone/else"))
+    with pytest.raises(probe.DamagedCapture, match="someone/else"):
+        probe.load(copy)
+
+
+@pytest.mark.parametrize("program", [1, -1])
+def test_a_call_of_a_missing_program_is_refused(copy: Path, program: int) -> None:
+    _change(copy, lambda manifest: manifest["calls"][1].update(program=program))
+    with pytest.raises(probe.DamagedCapture, match="not in it"):
+        probe.load(copy)
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../b", "..\\x", "a\0b"])
+def test_a_file_outside_the_folder_is_refused(copy: Path, name: str) -> None:
+    _change(copy, _name_file(name))
+    with pytest.raises(probe.DamagedCapture):
+        probe.load(copy)
+
+
+def test_a_link_that_leads_out_of_the_folder_is_refused(copy: Path, tmp_path: Path) -> None:
+    loaded = probe.load(copy)
+    text = loaded.programs[0].paths["stablehlo"]
+    text.rename(tmp_path / "outside")
+    text.symlink_to(tmp_path / "outside")
+    with pytest.raises(probe.DamagedCapture, match="outside its folder"):
+        loaded.programs[0].text()
+    with pytest.raises(probe.DamagedCapture, match="outside its folder"):
+        probe.load(copy)
+
+
+def test_a_folder_that_was_moved_is_read_in_its_new_place(
+    live: probe.Capture, copy: Path
+) -> None:
+    loaded = probe.load(copy)
+    assert loaded.programs[0].paths["hlo"].is_relative_to(copy)
+    assert loaded.text == live.text
+
+
+@pytest.mark.parametrize("kind", ["stablehlo", "mhlo", "hlo", "data", "results"])
+def test_an_altered_file_is_refused_when_read(copy: Path, kind: str) -> None:
+    program = probe.load(copy).programs[0]
+    content = program.paths[kind].read_bytes()
+    program.paths[kind].write_bytes(content[:-2] + b"!" + content[-1:])
+    with pytest.raises(probe.DamagedCapture, match="size or digest"):
+        program.data(kind) if kind in ("data", "results") else program.text(kind)
+
+
+@pytest.mark.parametrize("replacement", [None, "folder"])
+def test_a_missing_file_is_refused_when_read(copy: Path, replacement: str | None) -> None:
+    program = probe.load(copy).programs[0]
+    program.paths["mhlo"].unlink()
+    if replacement:
+        program.paths["mhlo"].mkdir()
+    with pytest.raises(probe.DamagedCapture, match="can't be read"):
+        program.text("mhlo")
+    assert program.text("stablehlo")
