@@ -5,7 +5,7 @@ Importing this package imports neither BrainPy nor JAX.
 
 from loguru import logger
 
-from brainpy_probe.captured import Capture, PredictCall, Program, load
+from brainpy_probe.captured import Capture, CompiledModule, PredictCall, Program, load
 from brainpy_probe.errors import (
     BadSetting,
     CannotCapture,
@@ -15,6 +15,7 @@ from brainpy_probe.errors import (
     SeamMissing,
     UnknownDialect,
 )
+from brainpy_probe.findings import Finding
 from brainpy_probe.live.capture import capture
 from brainpy_probe.records import Failure, Fidelity, TensorSpec, Timing
 
@@ -22,9 +23,11 @@ __all__ = [
     "BadSetting",
     "CannotCapture",
     "Capture",
+    "CompiledModule",
     "DamagedCapture",
     "Failure",
     "Fidelity",
+    "Finding",
     "PredictCall",
     "ProbeError",
     "ProbeWarning",

@@ -10,19 +10,22 @@ from typing import Any
 import numpy as np
 
 from brainpy_probe.errors import BadSetting, ProbeError
+from brainpy_probe.findings import Finding, find
 from brainpy_probe.records import (
     CallRecord,
     Failure,
     Fidelity,
     Manifest,
+    ModuleRecord,
     ProgramKind,
     ProgramRecord,
+    Reason,
     TensorSpec,
     Timing,
 )
 from brainpy_probe.store import read_file, read_manifest
 
-__all__ = ["Capture", "PredictCall", "Program", "load"]
+__all__ = ["Capture", "CompiledModule", "PredictCall", "Program", "load"]
 
 
 @dataclass(frozen=True)
@@ -139,11 +142,77 @@ def _dtype(name: str) -> np.dtype[Any]:
 
 
 @dataclass(frozen=True)
+class CompiledModule:
+    """A module that JAX compiled, or took from its persistent cache, in the block."""
+
+    _folder: Path
+    record: ModuleRecord
+
+    @property
+    def name(self) -> str:
+        """JAX's name for it."""
+        return self.record.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for modules of equal content."""
+        return self.record.fingerprint
+
+    @property
+    def timing(self) -> Timing:
+        """Seconds of tracing, lowering and compiling."""
+        return self.record.seconds
+
+    @property
+    def from_cache(self) -> bool:
+        """Whether it came from JAX's persistent cache."""
+        return self.record.origin == "cache"
+
+    @property
+    def reason(self) -> Reason:
+        """Why it was compiled, as a slug."""
+        return self.record.reason
+
+    @property
+    def why(self) -> str:
+        """Why it was compiled, in a sentence."""
+        return self.record.why
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """Its IR files by kind: ``stablehlo``, ``mlirbc``, ``hlo``."""
+        files = self.record.files
+        return {file.kind: self._folder / file.path for file in files if file.kind != "xla"}
+
+    @property
+    def dump_paths(self) -> tuple[Path, ...]:
+        """The files that XLA dumped for it."""
+        files = self.record.files
+        return tuple(self._folder / file.path for file in files if file.kind == "xla")
+
+    def text(self, kind: str = "hlo") -> str:
+        """Return a text: ``"hlo"``, the optimised HLO that runs, or ``"stablehlo"``, to read.
+
+        Raises
+        ------
+        BadSetting
+            If there is no such text.
+        DamagedCapture
+            If the file is missing or altered.
+        """
+        for file in self.record.files:
+            if file.kind == kind and kind in ("hlo", "stablehlo"):
+                return read_file(self._folder, file).decode()
+        raise BadSetting(f"{self.name} has no text {kind!r}.", "Allowed: hlo, stablehlo.")
+
+
+@dataclass(frozen=True)
 class PredictCall:
     """One call of a runner's ``predict``."""
 
     record: CallRecord
     program: Program | None
+    modules: tuple[CompiledModule, ...]
 
     @property
     def index(self) -> int:
@@ -192,7 +261,7 @@ class PredictCall:
 
 
 class Capture:
-    """What one ``with`` block captured: calls, programs, texts.
+    """What one ``with`` block captured: calls, programs, modules, findings.
 
     Given by :func:`brainpy_probe.capture` while it is filled, and by :func:`load` from disk.
 
@@ -216,11 +285,30 @@ class Capture:
     @property
     def calls(self) -> tuple[PredictCall, ...]:
         """The predict calls, in the order in which they ended."""
-        programs = self.programs
+        programs, modules = self.programs, self.modules
         return tuple(
-            PredictCall(record, None if record.program is None else programs[record.program])
+            PredictCall(
+                record,
+                None if record.program is None else programs[record.program],
+                tuple(module for module in modules if module.record.call == record.index),
+            )
             for record in self.manifest.calls
         )
+
+    @property
+    def modules(self) -> tuple[CompiledModule, ...]:
+        """The modules that JAX compiled or took from its cache, in the order of their ends."""
+        return tuple(CompiledModule(self.path, record) for record in self.manifest.modules)
+
+    @property
+    def dump_paths(self) -> tuple[Path, ...]:
+        """The files that XLA dumped."""
+        return tuple(path for module in self.modules for path in module.dump_paths)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is worth knowing or doing, each with figures and a remedy."""
+        return find(self.manifest)
 
     @property
     def text(self) -> str:

@@ -21,8 +21,11 @@ __all__ = [
     "Failure",
     "Fidelity",
     "Manifest",
+    "ModuleRecord",
+    "Origin",
     "ProgramKind",
     "ProgramRecord",
+    "Reason",
     "Role",
     "TensorSpec",
     "Timing",
@@ -34,6 +37,8 @@ VERSION = 1
 
 Role = Literal["token", "constant", "state", "input", "output", "monitor"]
 ProgramKind = Literal["loop", "step"]
+Origin = Literal["compiled", "cache"]
+Reason = Literal["first", "same", "backend", "shape", "dtype", "values", "code"]
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -190,6 +195,8 @@ class CallRecord(_Record, frozen=True, kw_only=True):
 
     Attributes
     ----------
+    jit : bool
+        Whether BrainPy compiled what ran.
     steps : int or None
         Number of time steps, where the call got as far as to know it.
     i0 : int
@@ -217,6 +224,7 @@ class CallRecord(_Record, frozen=True, kw_only=True):
     started: str
     i0: int
     dt: float
+    jit: bool = True
     steps: int | None = None
     program: int | None = None
     digests: dict[str, str] = {}
@@ -224,6 +232,60 @@ class CallRecord(_Record, frozen=True, kw_only=True):
     probe: Timing = Timing()
     error: Failure | None = None
     failure: Failure | None = None
+
+
+class ModuleRecord(_Record, frozen=True, kw_only=True):
+    """A module that JAX compiled, or took from its persistent cache, while the capture was open.
+
+    Attributes
+    ----------
+    name : str
+        JAX's name for it (``jit_scan`` is BrainPy's loop).
+    fingerprint : str
+        SHA-256 of its content, source locations left out.
+    call : int or None
+        The predict call that it was compiled for; None for one compiled outside of any.
+    origin : str
+        ``compiled``, or ``cache`` if it came from JAX's persistent cache.
+    seconds : Timing
+        ``trace`` and ``lower`` before it; ``compile``, which for a cache hit is reading it.
+    arguments : tuple of str
+        The types of its arguments.
+    argument_names : tuple of str
+        Their names where they are known, else empty.
+    reason : str
+        Why it was compiled: ``first``, ``same`` program again, or what differs from the last
+        module of its name: ``backend``, ``shape``, ``dtype``, ``values``, ``code``.
+    why : str
+        The reason in a sentence.
+    cost, memory : dict
+        What XLA estimates: flops, bytes accessed; sizes in bytes.
+    custom_calls : tuple of str
+        Targets of custom calls.
+    large_constants : int
+        Bytes of constants above 1 KiB that stand in the module.
+    notes : tuple of str
+        What could not be had, and why.
+    """
+
+    index: int
+    name: str
+    fingerprint: str
+    call: int | None
+    thread: str
+    backend: str
+    origin: Origin
+    seconds: Timing
+    arguments: tuple[str, ...]
+    argument_names: tuple[str, ...] = ()
+    reason: Reason
+    why: str
+    cost: dict[str, float] = {}
+    memory: dict[str, int] = {}
+    custom_calls: tuple[str, ...] = ()
+    large_constants: int = 0
+    notes: tuple[str, ...] = ()
+    files: tuple[WrittenFile, ...] = ()
 
 
 class Environment(_Record, frozen=True, kw_only=True):
@@ -247,3 +309,4 @@ class Manifest(_Record, frozen=True, kw_only=True):
     complete: bool = False
     calls: tuple[CallRecord, ...] = ()
     programs: tuple[ProgramRecord, ...] = ()
+    modules: tuple[ModuleRecord, ...] = ()

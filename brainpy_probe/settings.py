@@ -11,13 +11,15 @@ import msgspec
 
 from brainpy_probe.errors import BadSetting, UnknownDialect
 
-__all__ = ["DIALECTS", "Data", "Dialect", "Settings"]
+__all__ = ["DIALECTS", "DUMPS", "Data", "Dialect", "Dump", "Settings"]
 
 Dialect = Literal["stablehlo", "mhlo", "hlo"]
 Data = Literal["none", "inputs", "full"]
+Dump = Literal["text", "dot", "html", "proto"]
 
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 DATA: tuple[Data, ...] = get_args(Data)
+DUMPS: tuple[Dump, ...] = get_args(Dump)
 DEFAULT_OUT = "brainpy-probe"
 
 
@@ -30,6 +32,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         The parent folder of the capture folder.
     dialects : tuple of str
         The dialects to write, the first one being that of ``Capture.text``.
+    xla_dump : tuple of str
+        What XLA is to dump for each module that is compiled; empty for nothing.
     data : str
         ``"none"``, ``"inputs"`` or ``"full"``: which arrays are written beside the texts.
     strict : bool
@@ -38,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     out: str = DEFAULT_OUT
     dialects: tuple[Dialect, ...] = ("stablehlo",)
+    xla_dump: tuple[Dump, ...] = ()
     data: Data = "inputs"
     strict: bool = False
 
@@ -46,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         cls,
         out: str | os.PathLike[str] | None,
         dialect: str | Iterable[str],
+        xla_dump: bool | str | Iterable[str],
         data: str,
         strict: bool,
     ) -> Settings:
@@ -61,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             out=_folder(out),
             dialects=_dialects(dialect),
+            xla_dump=_dumps(xla_dump),
             data=_data(data),
             strict=_flag("strict", strict),
         )
@@ -99,6 +106,19 @@ def _dialects(dialect: str | Iterable[str]) -> tuple[Dialect, ...]:
     if not chosen:
         raise UnknownDialect(dialect, DIALECTS)
     return tuple(chosen)
+
+
+def _dumps(xla_dump: bool | str | Iterable[str]) -> tuple[Dump, ...]:
+    if isinstance(xla_dump, bool):
+        return DUMPS if xla_dump else ()
+    asked = [xla_dump] if isinstance(xla_dump, str) else xla_dump
+    chosen = list(asked) if isinstance(asked, Iterable) else [asked]
+    if any(one not in DUMPS for one in chosen):
+        raise BadSetting(
+            f"xla_dump={xla_dump!r} is not allowed.",
+            f"Allowed: {', '.join(DUMPS)}; one of them, several in a list, or True for all.",
+        )
+    return tuple(dump for dump in DUMPS if dump in chosen)
 
 
 def _data(data: str) -> Data:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 import socket
@@ -14,7 +15,15 @@ import msgspec
 from brainpy_probe.errors import DamagedCapture
 from brainpy_probe.records import FORMAT, VERSION, Manifest, WrittenFile
 
-__all__ = ["MANIFEST", "RunFolder", "newest_run", "read_file", "read_manifest"]
+__all__ = [
+    "MANIFEST",
+    "RunFolder",
+    "newest_run",
+    "read_file",
+    "read_manifest",
+    "safe_name",
+    "sha256",
+]
 
 MANIFEST = "manifest.json"
 
@@ -53,6 +62,11 @@ class RunFolder:
 def sha256(content: bytes | memoryview) -> str:
     """Return the hexadecimal SHA-256 of some bytes."""
     return hashlib.sha256(content).hexdigest()
+
+
+def safe_name(name: str) -> str:
+    """Return a name as it may stand in a path, on any system."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", name) or "unnamed"
 
 
 def _new_folder(parent: Path) -> Path:
@@ -135,9 +149,10 @@ def read_manifest(folder: str | os.PathLike[str]) -> tuple[Path, Manifest]:
     except msgspec.MsgspecError as error:
         raise DamagedCapture(f"{source} can't be read: {error}.", "Capture again.") from error
     _check_references(source, manifest)
-    for program in manifest.programs:
-        for file in program.files:
-            _inside(path, file.path)
+    written = [holder.files for holder in manifest.programs]
+    written += [holder.files for holder in manifest.modules]
+    for file in itertools.chain.from_iterable(written):
+        _inside(path, file.path)
     return path, manifest
 
 
@@ -147,10 +162,13 @@ class _Head(msgspec.Struct):
 
 
 def _check_references(source: Path, manifest: Manifest) -> None:
-    known = range(len(manifest.programs))
-    wrong = [c.index for c in manifest.calls if c.program is not None and c.program not in known]
+    programs, calls = range(len(manifest.programs)), range(len(manifest.calls))
+    wrong = [c.index for c in manifest.calls if c.program is not None and c.program not in programs]
     if wrong:
         raise DamagedCapture(f"{source} has calls of programs that are not in it: {wrong}.")
+    wrong = [m.index for m in manifest.modules if m.call is not None and m.call not in calls]
+    if wrong:
+        raise DamagedCapture(f"{source} has modules of calls that are not in it: {wrong}.")
 
 
 def _inside(folder: Path, name: str) -> Path:

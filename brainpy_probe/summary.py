@@ -11,7 +11,15 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from brainpy_probe.records import CallRecord, Manifest, ProgramRecord, TensorSpec, Timing
+from brainpy_probe.findings import Finding, find
+from brainpy_probe.records import (
+    CallRecord,
+    Manifest,
+    ModuleRecord,
+    ProgramRecord,
+    TensorSpec,
+    Timing,
+)
 
 __all__ = ["as_html", "as_text"]
 
@@ -57,9 +65,55 @@ def _summary(path: Path, manifest: Manifest) -> Group:
     parts += ["", _calls(manifest)]
     for program in manifest.programs:
         parts += ["", _program(program)]
+    if manifest.modules:
+        parts += ["", _modules(manifest)]
     for call in manifest.calls:
         parts += _troubles(call)
+    findings = find(manifest)
+    if findings:
+        parts += ["", Text("findings", style="bold")]
+        parts += [_finding(finding) for finding in findings]
     return Group(*parts)
+
+
+def _modules(manifest: Manifest) -> Table:
+    shown = [module for module in manifest.modules if module.call is not None]
+    table = _table(
+        ("module", "right"),
+        ("name", "left"),
+        ("call", "right"),
+        ("from", "left"),
+        ("seconds", "right"),
+        ("why", "left"),
+    )
+    for module in shown:
+        seconds = f"{module.seconds.wall:.3f}"
+        origin = "XLA" if module.origin == "compiled" else "cache"
+        table.add_row(
+            str(module.index), escape(module.name), str(module.call), origin, seconds, _why(module)
+        )
+    dumped = sum(file.kind == "xla" for module in manifest.modules for file in module.files)
+    table.caption = (
+        f"{len(manifest.modules) - len(shown)} more were compiled outside of the calls"
+        + (f"; XLA dumped {dumped} files" if dumped else "")
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def _why(module: ModuleRecord) -> str:
+    brief = {
+        "first": "first time",
+        "same": "the same program again",
+        "values": "other baked-in values",
+    }
+    return escape(brief.get(module.reason, module.why))
+
+
+def _finding(finding: Finding) -> Text:
+    return Text.assemble(
+        (f"{finding.slug}: ", "bold"), f"{finding.sentence} -> {finding.remedy}", overflow="fold"
+    )
 
 
 def _table(*columns: tuple[str, str]) -> Table:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from brainpy_probe.live.compilation import Compilation
 from brainpy_probe.live.timing import Stopwatch
 from brainpy_probe.records import Timing
 
@@ -69,6 +70,7 @@ class RunningCall:
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
     thread: str = field(default_factory=lambda: threading.current_thread().name)
     i0: int = 0
+    jit: bool = True
     indices: Any = None
     xs: tuple[Any, ...] = ()
     shared_args: Any = None
@@ -81,6 +83,7 @@ class RunningCall:
     returned: Any = None
     error: BaseException | None = None
     tracing: bool = False
+    compilations: list[Compilation] = field(default_factory=list)
 
     @property
     def user_inputs(self) -> int | None:

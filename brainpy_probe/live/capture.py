@@ -21,6 +21,7 @@ def capture(
     out: str | os.PathLike[str] | None = None,
     *,
     dialect: str | Iterable[str] = "stablehlo",
+    xla_dump: bool | str | Iterable[str] = (),
     data: str = "inputs",
     strict: bool = False,
 ) -> CaptureScope:
@@ -33,6 +34,10 @@ def capture(
         overwrites one. Default: ``brainpy-probe`` in the working directory.
     dialect : str or iterable of str
         ``"stablehlo"``, ``"mhlo"``, ``"hlo"``, or several of them.
+    xla_dump : str, iterable of str or bool
+        What XLA is to dump for each module that is compiled in the block: ``"text"``, ``"dot"``,
+        ``"html"``, ``"proto"``, several of them, or True for all; buffer assignment, LLVM IR and
+        object files come along where XLA writes them.
     data : str
         Which arrays are written beside the texts: ``"none"``; ``"inputs"`` (constants, initial
         state and inputs; of the results their SHA-256); or ``"full"`` (the results too).
@@ -58,7 +63,7 @@ def capture(
     ...     runner.run(1000.0)
     >>> print(cap)
     """
-    return CaptureScope(Settings.of_arguments(out, dialect, data, strict))
+    return CaptureScope(Settings.of_arguments(out, dialect, xla_dump, data, strict))
 
 
 class CaptureScope:

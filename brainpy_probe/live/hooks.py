@@ -14,7 +14,7 @@ from typing import Any
 import jax
 from jax.extend import source_info_util
 
-from brainpy_probe.live import seams, stepwise
+from brainpy_probe.live import compiles, dumps, seams, stepwise
 from brainpy_probe.live.calls import CURRENT_CALL, CURRENT_WATCH, LoopRun, RunningCall, StepTrace
 from brainpy_probe.live.patching import LEDGER, Patch
 from brainpy_probe.live.timing import PHASES, Stopwatch
@@ -31,6 +31,7 @@ def patches() -> list[Patch]:
     seams.take("scan")
     stateful = seams.take("stateful-function")
     return [
+        *compiles.patches(),
         *_runner_patches(seams.take("runner")),
         Patch(stateful, "make_jaxpr", make_jaxpr),
         Patch(stateful, "get_state_trace", get_state_trace),
@@ -93,6 +94,8 @@ def _watch(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
 
 def _hand_on(call: RunningCall, sessions: tuple[Any, ...]) -> None:
     failures = [failure for session in sessions if (failure := session.call_ended(call))]
+    for compilation in call.compilations:
+        dumps.discard(compilation.dumps)
     if failures and call.error is None:
         raise failures[0]
 
@@ -105,6 +108,7 @@ def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs) ->
         call.indices = bound["indices"]
         call.xs = tuple(bound.get("xs", ()))
         call.shared_args = bound.get("shared_args")
+        call.jit = seams.compiles_its_step(call.runner)
         call.step = stepwise.trace_step(call)
     except Exception as error:
         # Not ours to raise: if the arguments are wrong, the native call says so better.
@@ -182,7 +186,10 @@ def attend() -> None:
 
 def duration_event(event: str, duration_secs: float, **_: Any) -> None:
     """Listen to ``jax.monitoring``: put a phase down to what goes on in this thread."""
-    watch = CURRENT_WATCH.get()
     phase = PHASES.get(event)
-    if watch is not None and phase is not None:
+    if phase is None:
+        return
+    compiles.note_phase(phase, duration_secs)
+    watch = CURRENT_WATCH.get()
+    if watch is not None:
         watch.phase_ended(phase, duration_secs)

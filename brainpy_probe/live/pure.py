@@ -9,7 +9,7 @@ again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -48,6 +48,9 @@ class ClosedProgram:
     arguments, results : list of Named
         In the order in which JAX flattens them. A result's value is a ``jax.ShapeDtypeStruct``
         where the run does not give it.
+    native_arguments : tuple of str
+        The names of the last arguments of the loop's module as BrainPy has it compiled: the
+        written states, the user's carry, what is scanned over.
     """
 
     name: str
@@ -57,6 +60,7 @@ class ClosedProgram:
     arguments: list[Named]
     results: list[Named]
     notes: tuple[str, ...] = ()
+    native_arguments: tuple[str, ...] = ()
 
     def grouped(self) -> tuple[Leaves, Leaves, Leaves]:
         """Return the values of the arguments as ``function`` takes them."""
@@ -133,7 +137,11 @@ def _close_loop(call: RunningCall, loop: LoopRun) -> ClosedProgram:
     results["outputs"] |= named_leaves("carry", user[1] if counted else user)
     after = [c if w else b for c, b, w in zip(changed, step.trace.values, written, strict=True)]
     results["state"] = step.state_leaves(after)
-    return _closed(step, "loop", program, scanned | carried, results, loop.options, sorted(moved))
+    closed = _closed(step, "loop", program, scanned | carried, results, loop.options, sorted(moved))
+    changing = [value if w else None for value, w in zip(step.trace.values, written, strict=True)]
+    counter = ["progress bar"] if counted else []
+    native = [*step.state_leaves(changing), *counter, *carried, *scanned]
+    return replace(closed, native_arguments=tuple(native))
 
 
 def _close_step(call: RunningCall, trace: StepTrace) -> ClosedProgram:

@@ -76,6 +76,12 @@ SEAMS: dict[str, Seam] = {
         ("brainpy.math.defaults:env",),
         "brainpy 2.8.2, 2.9.0: brainpy/context.py",
     ),
+    "compiler": Seam(
+        "the module through which JAX compiles",
+        ("jax._src.compiler:", "jax._src.dispatch:"),
+        "jax 0.10.2, 0.12.0: _src/compiler.py, compile_or_get_cached (called by attribute from "
+        "_src/interpreters/pxla.py, on a cache hit too) and below it backend_compile_and_load",
+    ),
     "mlir": Seam("jaxlib's MLIR bindings", ("jaxlib.mlir:ir",), "jaxlib 0.10.2, 0.12.0"),
     "mlir-passes": Seam(
         "MLIR's pass manager",
@@ -207,6 +213,52 @@ def bind_equation(eqn: Any, operands: Sequence[Any]) -> list[Any]:
     return list(outs) if eqn.primitive.multiple_results else [outs]
 
 
+# --- JAX: the compiler --------------------------------------------------------------------------
+
+
+def backend_compile_name() -> str:
+    """Return the name of the function in which XLA compiles, below JAX's persistent cache.
+
+    ``backend_compile_and_load`` from 0.6.2 on; there ``backend_compile`` still exists, unused.
+    """
+    names = ("backend_compile_and_load", "backend_compile")
+    compiler = take("compiler")
+    for name in names:
+        if hasattr(compiler, name):
+            return name
+    raise SeamMissing("XLA's compile function", [f"{compiler.__name__}.{n}" for n in names])
+
+
+def debug_options(options: Any) -> Any:
+    """Return XLA's debug options, where its dumps are set, of one compilation's options."""
+    return options.executable_build_options.debug_options
+
+
+def optimized_hlo(executable: Any) -> str:
+    """Print an executable's HLO, as it runs, no constant elided."""
+    return "\n".join(hlo_text(module) for module in executable.hlo_modules())
+
+
+def executable_cost(executable: Any) -> dict[str, float]:
+    """Return XLA's cost analysis: flops, transcendentals, bytes accessed."""
+    cost = executable.cost_analysis()
+    names = ("flops", "transcendentals", "bytes accessed", "optimal_seconds")
+    return {name: float(cost[name]) for name in names if name in cost}
+
+
+def executable_memory(executable: Any) -> dict[str, int]:
+    """Return the sizes, in bytes, of an executable's code and of its buffers."""
+    stats = executable.get_compiled_memory_stats()
+    names = {
+        "code": "generated_code_size_in_bytes",
+        "arguments": "argument_size_in_bytes",
+        "outputs": "output_size_in_bytes",
+        "aliases": "alias_size_in_bytes",
+        "temporaries": "temp_size_in_bytes",
+    }
+    return {name: int(getattr(stats, field)) for name, field in names.items()}
+
+
 # --- jaxlib: MLIR and HLO ---------------------------------------------------------------------
 
 
@@ -239,9 +291,9 @@ def parse_mlir(source: str | bytes, context: Any) -> Any:
     return module
 
 
-def mlir_text(module: Any) -> str:
-    """Print a module, no constant elided, no locations."""
-    return str(module.operation.get_asm(large_elements_limit=None, enable_debug_info=False))
+def mlir_text(module: Any, elements: int | None = None) -> str:
+    """Print a module without locations; constants of more elements are elided, if that is given."""
+    return str(module.operation.get_asm(large_elements_limit=elements, enable_debug_info=False))
 
 
 def mlir_bytecode(module: Any) -> bytes:

@@ -1,0 +1,243 @@
+"""What a capture tells that is worth doing something about; knows only records.
+
+Each remedy that is named here is run in the tests and does what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from brainpy_probe.records import Manifest, ModuleRecord, Timing
+
+__all__ = ["Finding", "find", "lost_seconds"]
+
+# A compilation that takes at least so many seconds, and half of its call's time, is slow.
+SLOW_SECONDS = 1.0
+SLOW_SHARE = 0.5
+LARGE_CONSTANTS = 1 << 20
+
+_CACHE = (
+    'jax.config.update("jax_compilation_cache_dir", FOLDER) and '
+    'jax.config.update("jax_persistent_cache_min_compile_time_secs", 0) before the first run'
+)
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something worth knowing or doing.
+
+    Attributes
+    ----------
+    slug : str
+        The kind of finding.
+    sentence : str
+        What was found, with figures.
+    remedy : str
+        What to do about it.
+    """
+
+    slug: str
+    sentence: str
+    remedy: str
+
+
+def find(manifest: Manifest) -> tuple[Finding, ...]:
+    """Return the findings of a capture, the costliest kinds first."""
+    finders: tuple[Callable[[Manifest], Iterator[Finding]], ...] = (
+        _recompiled_identical,
+        _recompiled_shape,
+        _slow_compile,
+        _jit_disabled,
+        _opaque_custom_call,
+        _host_callback,
+        _large_constants_inlined,
+        _cache_hit_no_dump,
+    )
+    return tuple(finding for finder in finders for finding in finder(manifest))
+
+
+def lost_seconds(manifest: Manifest) -> Timing:
+    """Return the seconds, by phase, that went into compiling identical modules again."""
+    again = _recompiled(manifest, "same")
+    trace, lower, compiled = (
+        sum(getattr(module.seconds, phase) for module in again)
+        for phase in ("trace", "lower", "compile")
+    )
+    wall = trace + lower + compiled
+    return Timing(trace=trace, lower=lower, compile=compiled, wall=wall)
+
+
+def _for_calls(manifest: Manifest) -> list[ModuleRecord]:
+    return [module for module in manifest.modules if module.call is not None]
+
+
+def _recompiled(manifest: Manifest, reason: str) -> list[ModuleRecord]:
+    return [
+        module
+        for module in _for_calls(manifest)
+        if module.reason == reason and module.origin == "compiled"
+    ]
+
+
+def _recompiled_identical(manifest: Manifest) -> Iterator[Finding]:
+    again = _recompiled(manifest, "same")
+    if not again:
+        return
+    lost = lost_seconds(manifest)
+    called_back = any(_calls_back(module) for module in again)
+    bar = (
+        " Give the runner progress_bar=False as well: JAX keeps no module that calls back into "
+        "Python."
+        if called_back
+        else ""
+    )
+    yield Finding(
+        slug="recompiled-identical",
+        sentence=(
+            f"{_count(len(again), 'module was', 'modules were')} compiled again though nothing "
+            f"had changed: {lost.compile:.2f} s of compiling, {lost.trace + lost.lower:.2f} s of "
+            "tracing and lowering. BrainPy builds a new function on every run()."
+        ),
+        remedy=f"JAX's persistent cache makes the second compilation a hit: {_CACHE}.{bar}",
+    )
+
+
+def _recompiled_shape(manifest: Manifest) -> Iterator[Finding]:
+    again = _recompiled(manifest, "shape")
+    if again:
+        seconds = sum(module.seconds.compile for module in again)
+        yield Finding(
+            slug="recompiled-shape",
+            sentence=(
+                f"{_count(len(again), 'module was', 'modules were')} compiled again for another "
+                f"shape, {seconds:.2f} s: {again[-1].name}. {again[-1].why}"
+            ),
+            remedy=(
+                "Let all runs have one duration and one batch size, splitting a long run into "
+                f"equal ones; with JAX's persistent cache only the first compiles: {_CACHE}."
+            ),
+        )
+
+
+def _slow_compile(manifest: Manifest) -> Iterator[Finding]:
+    for module in _for_calls(manifest):
+        wall = manifest.calls[module.call or 0].native.wall
+        slow = module.seconds.compile
+        if module.origin == "compiled" and slow >= max(SLOW_SECONDS, SLOW_SHARE * wall):
+            yield Finding(
+                slug="slow-compile",
+                sentence=(
+                    f"XLA compiled {module.name} of call {module.call} for {slow:.2f} s, "
+                    f"{100 * slow / max(wall, slow):.0f} % of the call."
+                ),
+                remedy=(
+                    "The next process that runs the same program need not compile it, with "
+                    f"JAX's persistent cache: {_CACHE}."
+                ),
+            )
+
+
+def _jit_disabled(manifest: Manifest) -> Iterator[Finding]:
+    steps = {program.index for program in manifest.programs if program.kind == "step"}
+    calls = [call for call in manifest.calls if not call.jit and call.error is None]
+    if calls:
+        what = "the capture has one step alone" if steps else "there is no program"
+        yield Finding(
+            slug="jit-disabled",
+            sentence=(
+                f"{_count(len(calls), 'call', 'calls')} ran without jit, operation by operation "
+                f"from Python ({max(call.native.wall for call in calls):.2f} s): {what}."
+            ),
+            remedy="Give the runner jit=True (the default), and leave JAX's jax_disable_jit off.",
+        )
+
+
+def _opaque_custom_call(manifest: Manifest) -> Iterator[Finding]:
+    for program in manifest.programs:
+        for target, constants in program.fidelity.custom_calls.items():
+            parts = sorted({name.partition(".")[0] for name in constants})
+            whose = f" It computes {', '.join(parts)}." if parts else ""
+            event = target.startswith("brainevent")
+            yield Finding(
+                slug="opaque-custom-call",
+                sentence=(
+                    f"The code of {target} is not in program {program.index} "
+                    f"({program.name}).{whose}"
+                ),
+                remedy=(
+                    'brainevent.config.set_backend("cpu", "jax_raw") before the run has the '
+                    "synapses written as plain StableHLO; it clears all of JAX's caches."
+                    if event
+                    else "Another compiler must bring the code itself."
+                ),
+            )
+
+
+def _host_callback(manifest: Manifest) -> Iterator[Finding]:
+    called = {module.call for module in _for_calls(manifest) if _calls_back(module)}
+    kept = {program.index for program in manifest.programs if program.fidelity.host_callbacks}
+    bars = [c for c in manifest.calls if c.index in called and c.program not in kept]
+    if bars:
+        yield Finding(
+            slug="host-callback",
+            sentence=(
+                f"{_count(len(bars), 'run calls', 'runs call')} back into Python to draw a "
+                "progress bar or to hand over monitors; JAX keeps no such module in its "
+                "persistent cache."
+            ),
+            remedy="Give the runner progress_bar=False, and leave memory_efficient off.",
+        )
+    for program in manifest.programs:
+        if program.fidelity.host_callbacks:
+            yield Finding(
+                slug="host-callback",
+                sentence=(
+                    f"Program {program.index} ({program.name}) calls back into Python "
+                    f"({', '.join(program.fidelity.host_callbacks)}): it can't run elsewhere."
+                ),
+                remedy=(
+                    "Take jax.debug.print, jax.debug.callback and the like out of update(); "
+                    "bp.check.turn_off() takes BrainPy's own checks out."
+                ),
+            )
+
+
+def _large_constants_inlined(manifest: Manifest) -> Iterator[Finding]:
+    for module in manifest.modules:
+        if module.large_constants >= LARGE_CONSTANTS:
+            yield Finding(
+                slug="large-constants-inlined",
+                sentence=(
+                    f"{module.name} has {module.large_constants / (1 << 20):.1f} MiB of constants "
+                    "in its code, which XLA folds and copies with each compilation."
+                ),
+                remedy=(
+                    "Hold the array as brainpy.math.Variable: a function that JAX compiles takes "
+                    "it as an argument then, where it keeps a NumPy array as a constant."
+                ),
+            )
+
+
+def _cache_hit_no_dump(manifest: Manifest) -> Iterator[Finding]:
+    if not manifest.settings.xla_dump:
+        return
+    hits = [module for module in _for_calls(manifest) if module.origin == "cache"]
+    if hits:
+        yield Finding(
+            slug="cache-hit-no-dump",
+            sentence=(
+                f"{_count(len(hits), 'module', 'modules')} came from JAX's persistent cache "
+                f"({', '.join(sorted({one.name for one in hits}))}): nothing was compiled, so "
+                "that XLA dumped nothing."
+            ),
+            remedy='jax.config.update("jax_enable_compilation_cache", False) before the run.',
+        )
+
+
+def _calls_back(module: ModuleRecord) -> bool:
+    return any("callback" in target.lower() for target in module.custom_calls)
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

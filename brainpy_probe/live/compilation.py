@@ -1,0 +1,53 @@
+"""What is noted of one module while JAX compiles it; knows neither how it is seen nor what for."""
+
+from __future__ import annotations
+
+import threading
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from brainpy_probe.live.timing import Phase
+
+__all__ = ["CURRENT_COMPILATION", "PENDING_PHASES", "Compilation"]
+
+
+@dataclass
+class Compilation:
+    """One module on its way through JAX's compiler.
+
+    Attributes
+    ----------
+    bytecode : bytes
+        The module as MLIR bytecode, complete.
+    trace, lower, compile : float
+        Seconds.
+    compiled : bool
+        Whether XLA compiled it; else it came from JAX's persistent cache.
+    executable : Any
+        What XLA made of it.
+    dumps : Path or None
+        The folder into which XLA dumped its files.
+    """
+
+    name: str
+    bytecode: bytes
+    backend: str
+    thread: str = field(default_factory=lambda: threading.current_thread().name)
+    trace: float = 0.0
+    lower: float = 0.0
+    compile: float = 0.0
+    compiled: bool = False
+    executable: Any = None
+    dumps: Path | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+CURRENT_COMPILATION: ContextVar[Compilation | None] = ContextVar(
+    "brainpy_probe_compilation", default=None
+)
+# Phases that ended in this thread since the last module was compiled: they belong to the next one.
+PENDING_PHASES: ContextVar[tuple[tuple[Phase, float], ...]] = ContextVar(
+    "brainpy_probe_phases", default=()
+)

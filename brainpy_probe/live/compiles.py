@@ -1,0 +1,105 @@
+"""The wrappers around JAX's compiler: they note each module and have XLA dump it.
+
+Each calls what it wraps exactly once, returns what that returns and raises what it raises. Knows
+no file format and no reason.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from brainpy_probe.live import dumps, seams
+from brainpy_probe.live.calls import CURRENT_CALL
+from brainpy_probe.live.compilation import CURRENT_COMPILATION, PENDING_PHASES, Compilation
+from brainpy_probe.live.patching import LEDGER, Patch
+from brainpy_probe.live.timing import Phase
+
+__all__ = ["note_phase", "patches"]
+
+Wrapped = Callable[..., Any]
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+
+
+def patches() -> list[Patch]:
+    """Return what is to be wrapped while a capture is open."""
+    compiler = seams.take("compiler")
+    return [
+        Patch(compiler, "compile_or_get_cached", compile_or_get_cached),
+        Patch(compiler, seams.backend_compile_name(), backend_compile),
+    ]
+
+
+def note_phase(phase: Phase, seconds: float) -> None:
+    """Keep a phase that has ended in this thread for the module that it leads to."""
+    if LEDGER.users and phase != "compile":
+        PENDING_PHASES.set((*PENDING_PHASES.get(), (phase, seconds)))
+
+
+def compile_or_get_cached(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    """Stand in for JAX's function of that name: each module passes here, cached or not."""
+    sessions = LEDGER.users
+    compilation = _begun(wrapped, args, kwargs) if sessions else None
+    if compilation is None:
+        return wrapped(*args, **kwargs)
+    token = CURRENT_COMPILATION.set(compilation)
+    begun = time.perf_counter()
+    try:
+        compilation.executable = wrapped(*args, **kwargs)
+    finally:
+        compilation.compile = time.perf_counter() - begun
+        CURRENT_COMPILATION.reset(token)
+    call = CURRENT_CALL.get()
+    if call is not None:
+        call.compilations.append(compilation)
+    else:
+        failures = [failure for one in sessions if (failure := one.module_compiled(compilation))]
+        dumps.discard(compilation.dumps)
+        if failures:
+            raise failures[0]
+    return compilation.executable
+
+
+def _begun(wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Compilation | None:
+    phases = PENDING_PHASES.get()
+    PENDING_PHASES.set(())
+    given = inspect.signature(wrapped).bind(*args, **kwargs).arguments
+    module: Any = given.get("computation")
+    if not hasattr(module, "operation"):
+        return None  # an XlaComputation, as pmap compiled on old versions: no network's program
+    seconds = {p: sum(s for q, s in phases if q == p) for p in ("trace", "lower")}
+    return Compilation(
+        name=str(module.operation.attributes["sym_name"]).strip('"'),
+        bytecode=seams.mlir_bytecode(module),
+        backend=str(given["backend"].platform),
+        trace=seconds["trace"],
+        lower=seconds["lower"],
+    )
+
+
+def backend_compile(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    """Stand in for XLA's compile function: what gets here was in no cache."""
+    compilation = CURRENT_COMPILATION.get()
+    if compilation is None:
+        return wrapped(*args, **kwargs)
+    compilation.compiled = True
+    dumping = [session for session in LEDGER.users if session.settings.xla_dump]
+    if not dumping:
+        return wrapped(*args, **kwargs)
+    kinds = {kind for session in dumping for kind in session.settings.xla_dump}
+    bound = inspect.signature(wrapped).bind(*args, **kwargs)
+    options = bound.arguments["options"]
+    order = dumps.order(options, kinds, Path(dumping[0].folder.path))
+    if isinstance(order, str):
+        compilation.notes.append(order)
+        return wrapped(*args, **kwargs)
+    bound.arguments["options"] = order.options
+    compilation.dumps = order.folder
+    try:
+        return wrapped(*bound.args, **bound.kwargs)
+    finally:
+        order.share_with_user(compilation.name)

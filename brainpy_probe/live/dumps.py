@@ -1,0 +1,100 @@
+"""XLA's dumps of one compilation, ordered by its own options and gathered; knows no capture."""
+
+from __future__ import annotations
+
+import copy
+import re
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from brainpy_probe.live import seams
+
+__all__ = ["DumpOrder", "discard", "gathered", "order"]
+
+# XLA's option for each kind of file; what has none (buffer assignment, LLVM IR, object files) is
+# dumped along.
+_OPTIONS = {
+    "text": "xla_dump_hlo_as_text",
+    "dot": "xla_dump_hlo_as_dot",
+    "html": "xla_dump_hlo_as_html",
+    "proto": "xla_dump_hlo_as_proto",
+}
+_SUFFIXES = {"dot": ".dot", "html": ".html", "proto": ".hlo.pb"}
+
+
+@dataclass(frozen=True)
+class DumpOrder:
+    """Options that make XLA dump one compilation into a folder.
+
+    Attributes
+    ----------
+    options : CompileOptions
+        A copy of the compilation's own options, for that compilation alone.
+    folder : Path
+        Where XLA writes.
+    theirs : str
+        The folder of the user's own ``XLA_FLAGS``, if they dump too.
+    their_kinds : dict
+        Whether these ask for each kind of file.
+    their_modules : str
+        The regular expression that says which modules they dump.
+    """
+
+    options: Any
+    folder: Path
+    theirs: str
+    their_kinds: dict[str, bool]
+    their_modules: str
+
+    def share_with_user(self, module: str) -> None:
+        """Copy to the user's own dump folder what their flags would have put there."""
+        if not self.theirs or (self.their_modules and not re.search(self.their_modules, module)):
+            return
+        unwanted = tuple(s for kind, s in _SUFFIXES.items() if not self.their_kinds[kind])
+        for source in gathered(self.folder):
+            if not source.name.endswith(unwanted):
+                target = Path(self.theirs) / source.relative_to(self.folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+
+
+def order(options: Any, kinds: Collection[str], parent: Path) -> DumpOrder | str:
+    """Copy a compilation's options and set XLA's dumps on the copy.
+
+    By the time XLA's compile function is called, the persistent cache's key has been made of the
+    original; the key is what it was.
+
+    Returns
+    -------
+    DumpOrder or str
+        The order, or the reason why there can be none.
+    """
+    copied = copy.deepcopy(options)
+    debug = seams.debug_options(copied)
+    theirs = str(debug.xla_dump_to or "")
+    if theirs in ("-", "sponge"):
+        return f"not dumped: XLA_FLAGS have XLA dump to {theirs!r}, which is left as it is"
+    their_kinds = {kind: bool(getattr(debug, name)) for kind, name in _OPTIONS.items()}
+    their_modules = str(debug.xla_dump_hlo_module_re or "")
+    folder = Path(tempfile.mkdtemp(prefix=".xla-", dir=parent))
+    debug.xla_dump_to = str(folder)
+    debug.xla_dump_hlo_module_re = ""
+    for kind in kinds:
+        setattr(debug, _OPTIONS[kind], True)
+    return DumpOrder(copied, folder, theirs, their_kinds, their_modules)
+
+
+def gathered(folder: Path | None) -> Iterator[Path]:
+    """Yield the files that XLA wrote, by name."""
+    if folder is not None:
+        yield from sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def discard(folder: Path | None) -> None:
+    """Remove a folder into which XLA dumped, once its files are where they belong."""
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,119 @@
+"""Records each compiled module, writes its files, and remembers it for the next one's reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from brainpy_probe.live import dumps
+from brainpy_probe.live.compilation import Compilation
+from brainpy_probe.live.modules import ModuleFacts, facts
+from brainpy_probe.live.reasons import explain
+from brainpy_probe.records import ModuleRecord, Timing, WrittenFile
+from brainpy_probe.settings import Settings
+from brainpy_probe.store import RunFolder, safe_name
+
+__all__ = ["ModuleLog"]
+
+
+@dataclass
+class ModuleLog:
+    """The compiled modules of one capture.
+
+    Parameters
+    ----------
+    settings : Settings
+        Whether XLA dumps.
+    folder : RunFolder
+        Where the files go.
+    """
+
+    settings: Settings
+    folder: RunFolder
+    _before: dict[str, list[ModuleFacts]] = field(default_factory=dict)
+
+    def record(
+        self, index: int, compilation: Compilation, call: int | None, names: Sequence[str]
+    ) -> ModuleRecord:
+        """Write a module's files and record it.
+
+        Parameters
+        ----------
+        index : int
+            The module's number in the capture.
+        compilation : Compilation
+            What was noted of it.
+        call : int or None
+            The predict call that it was compiled for.
+        names : sequence of str
+            The names of its last arguments, if they are known.
+        """
+        module = facts(compilation)
+        before = self._before.setdefault(module.name, [])
+        known = _all_names(module, names)
+        reason, why = explain(module, before, known)
+        self._remember(before, module)
+        notes = list(module.notes)
+        if self.settings.xla_dump and not compilation.compiled:
+            notes.append(
+                "It came from JAX's persistent cache: nothing was compiled, so nothing dumped."
+            )
+        place = "outside" if call is None else f"predict{call:03d}"
+        return ModuleRecord(
+            index=index,
+            name=module.name,
+            fingerprint=module.fingerprint,
+            call=call,
+            thread=compilation.thread,
+            backend=module.backend,
+            origin="compiled" if compilation.compiled else "cache",
+            seconds=Timing(
+                trace=compilation.trace,
+                lower=compilation.lower,
+                compile=compilation.compile,
+                wall=compilation.trace + compilation.lower + compilation.compile,
+            ),
+            arguments=module.arguments,
+            argument_names=tuple(known),
+            reason=reason,
+            why=why,
+            cost=module.cost,
+            memory=module.memory,
+            custom_calls=module.custom_calls,
+            large_constants=module.large_constants,
+            notes=tuple(notes),
+            files=self._write(
+                f"modules/{index:04d}-{place}-{safe_name(module.name)}", compilation, module
+            ),
+        )
+
+    def _remember(self, before: list[ModuleFacts], module: ModuleFacts) -> None:
+        if all(one.fingerprint != module.fingerprint for one in before):
+            before.append(module)
+        else:
+            # The last one stands last: the next module is compared with it.
+            before.sort(key=lambda one: one.fingerprint == module.fingerprint)
+
+    def _write(
+        self, place: str, compilation: Compilation, module: ModuleFacts
+    ) -> tuple[WrittenFile, ...]:
+        files = [
+            self.folder.write(f"{place}/module.stablehlo.mlir", "stablehlo", module.text.encode()),
+            self.folder.write(f"{place}/module.mlirbc", "mlirbc", compilation.bytecode),
+        ]
+        if module.hlo:
+            hlo = module.hlo.encode()
+            files.append(self.folder.write(f"{place}/module.optimized.hlo.txt", "hlo", hlo))
+        if self.settings.xla_dump and compilation.dumps is not None:
+            for source in dumps.gathered(compilation.dumps):
+                name = source.relative_to(compilation.dumps).as_posix()
+                files.append(self.folder.write(f"{place}/xla/{name}", "xla", source.read_bytes()))
+        return tuple(files)
+
+
+def _all_names(module: ModuleFacts, names: Sequence[str]) -> list[str]:
+    """Name a loop's arguments: what is known are the last ones, before them stand constants."""
+    leading = len(module.arguments) - len(names)
+    if not names or leading < 0:
+        return []
+    return [*(f"constant {n}" for n in range(leading)), *names]

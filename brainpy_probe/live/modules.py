@@ -1,0 +1,80 @@
+"""What a compiled module is: text, optimised HLO, cost, custom calls; knows no call, no file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from brainpy_probe.live import mlir, seams
+from brainpy_probe.live.compilation import Compilation
+from brainpy_probe.store import sha256
+
+__all__ = ["ModuleFacts", "facts"]
+
+_READABLE_ELEMENTS = 16
+_LARGE = 1024
+
+
+@dataclass(frozen=True)
+class ModuleFacts:
+    """What a module is, apart from where it was compiled.
+
+    Attributes
+    ----------
+    text : str
+        StableHLO to read: constants of more than 16 elements are cut.
+    hlo : str
+        The optimised HLO, complete; empty if it can't be had.
+    content : bytes
+        The module as bytecode, locations left out, for comparison.
+    """
+
+    name: str
+    backend: str
+    fingerprint: str
+    arguments: tuple[str, ...]
+    text: str
+    hlo: str
+    content: bytes
+    cost: dict[str, float]
+    memory: dict[str, int]
+    custom_calls: tuple[str, ...]
+    large_constants: int
+    notes: tuple[str, ...]
+
+
+def facts(compilation: Compilation) -> ModuleFacts:
+    """Read what a compilation's module and executable tell."""
+    module = seams.parse_mlir(compilation.bytecode, seams.mlir_context())
+    seams.run_passes(module, "strip-debuginfo")
+    content = seams.mlir_bytecode(module)
+    notes = list(compilation.notes)
+
+    def had(what: str, get: Callable[[Any], Any], otherwise: Any) -> Any:
+        try:
+            return get(compilation.executable)
+        except Exception as error:
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            notes.append(f"XLA gives no {what}: {reason[0]}")
+            return otherwise
+
+    return ModuleFacts(
+        name=compilation.name,
+        backend=compilation.backend,
+        fingerprint=sha256(content),
+        arguments=mlir.argument_types(module),
+        text=_HEADER + seams.mlir_text(module, _READABLE_ELEMENTS),
+        hlo=had("optimised HLO", seams.optimized_hlo, ""),
+        content=content,
+        cost=had("cost analysis", seams.executable_cost, {}),
+        memory=had("memory analysis", seams.executable_memory, {}),
+        custom_calls=tuple(mlir.custom_calls(module)),
+        large_constants=sum(size for _, size in mlir.large_constants(module, _LARGE)),
+        notes=tuple(notes),
+    )
+
+
+_HEADER = f"""// To be read: constants of more than {_READABLE_ELEMENTS} elements are cut.
+// The complete module is module.mlirbc beside this file.
+"""

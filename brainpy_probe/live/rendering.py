@@ -1,0 +1,134 @@
+"""Lowers a closed program, renders it and writes its files; knows no call and no session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from brainpy_probe.live import mlir, tensors
+from brainpy_probe.live.dialects import Lowered, Rendering
+from brainpy_probe.live.pure import ClosedProgram, Named
+from brainpy_probe.records import Fidelity, ProgramRecord, TensorSpec, WrittenFile
+from brainpy_probe.settings import Settings
+from brainpy_probe.store import RunFolder, safe_name
+
+__all__ = ["known_values", "write_program"]
+
+_FILES = {
+    "stablehlo": "program.stablehlo.mlir",
+    "mhlo": "program.mhlo.mlir",
+    "hlo": "program.hlo.txt",
+    "vhlo": "program.vhlo.mlirbc",
+}
+# The names of the groups in which a program takes its arguments and gives its results.
+_GROUPS = {
+    "constant": "constants",
+    "state": "state",
+    "input": "inputs",
+    "output": "outputs",
+    "monitor": "monitors",
+}
+# Bytes above which a constant in the text is worth a remark.
+_LARGE = 1024
+
+
+def write_program(
+    index: int, closed: ClosedProgram, settings: Settings, folder: RunFolder
+) -> ProgramRecord:
+    """Render a program in the dialects asked for, write it, and record what was written.
+
+    Parameters
+    ----------
+    index : int
+        The program's number in the capture.
+    closed : ClosedProgram
+        The program.
+    settings : Settings
+        Which dialects, which arrays.
+    folder : RunFolder
+        Where the files go.
+    """
+    lowering = jax.jit(closed.function, keep_unused=True).lower(*closed.grouped())
+    lowered = Lowered(
+        lowering.compiler_ir("stablehlo"),
+        closed.name,
+        [f"{_GROUPS[one.role]}[{one.name!r}]" for one in closed.arguments],
+        [f"{_GROUPS[one.role]}[{one.name!r}]" for one in closed.results],
+    )
+    renderings: dict[str, Rendering] = {one: lowered.render(one) for one in settings.dialects}
+    portable = lowered.portable()
+    if portable is not None:
+        renderings["vhlo"] = portable
+    place = f"programs/{index:03d}-{safe_name(closed.name)}"
+    files = [
+        folder.write(f"{place}/{_FILES[kind]}", kind, rendering.content)
+        for kind, rendering in renderings.items()
+    ]
+    return ProgramRecord(
+        index=index,
+        name=closed.name,
+        kind=closed.kind,
+        fingerprint=closed.fingerprint,
+        arguments=_specs(lowered.tokens, closed.arguments),
+        results=_specs(lowered.tokens, closed.results),
+        fidelity=Fidelity(
+            checks={kind: rendering.check for kind, rendering in renderings.items()},
+            chlo={kind: one.chlo for kind, one in renderings.items() if one.chlo},
+            custom_calls=_custom_calls(lowered, closed),
+            host_callbacks=tuple(filter(mlir.is_callback, mlir.custom_calls(lowered.module))),
+            inlined_constants=tuple(
+                kind for kind, _ in mlir.large_constants(lowered.module, _LARGE)
+            ),
+            notes=(*closed.notes, *lowered.notes),
+        ),
+        files=(*files, *_write_data(place, closed, settings, folder)),
+    )
+
+
+def _write_data(
+    place: str, closed: ClosedProgram, settings: Settings, folder: RunFolder
+) -> list[WrittenFile]:
+    groups = {"data": closed.arguments, "results": closed.results}
+    wanted = {"none": (), "inputs": ("data",), "full": ("data", "results")}[settings.data]
+    return [
+        folder.write(f"{place}/{kind}.safetensors", kind, tensors.pack(values))
+        for kind in wanted
+        if (values := known_values(groups[kind]))
+    ]
+
+
+def known_values(group: list[Named]) -> dict[str, Any]:
+    """Return the values that the run gives, by ``role/name``."""
+    return {
+        f"{one.role}/{one.name}": one.value
+        for one in group
+        if not isinstance(one.value, jax.ShapeDtypeStruct)
+    }
+
+
+def _custom_calls(lowered: Lowered, closed: ClosedProgram) -> dict[str, tuple[str, ...]]:
+    """Return the opaque custom calls' targets, each with the constants that flow into it."""
+    found: dict[str, tuple[str, ...]] = {}
+    for target, calls in mlir.custom_calls(lowered.module).items():
+        if mlir.is_callback(target):
+            continue
+        fed = {n for call in calls for n in mlir.feeding_arguments(lowered.module, call)}
+        arguments = [closed.arguments[n - lowered.tokens] for n in sorted(fed)]
+        found[target] = tuple(one.name for one in arguments if one.role == "constant")
+    return found
+
+
+def _specs(tokens: int, group: list[Named]) -> tuple[TensorSpec, ...]:
+    leading = [
+        TensorSpec(name=f"token.{n}", role="token", shape=(), dtype="token", nbytes=0)
+        for n in range(tokens)
+    ]
+    return (*leading, *map(_spec, group))
+
+
+def _spec(one: Named) -> TensorSpec:
+    shape, dtype, nbytes, key = tensors.lowered_form(one.value)
+    return TensorSpec(
+        name=one.name, role=one.role, shape=shape, dtype=dtype, nbytes=nbytes, key=key
+    )
