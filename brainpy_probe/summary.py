@@ -76,7 +76,7 @@ def _summary(path: Path, manifest: Manifest) -> Group:
     return Group(*parts)
 
 
-def _modules(manifest: Manifest) -> Table:
+def _modules(manifest: Manifest) -> Group:
     shown = [module for module in manifest.modules if module.call is not None]
     table = _table(
         ("module", "right"),
@@ -93,12 +93,11 @@ def _modules(manifest: Manifest) -> Table:
             str(module.index), escape(module.name), str(module.call), origin, seconds, _why(module)
         )
     dumped = sum(file.kind == "xla" for module in manifest.modules for file in module.files)
-    table.caption = (
-        f"{len(manifest.modules) - len(shown)} more were compiled outside of the calls"
-        + (f"; XLA dumped {dumped} files" if dumped else "")
+    rest = f"{len(manifest.modules) - len(shown)} more modules were compiled outside of the calls"
+    return Group(
+        *([table] if shown else []),
+        Text(f"{rest}; XLA dumped {dumped} files" if dumped else rest),
     )
-    table.caption_justify = "left"
-    return table
 
 
 def _why(module: ModuleRecord) -> str:

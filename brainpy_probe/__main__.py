@@ -1,0 +1,6 @@
+"""``python -m brainpy_probe``: the shell command, where its script is not on the PATH."""
+
+from brainpy_probe.cli import app
+
+if __name__ == "__main__":
+    app(prog_name="brainpy-probe")

@@ -1,0 +1,1 @@
+"""The side that reads a capture folder; it never meets BrainPy or JAX."""
