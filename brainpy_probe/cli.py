@@ -13,6 +13,7 @@ import msgspec
 import typer
 from loguru import logger
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from brainpy_probe.captured import Capture, load
@@ -54,10 +55,10 @@ def _told() -> Iterator[None]:
     try:
         yield
     except BadSetting as error:
-        errors.print(f"[red]error:[/] {error}", highlight=False)
+        errors.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
         raise typer.Exit(USAGE) from None
     except (ProbeError, OSError) as error:
-        errors.print(f"[red]error:[/] {error}", highlight=False)
+        errors.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
         raise typer.Exit(FAILED) from None
 
 
@@ -127,7 +128,7 @@ def graph(
         drawings = draw(sources, form.value, seconds)
         for drawing in track(drawings, "Drawing", total=len(sources), console=progress):
             if drawing.picture is None:
-                errors.print(f"{drawing.source}: {drawing.problem}", highlight=False)
+                errors.print(f"{drawing.source}: {drawing.problem}", highlight=False, markup=False)
             else:
                 drawn += 1
                 console.print(str(drawing.picture), highlight=False, markup=False)

@@ -87,8 +87,8 @@ def _recompiled_identical(manifest: Manifest) -> Iterator[Finding]:
     lost = lost_seconds(manifest)
     called_back = any(_calls_back(module) for module in again)
     bar = (
-        " Give the runner progress_bar=False as well: JAX keeps no module that calls back into "
-        "Python."
+        " Give the runner progress_bar=False as well: not every JAX keeps a module that calls "
+        "back into Python (0.10.2 does not, 0.12.0 does)."
         if called_back
         else ""
     )
@@ -183,8 +183,8 @@ def _host_callback(manifest: Manifest) -> Iterator[Finding]:
             slug="host-callback",
             sentence=(
                 f"{_count(len(bars), 'run calls', 'runs call')} back into Python to draw a "
-                "progress bar or to hand over monitors; JAX keeps no such module in its "
-                "persistent cache."
+                "progress bar or to hand over monitors; not every JAX keeps such a module in its "
+                "persistent cache (0.10.2 does not, 0.12.0 does)."
             ),
             remedy="Give the runner progress_bar=False, and leave memory_efficient off.",
         )
@@ -213,8 +213,9 @@ def _large_constants_inlined(manifest: Manifest) -> Iterator[Finding]:
                     "in its code, which XLA folds and copies with each compilation."
                 ),
                 remedy=(
-                    "Hold the array as brainpy.math.Variable: a function that JAX compiles takes "
-                    "it as an argument then, where it keeps a NumPy array as a constant."
+                    "Hand the array to the compiled function as an argument; or hold it as "
+                    "brainpy.math.Variable and compile with brainpy.math.jit, which does that "
+                    "(jax.jit keeps whatever a function closes over as a constant)."
                 ),
             )
 
@@ -231,7 +232,10 @@ def _cache_hit_no_dump(manifest: Manifest) -> Iterator[Finding]:
                 f"({', '.join(sorted({one.name for one in hits}))}): nothing was compiled, so "
                 "that XLA dumped nothing."
             ),
-            remedy='jax.config.update("jax_enable_compilation_cache", False) before the run.',
+            remedy=(
+                'jax.config.update("jax_enable_compilation_cache", False) at the start of the '
+                "script: once JAX has compiled anything it is too late."
+            ),
         )
 
 

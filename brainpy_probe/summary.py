@@ -59,10 +59,10 @@ def _summary(path: Path, manifest: Manifest) -> Group:
     )
     if not manifest.complete:
         parts.append(Text("The capture is open, or its process was killed.", style="yellow"))
-    if not manifest.calls:
+    if manifest.calls:
+        parts += ["", _calls(manifest)]
+    else:
         parts.append(Text("No runner's predict was called."))
-        return Group(*parts)
-    parts += ["", _calls(manifest)]
     for program in manifest.programs:
         parts += ["", _program(program)]
     if manifest.modules:
@@ -93,7 +93,10 @@ def _modules(manifest: Manifest) -> Group:
             str(module.index), escape(module.name), str(module.call), origin, seconds, _why(module)
         )
     dumped = sum(file.kind == "xla" for module in manifest.modules for file in module.files)
-    rest = f"{len(manifest.modules) - len(shown)} more modules were compiled outside of the calls"
+    more = len(manifest.modules) - len(shown)
+    rest = (
+        f"{more} more {'module was' if more == 1 else 'modules were'} compiled outside of the calls"
+    )
     return Group(
         *([table] if shown else []),
         Text(f"{rest}; XLA dumped {dumped} files" if dumped else rest),

@@ -13,6 +13,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import brainpy as bp
 import brainstate
 import jax
+from jax._src import compiler
 
 from brainpy_probe.live.patching import LEDGER
 
@@ -23,6 +24,8 @@ PATCHED = [
     (brainstate.transform.StatefulFunction, "make_jaxpr"),
     (brainstate.transform.StatefulFunction, "get_state_trace"),
     (jax.lax, "scan"),
+    (compiler, "compile_or_get_cached"),
+    (compiler, "backend_compile_and_load"),
 ]
 ORIGINALS = [vars(owner)[name] for owner, name in PATCHED]
 

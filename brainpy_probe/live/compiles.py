@@ -50,6 +50,9 @@ def compile_or_get_cached(wrapped: Wrapped, instance: Any, args: Args, kwargs: K
     begun = time.perf_counter()
     try:
         compilation.executable = wrapped(*args, **kwargs)
+    except BaseException:
+        dumps.discard(compilation.dumps)
+        raise
     finally:
         compilation.compile = time.perf_counter() - begun
         CURRENT_COMPILATION.reset(token)
@@ -93,7 +96,10 @@ def backend_compile(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs)
     kinds = {kind for session in dumping for kind in session.settings.xla_dump}
     bound = inspect.signature(wrapped).bind(*args, **kwargs)
     options = bound.arguments["options"]
-    order = dumps.order(options, kinds, Path(dumping[0].folder.path))
+    try:
+        order = dumps.order(options, kinds, Path(dumping[0].folder.path))
+    except Exception as error:
+        order = f"not dumped: {error}"
     if isinstance(order, str):
         compilation.notes.append(order)
         return wrapped(*args, **kwargs)
@@ -102,4 +108,7 @@ def backend_compile(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs)
     try:
         return wrapped(*bound.args, **bound.kwargs)
     finally:
-        order.share_with_user(compilation.name)
+        try:
+            order.share_with_user(compilation.name)
+        except OSError as error:
+            compilation.notes.append(f"not copied to the folder of XLA_FLAGS: {error}")

@@ -82,4 +82,4 @@ def _skeleton(module: ModuleFacts) -> list[str]:
 
 
 def _attributes(operation: Any) -> str:
-    return str([(entry.name, str(entry.attr)) for entry in operation.attributes])
+    return str([(name, str(operation.attributes[name])) for name in operation.attributes])

@@ -1,0 +1,117 @@
+"""The shell command: what it prints, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import brainpy_probe as probe
+from brainpy_probe.cli import app
+from brainpy_probe.offline import graph
+from tests.networks import by_name
+
+
+@pytest.fixture(scope="module")
+def cap(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return a capture of two runs with XLA's dot files."""
+    case = by_name("lif")
+    runner = case.build()
+    parent = tmp_path_factory.mktemp("cli") / "brainpy-probe"
+    with probe.capture(parent, xla_dump="dot", strict=True) as cap:
+        case.run(runner)
+        case.run(runner)
+    return cap
+
+
+def _run(*words: object) -> Any:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_show_prints_what_print_does(cap: Any) -> None:
+    shown = _run("show", cap.path)
+    assert shown.exit_code == 0
+    assert shown.stdout == f"{cap}\n"
+
+
+def test_the_summary_has_modules_reasons_and_findings(cap: Any) -> None:
+    text = str(cap)
+    assert "module  name" in text
+    assert "first time" in text
+    assert "the same program again" in text
+    assert "recompiled-identical: 1 module was compiled again" in text
+    assert f"XLA dumped {len(cap.dump_paths)} files" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_capture_without_a_run_still_shows_its_modules(out: Path) -> None:
+    import jax
+
+    with probe.capture(out, strict=True) as cap:
+        jax.jit(lambda x: x + 21)(1.0)
+    assert "No runner's predict was called." in str(cap)
+    assert "compiled outside of the calls" in str(cap)
+
+
+def test_show_gives_the_manifest_and_findings_as_json(cap: Any) -> None:
+    found = json.loads(_run("show", cap.path, "--json").stdout)
+    assert [one["reason"] for one in found["manifest"]["modules"]] == ["first", "same"]
+    assert "recompiled-identical" in [one["slug"] for one in found["findings"]]
+
+
+def test_the_newest_run_is_shown_if_none_is_named(
+    cap: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(cap.path.parent.parent)
+    assert cap.path.name in _run("show").stdout
+    assert cap.path.name in _run("show", cap.path.parent).stdout
+
+
+def test_the_module_can_be_run_without_brainpy_being_imported(cap: Any) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "brainpy_probe", "show", str(cap.path)],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{cap}\n"
+    assert not [line for line in done.stderr.splitlines() if line.endswith((" jax", " brainpy"))]
+
+
+def test_a_folder_without_a_capture_is_said(tmp_path: Path) -> None:
+    result = _run("show", tmp_path)
+    assert result.exit_code == 1
+    assert "There is no capture in" in result.stderr
+
+
+def test_graph_draws_the_largest_files_of_a_module(cap: Any) -> None:
+    pytest.importorskip("pygraphviz")
+    result = _run("graph", cap.path, "--largest", 2, "--module", "0", "--format", "svg")
+    assert result.exit_code == 0, result.stderr
+    pictures = [Path(line) for line in result.stdout.splitlines()]
+    assert len(pictures) == 2
+    assert all(picture.read_text().startswith("<?xml") for picture in pictures)
+    sizes = [picture.with_suffix(".dot").stat().st_size for picture in pictures]
+    assert sizes == sorted(sizes, reverse=True)
+    assert "Drawing" in result.stderr
+
+
+def test_graph_refuses_a_module_that_is_not_there(cap: Any) -> None:
+    result = _run("graph", cap.path, "--module", "jit_none")
+    assert result.exit_code == 2
+    assert "It has jit_scan" in result.stderr
+
+
+def test_graph_gives_the_line_to_install_what_is_missing(
+    cap: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph, "find_spec", lambda _: None)
+    result = _run("graph", cap.path)
+    assert result.exit_code == 1
+    assert "pip install 'brainpy-probe[graph]'" in result.stderr

@@ -1,0 +1,235 @@
+"""What a capture finds; each remedy that it names does what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import brainpy as bp
+import brainpy.math as bm
+import jax
+import jax.numpy as jnp
+import msgspec
+import numpy as np
+import pytest
+
+import brainpy_probe as probe
+from brainpy_probe.findings import find
+from tests.networks import RefractoryLIF, by_name
+from tests.processes import told_by
+
+
+def _slugs(cap: Any) -> set[str]:
+    return {finding.slug for finding in cap.findings}
+
+
+def _finding(cap: Any, slug: str) -> Any:
+    return next(finding for finding in cap.findings if finding.slug == slug)
+
+
+CACHED = """
+import json, sys
+import jax
+cache, out, off = sys.argv[1:]
+if off:
+    jax.config.update("jax_enable_compilation_cache", False)
+jax.config.update("jax_compilation_cache_dir", cache)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+import brainpy as bp
+import brainpy_probe as probe
+from tests.networks import RefractoryLIF
+found = {}
+for bar in (False, True):
+    bp.math.random.seed(1)
+    runner = bp.DSRunner(RefractoryLIF(), progress_bar=bar)
+    with probe.capture(out, xla_dump="text", strict=True) as cap:
+        for duration in (5.0, 5.0, 10.0):
+            runner.run(duration)
+    loops = [module for module in cap.modules if module.name == "jit_scan"]
+    found["bar" if bar else "plain"] = {
+        "origins": [module.record.origin for module in loops],
+        "dumped": [len(module.dump_paths) > 0 for module in loops],
+        "notes": [module.record.notes for module in loops],
+        "findings": {finding.slug: finding.remedy for finding in cap.findings},
+    }
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def cached(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Return what three processes find with one persistent cache, the last one leaving it off."""
+    parent = tmp_path_factory.mktemp("cached")
+    return [told_by(CACHED, parent / "cache", parent / "out", off) for off in ("", "", "off")]
+
+
+def test_the_cache_takes_identical_compilations_away(cached: Any) -> None:
+    assert cached[0]["plain"]["origins"] == ["compiled", "cache", "compiled"]
+    assert "recompiled-identical" not in cached[0]["plain"]["findings"]
+
+
+def test_the_cache_takes_every_compilation_of_the_next_process_away(cached: Any) -> None:
+    assert cached[1]["plain"]["origins"] == ["cache"] * 3
+    assert not {"recompiled-identical", "recompiled-shape"} & set(cached[1]["plain"]["findings"])
+
+
+def test_whether_jax_caches_a_module_with_a_progress_bar_is_as_said(cached: Any) -> None:
+    kept = jax.__version_info__ >= (0, 12)
+    assert cached[0]["bar"]["origins"][1] == ("cache" if kept else "compiled")
+    said = cached[0]["bar"]["findings"]
+    assert ("recompiled-identical" in said) == (not kept)
+    if not kept:
+        assert "progress_bar=False" in said["recompiled-identical"]
+
+
+def test_a_cache_hit_says_that_nothing_was_dumped(cached: Any) -> None:
+    hit = cached[1]["plain"]
+    assert hit["dumped"] == [False] * 3
+    assert all("nothing was compiled, so nothing dumped" in notes[0] for notes in hit["notes"])
+    assert "jax_enable_compilation_cache" in hit["findings"]["cache-hit-no-dump"]
+
+
+def test_without_the_cache_everything_is_dumped(cached: Any) -> None:
+    assert cached[2]["plain"]["origins"] == ["compiled"] * 3
+    assert cached[2]["plain"]["dumped"] == [True] * 3
+    assert "cache-hit-no-dump" not in cached[2]["plain"]["findings"]
+
+
+def test_identical_compilations_are_found_with_figures(out: Path) -> None:
+    case = by_name("lif")
+    runner = case.build()
+    with probe.capture(out, strict=True) as cap:
+        case.run(runner)
+        case.run(runner)
+    found = _finding(cap, "recompiled-identical")
+    assert found.sentence.startswith("1 module was compiled again though nothing had changed: ")
+    assert "jax_compilation_cache_dir" in found.remedy
+    assert "progress_bar" not in found.remedy
+
+
+def test_equal_durations_take_other_shapes_away(out: Path) -> None:
+    found = []
+    for durations in ((5.0, 10.0), (5.0, 5.0, 5.0)):
+        runner = bp.DSRunner(RefractoryLIF(), progress_bar=False)
+        with probe.capture(out, strict=True) as cap:
+            for duration in durations:
+                runner.run(duration)
+        found.append("recompiled-shape" in _slugs(cap))
+    assert found == [True, False]
+
+
+def test_a_slow_compilation_is_found(out: Path) -> None:
+    case = by_name("lif")
+    with probe.capture(out, strict=True) as cap:
+        case.run(case.build())
+    assert "slow-compile" not in _slugs(cap) or cap.modules[-1].timing.compile >= 1
+    module = cap.manifest.modules[-1]
+    seconds = msgspec.structs.replace(module.seconds, compile=3.0)
+    slow = msgspec.structs.replace(module, seconds=seconds)
+    found = find(msgspec.structs.replace(cap.manifest, modules=(slow,)))
+    (finding,) = (one for one in found if one.slug == "slow-compile")
+    assert "for 3.00 s" in finding.sentence
+    assert "jax_compilation_cache_dir" in finding.remedy
+
+
+@pytest.mark.parametrize("how", ["runner", "jax"])
+def test_a_run_without_jit_is_found_and_jit_takes_it_away(out: Path, how: str) -> None:
+    found = []
+    for jit in (False, True):
+        runner = bp.DSRunner(RefractoryLIF(), jit=jit or how == "jax", progress_bar=False)
+        with jax.disable_jit(not jit and how == "jax"), probe.capture(out) as cap:
+            runner.run(0.3)
+        found.append("jit-disabled" in _slugs(cap))
+    assert found == [True, False]
+
+
+OPAQUE = """
+import json, sys
+import brainevent
+import brainpy_probe as probe
+from tests.networks import by_name
+case = by_name("einet")
+found = []
+for raw in (False, True):
+    if raw:
+        brainevent.config.set_backend("cpu", "jax_raw")
+    runner = case.build()
+    with probe.capture(sys.argv[1], strict=True) as cap:
+        case.run(runner)
+    found.append([[f.sentence, f.remedy] for f in cap.findings if f.slug == "opaque-custom-call"])
+print(json.dumps(found))
+"""
+
+
+def test_an_opaque_call_is_found_and_its_remedy_writes_it_out(out: Path) -> None:
+    opaque, plain = told_by(OPAQUE, out)
+    ((sentence, remedy),) = opaque
+    assert "brainevent_numba_ffi" in sentence
+    assert "It computes E2E, E2I, I2E, I2I." in sentence
+    assert 'brainevent.config.set_backend("cpu", "jax_raw")' in remedy
+    assert plain == []
+
+
+@pytest.mark.parametrize("what", ["progress_bar", "memory_efficient"])
+def test_a_runners_callback_is_found_and_leaving_it_off_takes_it_away(out: Path, what: str) -> None:
+    found = []
+    for on in (True, False):
+        given = {"progress_bar": False, what: on}
+        runner = bp.DSRunner(RefractoryLIF(), monitors=["lif.V"], **given)
+        with probe.capture(out, strict=True) as cap:
+            runner.run(1.0)
+        found.append([f.remedy for f in cap.findings if f.slug == "host-callback"])
+    assert len(found[0]) == 1
+    assert what in found[0][0]
+    assert found[1] == []
+
+
+class _Checked(bp.DynamicalSystem):
+    """A model whose step calls back into Python: with BrainPy's check, or with JAX's print."""
+
+    def __init__(self, printing: bool) -> None:
+        super().__init__()
+        self.printing = printing
+        self.r = bm.Variable(bm.ones(4))
+
+    def update(self) -> Any:
+        r = bm.as_jax(self.r)
+        if self.printing:
+            jax.debug.print("{}", r[0])
+        else:
+            bp.check.jit_error(jnp.any(r > 1e6), lambda: None)
+        self.r.value = r * 0.5
+        return self.r.value
+
+
+def test_a_models_callback_is_found_and_its_remedies_take_it_away(out: Path) -> None:
+    def called_back(model: Any) -> list[str]:
+        with probe.capture(out, strict=True) as cap:
+            bp.DSRunner(model, progress_bar=False).run(0.3)
+        return [f.remedy for f in cap.findings if f.slug == "host-callback"]
+
+    assert "jax.debug.print" in called_back(_Checked(printing=True))[0]
+    assert "bp.check.turn_off()" in called_back(_Checked(printing=False))[0]
+    bp.check.turn_off()
+    try:
+        assert called_back(_Checked(printing=False)) == []
+    finally:
+        bp.check.turn_on()
+
+
+def test_large_constants_are_found_and_arguments_take_them_away(out: Path) -> None:
+    table = np.random.default_rng(0).random((600, 600)).astype(np.float32)
+    held = bm.Variable(table)
+    x = np.ones(600, np.float32)
+
+    def found(call: Any) -> list[Any]:
+        with probe.capture(out, strict=True) as cap:
+            call()
+        return [f for f in cap.findings if f.slug == "large-constants-inlined"]
+
+    (finding,) = found(lambda: jax.jit(lambda x: x @ table)(x))
+    assert "jit__lambda has 1.4 MiB of constants in its code" in finding.sentence
+    assert "brainpy.math.jit" in finding.remedy
+    assert found(lambda: jax.jit(lambda x, table: x @ table)(x, table)) == []
+    assert found(lambda: bm.jit(lambda x: x @ held.value)(x)) == []
+    assert len(found(lambda: jax.jit(lambda x: x @ held.value)(x))) == 1

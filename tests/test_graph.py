@@ -1,0 +1,93 @@
+"""XLA's dot files as pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import brainpy_probe as probe
+from brainpy_probe.errors import BadSetting, ProbeError
+from brainpy_probe.offline import graph
+from brainpy_probe.offline.graph import dot_files, draw
+
+
+@pytest.fixture(scope="module")
+def cap(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return a capture of two small functions with their dot files."""
+
+    def small(x: Any) -> Any:
+        return x + 1
+
+    def larger(x: Any) -> Any:
+        for n in range(6):
+            x = (x @ x.T) * n
+        return x
+
+    with probe.capture(tmp_path_factory.mktemp("graph"), xla_dump="dot", strict=True) as cap:
+        jax.jit(small)(np.ones((3, 3), np.float32))
+        jax.jit(larger)(np.ones((3, 3), np.float32))
+    return cap
+
+
+def test_the_largest_dot_file_comes_first(cap: Any) -> None:
+    sizes = [path.stat().st_size for path in dot_files(cap)]
+    assert len(sizes) >= 4
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_the_files_of_one_module_are_chosen_by_name_or_number(cap: Any) -> None:
+    (module,) = (module for module in cap.modules if module.name == "jit_small")
+    by_name = dot_files(cap, "jit_small")
+    assert by_name
+    assert by_name == dot_files(cap, str(module.record.index))
+    assert set(by_name) <= set(module.dump_paths)
+
+
+def test_an_unknown_module_is_refused_with_those_that_there_are(cap: Any) -> None:
+    with pytest.raises(BadSetting, match="jit_small"):
+        dot_files(cap, "jit_none")
+
+
+def test_a_capture_without_dot_files_says_how_to_get_them(out: Path) -> None:
+    with probe.capture(out, strict=True) as cap:
+        jax.jit(lambda x: x)(np.ones(2))
+    with pytest.raises(ProbeError, match='xla_dump="dot"'):
+        dot_files(cap)
+
+
+@pytest.mark.parametrize(("form", "head"), [("svg", b"<?xml"), ("png", b"\x89PNG")])
+def test_a_picture_is_drawn_beside_its_source(cap: Any, form: Any, head: bytes) -> None:
+    pytest.importorskip("pygraphviz")
+    source = dot_files(cap, "jit_small")[0]
+    (drawing,) = draw([source], form, 60.0)
+    assert drawing.problem == ""
+    assert drawing.picture == source.with_suffix(f".{form}")
+    assert drawing.picture.read_bytes().startswith(head)
+    assert list(source.parent.glob("*.half.*")) == []
+
+
+def test_a_file_that_takes_too_long_is_said_and_passed_over(tmp_path: Path) -> None:
+    pytest.importorskip("pygraphviz")
+    large = tmp_path / "large.dot"
+    nodes = range(1200)
+    lines = [f"n{a} -> n{(a * k + 7) % 1200};" for a in nodes for k in range(2, 12)]
+    large.write_text(f"digraph {{ {' '.join(lines)} }}")
+    broken = tmp_path / "broken.dot"
+    broken.write_text("digraph { a -> ")
+    drawings = list(draw([large], "svg", 1.0)) + list(draw([broken], "svg", 60.0))
+    assert [drawing.picture for drawing in drawings] == [None, None]
+    assert drawings[0].problem == "too large: not laid out in 1 s"
+    assert "Graphviz failed" in drawings[1].problem
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.dot", "large.dot"]
+
+
+def test_without_pygraphviz_the_line_to_install_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph, "find_spec", lambda _: None)
+    with pytest.raises(ProbeError, match=r"pip install 'brainpy-probe\[graph\]'"):
+        list(draw([tmp_path / "any.dot"]))
