@@ -94,9 +94,8 @@ def _modules(manifest: Manifest) -> Group:
         )
     dumped = sum(file.kind == "xla" for module in manifest.modules for file in module.files)
     more = len(manifest.modules) - len(shown)
-    rest = (
-        f"{more} more {'module was' if more == 1 else 'modules were'} compiled outside of the calls"
-    )
+    were = "module was" if more == 1 else "modules were"
+    rest = f"{more} more {were} compiled outside of the calls"
     return Group(
         *([table] if shown else []),
         Text(f"{rest}; XLA dumped {dumped} files" if dumped else rest),

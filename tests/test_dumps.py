@@ -33,9 +33,7 @@ found = [p.relative_to(theirs).as_posix() for p in theirs.rglob("*") if p.is_fil
 ir = sorted(os.listdir(theirs.parent / "ir"))
 print(json.dumps({"ours": ours, "theirs": found, "ir": ir}))
 """
-FLAGS = (
-    "--xla_dump_hlo_as_text --xla_dump_hlo_as_dot --xla_dump_hlo_as_html --xla_dump_hlo_as_proto"
-)
+FLAGS = " ".join(f"--xla_dump_hlo_as_{kind}" for kind in ("text", "dot", "html", "proto"))
 
 
 def _dumped(parent: Path, probed: str) -> dict[str, list[str]]:
