@@ -84,10 +84,14 @@ class Session:
         finally:
             CURRENT_WATCH.reset(token)
 
-    def close(self) -> None:
-        """Say in the manifest that the capture ended as it should."""
+    def close(self) -> ProbeError | None:
+        """Say in the manifest that the capture ended; return what the user asked to be raised."""
         with self._lock:
-            self._publish(msgspec.structs.replace(self.manifest, complete=True))
+            try:
+                self._publish(msgspec.structs.replace(self.manifest, complete=True))
+            except Exception as error:
+                return self._failed(error)
+        return None
 
     def _record(self, call: RunningCall, watch: Stopwatch) -> ProbeError | None:
         program: int | None = None

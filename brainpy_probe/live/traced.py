@@ -59,7 +59,9 @@ class TracedStep:
         self.eqns: list[Any] = list(self.jaxpr.eqns)
         self.written = seams.is_written(states)
         self._out_tree = trace.stateful.get_out_treedef_by_cache(key)
-        self._hidden = jaxprs.inner_constants(self.jaxpr)
+        outer = {id(array) for array in self._consts}
+        inner = jaxprs.inner_constants(self.jaxpr)
+        self._hidden = [array for array in inner if id(array) not in outer]
         names = ModelNames(call.runner.target, call.runner)
         taken: set[str] = set()
         self._state_names = [
@@ -114,12 +116,12 @@ class TracedStep:
             The step's result, the new value of each state, and what ``read`` returned.
         """
         values = [constants[name] for name in self.constants]
-        hidden = values[len(self._consts) :]
+        arrays = [*self._consts, *self._hidden]
         outs, extra = jaxprs.evaluate(
             self.jaxpr,
             values[: len(self._consts)],
             [*args, *jax.tree.leaves(list(states))],
-            {id(array): value for array, value in zip(self._hidden, hidden, strict=True)},
+            {id(array): value for array, value in zip(arrays, values, strict=True)},
             self.eqns,
             read,
         )
