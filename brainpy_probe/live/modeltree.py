@@ -101,7 +101,7 @@ class ModelNames:
     _by_content: list[tuple[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for name, variable in self.target.vars(method="relative").unique().items():
+        for name, variable in self._brainpys_own():
             if all(part.isidentifier() and _plain(part)[0] == part for part in name.split(".")):
                 self._name_state(name, variable)
         self._name_state("random", take("random-state"))
@@ -109,6 +109,13 @@ class ModelNames:
             self._name(name, thing)
         for name, thing in walk(self.runner, "runner"):
             self._name(name, thing)
+
+    def _brainpys_own(self) -> list[tuple[str, Any]]:
+        try:
+            return list(self.target.vars(method="relative").unique().items())
+        except ValueError:
+            # Two Variables in one container: BrainPy gives both the container's name and gives up.
+            return []
 
     def _name_state(self, name: str, state: Any) -> None:
         self.states.setdefault(id(state), name)
