@@ -81,7 +81,7 @@ class TensorSpec(_Record, frozen=True, kw_only=True):
     nbytes : int
         Size in bytes.
     key : str
-        For a random state the name of JAX's PRNG implementation, else empty.
+        For a random state JAX's type of it, such as ``key<fry>`` (Threefry), else empty.
     """
 
     name: str

@@ -82,14 +82,18 @@ def _folder(out: str | os.PathLike[str] | None) -> str:
         folder = None
     if not isinstance(folder, str) or not folder.strip() or "\0" in folder:
         raise BadSetting(f"out={out!r} is not a folder's path.", "Give a str or a path-like.")
-    existing = Path(folder).expanduser().absolute()
-    while not existing.exists():
-        existing = existing.parent
+    try:
+        path = Path(folder).expanduser()
+        existing = path.absolute()
+        while not existing.exists():
+            existing = existing.parent
+    except (OSError, RuntimeError) as error:
+        raise BadSetting(f"out={folder!r} can't be a folder: {error}.", "Give another.") from None
     if not existing.is_dir():
         raise BadSetting(
             f"out={folder!r} can't be a folder: {existing} is a file.", "Give another path."
         )
-    return str(Path(folder).expanduser())
+    return str(path)
 
 
 def _dialects(dialect: str | Iterable[str]) -> tuple[Dialect, ...]:

@@ -98,7 +98,12 @@ def _write_atomically(path: Path, content: bytes) -> None:
 def newest_run(parent: str | os.PathLike[str]) -> Path | None:
     """Return the capture folder that was made last below a folder, or None."""
     runs = [path.parent for path in Path(parent).glob(f"run-*/{MANIFEST}")]
-    return max(runs, key=lambda run: (run / MANIFEST).stat().st_mtime_ns, default=None)
+    return max(runs, key=_when_made, default=None)
+
+
+def _when_made(run: Path) -> tuple[str, int]:
+    """Order runs by the second in their name, and within one by the last change."""
+    return run.name.split("-")[1], (run / MANIFEST).stat().st_mtime_ns
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> tuple[Path, Manifest]:
@@ -178,7 +183,7 @@ def _inside(folder: Path, name: str) -> Path:
     if (
         parts.is_absolute()
         or ".." in parts.parts
-        or "\\" in name
+        or set(name) & {"\\", "\0"}
         or not target.resolve().is_relative_to(folder.resolve())
     ):
         raise DamagedCapture(f"{folder / MANIFEST} names a file outside its folder: {name!r}.")

@@ -29,14 +29,14 @@ _ROLES = ("token", "constant", "state", "input", "output", "monitor")
 
 def as_text(path: Path, manifest: Manifest) -> str:
     """Return the summary as plain text, at most 80 columns wide."""
-    console = Console(file=io.StringIO(), width=WIDTH, color_system=None, legacy_windows=False)
+    console = Console(file=io.StringIO(), width=WIDTH, color_system=None, force_jupyter=False)
     console.print(_summary(path, manifest))
     return _lines(console.file.getvalue())  # type: ignore[attr-defined]
 
 
 def as_html(path: Path, manifest: Manifest) -> str:
     """Return the summary as HTML for a notebook's cell."""
-    console = Console(file=io.StringIO(), width=WIDTH, record=True, legacy_windows=False)
+    console = Console(file=io.StringIO(), width=WIDTH, record=True, force_jupyter=False)
     console.print(_summary(path, manifest))
     frame = '<pre style="font-family:monospace;line-height:1.2">{code}</pre>'
     return console.export_html(inline_styles=True, code_format=frame)
@@ -120,7 +120,8 @@ def _finding(finding: Finding) -> Text:
 def _table(*columns: tuple[str, str]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name, justify in columns:
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+        # Words are folded at the right only; numbers and names that fit are left whole.
+        table.add_column(name, justify=justify, overflow="fold", min_width=min(len(name), 8))  # type: ignore[arg-type]
     return table
 
 

@@ -102,9 +102,19 @@ class CaptureScope:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the capture and put every patched attribute back."""
+        """Close the capture and put every patched attribute back.
+
+        Raises
+        ------
+        ProbeError
+            With ``strict=True``, if the manifest can't be written; never over the block's own
+            exception.
+        """
         from brainpy_probe.live.patching import LEDGER
 
-        if self._session is not None:
-            LEDGER.leave(self._session)
-            self._session.close()
+        if self._session is None:
+            return
+        LEDGER.leave(self._session)
+        problem = self._session.close()
+        if problem is not None and error is None:
+            raise problem

@@ -45,7 +45,9 @@ def drop_progress_bar(step: TracedStep, carry: Any) -> bool:
     if not any(map(draws, step.jaxpr.eqns)):
         return False
     counted = isinstance(carry, tuple) and len(carry) == 2 and np.shape(carry[0]) == ()
-    step.eqns = jaxprs.prune(step.jaxpr, draws, step.jaxpr.outvars[:1] if counted else ())
+    counter = [step.jaxpr.invars[0], step.jaxpr.outvars[0]] if counted else []
+    step.dropped = counter
+    step.eqns = jaxprs.prune(step.jaxpr, draws, counter[1:])
     return counted
 
 

@@ -167,17 +167,14 @@ def _rebuild(eqn: Any, operands: list[Any], lifted: Mapping[int, Any]) -> Sequen
     params = eqn.params
     match eqn.primitive.name:
         case "scan":
-            split = params["num_consts"], params["num_consts"] + params["num_carry"]
-            fixed, init, xs = (
-                operands[: split[0]],
-                operands[split[0] : split[1]],
-                operands[split[1] :],
-            )
+            constants, carried = seams.scan_operands(params)
+            fixed, rest = operands[:constants], operands[constants:]
+            init, xs = rest[:carried], rest[carried:]
             body = function(params["jaxpr"])
 
             def step(carry: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:
                 outs = body(*fixed, *carry, *x)
-                return outs[: params["num_carry"]], outs[params["num_carry"] :]
+                return outs[:carried], outs[carried:]
 
             carry, ys = jax.lax.scan(
                 step,
@@ -269,7 +266,7 @@ def _feed_param(feed: Callable[[bytes], None], value: Any) -> None:
         for key, one in value.items():
             feed(repr(key).encode())
             _feed_param(feed, one)
-    elif isinstance(value, np.ndarray):
-        feed(str((value.shape, value.dtype)).encode() + value.tobytes())
+    elif isinstance(value, (np.ndarray, jax.Array)):
+        feed(str((value.shape, value.dtype)).encode() + np.asarray(value).tobytes())
     else:
         feed(_ADDRESS.sub("", repr(value)).encode())

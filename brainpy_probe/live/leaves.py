@@ -17,11 +17,28 @@ Leaves = dict[str, Any]
 
 def named_leaves(name: str, tree: Any) -> Leaves:
     """Return a tree's leaves by name: the tree's own where it is one leaf, else with its path."""
+    if isinstance(tree, dict) and type(tree) is not dict:
+        return _named_entries(name, tree)
     array = seams.take("array")
     flat, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda x: isinstance(x, array))
     return {
         _joined(name, path): leaf.value if isinstance(leaf, array) else leaf for path, leaf in flat
     }
+
+
+def _named_entries(name: str, tree: dict[Any, Any]) -> Leaves:
+    """Name the leaves of a dict of another class by its keys, which JAX may not know.
+
+    BrainPy's DotDict is such a one; it flattens its entries in their own order.
+    """
+    named: Leaves = {}
+    for key, value in tree.items():
+        named |= named_leaves(f"{name}.{key}" if name else str(key), value)
+    leaves = jax.tree.leaves(tree)
+    same = [a is b for a, b in zip(named.values(), leaves, strict=False)]
+    if len(named) == len(leaves) and all(same):
+        return named
+    return {f"{name}.{position}": leaf for position, leaf in enumerate(leaves)}
 
 
 def _joined(name: str, path: Sequence[Any]) -> str:

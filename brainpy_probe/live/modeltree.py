@@ -6,7 +6,7 @@ import heapq
 import itertools
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -46,18 +46,18 @@ def children(thing: Any) -> list[tuple[str, Any]]:
 
 
 def walk(
-    root: Any, name: str = "", seen: dict[int, Any] | None = None
+    root: Any, name: str = "", parts: Callable[[Any], list[tuple[str, Any]]] | None = None
 ) -> Iterator[tuple[str, Any]]:
     """Yield each object that is reached from a root once, by the plainest name that leads to it.
 
-    What is in ``seen``, by its ``id``, is passed over; what is met is added to it.
+    What an object consists of is what ``parts`` says, by default :func:`children`.
 
     A name is plainer the fewer parts it has, and the fewer of them are private or no identifiers
     (BrainPy keeps shared synapses in dictionaries whose keys are whole sentences).
     """
     order = itertools.count()
     queue: list[tuple[int, str, int, Any]] = [(0, name, next(order), root)]
-    seen = {} if seen is None else seen
+    seen: dict[int, Any] = {}
     while queue:
         cost, path, _, thing = heapq.heappop(queue)
         if id(thing) in seen:
@@ -65,7 +65,7 @@ def walk(
         # Held, so that no other object gets the same id while the walk goes on.
         seen[id(thing)] = thing
         yield path, thing
-        for part, child in children(thing):
+        for part, child in (parts or children)(thing):
             if isinstance(child, _ATOMS) or id(child) in seen:
                 continue
             plain, price = _plain(part)
@@ -101,7 +101,7 @@ class ModelNames:
     _by_content: list[tuple[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for name, variable in self.target.vars(method="relative").unique().items():
+        for name, variable in self._brainpys_own():
             if all(part.isidentifier() and _plain(part)[0] == part for part in name.split(".")):
                 self._name_state(name, variable)
         self._name_state("random", take("random-state"))
@@ -109,6 +109,13 @@ class ModelNames:
             self._name(name, thing)
         for name, thing in walk(self.runner, "runner"):
             self._name(name, thing)
+
+    def _brainpys_own(self) -> list[tuple[str, Any]]:
+        try:
+            return list(self.target.vars(method="relative").unique().items())
+        except ValueError:
+            # Two Variables in one container: BrainPy gives both the container's name and gives up.
+            return []
 
     def _name_state(self, name: str, state: Any) -> None:
         self.states.setdefault(id(state), name)

@@ -6,10 +6,11 @@ from typing import Any
 
 import jax
 
+from brainpy_probe.errors import CannotCapture
 from brainpy_probe.live import mlir, tensors
 from brainpy_probe.live.dialects import Lowered, Rendering
 from brainpy_probe.live.pure import ClosedProgram, Named
-from brainpy_probe.records import Fidelity, ProgramRecord, TensorSpec, WrittenFile
+from brainpy_probe.records import DialectCheck, Fidelity, ProgramRecord, TensorSpec, WrittenFile
 from brainpy_probe.settings import Settings
 from brainpy_probe.store import RunFolder, safe_name
 
@@ -35,7 +36,7 @@ _LARGE = 1024
 
 def write_program(
     index: int, closed: ClosedProgram, settings: Settings, folder: RunFolder
-) -> ProgramRecord:
+) -> tuple[ProgramRecord, Exception | None]:
     """Render a program in the dialects asked for, write it, and record what was written.
 
     Parameters
@@ -48,6 +49,18 @@ def write_program(
         Which dialects, which arrays.
     folder : RunFolder
         Where the files go.
+
+    Returns
+    -------
+    ProgramRecord
+        The program; its fidelity tells of the texts that can't be made.
+    Exception or None
+        Why the first of these can't be made.
+
+    Raises
+    ------
+    CannotCapture
+        If none can be made.
     """
     lowering = jax.jit(closed.function, keep_unused=True).lower(*closed.grouped())
     lowered = Lowered(
@@ -56,7 +69,15 @@ def write_program(
         [f"{_GROUPS[one.role]}[{one.name!r}]" for one in closed.arguments],
         [f"{_GROUPS[one.role]}[{one.name!r}]" for one in closed.results],
     )
-    renderings: dict[str, Rendering] = {one: lowered.render(one) for one in settings.dialects}
+    renderings: dict[str, Rendering] = {}
+    problems: dict[str, Exception] = {}
+    for dialect in settings.dialects:
+        try:
+            renderings[dialect] = lowered.render(dialect)
+        except Exception as error:
+            problems[dialect] = error
+    if not renderings:
+        raise CannotCapture("No text can be made of the program.", f"{_said(problems)}.")
     portable = lowered.portable()
     if portable is not None:
         renderings["vhlo"] = portable
@@ -65,7 +86,7 @@ def write_program(
         folder.write(f"{place}/{_FILES[kind]}", kind, rendering.content)
         for kind, rendering in renderings.items()
     ]
-    return ProgramRecord(
+    record = ProgramRecord(
         index=index,
         name=closed.name,
         kind=closed.kind,
@@ -73,7 +94,11 @@ def write_program(
         arguments=_specs(lowered.tokens, closed.arguments),
         results=_specs(lowered.tokens, closed.results),
         fidelity=Fidelity(
-            checks={kind: rendering.check for kind, rendering in renderings.items()},
+            checks={kind: rendering.check for kind, rendering in renderings.items()}
+            | {
+                kind: DialectCheck(parsed=False, detail=f"there is no text: {_first_line(error)}")
+                for kind, error in problems.items()
+            },
             chlo={kind: one.chlo for kind, one in renderings.items() if one.chlo},
             custom_calls=_custom_calls(lowered, closed),
             host_callbacks=tuple(filter(mlir.is_callback, mlir.custom_calls(lowered.module))),
@@ -84,6 +109,15 @@ def write_program(
         ),
         files=(*files, *_write_data(place, closed, settings, folder)),
     )
+    return record, next(iter(problems.values()), None)
+
+
+def _said(problems: dict[str, Exception]) -> str:
+    return "; ".join(f"{kind}: {_first_line(error)}" for kind, error in problems.items())
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _write_data(

@@ -1,9 +1,10 @@
 """Puts back whatever a trace of the user's own Python touched; knows no program.
 
 Used where a step must be traced that the run itself never traces (``jit=False``). Variables and
-the random state are put back by brainstate's own trace; this does the rest: ``bp.share``,
-attributes and containers that the step sets or fills, iterators that it draws from, NumPy's and
-Python's random numbers, globals and closure cells of the user's functions, and what it prints.
+the random state are put back by brainstate's own trace; this does the rest: ``bp.share``, plain
+arrays, attributes and containers that the step sets or fills, iterators that it draws from,
+NumPy's and Python's random numbers, globals, class attributes and closure cells of the user's
+functions, and what it prints.
 """
 
 from __future__ import annotations
@@ -16,34 +17,41 @@ import random
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, MutableMapping
-from types import FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import jax
 import numpy as np
 
 from brainpy_probe.live import seams
-from brainpy_probe.live.modeltree import walk
+from brainpy_probe.live.modeltree import children, walk
 
 __all__ = ["first_items", "rewound"]
 
 Undo = Callable[[], object]
-_LIBRARIES = {"brainpy", "brainstate", "brainevent", "brainunit", "braintools", "jax", "numpy"}
+_LIBRARIES = {
+    "brainpy", "brainpy_probe", "brainstate", "brainevent", "brainunit", "braintools", "builtins",
+    "jax", "jaxlib",
+    "numpy", "scipy", "matplotlib", "pandas", "collections", "itertools", "functools", "types",
+}  # fmt: skip
+_ABSENT = object()
 
 
 @contextlib.contextmanager
 def rewound(runner: Any) -> Iterator[None]:
     """Undo at the end of the block what the block did to a runner, its model and its functions."""
     undo = _library_state()
-    seen: dict[int, Any] = {}
-    roots: list[Any] = [runner]
-    while roots:
-        for _, thing in walk(roots.pop(), seen=seen):
-            undo += _contents(thing)
-            for function in _functions(thing):
-                undo += _names(function, roots, seen)
+    # All of it first: what follows puts stand-ins where there are iterators.
+    reached = [thing for _, thing in walk(runner, parts=_parts)]
+    for thing in reached:
+        undo += _contents(thing)
+    quiet = io.StringIO()
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(quiet),
+            contextlib.redirect_stderr(quiet),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -76,83 +84,176 @@ def _replayed(entry: list[Any], source: Any, first: list[Any]) -> Iterator[Any]:
 def _library_state() -> list[Undo]:
     environment, scope = seams.take("environment"), seams.take("environment-scope")
     shared = dict(environment.all(env=scope))
-    python, numpy = random.getstate(), np.random.get_state()
 
     def restore() -> None:
         for name in set(environment.all(env=scope)) - set(shared):
             environment.pop(name, env=scope)
         environment.set(**shared, env=scope)
-        random.setstate(python)
-        np.random.set_state(numpy)
 
-    return [restore]
-
-
-def _functions(thing: Any) -> list[FunctionType]:
-    """Return the user's functions that a step may call: a callback, or the methods of a model."""
-    if isinstance(thing, FunctionType):
-        return [thing]
-    if isinstance(thing, MethodType):
-        return [thing.__func__] if isinstance(thing.__func__, FunctionType) else []
     return [
-        function
-        for cls in type(thing).__mro__
-        if cls.__module__.partition(".")[0] not in {*_LIBRARIES, "builtins"}
-        for function in vars(cls).values()
-        if isinstance(function, FunctionType)
+        restore,
+        functools.partial(random.setstate, random.getstate()),
+        functools.partial(np.random.set_state, np.random.get_state()),
     ]
 
 
-def _names(function: FunctionType, roots: list[Any], seen: dict[int, Any]) -> list[Undo]:
-    """Restore the names that a function may bind, and note what they hold as a further root."""
-    undo: list[Undo] = []
-    if id(function.__code__) in seen and not function.__closure__:
-        return undo
-    seen[id(function.__code__)] = function.__code__
-    for cell in function.__closure__ or ():
-        try:
-            held = cell.cell_contents
-        except ValueError:  # the cell is empty
-            continue
-        roots.append(held)
-        undo.append(functools.partial(setattr, cell, "cell_contents", held))
-    names = function.__globals__
-    for name in function.__code__.co_names:
-        held = names.get(name)
-        if held is None or isinstance(held, (type, FunctionType, ModuleType)):
-            continue
-        roots.append(held)
-        undo.append(functools.partial(names.__setitem__, name, held))
-    return undo
+def _parts(thing: Any) -> list[tuple[str, Any]]:
+    """Return what can be reached from an object, the names that a user's function uses included."""
+    if isinstance(thing, FunctionType):
+        held: list[Any] = [*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
+        held += [cell.cell_contents for cell in thing.__closure__ or () if not _is_empty(cell)]
+        if _is_users(thing.__module__):
+            held += [thing.__globals__.get(name) for name in _names(thing.__code__)]
+        return [("", one) for one in held if _is_followed(one)]
+    if isinstance(thing, MethodType):
+        return [("", thing.__self__), ("", thing.__func__)]
+    if isinstance(thing, functools.partial):
+        return [("", one) for one in (thing.func, *thing.args, *thing.keywords.values())]
+    parts = [part for part in children(thing) if _is_followed(part[1])]
+    parts += [("", getattr(thing, name)) for name in _slots(thing) if hasattr(thing, name)]
+    for cls in type(thing).__mro__:
+        if _is_users(cls.__module__):
+            parts += [("", one) for one in vars(cls).values() if _is_followed(one)]
+    return parts
+
+
+def _is_followed(thing: Any) -> bool:
+    return not isinstance(thing, (ModuleType, type)) and (
+        not isinstance(thing, FunctionType) or _is_users(thing.__module__)
+    )
+
+
+def _is_users(module: str | None) -> bool:
+    return module is not None and module.partition(".")[0] not in _LIBRARIES
+
+
+def _is_empty(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is _ABSENT
+    except ValueError:
+        return True
+
+
+def _names(code: CodeType) -> set[str]:
+    """Return the global names that a function uses, inner functions included."""
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names |= _names(constant)
+    return names
+
+
+def _slots(thing: Any) -> list[str]:
+    declared = [
+        vars(cls).get("__slots__", ()) for cls in type(thing).__mro__ if _is_users(cls.__module__)
+    ]
+    flat = [(one,) if isinstance(one, str) else tuple(one) for one in declared]
+    return [name for name in itertools.chain.from_iterable(flat) if not name.startswith("__")]
 
 
 def _contents(thing: Any) -> list[Undo]:
     """Restore what an object holds: its items and its attributes, not what these hold in turn."""
-    undo: list[Undo] = []
-    if isinstance(thing, np.random.Generator):
-        state = thing.bit_generator.state
-        undo.append(lambda: setattr(thing.bit_generator, "state", state))
-    elif isinstance(thing, np.ndarray):
-        if thing.flags.writeable:
-            content = thing.copy()
-            undo.append(lambda: np.copyto(thing, content))
-    elif isinstance(thing, (list, deque)):
-        items = list(thing)
-        undo.append(lambda: _restore_items(thing, items))
-    elif isinstance(thing, set):
-        members = set(thing)
-        undo.append(lambda: thing.intersection_update(members))
-        undo.append(lambda: thing.update(members))
-    elif isinstance(thing, MutableMapping):
-        entries = dict(thing)
-        undo.append(lambda: _restore_entries(thing, entries))
+    if isinstance(thing, FunctionType):
+        return _bindings(thing)
     if isinstance(thing, (seams.take("state"), jax.Array, type)):
-        return undo  # Variables are brainstate's own to put back
+        return []  # Variables are brainstate's own to put back
+    if isinstance(thing, seams.take("array")):
+        return [functools.partial(setattr, thing, "value", thing.value)]
+    undo = [*_random_state(thing), *_items(thing)]
     attributes = getattr(thing, "__dict__", None)
     if isinstance(attributes, dict):
-        before = dict(attributes)
-        undo.append(lambda: _restore_entries(attributes, before))
+        undo += _entries(attributes)
+    for name in _slots(thing):
+        if hasattr(thing, name):
+            undo.append(functools.partial(setattr, thing, name, getattr(thing, name)))
+    for cls in type(thing).__mro__:
+        if _is_users(cls.__module__):
+            undo.append(functools.partial(_restore_class, cls, dict(vars(cls))))
     return undo
+
+
+def _random_state(thing: Any) -> list[Undo]:
+    if isinstance(thing, np.random.Generator):
+        generator = thing.bit_generator
+        return [functools.partial(setattr, generator, "state", generator.state)]
+    if isinstance(thing, np.random.RandomState):
+        return [functools.partial(thing.set_state, thing.get_state())]
+    if isinstance(thing, random.Random):
+        return [functools.partial(thing.setstate, thing.getstate())]
+    return []
+
+
+def _items(thing: Any) -> list[Undo]:
+    if isinstance(thing, np.ndarray) and thing.flags.writeable:
+        return [functools.partial(np.copyto, thing, thing.copy())]
+    if isinstance(thing, (list, deque)):
+        before = list(thing)
+        undo = [one for n, item in enumerate(before) for one in _iterator(thing, n, item)]
+        return [*undo, functools.partial(_restore_items, thing, before)]
+    if isinstance(thing, set):
+        members = set(thing)
+        return [
+            functools.partial(thing.intersection_update, members),
+            functools.partial(thing.update, members),
+        ]
+    return _entries(thing) if isinstance(thing, MutableMapping) else []
+
+
+def _entries(mapping: MutableMapping[Any, Any]) -> list[Undo]:
+    before = dict(mapping)
+    # Undone in reverse: the entries first, then the iterators among them.
+    undo = [one for key, value in before.items() for one in _iterator(mapping, key, value)]
+    return [*undo, functools.partial(_restore_entries, mapping, before)]
+
+
+class _Drawn:
+    """An iterator in place of another, which keeps what is drawn from it."""
+
+    def __init__(self, source: Iterator[Any]) -> None:
+        self.source = source
+        self.items: list[Any] = []
+
+    def __iter__(self) -> _Drawn:
+        return self
+
+    def __next__(self) -> Any:
+        self.items.append(next(self.source))
+        return self.items[-1]
+
+
+def _iterator(container: Any, key: Any, value: Any) -> list[Undo]:
+    """Have the trace draw from a stand-in, so that what it drew can be drawn again."""
+    if not isinstance(value, Iterator) or not hasattr(container, "__setitem__"):
+        return []
+    drawn = _Drawn(value)
+    container[key] = drawn
+
+    def restore() -> None:
+        again = itertools.chain(drawn.items, value) if drawn.items else value
+        container[key] = again
+
+    return [restore]
+
+
+def _bindings(function: FunctionType) -> list[Undo]:
+    """Restore the names that a function may bind: closure cells, globals, defaults."""
+    undo: list[Undo] = []
+    for cell in function.__closure__ or ():
+        if not _is_empty(cell):
+            undo.append(functools.partial(setattr, cell, "cell_contents", cell.cell_contents))
+    if _is_users(function.__module__):
+        names = function.__globals__
+        before = {name: names.get(name, _ABSENT) for name in _names(function.__code__)}
+        undo.append(functools.partial(_restore_names, names, before))
+    return undo
+
+
+def _restore_names(names: dict[str, Any], before: dict[str, Any]) -> None:
+    for name, value in before.items():
+        if value is _ABSENT:
+            names.pop(name, None)
+        elif names.get(name, _ABSENT) is not value:
+            names[name] = value
 
 
 def _restore_items(container: Any, items: list[Any]) -> None:
@@ -162,10 +263,19 @@ def _restore_items(container: Any, items: list[Any]) -> None:
     container.extend(items)
 
 
-def _restore_entries(container: Any, entries: dict[Any, Any]) -> None:
+def _restore_entries(container: MutableMapping[Any, Any], entries: dict[Any, Any]) -> None:
     """Touch only what differs: other threads may be reading the rest."""
     for key in [key for key in container if key not in entries]:
         del container[key]
     for key, value in entries.items():
         if key not in container or container[key] is not value:
             container[key] = value
+
+
+def _restore_class(cls: type, before: dict[str, Any]) -> None:
+    now = dict(vars(cls))
+    for name in now.keys() - before.keys():
+        delattr(cls, name)
+    for name, value in before.items():
+        if now.get(name, _ABSENT) is not value:
+            setattr(cls, name, value)

@@ -213,6 +213,18 @@ def bind_equation(eqn: Any, operands: Sequence[Any]) -> list[Any]:
     return list(outs) if eqn.primitive.multiple_results else [outs]
 
 
+def scan_operands(params: dict[str, Any]) -> tuple[int, int]:
+    """Return how many of a scan equation's operands are constants, and how many are its carry.
+
+    ``num_consts`` and ``num_carry`` up to 0.10.2; in 0.12.0 ``ft_in`` holds the three groups
+    (_src/lax/control_flow/loops.py).
+    """
+    if "num_consts" in params:
+        return int(params["num_consts"]), int(params["num_carry"])
+    constants, carry, _ = params["ft_in"].unpack()
+    return len(list(constants)), len(list(carry))
+
+
 # --- JAX: the compiler --------------------------------------------------------------------------
 
 

@@ -77,10 +77,14 @@ class Session:
         """Record a module that was compiled outside of any call."""
         return self._apart(lambda _: self._record_module(compilation))
 
-    def close(self) -> None:
-        """Say in the manifest that the capture ended as it should."""
+    def close(self) -> ProbeError | None:
+        """Say in the manifest that the capture ended; return what the user asked to be raised."""
         with self._lock:
-            self._publish(complete=True)
+            try:
+                self._publish(complete=True)
+            except Exception as error:
+                return self._failed(error)
+        return None
 
     def _apart(self, record: Callable[[Stopwatch], ProbeError | None]) -> ProbeError | None:
         """Do the probe's own work under a watch of its own: its phases are not the run's."""
@@ -106,7 +110,7 @@ class Session:
             if call.error is None or call.loops:
                 closed = pure.close(call)
                 names = closed.native_arguments
-                program = self._program(closed)
+                program, failure = self._program(closed)
                 digests = self._digest(closed)
         except Exception as error:
             failure = error
@@ -139,15 +143,15 @@ class Session:
             return self._failed(error)
         return None
 
-    def _program(self, closed: pure.ClosedProgram) -> ProgramRecord:
+    def _program(self, closed: pure.ClosedProgram) -> tuple[ProgramRecord, Exception | None]:
         """Return a program's record, rendering the program if it was not seen yet."""
         known = self._programs.get(closed.fingerprint)
         if known is not None:
-            return self.manifest.programs[known]
+            return self.manifest.programs[known], None
         index = len(self.manifest.programs)
-        record = write_program(index, closed, self.settings, self.folder)
+        record, problem = write_program(index, closed, self.settings, self.folder)
         self._programs[closed.fingerprint] = index
-        return record
+        return record, problem
 
     def _digest(self, closed: pure.ClosedProgram) -> dict[str, str]:
         if self.settings.data == "none":

@@ -24,13 +24,17 @@ def is_key(value: Any) -> bool:
 
 
 def to_numpy(value: Any) -> np.ndarray[Any, Any]:
-    """Return a value's content as it enters the lowered program; a random key as its words."""
-    return np.asarray(jax.random.key_data(value) if is_key(value) else value)
+    """Return a value's content as it enters the lowered program.
+
+    A random key gives its words; what NumPy or Python holds in 64 bits is cast as JAX casts it.
+    """
+    array = np.asarray(jax.random.key_data(value) if is_key(value) else value)
+    return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
 
 
 def lowered_form(value: Any) -> tuple[tuple[int, ...], str, int, str]:
-    """Return shape, dtype, bytes and key implementation of a value in the lowered program."""
-    key = str(jax.random.key_impl(value)) if is_key(value) else ""
+    """Return shape, dtype, bytes and random key's type of a value in the lowered program."""
+    key = str(value.dtype) if is_key(value) else ""
     form = jax.eval_shape(jax.random.key_data if key else _same, value)
     size = int(np.prod(form.shape, dtype=np.int64)) * form.dtype.itemsize
     return tuple(form.shape), str(form.dtype), size, key

@@ -19,7 +19,6 @@ PHASES: dict[str, Phase] = {
     "/jax/core/compile/jaxpr_to_mlir_module_duration": "lower",
     "/jax/core/compile/backend_compile_duration": "compile",
 }
-_INNERMOST: tuple[Phase, ...] = ("compile", "lower", "trace")
 
 
 @dataclass
@@ -53,13 +52,12 @@ class Stopwatch:
         """Return the seconds by phase."""
         ended = time.perf_counter() if self.ended is None else self.ended
         wall = max(ended - self.begun - self.excluded, 0.0)
-        seconds: dict[Phase, float] = dict.fromkeys(_INNERMOST, 0.0)
+        seconds: dict[Phase, float] = {"trace": 0.0, "lower": 0.0, "compile": 0.0}
         edges = sorted({edge for _, begin, end in self._spans for edge in (begin, end)})
         for begin, end in itertools.pairwise(edges):
-            for phase in _INNERMOST:
-                if any(p == phase and b <= begin and end <= e for p, b, e in self._spans):
-                    seconds[phase] += end - begin
-                    break
+            covering = [(b, -e, p) for p, b, e in self._spans if b <= begin and end <= e]
+            if covering:
+                seconds[max(covering)[2]] += end - begin
         return Timing(
             trace=seconds["trace"],
             lower=seconds["lower"],

@@ -32,6 +32,8 @@ class TracedStep:
         The step's open jaxpr: arguments, then states, to result, then written states.
     eqns : list of equations
         Those that :meth:`run` evaluates; at first all of them.
+    dropped : list of Var
+        Arguments and results of the jaxpr that are no part of the program.
     written : list of bool
         For each state whether the step writes it.
     notes : list of str
@@ -57,9 +59,12 @@ class TracedStep:
         states = trace.stateful.get_state_trace_by_cache(key)
         self.jaxpr, self._consts = closed.jaxpr, list(closed.consts)
         self.eqns: list[Any] = list(self.jaxpr.eqns)
+        self.dropped: list[Any] = []
         self.written = seams.is_written(states)
         self._out_tree = trace.stateful.get_out_treedef_by_cache(key)
-        self._hidden = jaxprs.inner_constants(self.jaxpr)
+        outer = {id(array) for array in self._consts}
+        inner = jaxprs.inner_constants(self.jaxpr)
+        self._hidden = [array for array in inner if id(array) not in outer]
         names = ModelNames(call.runner.target, call.runner)
         taken: set[str] = set()
         self._state_names = [
@@ -114,12 +119,12 @@ class TracedStep:
             The step's result, the new value of each state, and what ``read`` returned.
         """
         values = [constants[name] for name in self.constants]
-        hidden = values[len(self._consts) :]
+        arrays = [*self._consts, *self._hidden]
         outs, extra = jaxprs.evaluate(
             self.jaxpr,
             values[: len(self._consts)],
             [*args, *jax.tree.leaves(list(states))],
-            {id(array): value for array, value in zip(self._hidden, hidden, strict=True)},
+            {id(array): value for array, value in zip(arrays, values, strict=True)},
             self.eqns,
             read,
         )
@@ -130,6 +135,7 @@ class TracedStep:
     def fingerprint(self, *extra: object) -> str:
         """Return a digest of the step and of what else tells its program from others."""
         atoms = [*self.jaxpr.constvars, *self.jaxpr.invars, *self.jaxpr.outvars]
+        atoms = [atom for atom in atoms if not any(atom is one for one in self.dropped)]
         forms = [(k, form(v)) for k, v in (self.constants | self.state).items()]
         model = type(self.call.runner.target).__name__
         return jaxprs.fingerprint(

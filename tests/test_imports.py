@@ -1,0 +1,77 @@
+"""Who imports what, and that the package is silent."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from loguru import logger
+
+import brainpy_probe as probe
+from tests.networks import by_name
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "brainpy_probe"
+
+
+def test_importing_the_package_imports_neither_jax_nor_brainpy() -> None:
+    source = (
+        "import sys, brainpy_probe\n"
+        "brainpy_probe.capture('x')\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules}))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    imported = done.stdout
+    assert "'brainpy_probe'" in imported
+    assert "'msgspec'" in imported
+    for name in ("jax", "jaxlib", "brainpy", "brainstate"):
+        assert f"'{name}'" not in imported
+
+
+def test_the_public_names_are_there() -> None:
+    assert sorted(probe.__all__) == probe.__all__
+    assert all(getattr(probe, name) is not None for name in probe.__all__)
+
+
+@pytest.mark.parametrize("private", ["jax._src", "_mlir_libs", "_jax:", "_hlo:"])
+def test_private_names_stand_in_the_seams_alone(private: str) -> None:
+    modules = {path.relative_to(PACKAGE).as_posix(): path for path in PACKAGE.rglob("*.py")}
+    naming = {name for name, path in modules.items() if private in path.read_text()}
+    assert naming == {"live/seams.py"}
+
+
+def test_imports_run_one_way() -> None:
+    pytest.importorskip("importlinter")
+    command = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert " 0 broken" in done.stdout
+    assert " 0 kept" not in done.stdout
+
+
+def test_the_log_is_silent_until_it_is_asked_for(
+    out: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    case = by_name("lif")
+    runner = case.build()
+    case.run(runner)
+    capfd.readouterr()
+    said: list[str] = []
+    sink = logger.add(said.append, format="{message}")
+    try:
+        with probe.capture(out) as cap:
+            case.run(runner)
+        assert said == []
+        assert capfd.readouterr() == ("", "")
+        logger.enable("brainpy_probe")
+        with probe.capture(out):
+            case.run(runner)
+        assert any("LIF" in message for message in said)
+    finally:
+        logger.disable("brainpy_probe")
+        logger.remove(sink)
+    assert len(cap.calls) == 1

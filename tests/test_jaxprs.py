@@ -1,0 +1,250 @@
+"""Jaxprs: evaluated again with their hidden arrays handed in, pruned, and told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from brainpy_probe.live import jaxprs
+
+W = np.sin(np.arange(9, dtype=np.float32)).reshape(3, 3)
+X = jnp.array([3.0, 1.0, -2.0])
+
+
+@jax.jit
+def _weigh(v: Any) -> Any:
+    return v @ W
+
+
+@jax.custom_vjp
+def _with_own_gradient(v: Any) -> Any:
+    return _weigh(v)
+
+
+_with_own_gradient.defvjp(lambda v: (_weigh(v), None), lambda _, g: (g,))
+
+
+def _scan(x: Any, **options: Any) -> Any:
+    return jax.lax.scan(
+        lambda c, t: (jnp.tanh(_weigh(c)) + t, c + x), x, jnp.arange(4.0), **options
+    )
+
+
+def _while(x: Any) -> Any:
+    return jax.lax.while_loop(
+        lambda c: (_weigh(c[0]).sum() + c[1]) < 9,
+        lambda c: (_weigh(c[0]) * 0.5, c[1] + 1),
+        (x, 0),
+    )
+
+
+HIDING: dict[str, Callable[[Any], Any]] = {
+    "jit": _weigh,
+    "jit in jit": jax.jit(lambda x: _weigh(x) + _weigh(2.0 * x)),
+    "scan": _scan,
+    "scan backwards": lambda x: _scan(x, reverse=True, unroll=2),
+    "scan without inputs": lambda x: jax.lax.scan(
+        lambda c, _: (c + 1, _weigh(x)), 0, None, length=3
+    ),
+    "fori_loop": lambda x: jax.lax.fori_loop(0, 3, lambda i, c: _weigh(c) + i, x),
+    "map": lambda x: jax.lax.map(lambda y: _weigh(y * jnp.ones(3)), x),
+    "gradient of a scan": lambda x: jax.grad(lambda y: _scan(y)[0].sum())(x),
+    "while": _while,
+    "cond": lambda x: jax.lax.cond(x[0] > 2, _weigh, lambda y: y * 2, x),
+    "switch": lambda x: jax.lax.switch(
+        x[1].astype(int), [lambda y: y * 2, _weigh, lambda y: _weigh(y) + 1], x
+    ),
+    "cond in scan": lambda x: jax.lax.scan(
+        lambda c, t: (jax.lax.cond(t > 1, _weigh, lambda y: y * 0.5, c), c), x, jnp.arange(4.0)
+    ),
+    "custom_jvp": lambda x: jax.nn.relu(_weigh(x)),
+    "custom_vjp": _with_own_gradient,
+    "checkpoint": lambda x: jax.checkpoint(lambda y: _weigh(jnp.sin(y)))(x),
+}
+
+
+def _bytes(results: Any) -> list[tuple[str, tuple[int, ...], bytes]]:
+    arrays = [np.asarray(leaf) for leaf in jax.tree.leaves(results)]
+    return [(str(array.dtype), array.shape, array.tobytes()) for array in arrays]
+
+
+@pytest.mark.parametrize("name", HIDING)
+def test_hidden_arrays_are_handed_in_and_the_results_stay_bit_for_bit(name: str) -> None:
+    function = HIDING[name]
+    closed = jax.make_jaxpr(function)(X)
+    hidden = jaxprs.inner_constants(closed.jaxpr)
+    assert any(np.array_equal(array, W) for array in hidden)
+
+    def lifted(arrays: list[Any], consts: list[Any], x: Any) -> Any:
+        handed = {id(one): array for one, array in zip(hidden, arrays, strict=True)}
+        return jaxprs.evaluate(closed.jaxpr, consts, [x], handed)[0]
+
+    consts = list(closed.consts)
+    remade = jax.make_jaxpr(lifted)(hidden, consts, X)
+    assert [*remade.consts, *jaxprs.inner_constants(remade.jaxpr)] == []
+    expected = _bytes(jax.jit(function)(X))
+    run = jax.jit(lifted)
+    assert _bytes(run(hidden, consts, X)) == expected
+    empty = [[jnp.zeros_like(array) for array in group] for group in (hidden, consts)]
+    assert _bytes(run(*empty, X)) != expected, "the results depend on what is handed in"
+    for one, other in zip(
+        jax.tree.leaves(lifted(hidden, consts, X)), jax.tree.leaves(function(X)), strict=True
+    ):
+        assert np.allclose(one, other, rtol=1e-5), "outside of a trace as well"
+
+
+def test_without_anything_to_hand_in_a_jaxpr_is_evaluated_as_it_is() -> None:
+    closed = jax.make_jaxpr(_while)(X)
+    again = jax.make_jaxpr(lambda x: jaxprs.evaluate(closed.jaxpr, closed.consts, [x], {})[0])(X)
+    assert str(again.jaxpr) == str(closed.jaxpr)
+
+
+def test_each_hidden_array_is_found_once() -> None:
+    closed = jax.make_jaxpr(lambda x: _weigh(_scan(_weigh(x))[0]))(X)
+    found = jaxprs.inner_constants(closed.jaxpr)
+    assert len({id(array) for array in found}) == len(found)
+    assert sum(np.array_equal(array, W) for array in found) == 1
+
+
+# --- pruning ----------------------------------------------------------------------------------
+
+
+def _names(eqns: list[Any]) -> list[str]:
+    return [eqn.primitive.name for eqn in eqns]
+
+
+def test_what_only_a_dropped_equation_needed_goes_and_what_was_dead_stays() -> None:
+    def function(x: Any) -> Any:
+        jnp.sin(x)
+        jax.debug.callback(lambda _: None, jnp.cos(x))
+        return jnp.exp(x) + 1.0
+
+    jaxpr = jax.make_jaxpr(function)(X).jaxpr
+    assert _names(jaxpr.eqns) == ["sin", "cos", "debug_callback", "exp", "add"]
+    kept = jaxprs.prune(jaxpr, lambda eqn: any(jaxprs.callbacks(eqn)))
+    assert _names(kept) == ["sin", "exp", "add"]
+    assert _names(jaxprs.prune(jaxpr, lambda _: False)) == _names(jaxpr.eqns)
+
+
+def test_what_only_an_unused_result_needed_goes() -> None:
+    def function(x: Any) -> Any:
+        jnp.sin(x)
+        shared = jnp.exp(x)
+        return jnp.cos(shared), shared + 1.0
+
+    jaxpr = jax.make_jaxpr(function)(X).jaxpr
+    kept = jaxprs.prune(jaxpr, lambda _: False, jaxpr.outvars[:1])
+    assert _names(kept) == ["sin", "exp", "add"]
+
+
+def test_results_whose_equation_was_left_out_are_none() -> None:
+    closed = jax.make_jaxpr(lambda x: (jnp.cos(x), x + 1.0))(X)
+    eqns = jaxprs.prune(closed.jaxpr, lambda _: False, closed.jaxpr.outvars[:1])
+    results, read = jaxprs.evaluate(
+        closed.jaxpr, [], [X], {}, eqns, lambda value: value(closed.jaxpr.invars[0])
+    )
+    assert results[0] is None
+    assert results[1].tolist() == [4.0, 2.0, -1.0]
+    assert read is X
+
+
+def test_callbacks_are_found_wherever_they_hide() -> None:
+    def called(_: Any) -> None: ...
+
+    def function(x: Any) -> Any:
+        return jax.lax.cond(x[0] > 0, jax.jit(lambda y: jax.debug.callback(called, y)), print, x)
+
+    (outer,) = (
+        eqn for eqn in jax.make_jaxpr(function)(X).jaxpr.eqns if eqn.primitive.name == "cond"
+    )
+    assert len(list(jaxprs.callbacks(outer))) == 1
+    assert not any(list(jaxprs.callbacks(eqn)) for eqn in jax.make_jaxpr(_scan)(X).jaxpr.eqns)
+
+
+# --- fingerprints -----------------------------------------------------------------------------
+
+
+def _fingerprint(function: Callable[..., Any], *args: Any, extra: tuple[object, ...] = ()) -> str:
+    jaxpr = jax.make_jaxpr(function)(*args).jaxpr
+    return jaxprs.fingerprint(jaxpr.eqns, [*jaxpr.constvars, *jaxpr.invars, *jaxpr.outvars], extra)
+
+
+def test_functions_traced_anew_have_the_same_fingerprints() -> None:
+    once = {name: _fingerprint(function, X) for name, function in HIDING.items()}
+    jax.clear_caches()  # type: ignore[no-untyped-call]
+    assert {name: _fingerprint(function, X) for name, function in HIDING.items()} == once
+    assert len(set(once.values())) == len(once)
+
+
+def _closing_over(array: np.ndarray[Any, Any]) -> Callable[[Any], Any]:
+    return jax.jit(lambda x: x @ array)
+
+
+DIFFERENT: dict[str, tuple[Callable[[], str], Callable[[], str]]] = {
+    "operation": (lambda: _fingerprint(jnp.sin, X), lambda: _fingerprint(jnp.cos, X)),
+    "literal": (
+        lambda: _fingerprint(lambda x: x + 1.0, X),
+        lambda: _fingerprint(lambda x: x + 1.0000001, X),
+    ),
+    "shape": (lambda: _fingerprint(jnp.sin, X), lambda: _fingerprint(jnp.sin, X[:2])),
+    "dtype": (
+        lambda: _fingerprint(jnp.sin, X),
+        lambda: _fingerprint(jnp.sin, X.astype(jnp.float16)),
+    ),
+    "order of results": (
+        lambda: _fingerprint(lambda x: (jnp.sin(x), x + 1), X),
+        lambda: _fingerprint(lambda x: (jnp.sin(x), x + 1)[::-1], X),
+    ),
+    "operand": (
+        lambda: _fingerprint(lambda x, y: x - y, X, X),
+        lambda: _fingerprint(lambda x, y: y - x, X, X),
+    ),
+    "parameter": (
+        lambda: _fingerprint(lambda x: jnp.cumsum(x), X),
+        lambda: _fingerprint(lambda x: jax.lax.cumsum(x, reverse=True), X),
+    ),
+    "hidden array": (
+        lambda: _fingerprint(_closing_over(W), X),
+        lambda: _fingerprint(_closing_over(W + 1e-7), X),
+    ),
+    "large hidden array": (
+        lambda: _fingerprint(_closing_over(np.zeros((3, 5000), np.float32)), X),
+        lambda: _fingerprint(_closing_over(np.eye(3, 5000, 999, dtype=np.float32)), X),
+    ),
+    "body of a loop": (
+        lambda: _fingerprint(lambda x: jax.lax.fori_loop(0, 3, lambda _, c: c * 2.0, x), X),
+        lambda: _fingerprint(lambda x: jax.lax.fori_loop(0, 3, lambda _, c: c * 3.0, x), X),
+    ),
+    "length of a loop": (
+        lambda: _fingerprint(lambda x: jax.lax.fori_loop(0, 3, lambda _, c: c * 2.0, x), X),
+        lambda: _fingerprint(lambda x: jax.lax.fori_loop(0, 4, lambda _, c: c * 2.0, x), X),
+    ),
+    "branch": (
+        lambda: _fingerprint(lambda x: jax.lax.cond(x[0] > 0, jnp.sin, jnp.cos, x), X),
+        lambda: _fingerprint(lambda x: jax.lax.cond(x[0] > 0, jnp.sin, jnp.tan, x), X),
+    ),
+    "what else": (
+        lambda: _fingerprint(jnp.sin, X, extra=("a", 1)),
+        lambda: _fingerprint(jnp.sin, X, extra=("a", 2)),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", DIFFERENT)
+def test_fingerprints_tell_apart(what: str) -> None:
+    one, other = DIFFERENT[what]
+    assert one() == one()
+    assert one() != other()
+
+
+def test_equal_computations_of_different_functions_have_one_fingerprint() -> None:
+    def one(x: Any) -> Any:
+        doubled = x * 2.0
+        return doubled + 1.0
+
+    assert _fingerprint(one, X) == _fingerprint(lambda y: y * 2.0 + 1.0, 5.0 * X)

@@ -1,0 +1,145 @@
+"""The names of Variables and arrays: those by which a reader of the model knows them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import brainpy as bp
+import brainpy.math as bm
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import brainpy_probe as probe
+from brainpy_probe.live.modeltree import ModelNames, children, walk
+from tests.networks import by_name
+
+
+@pytest.fixture(scope="module")
+def einet() -> tuple[Any, ModelNames]:
+    """Return the network of excitatory and inhibitory neurons, and its names."""
+    runner = by_name("einet").build()
+    return runner.target, ModelNames(runner.target, runner)
+
+
+class Oddities(bp.DynamicalSystem):
+    """A model that keeps its parts in odd places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = np.linspace(0.0, 1.0, 6).reshape(2, 3)
+        self.same_values_other_shape = self.weights.ravel().copy()
+        self.gain = jnp.arange(2.0)
+        self.v = bm.Variable(bm.zeros(2))
+        self.alias = self.v
+        self.parts = {"a whole sentence, as a key": bm.Variable(bm.zeros(3))}
+        self.rows = [bm.Variable(bm.zeros(4)), bm.Variable(bm.zeros(5))]
+        setattr(self, f"delay_of_{id(self)}", bm.Variable(bm.zeros(6)))
+        self.child = SimpleNamespace(owner=self, deep=SimpleNamespace(z=bm.Variable(bm.zeros(7))))
+
+    def update(self) -> Any:
+        rows = sum(row.value.sum() for row in (*self.rows, *self.parts.values()))
+        late = next(value for name, value in vars(self).items() if name.startswith("delay_of_"))
+        self.v.value = self.v.value * self.gain + self.weights.astype(np.float32).sum(1) + rows
+        self.child.deep.z.value = self.child.deep.z.value + late.value.sum()
+        return self.v.value
+
+
+@pytest.fixture(scope="module")
+def odd() -> tuple[Oddities, bp.DSRunner, ModelNames]:
+    """Return the model with its runner and its names."""
+    model = Oddities()
+    runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
+    return model, runner, ModelNames(model, runner)
+
+
+def test_variables_have_the_names_that_the_user_gave_them(
+    einet: tuple[Any, ModelNames],
+) -> None:
+    net, names = einet
+    assert names.state(net.E.V) == "E.V"
+    assert names.state(net.I.t_last_spike) == "I.t_last_spike"
+    assert names.state(net.I2E.syn.g) == "I2E.syn.g"
+    assert names.state(bm.random.DEFAULT) == "random"
+    assert names.state(bm.Variable(bm.zeros(1))) is None
+
+
+def test_connectivity_has_the_name_of_its_synapse(einet: tuple[Any, ModelNames]) -> None:
+    net, names = einet
+    for synapse in ("E2E", "E2I", "I2E", "I2I"):
+        comm = getattr(net, synapse).comm
+        assert names.array(comm.indices) == f"{synapse}.comm.indices"
+        assert names.array(comm.indptr) == f"{synapse}.comm.indptr"
+
+
+def test_names_of_different_things_differ(einet: tuple[Any, ModelNames]) -> None:
+    _, names = einet
+    for named in (names.states, names.arrays):
+        assert len(named) > 8
+        assert len(set(named.values())) == len(named)
+
+
+def test_numpy_arrays_are_known_by_their_content(
+    odd: tuple[Oddities, bp.DSRunner, ModelNames],
+) -> None:
+    model, _, names = odd
+    assert names.array(model.weights) == "weights"
+    assert names.array(model.weights.copy()) == "weights"
+    assert names.array(model.weights.astype(np.float32)) == "weights"
+    assert names.array(model.weights.ravel().copy()) == "same_values_other_shape"
+    assert names.array(model.weights + 1e-9) is None
+
+
+def test_jax_arrays_are_known_by_their_identity(
+    odd: tuple[Oddities, bp.DSRunner, ModelNames],
+) -> None:
+    model, _, names = odd
+    assert names.array(model.gain) == "gain"
+    assert names.array(jnp.arange(2.0)) is None
+    assert names.array(jnp.asarray(model.weights)) is None
+
+
+def test_names_are_plain_and_hold_no_id_of_an_object(
+    odd: tuple[Oddities, bp.DSRunner, ModelNames],
+) -> None:
+    model, _, names = odd
+    assert names.state(model.v) == "v"
+    assert names.state(model.rows[1]) == "rows.1"
+    assert names.state(model.child.deep.z) == "child.deep.z"
+    assert names.state(*model.parts.values()) == "parts.a_whole_sentence_as_a_key"
+    assert names.state(getattr(model, f"delay_of_{id(model)}")) == "delay_of_id"
+
+
+def test_the_names_in_a_program_are_unique_and_the_same_for_each_build(out: Path) -> None:
+    with probe.capture(out, strict=True) as cap:
+        for _ in range(2):
+            bp.DSRunner(Oddities(), monitors=["v"], progress_bar=False).run(0.5)
+    (program,) = cap.programs
+    for specs in (program.arguments, program.results):
+        named = [(spec.role, spec.name) for spec in specs]
+        assert len(set(named)) == len(named)
+    states = {spec.name for spec in program.arguments if spec.role == "state"}
+    assert states >= {"v", "rows.0", "rows.1", "delay_of_id", "child.deep.z"}
+    assert {spec.name for spec in program.arguments if spec.role == "constant"} >= {"gain"}
+    assert not re.search(r"\d{9,}", program.text())
+
+
+def test_a_walk_meets_each_object_once_by_its_plainest_name() -> None:
+    leaf = SimpleNamespace()
+    root = SimpleNamespace(_private=leaf, deep=SimpleNamespace(leaf=leaf), number=3, text="x")
+    root.deep.back = root
+    met = list(walk(root))
+    assert [name for name, _ in met] == ["", "deep", "deep.leaf"]
+    assert [thing for _, thing in met] == [root, root.deep, leaf]
+
+
+def test_an_objects_parts_are_its_attributes_items_and_entries() -> None:
+    assert children({"a": 1, 2: "b"}) == [("a", 1), ("2", "b")]
+    assert children([5, 6]) == [("0", 5), ("1", 6)]
+    assert children(SimpleNamespace(x=1)) == [("x", 1)]
+    assert children(np.zeros(3)) == children(jnp.zeros(3)) == children(len) == children("ab") == []
+    assert children([0] * 5000) == []
+    assert len(children([leaf := SimpleNamespace()] * 5000)) == 5000, leaf

@@ -1,0 +1,385 @@
+"""With jit=False a step is traced once more than it runs: nobody must be able to tell."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import random
+import sys
+from collections import deque
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import brainpy as bp
+import brainpy.math as bm
+import jax
+import numpy as np
+import pytest
+
+import brainpy_probe as probe
+
+LOG: list[int] = []
+HELPED: list[int] = []
+WITHIN: list[int] = []
+TABLE: dict[str, list[int]] = {"steps": []}
+RNG = np.random.default_rng(0)
+COUNT = 0
+LAST: Any = None
+
+
+class Stepping(bp.DynamicalSystem):
+    """A model whose step does something that is no part of the computation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.v = bm.Variable(bm.zeros(3))
+        self.begin()
+
+    def begin(self) -> None: ...
+
+    def touch(self) -> None: ...
+
+    def left(self) -> Any: ...
+
+    def monitors(self) -> dict[str, Any]:
+        return {}
+
+    def update(self) -> Any:
+        self.v.value = self.v + 1.0
+        self.touch()
+        return self.v.value
+
+
+class Everything(Stepping):
+    """A model whose step does all that a user's step is known to do."""
+
+    def begin(self) -> None:
+        LOG.clear()
+        self.history: list[int] = []
+        self.last: Any = None
+        self.steps = np.zeros(2, dtype=int)
+        self.generator = np.random.default_rng(1)
+        np.random.seed(2)
+        random.seed(3)
+        self.monitored = 0
+
+    def touch(self) -> None:
+        self.history.append(len(self.history))
+        self.last = self.v.value * 2.0
+        self.steps += 1
+        LOG.append(len(LOG))
+        self.drawn = [self.generator.random(), np.random.random(), random.random()]  # noqa: S311
+        print("step", len(self.history))  # noqa: T201
+
+    def monitors(self) -> dict[str, Any]:
+        count, seen = 0, []
+
+        def monitor() -> Any:
+            nonlocal count
+            count += 1
+            seen.append(count)
+            self.monitored = count
+            return self.v.value * count
+
+        return {"count": monitor}
+
+    def left(self) -> Any:
+        after = [self.generator.random(), np.random.random(), random.random()]  # noqa: S311
+        return self.history, self.last, self.steps, LOG, self.drawn, self.monitored, after
+
+
+def _note_a_step() -> None:
+    HELPED.append(len(HELPED))
+
+
+class HelperFunction(Stepping):
+    """Calls a function of its module, which alone names the list that it fills."""
+
+    def begin(self) -> None:
+        globals()["HELPED"].clear()
+
+    def touch(self) -> None:
+        _note_a_step()
+
+    def left(self) -> Any:
+        return globals()["HELPED"]
+
+
+class InnerFunction(Stepping):
+    """Fills a list that only a function within the step names."""
+
+    def begin(self) -> None:
+        globals()["WITHIN"].clear()
+
+    def touch(self) -> None:
+        def inner() -> None:
+            WITHIN.append(len(WITHIN))
+
+        inner()
+
+    def left(self) -> Any:
+        return globals()["WITHIN"]
+
+
+class GlobalContainers(Stepping):
+    """Fills what a global dictionary holds, and draws from a global generator."""
+
+    def begin(self) -> None:
+        global RNG
+        TABLE["steps"], RNG = [], np.random.default_rng(0)
+
+    def touch(self) -> None:
+        TABLE["steps"].append(1)
+        self.drawn = RNG.random()
+
+    def left(self) -> Any:
+        return TABLE["steps"], self.drawn, RNG.random()
+
+
+class GlobalNumber(Stepping):
+    """Counts in a global."""
+
+    def begin(self) -> None:
+        global COUNT
+        COUNT = 0
+
+    def touch(self) -> None:
+        global COUNT
+        COUNT += 1
+
+    def left(self) -> Any:
+        return COUNT
+
+
+class GlobalNone(Stepping):
+    """Notes in a global, which was None, in which step it was set first."""
+
+    def begin(self) -> None:
+        global LAST
+        LAST = None
+        self.first = 0
+        self.steps = 0
+
+    def touch(self) -> None:
+        global LAST
+        self.steps += 1
+        if LAST is None:
+            LAST = self.v.value
+            self.first = self.steps
+
+    def left(self) -> Any:
+        return LAST, self.first
+
+
+class ClassAttributes(Stepping):
+    """Counts in its class."""
+
+    history: ClassVar[list[int]] = []
+    count: ClassVar[int] = 0
+
+    def begin(self) -> None:
+        self.history.clear()
+        type(self).count = 0
+
+    def touch(self) -> None:
+        self.history.append(1)
+        type(self).count += 1
+
+    def left(self) -> Any:
+        return self.history, self.count
+
+
+class DefaultArgument(Stepping):
+    """Fills the default of an argument."""
+
+    def begin(self) -> None:
+        self.calls = self.note() - 1
+
+    def note(self, seen: list[int] = []) -> int:  # noqa: B006
+        seen.append(1)
+        return len(seen)
+
+    def touch(self) -> None:
+        self.noted = self.note() - self.calls
+
+    def left(self) -> Any:
+        return self.noted
+
+
+class _Slots:
+    __slots__ = ("items", "n")
+
+    def __init__(self) -> None:
+        self.n, self.items = 0, [0]
+
+
+class Slots(Stepping):
+    """Counts in an object without a __dict__."""
+
+    def begin(self) -> None:
+        self.slots = _Slots()
+
+    def touch(self) -> None:
+        self.slots.n += 1
+        self.slots.items.append(1)
+
+    def left(self) -> Any:
+        return self.slots.n, self.slots.items
+
+
+class OtherObjects(Stepping):
+    """Counts in containers and in an object of its own."""
+
+    def begin(self) -> None:
+        self.deque: deque[int] = deque([0, 1], maxlen=2)
+        self.set = {-1}
+        self.nested = SimpleNamespace(deep=SimpleNamespace(table={"n": 0}, array=np.zeros(2)))
+
+    def touch(self) -> None:
+        self.set.add(len(self.set))
+        self.deque.append(len(self.set))
+        self.nested.deep.table["n"] += 1
+        self.nested.deep.array[:] += 1
+        self.nested.new = len(self.set)
+
+    def left(self) -> Any:
+        deep = self.nested.deep
+        return list(self.deque), sorted(self.set), deep.table, deep.array, self.nested.new
+
+
+class OldGenerators(Stepping):
+    """Draws from generators of its own, of NumPy's old kind and of Python's."""
+
+    def begin(self) -> None:
+        self.numpy, self.python = np.random.RandomState(1), random.Random(1)  # noqa: S311
+
+    def touch(self) -> None:
+        self.drawn = self.numpy.rand(), self.python.random()
+
+    def left(self) -> Any:
+        return self.drawn, self.numpy.rand(), self.python.random()
+
+
+class Iterators(Stepping):
+    """Draws from iterators that it holds."""
+
+    def begin(self) -> None:
+        self.count, self.items = itertools.count(), iter(range(100))
+
+    def touch(self) -> None:
+        self.drawn = next(self.count), next(self.items)
+
+    def left(self) -> Any:
+        return self.drawn
+
+
+class PlainArray(Stepping):
+    """Sets a BrainPy array that is no Variable."""
+
+    def begin(self) -> None:
+        self.array = bm.Array(np.zeros(3, dtype=np.float32))
+
+    def touch(self) -> None:
+        self.array.value = self.array.value + self.v.value
+
+    def left(self) -> Any:
+        return self.array.value
+
+
+class _Recorder:
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def record(self) -> Any:
+        self.seen.append(len(self.seen))
+        return bm.zeros(1)
+
+    __call__ = record
+
+
+def _record_in(recorder: _Recorder) -> Any:
+    return recorder.record()
+
+
+class Monitoring(Stepping):
+    """Monitors with what leads to an object, which nothing else that the step reaches holds."""
+
+    def begin(self) -> None:
+        globals()["RECORDER"] = _Recorder()
+
+    def left(self) -> Any:
+        return globals()["RECORDER"].seen
+
+
+class MonitoringObject(Monitoring):
+    """Monitors with an object that is called."""
+
+    def monitors(self) -> dict[str, Any]:
+        return {"seen": globals()["RECORDER"]}
+
+
+class MonitoringMethod(Monitoring):
+    """Monitors with an object's method."""
+
+    def monitors(self) -> dict[str, Any]:
+        return {"seen": globals()["RECORDER"].record}
+
+
+class MonitoringPartial(Monitoring):
+    """Monitors with a functools.partial of a function."""
+
+    def monitors(self) -> dict[str, Any]:
+        return {"seen": functools.partial(_record_in, globals()["RECORDER"])}
+
+
+class Errors(Stepping):
+    """Prints to the standard error."""
+
+    def touch(self) -> None:
+        print("step", file=sys.stderr)  # noqa: T201
+
+
+def _run(model: type[Stepping], out: Path | None) -> Any:
+    """Run a new model twice and return what that leaves behind."""
+    one = model()
+    runner = bp.DSRunner(one, monitors={"v": one.v, **one.monitors()}, jit=False)
+    runner.progress_bar = False
+    if out is None:
+        first, second = runner.run(0.2), runner.run(0.4)
+    else:
+        with probe.capture(out, strict=True) as cap:
+            first, second = runner.run(0.2), runner.run(0.4)
+        assert [call.steps for call in cap.calls] == [2, 4]
+        assert {program.kind for program in cap.programs} == {"step"}
+    left = [first, second, dict(runner.mon), one.v.value, one.left()]
+    return jax.tree.map(lambda leaf: np.asarray(leaf).tolist(), left)
+
+
+KINDS = [
+    Everything, HelperFunction, InnerFunction, GlobalContainers, GlobalNumber, GlobalNone,
+    ClassAttributes, DefaultArgument, Slots, OtherObjects, OldGenerators, Iterators, PlainArray,
+    MonitoringObject, MonitoringMethod, MonitoringPartial, Errors,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("model", KINDS, ids=lambda model: model.__name__)
+def test_a_captured_run_leaves_behind_what_a_plain_run_leaves(
+    model: type[Stepping], out: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plain, said = _run(model, None), capfd.readouterr()
+    captured = _run(model, out)
+    assert captured == plain
+    assert capfd.readouterr() == said
+
+
+def test_what_everything_touches_is_what_a_run_changes(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Shows that the test above would see a step too many."""
+    model = Everything()
+    model.update()
+    once = model.history[:], model.steps.tolist(), LOG[:], capfd.readouterr().out
+    model.update()
+    twice = model.history[:], model.steps.tolist(), LOG[:], capfd.readouterr().out
+    assert all(one != other for one, other in zip(once, twice, strict=True))

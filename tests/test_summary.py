@@ -1,0 +1,140 @@
+"""The table of a capture: 80 columns, and it says what went wrong."""
+
+from __future__ import annotations
+
+import builtins
+from pathlib import Path
+from typing import Any
+
+import brainpy as bp
+import brainpy.math as bm
+import pytest
+
+import brainpy_probe as probe
+from tests.networks import by_name
+
+MESSAGE = "no [red]such[/red] input " * 8 + "ends here"
+
+
+class AModelWhoseNameIsMuchLongerThanTheColumnThatItStandsInSoThatItMustBeFoldedSomewhere(
+    bp.DynamicalSystem
+):
+    """A model which raises, or which JAX can't trace."""
+
+    def __init__(self, *, raising: bool) -> None:
+        super().__init__()
+        self.v = bm.Variable(bm.zeros(2))
+        self.raising = raising
+
+    def update(self) -> Any:
+        if self.raising:
+            raise ValueError(MESSAGE)
+        if self.v.value[0] > 0:
+            self.v.value = self.v - 1.0
+        else:
+            self.v.value = self.v + 1.0
+        return self.v.value
+
+
+LongName = AModelWhoseNameIsMuchLongerThanTheColumnThatItStandsInSoThatItMustBeFoldedSomewhere
+
+
+def _runner(*, raising: bool) -> bp.DSRunner:
+    return bp.DSRunner(LongName(raising=raising), jit=False, progress_bar=False)
+
+
+def _one_line(text: str) -> str:
+    return "".join(text.split())
+
+
+def _assert_fits(cap: probe.Capture) -> str:
+    text = str(cap)
+    assert max(map(len, text.splitlines())) <= 80
+    assert cap.path.name in text
+    assert str(probe.load(cap.path)) == text
+    return text
+
+
+@pytest.fixture(scope="module")
+def lif(tmp_path_factory: pytest.TempPathFactory) -> probe.Capture:
+    """Return the capture of one run, in a folder deep down."""
+    case = by_name("lif")
+    runner = case.build()
+    out = tmp_path_factory.mktemp("x" * 60) / ("y" * 60)
+    with probe.capture(out, dialect=["stablehlo", "mhlo", "hlo"], data="full") as cap:
+        case.run(runner)
+    return cap
+
+
+def test_the_summary_of_a_run_names_all_there_is_to_know(lif: probe.Capture) -> None:
+    text = _assert_fits(lif)
+    assert _one_line(str(lif.path.parent)) in _one_line(text)
+    (row,) = (line.split() for line in text.splitlines() if " LIF " in line)
+    timing = lif.calls[0].timing
+    assert row[:4] == ["0", "LIF", "100", "0"]
+    assert row[4:9] == [f"{getattr(timing, name):.3f}" for name in timing.__struct_fields__]
+    for file in lif.programs[0].record.files:
+        assert f"{file.path.rpartition('/')[2]} " in text
+        assert f"{file.size:,}" in text
+    assert "leads back to StableHLO" in text
+    assert "killed" not in text
+
+
+def test_an_open_capture_says_so_and_that_nothing_ran(out: Path) -> None:
+    with probe.capture(out) as cap:
+        assert "The capture is open" in _assert_fits(cap)
+    text = _assert_fits(cap)
+    assert "The capture is open" not in text
+    assert "No runner's predict was called." in text
+
+
+def test_the_summary_says_what_the_run_raised(out: Path) -> None:
+    with probe.capture(out) as cap, pytest.raises(ValueError, match="ends here"):
+        _runner(raising=True).run(0.2)
+    text = _assert_fits(cap)
+    assert f"call0raisedValueError:{_one_line(MESSAGE)}" in _one_line(text)
+    assert "the probe failed" not in text
+
+
+def test_the_summary_says_where_the_probe_failed_and_the_run_went_on(out: Path) -> None:
+    plain, probed = _runner(raising=False), _runner(raising=False)
+    expected = plain.run(0.4)
+    with probe.capture(out) as cap:
+        returned = probed.run(0.4)
+    assert returned.tolist() == expected.tolist() == [[1, 1], [0, 0]] * 2
+    (call,) = cap.calls
+    assert call.error is None
+    assert call.failure is not None
+    assert call.failure.kind == "CannotCapture"
+    text = _assert_fits(cap)
+    assert "call 0: the probe failed: CannotCapture: " in text.replace("\n", " ")
+    assert "program 0" not in text
+
+
+def test_a_strict_probe_raises_what_it_would_have_said(out: Path) -> None:
+    with (
+        pytest.raises(probe.CannotCapture, match="jit=False"),
+        probe.capture(out, strict=True),
+    ):
+        _runner(raising=False).run(0.4)
+
+
+def test_a_notebook_gets_html_that_names_the_model(lif: probe.Capture, out: Path) -> None:
+    html = lif._repr_html_()
+    assert html.startswith("<pre")
+    assert html.endswith("</pre>")
+    assert "LIF" in html
+    with probe.capture(out) as cap, pytest.raises(ValueError, match="ends here"):
+        _runner(raising=True).run(0.2)
+    assert "[red]such[/red]" in cap._repr_html_()
+
+
+def test_the_summary_is_the_same_within_a_notebook(
+    lif: probe.Capture, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell = type("ZMQInteractiveShell", (), {})()
+    text, html = str(lif), lif._repr_html_()
+    monkeypatch.setattr(builtins, "get_ipython", lambda: shell, raising=False)
+    assert str(lif) == text
+    assert lif._repr_html_() == html
+    assert capsys.readouterr().out == ""
