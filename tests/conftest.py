@@ -43,6 +43,8 @@ def nothing_stays_patched() -> Iterator[None]:
     assert_nothing_patched()
     yield
     assert_nothing_patched()
+    # The shell command, run within this process, turns the log on.
+    logger.disable("brainpy_probe")
 
 
 @pytest.fixture
