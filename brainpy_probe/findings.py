@@ -197,8 +197,8 @@ def _host_callback(manifest: Manifest) -> Iterator[Finding]:
                     f"({', '.join(program.fidelity.host_callbacks)}): it can't run elsewhere."
                 ),
                 remedy=(
-                    "Take jax.debug.print, jax.debug.callback and the like out of update(); "
-                    "bp.check.turn_off() takes BrainPy's own checks out."
+                    "Take jax.debug.print, bp.check.jit_error and the like out of update(); "
+                    "bp.check.turn_off() takes out the checks of BrainPy's delays."
                 ),
             )
 

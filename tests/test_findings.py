@@ -184,35 +184,61 @@ def test_a_runners_callback_is_found_and_leaving_it_off_takes_it_away(out: Path,
     assert found[1] == []
 
 
-class _Checked(bp.DynamicalSystem):
-    """A model whose step calls back into Python: with BrainPy's check, or with JAX's print."""
+class _Talking(bp.DynamicalSystem):
+    """A model whose step calls back into Python: with JAX's print, BrainPy's check, or not."""
 
-    def __init__(self, printing: bool) -> None:
+    def __init__(self, how: str) -> None:
         super().__init__()
-        self.printing = printing
+        self.how = how
         self.r = bm.Variable(bm.ones(4))
 
     def update(self) -> Any:
         r = bm.as_jax(self.r)
-        if self.printing:
+        if self.how == "print":
             jax.debug.print("{}", r[0])
-        else:
-            bp.check.jit_error(jnp.any(r > 1e6), lambda: None)
+        elif self.how == "check":
+            bp.check.jit_error(jnp.any(r > 1e6), lambda _: None, r)
         self.r.value = r * 0.5
         return self.r.value
 
 
-def test_a_models_callback_is_found_and_its_remedies_take_it_away(out: Path) -> None:
-    def called_back(model: Any) -> list[str]:
-        with probe.capture(out, strict=True) as cap:
-            bp.DSRunner(model, progress_bar=False).run(0.3)
-        return [f.remedy for f in cap.findings if f.slug == "host-callback"]
+def _called_back(out: Path, runner: Any) -> list[str]:
+    with probe.capture(out, strict=True) as cap:
+        runner.run(1.0)
+    return [f.remedy for f in cap.findings if f.slug == "host-callback"]
 
-    assert "jax.debug.print" in called_back(_Checked(printing=True))[0]
-    assert "bp.check.turn_off()" in called_back(_Checked(printing=False))[0]
+
+@pytest.mark.parametrize("how", ["print", "check"])
+def test_a_models_callback_is_found_and_taking_it_out_takes_it_away(out: Path, how: str) -> None:
+    found = [
+        _called_back(out, bp.DSRunner(_Talking(one), progress_bar=False)) for one in (how, "not")
+    ]
+    assert len(found[0]) == 1
+    assert {"print": "jax.debug.print", "check": "bp.check.jit_error"}[how] in found[0][0]
+    assert found[1] == []
+
+
+class _Delayed(bp.DynamicalSystem):
+    """A model that reads a delay, which BrainPy checks as long as its checks are on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.r = bm.Variable(bm.ones(4))
+        self.past = bm.LengthDelay(self.r, 10)
+
+    def update(self) -> Any:
+        before = bm.as_jax(self.past(5))
+        self.r.value = bm.as_jax(self.r) * 0.5 + before * 0.1
+        self.past.update(self.r)
+        return self.r.value
+
+
+def test_turning_the_checks_off_takes_those_of_delays_out(out: Path) -> None:
+    (remedy,) = _called_back(out, bp.DSRunner(_Delayed(), progress_bar=False))
+    assert "bp.check.turn_off()" in remedy
     bp.check.turn_off()
     try:
-        assert called_back(_Checked(printing=False)) == []
+        assert _called_back(out, bp.DSRunner(_Delayed(), progress_bar=False)) == []
     finally:
         bp.check.turn_on()
 
