@@ -14,6 +14,7 @@ import brainpy as bp
 import brainstate
 import jax
 from jax._src import compiler
+from loguru import logger
 
 from brainpy_probe.live.patching import LEDGER
 

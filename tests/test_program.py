@@ -305,7 +305,7 @@ class Ignorant(bp.DynamicalSystem):
         self.table = jnp.arange(7.0)
 
     def update(self) -> Any:
-        self.ignored.value + 1.0  # noqa: B018 - that it has no effect is the point
+        self.ignored.value + 1.0
         jnp.sin(self.table)
         self.used.value = self.used + 1.0
         return self.used.value

@@ -169,7 +169,6 @@ class _Decay(bp.DynamicalSystem):
         return self.r.value
 
 
-@pytest.mark.xfail(reason="names are matched from the end; JAX drops arguments nobody reads")
 def test_an_argument_that_jax_drops_does_not_shift_the_names(out: Path) -> None:
     with probe.capture(out, strict=True) as cap:
         bp.DSRunner(_Decay(), progress_bar=False).run(1.0)

@@ -247,9 +247,7 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(copy: Path, tmp_path: Pa
         probe.load(copy)
 
 
-def test_a_folder_that_was_moved_is_read_in_its_new_place(
-    live: probe.Capture, copy: Path
-) -> None:
+def test_a_folder_that_was_moved_is_read_in_its_new_place(live: probe.Capture, copy: Path) -> None:
     loaded = probe.load(copy)
     assert loaded.programs[0].paths["hlo"].is_relative_to(copy)
     assert loaded.text == live.text

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,18 @@ def note_phase(phase: Phase, seconds: float) -> None:
 def compile_or_get_cached(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Stand in for JAX's function of that name: each module passes here, cached or not."""
     sessions = LEDGER.users
-    compilation = _begun(wrapped, args, kwargs) if sessions else None
+    compilation: Compilation | None = None
+    problem: Exception | None = None
+    if sessions:
+        try:
+            compilation = _begun(wrapped, args, kwargs)
+        except Exception as error:
+            problem = error
     if compilation is None:
-        return wrapped(*args, **kwargs)
+        executable = wrapped(*args, **kwargs)
+        if problem is not None:
+            _raise_first(session.failed(problem) for session in sessions)
+        return executable
     token = CURRENT_COMPILATION.set(compilation)
     begun = time.perf_counter()
     try:
@@ -60,11 +69,16 @@ def compile_or_get_cached(wrapped: Wrapped, instance: Any, args: Args, kwargs: K
     if call is not None:
         call.compilations.append(compilation)
     else:
-        failures = [failure for one in sessions if (failure := one.module_compiled(compilation))]
+        failures = [session.module_compiled(compilation) for session in sessions]
         dumps.discard(compilation.dumps)
-        if failures:
-            raise failures[0]
+        _raise_first(failures)
     return compilation.executable
+
+
+def _raise_first(failures: Iterable[Exception | None]) -> None:
+    """Raise what the user asked to be raised, once every session has been told."""
+    for failure in [one for one in failures if one is not None]:
+        raise failure
 
 
 def _begun(wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Compilation | None:

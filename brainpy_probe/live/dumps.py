@@ -78,6 +78,8 @@ def order(options: Any, kinds: Collection[str], parent: Path) -> DumpOrder | str
     theirs = str(debug.xla_dump_to or "")
     if theirs in ("-", "sponge"):
         return f"not dumped: XLA_FLAGS have XLA dump to {theirs!r}, which is left as it is"
+    if "xla_dump_to" in seams.option_overrides(copied):
+        return "not dumped: this module's own compiler_options say where XLA dumps"
     their_kinds = {kind: bool(getattr(debug, name)) for kind, name in _OPTIONS.items()}
     their_modules = str(debug.xla_dump_hlo_module_re or "")
     folder = Path(tempfile.mkdtemp(prefix=".xla-", dir=parent))

@@ -46,7 +46,7 @@ class ModuleLog:
         call : int or None
             The predict call that it was compiled for.
         names : sequence of str
-            The names of its last arguments, if they are known.
+            The names of its arguments, if they are known.
         """
         module = facts(compilation)
         before = self._before.setdefault(module.name, [])
@@ -112,8 +112,11 @@ class ModuleLog:
 
 
 def _all_names(module: ModuleFacts, names: Sequence[str]) -> list[str]:
-    """Name a loop's arguments: what is known are the last ones, before them stand constants."""
-    leading = len(module.arguments) - len(names)
-    if not names or leading < 0:
+    """Name a loop's arguments, if it has those that were expected.
+
+    JAX drops arguments that nothing reads: then nothing tells which ones the others are.
+    """
+    tokens = [kind for kind in module.arguments if "token" in kind]
+    if not names or len(module.arguments) != len(tokens) + len(names):
         return []
-    return [*(f"constant {n}" for n in range(leading)), *names]
+    return [*("token" for _ in tokens), *names]

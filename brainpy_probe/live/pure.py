@@ -49,8 +49,8 @@ class ClosedProgram:
         In the order in which JAX flattens them. A result's value is a ``jax.ShapeDtypeStruct``
         where the run does not give it.
     native_arguments : tuple of str
-        The names of the last arguments of the loop's module as BrainPy has it compiled: the
-        written states, the user's carry, what is scanned over.
+        The names of the arguments of the loop's module as BrainPy has it compiled: what the loop
+        closes over, the written states, the user's carry, what is scanned over.
     """
 
     name: str
@@ -139,8 +139,11 @@ def _close_loop(call: RunningCall, loop: LoopRun) -> ClosedProgram:
     results["state"] = step.state_leaves(after)
     closed = _closed(step, "loop", program, scanned | carried, results, loop.options, sorted(moved))
     changing = [value if w else None for value, w in zip(step.trace.values, written, strict=True)]
+    reading = [None if w else value for value, w in zip(step.trace.values, written, strict=True)]
     counter = ["progress bar"] if counted else []
-    native = [*step.state_leaves(changing), *counter, *carried, *scanned]
+    # The order among what the loop's body closes over is JAX's own.
+    closed_over = ["constant"] * (step.outer_constants + len(step.state_leaves(reading)))
+    native = [*closed_over, *step.state_leaves(changing), *counter, *carried, *scanned]
     return replace(closed, native_arguments=tuple(native))
 
 

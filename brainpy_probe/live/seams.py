@@ -246,6 +246,11 @@ def debug_options(options: Any) -> Any:
     return options.executable_build_options.debug_options
 
 
+def option_overrides(options: Any) -> set[str]:
+    """Return the names of XLA's options that ``compiler_options`` of a jit set; they win."""
+    return {str(name) for name, _ in options.env_option_overrides}
+
+
 def optimized_hlo(executable: Any) -> str:
     """Print an executable's HLO, as it runs, no constant elided."""
     return "\n".join(hlo_text(module) for module in executable.hlo_modules())

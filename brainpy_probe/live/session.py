@@ -83,7 +83,7 @@ class Session:
             try:
                 self._publish(complete=True)
             except Exception as error:
-                return self._failed(error)
+                return self.failed(error)
         return None
 
     def _apart(self, record: Callable[[Stopwatch], ProbeError | None]) -> ProbeError | None:
@@ -133,14 +133,14 @@ class Session:
             logger.info("captured call {} in {}", index, self.folder.path)
         except Exception as error:
             failure = failure or error
-        return None if failure is None else self._failed(failure)
+        return None if failure is None else self.failed(failure)
 
     def _record_module(self, compilation: Compilation) -> ProbeError | None:
         try:
             record = self._modules.record(len(self.manifest.modules), compilation, None, ())
             self._publish(modules=(*self.manifest.modules, record))
         except Exception as error:
-            return self._failed(error)
+            return self.failed(error)
         return None
 
     def _program(self, closed: pure.ClosedProgram) -> tuple[ProgramRecord, Exception | None]:
@@ -189,7 +189,8 @@ class Session:
             failure=None if failure is None else Failure.of(failure),
         )
 
-    def _failed(self, failure: Exception) -> ProbeError | None:
+    def failed(self, failure: Exception) -> ProbeError | None:
+        """Warn of a failure of the probe, once; or return it for the user who asked for that."""
         error = (
             failure
             if isinstance(failure, ProbeError)

@@ -77,6 +77,11 @@ class TracedStep:
         self.constants: Leaves = dict(zip(constant_names, arrays, strict=True))
         self.state = self.state_leaves(trace.values)
 
+    @property
+    def outer_constants(self) -> int:
+        """How many arrays the step itself closes over, those within its inner jaxprs left out."""
+        return len(self._consts)
+
     def state_leaves(self, values: Sequence[Any]) -> Leaves:
         """Return the leaves of the states' values by name."""
         named: Leaves = {}
