@@ -12,6 +12,7 @@ __all__ = [
     "ProbeWarning",
     "SeamMissing",
     "UnknownDialect",
+    "first_line",
 ]
 
 
@@ -37,6 +38,11 @@ class ProbeError(Exception):
         super().__init__(f"{message} {remedy}".strip())
         self.message = message
         self.remedy = remedy
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message; MLIR's go on for pages."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 class BadSetting(ProbeError, ValueError):

@@ -143,3 +143,15 @@ def test_an_objects_parts_are_its_attributes_items_and_entries() -> None:
     assert children(np.zeros(3)) == children(jnp.zeros(3)) == children(len) == children("ab") == []
     assert children([0] * 5000) == []
     assert len(children([leaf := SimpleNamespace()] * 5000)) == 5000, leaf
+
+
+def test_a_walk_ends_where_objects_make_new_ones_without_end() -> None:
+    class Endless:
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(name)
+
+        @property
+        def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
+            return {"next": Endless()}
+
+    assert len(list(walk(Endless()))) < 1_000

@@ -254,7 +254,7 @@ def test_without_its_hooks_the_probe_sees_nothing(out: Path) -> None:
     """Shows that the tests which count calls fail when the hook is missing."""
     case = by_name("lif")
     runner = case.build()
-    session = Session(Settings.of_arguments(out, "stablehlo", "inputs", strict=True))
+    session = Session(Settings.of_arguments(out, "stablehlo", (), "inputs", strict=True))
     LEDGER.enter(session, [])
     case.run(runner)
     LEDGER.leave(session)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from brainpy_probe.errors import first_line
 from brainpy_probe.live import mlir, seams
 from brainpy_probe.records import DialectCheck
 from brainpy_probe.settings import Dialect
@@ -77,8 +78,7 @@ class Lowered:
             content = seams.portable_bytecode(module)
             back = seams.read_portable_bytecode(content, self.context)
         except Exception as error:
-            first = str(error).strip().splitlines() or [type(error).__name__]
-            self.notes.append(f"The program has no portable bytecode: {first[0]}")
+            self.notes.append(f"The program has no portable bytecode: {first_line(error)}")
             return None
         # Texts can't be compared: the reader leaves attributes out that have their default value.
         seams.run_passes(back, "strip-debuginfo")

@@ -6,9 +6,9 @@ import heapq
 import itertools
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
 import jax
@@ -19,6 +19,9 @@ from brainpy_probe.live.seams import take
 __all__ = ["ModelNames", "children", "walk"]
 
 _LONG = 4096
+# Where a walk ends: some objects make new ones as often as they are asked for their parts.
+_MOST = 100_000
+_DEEPEST = 200
 _OBJECT_ID = re.compile(r"\d{9,}")
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type, ModuleType)
 _CALLABLES = (FunctionType, BuiltinFunctionType, MethodType)
@@ -31,7 +34,7 @@ def children(thing: Any) -> list[tuple[str, Any]]:
     """
     if isinstance(thing, (*_ATOMS, *_CALLABLES, np.ndarray, jax.Array)):
         return []
-    if isinstance(thing, Mapping):
+    if isinstance(thing, (dict, MappingProxyType)):
         return [(str(key), value) for key, value in thing.items()]
     parts: list[tuple[str, Any]] = []
     if isinstance(thing, (list, tuple, set, frozenset, deque)):
@@ -58,7 +61,7 @@ def walk(
     order = itertools.count()
     queue: list[tuple[int, str, int, Any]] = [(0, name, next(order), root)]
     seen: dict[int, Any] = {}
-    while queue:
+    while queue and len(seen) < _MOST:
         cost, path, _, thing = heapq.heappop(queue)
         if id(thing) in seen:
             continue
@@ -66,7 +69,7 @@ def walk(
         seen[id(thing)] = thing
         yield path, thing
         for part, child in (parts or children)(thing):
-            if isinstance(child, _ATOMS) or id(child) in seen:
+            if isinstance(child, _ATOMS) or id(child) in seen or cost > _DEEPEST:
                 continue
             plain, price = _plain(part)
             step = f"{path}.{plain}" if path else plain

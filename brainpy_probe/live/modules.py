@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from brainpy_probe.errors import first_line
 from brainpy_probe.live import mlir, seams
 from brainpy_probe.live.compilation import Compilation
 from brainpy_probe.store import sha256
@@ -55,8 +56,7 @@ def facts(compilation: Compilation) -> ModuleFacts:
         try:
             return get(compilation.executable)
         except Exception as error:
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            notes.append(f"XLA gives no {what}: {reason[0]}")
+            notes.append(f"XLA gives no {what}: {first_line(error)}")
             return otherwise
 
     return ModuleFacts(

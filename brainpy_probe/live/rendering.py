@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from brainpy_probe.errors import CannotCapture
+from brainpy_probe.errors import CannotCapture, first_line
 from brainpy_probe.live import mlir, tensors
 from brainpy_probe.live.dialects import Lowered, Rendering
 from brainpy_probe.live.pure import ClosedProgram, Named
@@ -96,7 +96,7 @@ def write_program(
         fidelity=Fidelity(
             checks={kind: rendering.check for kind, rendering in renderings.items()}
             | {
-                kind: DialectCheck(parsed=False, detail=f"there is no text: {_first_line(error)}")
+                kind: DialectCheck(parsed=False, detail=f"there is no text: {first_line(error)}")
                 for kind, error in problems.items()
             },
             chlo={kind: one.chlo for kind, one in renderings.items() if one.chlo},
@@ -113,11 +113,7 @@ def write_program(
 
 
 def _said(problems: dict[str, Exception]) -> str:
-    return "; ".join(f"{kind}: {_first_line(error)}" for kind, error in problems.items())
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return "; ".join(f"{kind}: {first_line(error)}" for kind, error in problems.items())
 
 
 def _write_data(

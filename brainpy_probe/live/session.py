@@ -17,7 +17,7 @@ import msgspec
 from loguru import logger
 
 from brainpy_probe.captured import Capture
-from brainpy_probe.errors import ProbeError, ProbeWarning
+from brainpy_probe.errors import ProbeError, ProbeWarning, first_line
 from brainpy_probe.live import pure, tensors
 from brainpy_probe.live.calls import CURRENT_WATCH, RunningCall
 from brainpy_probe.live.compilation import PENDING_PHASES, Compilation
@@ -130,7 +130,12 @@ class Session:
                 programs=programs if program in (None, *programs) else (*programs, program),
                 modules=(*self.manifest.modules, *modules),
             )
-            logger.info("captured call {} in {}", index, self.folder.path)
+            logger.info(
+                "captured call {} of {} in {}",
+                index,
+                self.manifest.calls[-1].model,
+                self.folder.path,
+            )
         except Exception as error:
             failure = failure or error
         return None if failure is None else self.failed(failure)
@@ -195,7 +200,7 @@ class Session:
             failure
             if isinstance(failure, ProbeError)
             else ProbeError(
-                f"The probe failed: {type(failure).__name__}: {failure}",
+                f"The probe failed: {type(failure).__name__}: {first_line(failure)}",
                 f"The traceback is in {self.folder.path}.",
             )
         )
