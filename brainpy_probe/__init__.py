@@ -5,7 +5,7 @@ Importing this package imports neither BrainPy nor JAX.
 
 from loguru import logger
 
-from brainpy_probe.captured import Capture, CompiledModule, PredictCall, Program, load
+from brainpy_probe.captured import Capture, load
 from brainpy_probe.errors import (
     BadSetting,
     CannotCapture,
@@ -17,6 +17,7 @@ from brainpy_probe.errors import (
 )
 from brainpy_probe.findings import Finding
 from brainpy_probe.live.capture import capture
+from brainpy_probe.parts import CompiledModule, PredictCall, Program
 from brainpy_probe.records import Failure, Fidelity, TensorSpec, Timing
 
 __all__ = [
