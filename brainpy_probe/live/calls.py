@@ -77,6 +77,7 @@ class RunningCall:
     preparation: Timing = field(default_factory=Timing)
     step: StepTrace | None = None
     step_failure: Exception | None = None
+    problem: Exception | None = None
     traces: list[StepTrace] = field(default_factory=list)
     noted: dict[int, Any] = field(default_factory=dict)
     loops: list[LoopRun] = field(default_factory=list)

@@ -108,12 +108,12 @@ def backend_compile(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs)
     if not dumping:
         return wrapped(*args, **kwargs)
     kinds = {kind for session in dumping for kind in session.settings.xla_dump}
-    bound = inspect.signature(wrapped).bind(*args, **kwargs)
-    options = bound.arguments["options"]
     try:
-        order = dumps.order(options, kinds, Path(dumping[0].folder.path))
+        bound = inspect.signature(wrapped).bind(*args, **kwargs)
+        order = dumps.order(bound.arguments["options"], kinds, Path(dumping[0].folder.path))
     except Exception as error:
-        order = f"not dumped: {error}"
+        compilation.notes.append(f"not dumped: {error}")
+        return wrapped(*args, **kwargs)
     if isinstance(order, str):
         compilation.notes.append(order)
         return wrapped(*args, **kwargs)

@@ -5,9 +5,10 @@ Each wrapper calls what it wraps exactly once, returns what that returns and rai
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ def inner_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -
             return wrapped(*args, **kwargs)
         _prepare(call, wrapped, args, kwargs)
         result = wrapped(*args, **kwargs)
-        call.returned = _kept(result)
+        with _noting(call):
+            call.returned = _kept(result)
         return result
 
     return _watch(noted, instance, args, kwargs)
@@ -76,7 +78,7 @@ def _watch(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     outer = CURRENT_CALL.get()
     if not sessions or (outer is not None and outer.runner is instance):
         return wrapped(*args, **kwargs)
-    call = RunningCall(instance, i0=int(getattr(instance, "i0", 0)))
+    call = RunningCall(instance)
     call_token, watch_token = CURRENT_CALL.set(call), CURRENT_WATCH.set(call.watch)
     try:
         return wrapped(*args, **kwargs)
@@ -108,6 +110,7 @@ def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs) ->
         call.indices = bound["indices"]
         call.xs = tuple(bound.get("xs", ()))
         call.shared_args = bound.get("shared_args")
+        call.i0 = int(call.runner.i0)
         call.jit = seams.compiles_its_step(call.runner)
         call.step = stepwise.trace_step(call)
     except Exception as error:
@@ -142,9 +145,10 @@ def get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs)
     call = CURRENT_CALL.get()
     if call is not None and not call.tracing and id(instance) not in call.noted:
         call.noted[id(instance)] = instance
-        kwargs = {name: value for name, value in kwargs.items() if name != "compile_if_miss"}
-        values = [state.value for state in states.states]
-        call.traces.append(StepTrace(instance, args, kwargs, values))
+        with _noting(call):
+            kwargs = {name: value for name, value in kwargs.items() if name != "compile_if_miss"}
+            values = [state.value for state in states.states]
+            call.traces.append(StepTrace(instance, args, kwargs, values))
     return states
 
 
@@ -155,16 +159,27 @@ def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
         return wrapped(*args, **kwargs)
     call.tracing = True
     try:
-        carry, ys = wrapped(*args, **kwargs)
+        result = wrapped(*args, **kwargs)
     finally:
         call.tracing = False
-    bound = inspect.signature(wrapped).bind(*args, **kwargs)
-    bound.apply_defaults()
-    given = bound.arguments
-    options = {name: given[name] for name in ("length", "reverse", "unroll")}
-    trace, init, xs = call.traces[-1], given["init"], given["xs"]
-    call.loops.append(LoopRun(trace, init, xs, options, carry, _kept(ys)))
-    return carry, ys
+    with _noting(call):
+        bound = inspect.signature(wrapped).bind(*args, **kwargs)
+        bound.apply_defaults()
+        given = bound.arguments
+        options = {name: given[name] for name in ("length", "reverse", "unroll")}
+        trace, init, xs = call.traces[-1], given["init"], given["xs"]
+        carry, ys = result
+        call.loops.append(LoopRun(trace, init, xs, options, carry, _kept(ys)))
+    return result
+
+
+@contextlib.contextmanager
+def _noting(call: RunningCall) -> Iterator[None]:
+    """Keep a failure of ours for the record: it must not stop the run."""
+    try:
+        yield
+    except Exception as error:
+        call.problem = error
 
 
 def _kept(tree: Any) -> Any:

@@ -78,6 +78,8 @@ def close(call: RunningCall) -> ClosedProgram:
     CannotCapture
         If the call ran no loop and no step that can be closed over.
     """
+    if call.problem is not None:
+        raise call.problem
     if call.loops:
         return _close_loop(call, max(call.loops, key=lambda loop: loop.options["length"] or 0))
     if call.step is not None or call.traces:

@@ -127,7 +127,9 @@ class Session:
                     *self.manifest.calls,
                     self._call_record(index, call, watch, program, digests, failure),
                 ),
-                programs=programs if program in (None, *programs) else (*programs, program),
+                programs=(*programs, program)
+                if program and program.index == len(programs)
+                else programs,
                 modules=(*self.manifest.modules, *modules),
             )
             logger.info(
