@@ -103,8 +103,11 @@ class Form(enum.StrEnum):
 def graph(
     run: Run = None,
     largest: Annotated[
-        int, typer.Option("--largest", min=1, help="Draw the N largest files.", metavar="N")
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--largest", min=1, help="Only the N largest files.", metavar="N", show_default=False
+        ),
+    ] = None,
     module: Annotated[
         str | None,
         typer.Option("--module", help="Only this module's: its name or number.", metavar="M"),

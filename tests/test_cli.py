@@ -91,7 +91,6 @@ def test_a_folder_without_a_capture_is_said(tmp_path: Path) -> None:
 
 
 def test_graph_draws_the_largest_files_of_a_module(cap: Any) -> None:
-    pytest.importorskip("pygraphviz")
     result = _run("graph", cap.path, "--largest", 2, "--module", "0", "--format", "svg")
     assert result.exit_code == 0, result.stderr
     pictures = [Path(line) for line in result.stdout.splitlines()]

@@ -61,7 +61,6 @@ def test_a_capture_without_dot_files_says_how_to_get_them(out: Path) -> None:
 
 @pytest.mark.parametrize(("form", "head"), [("svg", b"<?xml"), ("png", b"\x89PNG")])
 def test_a_picture_is_drawn_beside_its_source(cap: Any, form: Any, head: bytes) -> None:
-    pytest.importorskip("pygraphviz")
     source = dot_files(cap, "jit_small")[0]
     (drawing,) = draw([source], form, 60.0)
     assert drawing.problem == ""
@@ -71,7 +70,6 @@ def test_a_picture_is_drawn_beside_its_source(cap: Any, form: Any, head: bytes) 
 
 
 def test_a_file_that_takes_too_long_is_said_and_passed_over(tmp_path: Path) -> None:
-    pytest.importorskip("pygraphviz")
     large = tmp_path / "large.dot"
     nodes = range(1200)
     lines = [f"n{a} -> n{(a * k + 7) % 1200};" for a in nodes for k in range(2, 12)]
