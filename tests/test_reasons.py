@@ -174,3 +174,13 @@ def test_an_argument_that_jax_drops_does_not_shift_the_names(out: Path) -> None:
         bp.DSRunner(_Decay(), progress_bar=False).run(1.0)
     record = cap.modules[-1].record
     assert "indices" not in record.argument_names
+
+
+def test_another_model_compiles_for_the_first_time(out: Path) -> None:
+    runners = [by_name(name).build() for name in ("lif", "fhn-rate")]
+    with probe.capture(out, strict=True) as cap:
+        for runner in runners:
+            runner.run(2.0)
+            runner.run(2.0)
+    loops = [[one for one in call.modules if one.name == "jit_scan"] for call in cap.calls]
+    assert [loop.reason for (loop,) in loops] == ["first", "same", "first", "same"]

@@ -30,10 +30,15 @@ class ModuleLog:
 
     settings: Settings
     folder: RunFolder
-    _before: dict[str, list[ModuleFacts]] = field(default_factory=dict)
+    _before: dict[tuple[str, str], list[ModuleFacts]] = field(default_factory=dict)
 
     def record(
-        self, index: int, compilation: Compilation, call: int | None, names: Sequence[str]
+        self,
+        index: int,
+        compilation: Compilation,
+        call: int | None = None,
+        model: str = "",
+        names: Sequence[str] = (),
     ) -> ModuleRecord:
         """Write a module's files and record it.
 
@@ -45,11 +50,13 @@ class ModuleLog:
             What was noted of it.
         call : int or None
             The predict call that it was compiled for.
+        model : str
+            That call's model: a module is compared with those of its name and model.
         names : sequence of str
             The names of its arguments, if they are known.
         """
         module = facts(compilation)
-        before = self._before.setdefault(module.name, [])
+        before = self._before.setdefault((model, module.name), [])
         known = _all_names(module, names)
         reason, why = explain(module, before, known)
         self._remember(before, module)

@@ -25,7 +25,7 @@ def explain(
     now : ModuleFacts
         The module.
     before : sequence of ModuleFacts
-        Earlier modules of the same name, the last one last.
+        Earlier modules of the same name and model, the last one last.
     names : sequence of str
         The names of the module's arguments, where they are known.
     """

@@ -118,7 +118,9 @@ class Session:
             for compilation in call.compilations:
                 number = len(self.manifest.modules) + len(modules)
                 known = names if compilation.name == LOOP_MODULE else ()
-                modules.append(self._modules.record(number, compilation, index, known))
+                modules.append(
+                    self._modules.record(number, compilation, index, _model(call), known)
+                )
         except Exception as error:
             failure = failure or error
         try:
@@ -144,7 +146,7 @@ class Session:
 
     def _record_module(self, compilation: Compilation) -> ProbeError | None:
         try:
-            record = self._modules.record(len(self.manifest.modules), compilation, None, ())
+            record = self._modules.record(len(self.manifest.modules), compilation)
             self._publish(modules=(*self.manifest.modules, record))
         except Exception as error:
             return self.failed(error)
@@ -181,7 +183,7 @@ class Session:
         return CallRecord(
             index=index,
             runner=type(runner).__qualname__,
-            model=type(getattr(runner, "target", runner)).__qualname__,
+            model=_model(call),
             thread=call.thread,
             started=call.started,
             i0=call.i0,
@@ -226,6 +228,10 @@ class Session:
 
 # JAX's name for the module of a loop that runs outside of any jit.
 LOOP_MODULE = "jit_scan"
+
+
+def _model(call: RunningCall) -> str:
+    return type(getattr(call.runner, "target", call.runner)).__qualname__
 
 
 def _sum(one: Timing, other: Timing) -> Timing:
