@@ -59,3 +59,19 @@ def test_strictly_a_result_that_can_not_be_copied_is_raised_after_the_run(out: P
         runner.run(2.0)
     assert runner.i0 == 20
     assert len(cap.calls) == 1
+
+
+class Doubling(bp.DynamicalSystem):
+    """A model without Variables: only its inputs can be another trace's."""
+
+    def update(self, x: Any) -> Any:
+        return 2.0 * x
+
+
+def test_a_run_within_another_transformation_is_said_to_have_no_program(out: Path) -> None:
+    runner = bp.DSRunner(Doubling(), progress_bar=False, numpy_mon_after_run=False)
+    with pytest.warns(probe.ProbeWarning, match="inside another"), probe.capture(out) as cap:
+        doubled = jax.jit(lambda xs: runner.run(inputs=xs))(np.ones(5, np.float32))
+    assert np.array_equal(doubled, np.full(5, 2.0, np.float32))
+    assert not cap.programs
+    assert not list(cap.path.glob("programs/*"))

@@ -46,7 +46,8 @@ class TracedStep:
     """
 
     def __init__(self, call: RunningCall, trace: StepTrace) -> None:
-        if any(isinstance(one, jax.core.Tracer) for one in jax.tree.leaves(trace.values)):
+        entered = jax.tree.leaves((trace.values, trace.args, call.xs))
+        if any(isinstance(one, jax.core.Tracer) for one in entered):
             raise CannotCapture(
                 "predict ran inside another JAX transformation (jit, vmap, grad, a loop), "
                 "so that it has no program of its own.",
