@@ -6,7 +6,7 @@ Python. Knows no program.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from brainpy_probe.live import jaxprs, seams
 from brainpy_probe.live.leaves import Leaves
 from brainpy_probe.live.traced import TracedStep
 
-__all__ = ["drop_progress_bar", "take_offloaded_monitors"]
+__all__ = ["drop_progress_bar", "drop_taps", "take_offloaded_monitors"]
 
 
 def drop_progress_bar(step: TracedStep, carry: Any) -> bool:
@@ -42,12 +42,12 @@ def drop_progress_bar(step: TracedStep, carry: Any) -> bool:
         made = list(jaxprs.callbacks(eqn))
         return bool(made) and not eqn.outvars and all(_reaches(one, bar) for one in made)
 
-    if not any(map(draws, step.jaxpr.eqns)):
+    if not any(map(draws, step.eqns)):
         return False
     counted = isinstance(carry, tuple) and len(carry) == 2 and np.shape(carry[0]) == ()
-    counter = [step.jaxpr.invars[0], step.jaxpr.outvars[0]] if counted else []
+    counter = [step.trace.invars[0], step.outs[0]] if counted else []
     step.dropped = counter
-    step.eqns = jaxprs.prune(step.jaxpr, draws, counter[1:])
+    step.eqns = jaxprs.prune(step.eqns, step.outs, draws, counter[1:])
     return counted
 
 
@@ -62,14 +62,14 @@ def take_offloaded_monitors(step: TracedStep) -> Leaves:
     runner = step.call.runner
 
     def offloads(eqn: Any) -> bool:
-        return not eqn.outvars and any(
+        return seams.gives_nothing(eqn) and any(
             _reaches(one, type(runner), seams.MONITOR_TAKER) for one in jaxprs.callbacks(eqn)
         )
 
-    found = [eqn for eqn in step.jaxpr.eqns if offloads(eqn)]
+    found = [eqn for eqn in step.eqns if offloads(eqn)]
     if not found:
         return {}
-    step.eqns = [eqn for eqn in step.jaxpr.eqns if not offloads(eqn)]
+    step.eqns = [eqn for eqn in step.eqns if not offloads(eqn)]
     atoms = list(found[0].invars)
     names = seams.monitor_names(runner)
     if len(names) != len(atoms):
@@ -77,8 +77,46 @@ def take_offloaded_monitors(step: TracedStep) -> Leaves:
     return dict(zip(names, atoms, strict=True))
 
 
+def drop_taps(step: TracedStep) -> None:
+    """Leave out the taps of BrainPy's own from before 2.7: progress bars, checks of values.
+
+    They call Python and give nothing back (2.3.8, 2.4.6, 2.6.0: runners.py, and check.jit_error,
+    which every delay brings in).
+    """
+    home = seams.brainpy_folder()
+
+    def taps(eqn: Any) -> bool:
+        if not seams.gives_nothing(eqn):
+            return False
+        made = list(jaxprs.callbacks(eqn))
+        return bool(made) and all(_is_from(one, home) for one in made)
+
+    step.drop = taps
+    kept = jaxprs.prune(step.eqns, step.outs, taps)
+    step.eqns = kept
+
+
+def _is_from(callback: Any, folder: str) -> bool:
+    """Whether the functions that a callback consists of, JAX's own left out, lie in a folder."""
+    files = [
+        one.__code__.co_filename
+        for one in _layers(callback)
+        if hasattr(one, "__code__") and not one.__module__.startswith("jax.")
+    ]
+    return bool(files) and all(file.startswith(folder) for file in files)
+
+
 def _reaches(callback: Any, owner: type, method: str | None = None) -> bool:
     """Whether a callable is, wraps or closes over a method of an instance of a class."""
+    return any(
+        isinstance(getattr(one, "__self__", None), owner)
+        and method in (None, getattr(one, "__name__", None))
+        for one in _layers(callback)
+    )
+
+
+def _layers(callback: Any) -> Iterator[Callable[..., Any]]:
+    """Yield a callable, and those that it wraps or closes over."""
     pending: list[Callable[..., Any]] = [callback]
     seen: set[int] = set()
     while pending:
@@ -86,10 +124,7 @@ def _reaches(callback: Any, owner: type, method: str | None = None) -> bool:
         if id(one) in seen:
             continue
         seen.add(id(one))
-        if isinstance(getattr(one, "__self__", None), owner) and (
-            method in (None, getattr(one, "__name__", None))
-        ):
-            return True
+        yield one
         inner = [getattr(one, name, None) for name in ("__func__", "func", "__wrapped__")]
         for cell in getattr(one, "__closure__", None) or ():
             try:
@@ -97,4 +132,3 @@ def _reaches(callback: Any, owner: type, method: str | None = None) -> bool:
             except ValueError:  # the cell is empty
                 continue
         pending += [other for other in inner if callable(other)]
-    return False

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from brainpy_probe.live.seams import take
+from brainpy_probe.live.seams import state_class, take
 
 __all__ = ["ModelNames", "children", "walk"]
 
@@ -125,7 +125,7 @@ class ModelNames:
         self._held.append(state)
 
     def _name(self, name: str, thing: Any) -> None:
-        if isinstance(thing, take("state")):
+        if isinstance(thing, state_class()):
             self._name_state(name, thing)
             return
         if isinstance(thing, take("array")):

@@ -8,10 +8,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import inspect
 import io
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from brainpy_probe.errors import SeamMissing
 
@@ -30,51 +33,88 @@ class Seam:
         Where it may be, as ``module:attribute``, in the order in which they are tried.
     holds : str
         The versions for which this holds, and where that was seen.
+    era : str
+        ``brainstate`` or ``variables`` where only a BrainPy from 2.7 on, or only an earlier one,
+        is to have it.
     """
 
     what: str
     places: tuple[str, ...]
     holds: str
+    era: Literal["", "brainstate", "variables"] = ""
 
 
 SEAMS: dict[str, Seam] = {
     "runner": Seam(
         "BrainPy's DSRunner",
         ("brainpy:DSRunner",),
-        "public; brainpy 2.8.2, 2.9.0: brainpy/runners.py",
+        "public; brainpy 2.3.8 to 2.9.0, whose module moved three times",
+    ),
+    "variable": Seam(
+        "BrainPy's Variable",
+        ("brainpy.math:Variable",),
+        "public; brainpy 2.3.8 to 2.9.0",
+    ),
+    "variable-view": Seam(
+        "BrainPy's view of a Variable",
+        ("brainpy.math:VariableView",),
+        "public; brainpy 2.3.8 to 2.9.0",
+    ),
+    "state": Seam(
+        "brainstate's State",
+        ("brainstate:State",),
+        "public; brainstate 0.5.4, 0.6.0",
+        era="brainstate",
+    ),
+    "array": Seam("BrainPy's Array", ("brainpy.math:Array",), "public; brainpy 2.3.8 to 2.9.0"),
+    "random-state": Seam(
+        "the random state that BrainPy draws from",
+        ("brainpy.math:random.DEFAULT",),
+        "public; brainpy 2.3.8 to 2.9.0. From 2.7 on brainstate.random.DEFAULT is the same object",
+    ),
+    "share": Seam("bp.share", ("brainpy:share",), "public; brainpy 2.3.8 to 2.9.0"),
+    "scan": Seam(
+        "jax.lax.scan",
+        ("jax.lax:scan",),
+        "public; brainstate 0.5.4, 0.6.0: transform/_loop_collect_return.py calls it by attribute, "
+        "brainpy 2.4.6, 2.6.0: _src/math/object_transform/controls.py likewise",
     ),
     "stateful-function": Seam(
         "brainstate's StatefulFunction",
         ("brainstate.transform:StatefulFunction",),
         "public; brainstate 0.5.4, 0.6.0: transform/_make_jaxpr.py. Every loop and every jit of "
         "BrainPy from 2.7 on makes its jaxpr in StatefulFunction.make_jaxpr",
-    ),
-    "scan": Seam(
-        "jax.lax.scan",
-        ("jax.lax:scan",),
-        "public; brainstate 0.5.4, 0.6.0: transform/_loop_collect_return.py calls it by attribute",
-    ),
-    "state": Seam("brainstate's State", ("brainstate:State",), "public; brainstate 0.5.4, 0.6.0"),
-    "array": Seam("BrainPy's Array", ("brainpy.math:Array",), "public; brainpy 2.8.2, 2.9.0"),
-    "random-state": Seam(
-        "the random state that BrainPy draws from",
-        ("brainstate.random:DEFAULT",),
-        "public; brainstate 0.5.4, 0.6.0. brainpy.math.random.DEFAULT is the same object",
+        era="brainstate",
     ),
     "progress-bar": Seam(
         "brainstate's ProgressBar",
         ("brainstate.transform:ProgressBar",),
         "public; brainstate 0.5.4, 0.6.0: transform/_progress_bar.py",
+        era="brainstate",
     ),
     "environment": Seam(
         "the store behind bp.share",
         ("brainstate:environ",),
         "public; brainpy 2.8.2, 2.9.0: brainpy/context.py saves t, i and dt there",
+        era="brainstate",
     ),
     "environment-scope": Seam(
         "the scope in which bp.share saves",
         ("brainpy.math.defaults:env",),
         "brainpy 2.8.2, 2.9.0: brainpy/context.py",
+        era="brainstate",
+    ),
+    "jit-transform": Seam(
+        "the class of bm.jit's functions",
+        ("brainpy._src.math.object_transform.jit:JITTransform",),
+        "brainpy 2.3.8, 2.4.6, 2.6.0: _src/math/object_transform/jit.py",
+        era="variables",
+    ),
+    "scan-primitive": Seam(
+        "JAX's scan primitive",
+        ("jax._src.lax.control_flow.loops:scan_p",),
+        "jax 0.4.13, 0.4.23, 0.4.30: its bind is an attribute of the object",
+        era="variables",
     ),
     "compiler": Seam(
         "the module through which JAX compiles",
@@ -140,26 +180,88 @@ def take(name: str) -> Any:
     raise SeamMissing(seam.what, tried)
 
 
-# --- BrainPy 2.8.2, 2.9.0: brainpy/runners.py -------------------------------------------------
+# --- BrainPy, every version: DSRunner -----------------------------------------------------------
 
 
-# The method to which a memory_efficient step hands its monitors.
+# The method to which a memory_efficient step hands its monitors (2.3.8 to 2.9.0: runners.py).
 MONITOR_TAKER = "_step_mon_on_cpu"
+
+
+@functools.cache
+def on_brainstate() -> bool:
+    """Whether BrainPy keeps its state in brainstate, as from 2.7 on.
+
+    Read from its own Variable: brainstate may well be installed beside an older BrainPy.
+    """
+    return any(base.__module__.startswith("brainstate") for base in take("variable").__mro__)
+
+
+@functools.cache
+def state_class() -> Any:
+    """Return the class of all that is state: brainstate's State, or before 2.7 the Variable."""
+    return take("state" if on_brainstate() else "variable")
+
+
+@functools.cache
+def brainpy_folder() -> str:
+    """Return the folder in which BrainPy's own code lies."""
+    return str(Path(importlib.import_module("brainpy").__file__ or "").parent) + os.sep
 
 
 def compiles_its_step(runner: Any) -> bool:
     """Whether a runner traces its loop or its step itself: not with ``jit=False``.
 
-    Read from ``DSRunner._fun_predict``; JAX's own ``jax_disable_jit`` has the same effect.
+    Read from ``DSRunner._fun_predict``; JAX's own ``jax_disable_jit`` has the same effect. On
+    2.3.8 ``predict`` sets that for its own duration.
     """
     import jax
 
     return bool(runner.jit["predict"]) and not jax.config.jax_disable_jit
 
 
-def step_function(runner: Any) -> Any:
-    """Return the function of one step, ``step(i, *xs, shared_args=) -> (outputs, monitors)``."""
-    return runner._step_func_predict
+def predict_arguments(
+    predict: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, tuple[Any, ...], Any]:
+    """Return step indices, the user's inputs and shared arguments of a call of ``_predict``.
+
+    ``_predict(indices, *xs, shared_args=)`` from 2.4 on; ``_predict(xs=(times, indices, inputs),
+    shared_args=)`` on 2.3.8.
+    """
+    given = inspect.signature(predict).bind(*args, **kwargs).arguments
+    shared = given.get("shared_args")
+    if "indices" in given:
+        return given["indices"], tuple(given.get("xs", ())), shared
+    _, indices, inputs = given["xs"]
+    return indices, (inputs,), shared
+
+
+def first_step(runner: Any, indices: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what a runner would hand to its first step: index and inputs, before 2.4 the time too.
+
+    2.3.8: ``times = indices * dt + t0``, an entry of which goes to ``_step_func_predict``.
+    """
+    import jax
+    import numpy as np
+
+    first = jax.tree_util.tree_map(lambda x: np.asarray(x)[0], inputs)
+    if _takes_times(runner):
+        return np.asarray(indices[0] * runner.dt + runner.t0), indices[0], *first
+    return (indices[0], *first)
+
+
+def _takes_times(runner: Any) -> bool:
+    return "t" in inspect.signature(runner._step_func_predict).parameters
+
+
+def step_function(runner: Any, shared_args: Any) -> Any:
+    """Return the function of one step, which takes what :func:`first_step` gives.
+
+    ``step(i, *xs, shared_args=)`` from 2.4 on, ``step(shared_args, t, i, x)`` on 2.3.8.
+    """
+    step = runner._step_func_predict
+    if _takes_times(runner):
+        return functools.partial(step, {} if shared_args is None else shared_args)
+    return functools.partial(step, shared_args=shared_args)
 
 
 def monitor_names(runner: Any) -> list[str]:
@@ -175,12 +277,182 @@ def iterated_inputs(runner: Any) -> list[list[Any]]:
     return [entry for entries in inputs["iterated"].values() for entry in entries]
 
 
+def shared_context() -> Callable[[], None]:
+    """Return what puts everything in ``bp.share`` back as it is now.
+
+    From 2.7 on brainstate's environment holds it; before, dicts of its own (2.3.8: dyn/context.py,
+    2.4.6, 2.6.0: context.py).
+    """
+    kept = {
+        name: (held, dict(held))
+        for name in ("_arguments", "_category")
+        if isinstance(held := getattr(take("share"), name, None), dict)
+    }
+    environment: dict[str, Any] = {}
+    if on_brainstate():
+        environment = dict(take("environment").all(env=take("environment-scope")))
+
+    def restore() -> None:
+        for held, before in kept.values():
+            held.clear()
+            held.update(before)
+        if on_brainstate():
+            store, scope = take("environment"), take("environment-scope")
+            for name in set(store.all(env=scope)) - set(environment):
+                store.pop(name, env=scope)
+            store.set(**environment, env=scope)
+
+    return restore
+
+
+# --- BrainPy from 2.7 on: brainstate ------------------------------------------------------------
+
+
 def is_written(states: Any) -> list[bool]:
     """Return for each state of a trace whether the trace writes it.
 
     The attribute is spelled ``been_writen`` (brainstate 0.5.4, 0.6.0: _state.py).
     """
     return list(states.been_writen)
+
+
+# --- BrainPy up to 2.6: Variables and object transformations ------------------------------------
+
+
+def peek(variable: Any) -> Any:
+    """Return a Variable's array; ``.value`` would also tell a trace that it was read."""
+    return variable._value
+
+
+def put(variable: Any, value: Any) -> None:
+    """Give a Variable its array back, unchecked."""
+    if variable._value is not value:
+        variable._value = value
+
+
+def own_variables(things: Sequence[Any]) -> list[Any]:
+    """Return the Variables among objects, each once; views write to the Variable behind them."""
+    variable, view = take("variable"), take("variable-view")
+    found = {
+        id(one): one
+        for one in (*things, take("random-state"))
+        if isinstance(one, variable) and not isinstance(one, view)
+    }
+    return list(found.values())
+
+
+def split_key(key: Any) -> tuple[Any, Any]:
+    """Split a random state: what a ``bm.jit`` function takes, and what the state keeps.
+
+    2.4.6, 2.6.0: ``RandomState.split_key`` in _src/math/random.py.
+    """
+    import jax
+
+    keys = jax.random.split(key, 2)
+    return keys[0], keys[1]
+
+
+def splits_random_states() -> bool:
+    """Whether ``bm.jit`` splits random states before it runs: from 2.4 on, not on 2.3.8."""
+    return variable_stack() is not None
+
+
+def variable_stack() -> Any:
+    """Return the class in which transformations collect Variables; None before 2.4."""
+    try:
+        module = importlib.import_module("brainpy._src.math.object_transform.variables")
+    except ImportError:
+        return None
+    return getattr(module, "VariableStack", None)
+
+
+def loop_variables(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[Any, Any] | None:
+    """Return the Variables of a loop of BrainPy's by id, given the arguments of its lax.scan.
+
+    ``fun2scan`` closes over them as ``dyn_vars`` (2.4.6, 2.6.0: _get_for_loop_transform in
+    _src/math/object_transform/controls.py); None for any other function.
+    """
+    cell = _closure_cell(args[0] if args else kwargs.get("f"), "dyn_vars")
+    found = None if cell is None else cell.cell_contents
+    return dict(found) if isinstance(found, variable_stack()) else None
+
+
+def jit_variables(transform: Any) -> dict[Any, Any]:
+    """Return the Variables of a ``bm.jit`` function by their keys; none before its first call.
+
+    ``_all_vars``, by name, on 2.3.8; ``_dyn_vars``, by id, on 2.4.6 and 2.6.0.
+    """
+    found = getattr(transform, "_all_vars", None)
+    if found is None:
+        found = getattr(transform, "_dyn_vars", None)
+    return {} if found is None else dict(found)
+
+
+def jit_function(transform: Any) -> Any:
+    """Return the function that ``jax.jit`` made: ``_f`` on 2.3.8, ``_transform`` later."""
+    return transform._transform if hasattr(transform, "_transform") else transform._f
+
+
+def jit_module(transform: Any) -> str:
+    """Return JAX's name for the module of a ``bm.jit`` function."""
+    return f"jit_{jit_function(transform).__name__}"
+
+
+def jit_results(leaves: list[Any], tree: Any) -> tuple[tuple[list[Any], Any], ...]:
+    """Part what a ``bm.jit`` function returns into result and changed Variables, with their trees.
+
+    ``(out, changes)`` on 2.3.8, ``(changes, out)`` on 2.4.6 and 2.6.0 (jit.py).
+    """
+    first, second = tree.children()
+    parts = (leaves[: first.num_leaves], first), (leaves[first.num_leaves :], second)
+    return parts[::-1] if splits_random_states() else parts
+
+
+def step_arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a step's or a loop's arguments flat: 2.3.8 hands a loop one tuple of three."""
+    if len(args) == 1 and isinstance(args[0], tuple) and len(args[0]) == 3:
+        return args[0]
+    return args
+
+
+@contextlib.contextmanager
+def untraceable(transform: Any) -> Iterator[None]:
+    """Have a ``bm.jit`` function raise if JAX were to trace it anew, instead of running the user's.
+
+    What the traced function looks up is replaced: ``target`` on 2.3.8, ``fun`` on 2.4.6; on 2.6.0
+    the closure's cell ``fun`` (all in _src/math/object_transform/jit.py).
+    """
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise SeamMissing("the trace of a bm.jit function", ["JAX's cache, which has lost it"])
+
+    cell = _closure_cell(getattr(jit_function(transform), "__wrapped__", None), "fun")
+    name = next((one for one in ("target", "fun") if one in vars(transform)), None)
+    if cell is not None:
+        original = cell.cell_contents
+        cell.cell_contents = refuse
+    elif name is not None:
+        original = vars(transform)[name]
+        vars(transform)[name] = refuse
+    else:
+        raise SeamMissing("the function of a bm.jit", ["attributes target, fun", "cell fun"])
+    try:
+        yield
+    finally:
+        if cell is not None:
+            cell.cell_contents = original
+        else:
+            vars(transform)[name] = original
+
+
+def _closure_cell(function: Any, name: str) -> Any:
+    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    return function.__closure__[names.index(name)] if function and name in names else None
+
+
+def loops_outside_of_jit() -> bool:
+    """Whether a run's loop is a lax.scan outside of any jit: from 2.4 on, not on 2.3.8."""
+    return splits_random_states()
 
 
 # --- JAX: equations of a jaxpr, as jax.core.eval_jaxpr treats them -----------------------------
@@ -223,6 +495,32 @@ def scan_operands(params: dict[str, Any]) -> tuple[int, int]:
         return int(params["num_consts"]), int(params["num_carry"])
     constants, carry, _ = params["ft_in"].unpack()
     return len(list(constants)), len(list(carry))
+
+
+def callback_of(eqn: Any) -> Any:
+    """Return the Python callable that an equation calls back at run time, or None.
+
+    host_callback wraps it (0.4.13 to 0.4.30: experimental/host_callback.py, ``callback_func``).
+    """
+    called = eqn.params.get("callback")
+    called = getattr(called, "callback_func", called)
+    return called if callable(called) else None
+
+
+def gives_nothing(eqn: Any) -> bool:
+    """Whether nothing reads what an equation gives.
+
+    A tap of host_callback hands its operands through, into variables that are dropped (0.4.13 to
+    0.4.30); today's callbacks have no results.
+    """
+    return all(type(var).__name__ == "DropVar" for var in eqn.outvars)
+
+
+def trace_state_clean() -> bool:
+    """Whether this thread is outside of any trace (0.4.13 to 0.12.0: _src/core.py)."""
+    from jax._src import core
+
+    return bool(core.trace_state_clean())
 
 
 # --- JAX: the compiler --------------------------------------------------------------------------

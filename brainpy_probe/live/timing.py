@@ -9,7 +9,7 @@ from typing import Literal
 
 from brainpy_probe.records import Timing
 
-__all__ = ["PHASES", "Phase", "Stopwatch"]
+__all__ = ["PHASES", "Phase", "Stopwatch", "summed"]
 
 Phase = Literal["trace", "lower", "compile"]
 
@@ -65,3 +65,8 @@ class Stopwatch:
             execute=max(wall - sum(seconds.values()), 0.0),
             wall=wall,
         )
+
+
+def summed(one: Timing, other: Timing) -> Timing:
+    """Return the seconds of two stretches together."""
+    return Timing(**{f: getattr(one, f) + getattr(other, f) for f in Timing.__struct_fields__})
