@@ -184,7 +184,7 @@ def _noting(call: RunningCall) -> Iterator[None]:
 
 def _kept(tree: Any) -> Any:
     """Copy a tree's containers, not its leaves: predict adds ``ts`` to the monitors' own dict."""
-    return jax.tree.map(lambda leaf: leaf, tree)
+    return jax.tree_util.tree_map(lambda leaf: leaf, tree)
 
 
 def attend() -> None:

@@ -34,7 +34,7 @@ def _named_entries(name: str, tree: dict[Any, Any]) -> Leaves:
     named: Leaves = {}
     for key, value in tree.items():
         named |= named_leaves(f"{name}.{key}" if name else str(key), value)
-    leaves = jax.tree.leaves(tree)
+    leaves = jax.tree_util.tree_leaves(tree)
     same = [a is b for a, b in zip(named.values(), leaves, strict=False)]
     if len(named) == len(leaves) and all(same):
         return named

@@ -106,7 +106,7 @@ def _close_loop(call: RunningCall, loop: LoopRun) -> ClosedProgram:
     carry = loop.init[1][1] if counted else loop.init[1]
     carried = named_leaves("carry", carry)
     scanned = named_inputs(loop.xs, call.user_inputs, "indices")
-    xs_tree, carry_tree = jax.tree.structure(loop.xs), jax.tree.structure(carry)
+    xs_tree, carry_tree = jax.tree_util.tree_structure(loop.xs), jax.tree_util.tree_structure(carry)
     written = step.written
     moved = _moved_axes(call, loop, step.notes)
 
@@ -117,13 +117,15 @@ def _close_loop(call: RunningCall, loop: LoopRun) -> ClosedProgram:
             changing, user = looped
             states = [c if w else b for c, b, w in zip(changing, before, written, strict=True)]
             counter = [np.int32(0)] if counted else []
-            (user, y), new, _ = step.run(constants, [*counter, *jax.tree.leaves((user, x))], states)
+            (user, y), new, _ = step.run(
+                constants, [*counter, *jax.tree_util.tree_leaves((user, x))], states
+            )
             user = user[1] if counted else user
             return ([n if w else None for n, w in zip(new, written, strict=True)], user), y
 
         changing = [b if w else None for b, w in zip(before, written, strict=True)]
-        user = jax.tree.unflatten(carry_tree, [inputs[name] for name in carried])
-        xs = jax.tree.unflatten(xs_tree, [inputs[name] for name in scanned])
+        user = jax.tree_util.tree_unflatten(carry_tree, [inputs[name] for name in carried])
+        xs = jax.tree_util.tree_unflatten(xs_tree, [inputs[name] for name in scanned])
         (changing, user), ys = jax.lax.scan(body, (changing, user), xs, **loop.options)
         after = [c if w else b for c, b, w in zip(changing, before, written, strict=True)]
         results = named_results(ys)

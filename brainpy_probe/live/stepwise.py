@@ -34,8 +34,8 @@ def trace_step(call: RunningCall) -> StepTrace | None:
             entry[1] = iter([item])
         return step(*args)
 
-    args = (call.indices[0], *jax.tree.map(lambda x: np.asarray(x)[0], call.xs))
-    kwargs = {"iterated": jax.tree.map(np.asarray, items)}
+    args = (call.indices[0], *jax.tree_util.tree_map(lambda x: np.asarray(x)[0], call.xs))
+    kwargs = {"iterated": jax.tree_util.tree_map(np.asarray, items)}
     stateful = seams.take("stateful-function")(fed, name="step")
     call.tracing = True
     try:

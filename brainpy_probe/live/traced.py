@@ -46,7 +46,7 @@ class TracedStep:
     """
 
     def __init__(self, call: RunningCall, trace: StepTrace) -> None:
-        entered = jax.tree.leaves((trace.values, trace.args, call.xs))
+        entered = jax.tree_util.tree_leaves((trace.values, trace.args, call.xs))
         if any(isinstance(one, jax.core.Tracer) for one in entered):
             raise CannotCapture(
                 "predict ran inside another JAX transformation (jit, vmap, grad, a loop), "
@@ -93,8 +93,9 @@ class TracedStep:
     def state_values(self, state: Leaves) -> list[Any]:
         """Return the states' values, as trees, given their leaves by name."""
         return [
-            jax.tree.unflatten(
-                jax.tree.structure(value), [state[leaf] for leaf in named_leaves(name, value)]
+            jax.tree_util.tree_unflatten(
+                jax.tree_util.tree_structure(value),
+                [state[leaf] for leaf in named_leaves(name, value)],
             )
             for name, value in zip(self._state_names, self.trace.values, strict=True)
         ]
@@ -129,12 +130,12 @@ class TracedStep:
         outs, extra = jaxprs.evaluate(
             self.jaxpr,
             values[: len(self._consts)],
-            [*args, *jax.tree.leaves(list(states))],
+            [*args, *jax.tree_util.tree_leaves(list(states))],
             {id(array): value for array, value in zip(arrays, values, strict=True)},
             self.eqns,
             read,
         )
-        result, made = jax.tree.unflatten(self._out_tree, outs)
+        result, made = jax.tree_util.tree_unflatten(self._out_tree, outs)
         new = [m if w else old for m, w, old in zip(made, self.written, states, strict=True)]
         return result, new, extra
 
