@@ -7,6 +7,7 @@ also led back to StableHLO, and XLA must make the same HLO of that as of what it
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,12 +97,15 @@ class Lowered:
         # if there is any: on 0.4.13 and 0.4.23 this pass folds constants as well.
         if mlir.chlo(module):
             seams.run_passes(module, "func.func(chlo-legalize-to-hlo)")
+        operations = _operations(module)
         seams.run_passes(module, "stablehlo-legalize-to-hlo")
         text = seams.mlir_text(module)
         check = _reparse(text)
         back = seams.parse_mlir(text, self.context)
+        # Each operation has its counterpart, dead ones too, which no HLO tells of.
+        difference = _difference(operations, _operations(back))
         seams.run_passes(back, "hlo-legalize-to-stablehlo")
-        difference = _Compared.of(self.module).difference(_Compared.of(back))
+        difference = difference or _Compared.of(self.module).difference(_Compared.of(back))
         return Rendering(
             text.encode(),
             DialectCheck(
@@ -226,3 +230,9 @@ def _signature(module: Any) -> str:
     attributes = mlir.main(module).operation.attributes
     kinds = ("function_type", "arg_attrs", "res_attrs")
     return "\n".join(str(attributes[kind]) for kind in kinds if kind in attributes)
+
+
+def _operations(module: Any) -> str:
+    """Print the number of operations by name, whatever their dialect."""
+    counted = Counter(one.name.partition(".")[2] for one in mlir.operations(module))
+    return "\n".join(f"{name} {counted[name]}" for name in sorted(counted))
