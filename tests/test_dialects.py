@@ -230,7 +230,9 @@ def _canonical(text: str, dialect: str) -> str:
     """Print a text as the probe compares it with what it came from."""
     if dialect == "hlo":
         return seams.hlo_canonical_text(seams.parse_hlo(text))
-    return dialects._calls_spelled_alike(stablehlo_of(text, dialect))
+    operations = dialects._operations(parsed(text))
+    compared = dialects._Compared.of(stablehlo_of(text, dialect))
+    return "\n".join([operations, compared.signature, compared.hlo])
 
 
 def test_way_back_from_a_changed_mhlo_is_not_the_stablehlo() -> None:

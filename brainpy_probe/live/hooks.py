@@ -12,7 +12,6 @@ from types import ModuleType
 from typing import Any
 
 import jax
-from jax.extend import source_info_util
 
 from brainpy_probe.live import compiles, dumps, seams, statetraces, stepwise, variabletraces
 from brainpy_probe.live.calls import CURRENT_CALL, CURRENT_WATCH, RunningCall, kept
@@ -129,7 +128,7 @@ def attend() -> None:
     """
     if not LEDGER.attending:
         jax.monitoring.register_event_duration_secs_listener(duration_event)
-        source_info_util.register_exclusion(str(Path(__file__).parent.parent))
+        seams.take("source-info").register_exclusion(str(Path(__file__).parent.parent))
         LEDGER.attending = True
 
 

@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
 
 from brainpy_probe.live import seams
 
 __all__ = ["callbacks", "evaluate", "fingerprint", "inner_constants", "prune"]
 
+core = seams.jaxpr_classes()
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -267,7 +266,7 @@ def _feed_param(feed: Callable[[bytes], None], value: Any) -> None:
     if isinstance(value, core.ClosedJaxpr):
         for constant in value.consts:
             feed(str((constant.shape, constant.dtype)).encode())
-            if not jnp.issubdtype(constant.dtype, jax.dtypes.extended):
+            if not seams.is_extended(constant.dtype):
                 feed(np.asarray(constant).tobytes())
         value = value.jaxpr
     if isinstance(value, core.Jaxpr):

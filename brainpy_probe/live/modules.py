@@ -47,8 +47,8 @@ class ModuleFacts:
 
 def facts(compilation: Compilation) -> ModuleFacts:
     """Read what a compilation's module and executable tell."""
-    module = seams.parse_mlir(compilation.bytecode, seams.mlir_context())
-    seams.run_passes(module, "strip-debuginfo")
+    parsed = seams.parse_mlir(compilation.bytecode, seams.mlir_context())
+    module = seams.without_locations(parsed)
     content = seams.mlir_bytecode(module)
     notes = list(compilation.notes)
 

@@ -5,13 +5,15 @@ Knows what stands where in which version, and where that was seen; never what it
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import functools
-import importlib
+import importlib.util
 import inspect
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -116,42 +118,80 @@ SEAMS: dict[str, Seam] = {
         "jax 0.4.13, 0.4.23, 0.4.30: its bind is an attribute of the object",
         era="variables",
     ),
+    "closed-jaxpr": Seam(
+        "JAX's class of closed jaxprs",
+        ("jax.extend.core:ClosedJaxpr", "jax.core:ClosedJaxpr"),
+        "public; jax.extend.core in jax 0.4.30, 0.10.2, 0.12.0 (where it is Jaxpr itself); "
+        "jax.core in 0.4.13 and 0.4.23, whose jax.extend.core is absent or lacks it",
+    ),
+    "jaxpr": Seam(
+        "JAX's class of jaxprs",
+        ("jax.extend.core:Jaxpr", "jax.core:Jaxpr"),
+        "public; as closed-jaxpr",
+    ),
+    "literal": Seam(
+        "JAX's class of literals",
+        ("jax.extend.core:Literal", "jax.core:Literal"),
+        "public; as closed-jaxpr",
+    ),
+    "source-info": Seam(
+        "JAX's module of source lines and name stacks",
+        ("jax.extend.source_info_util:", "jax._src.source_info_util:"),
+        "public; jax.extend in jax 0.4.23, 0.4.30, 0.10.2, 0.12.0, jax._src in 0.4.13: "
+        "current_name_stack, user_context, register_exclusion",
+    ),
+    "trace-state": Seam(
+        "JAX's word on whether a trace is going on",
+        ("jax._src.core:trace_state_clean",),
+        "jax 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: _src/core.py",
+    ),
     "compiler": Seam(
         "the module through which JAX compiles",
         ("jax._src.compiler:", "jax._src.dispatch:"),
-        "jax 0.10.2, 0.12.0: _src/compiler.py, compile_or_get_cached (called by attribute from "
-        "_src/interpreters/pxla.py, on a cache hit too) and below it backend_compile_and_load",
+        "jax 0.4.23, 0.4.30, 0.10.2, 0.12.0: _src/compiler.py; 0.4.13: _src/dispatch.py. "
+        "compile_or_get_cached (called by attribute from _src/interpreters/pxla.py, on a cache hit "
+        "too) has the parameters backend and computation, and below it stands "
+        "backend_compile_and_load or backend_compile, with the parameter options",
     ),
-    "mlir": Seam("jaxlib's MLIR bindings", ("jaxlib.mlir:ir",), "jaxlib 0.10.2, 0.12.0"),
+    "mlir": Seam(
+        "jaxlib's MLIR bindings",
+        ("jaxlib.mlir:ir",),
+        "jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0",
+    ),
     "mlir-passes": Seam(
         "MLIR's pass manager",
         ("jaxlib.mlir.passmanager:PassManager",),
-        "jaxlib 0.10.2, 0.12.0",
+        "jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0",
     ),
     "mlir-context": Seam(
         "a fresh MLIR context with JAX's dialects",
         ("jax._src.interpreters.mlir:make_ir_context",),
-        "jax 0.10.2, 0.12.0: _src/interpreters/mlir.py",
+        "jax 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: _src/interpreters/mlir.py",
     ),
     "mhlo": Seam(
         "XLA's MHLO dialect and passes",
         ("jaxlib.mlir._mlir_libs._mlirHlo:",),
-        "jaxlib 0.10.2, 0.12.0: register_mhlo_dialect, register_mhlo_passes",
+        "jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: register_mhlo_dialect, "
+        "register_mhlo_passes; of the passes stablehlo-legalize-to-hlo, hlo-legalize-to-stablehlo "
+        "and chlo-legalize-to-hlo",
     ),
     "stablehlo": Seam(
         "the StableHLO dialect",
         ("jaxlib.mlir.dialects.stablehlo:",),
-        "jaxlib 0.10.2, 0.12.0: serialize_portable_artifact, register_stablehlo_passes",
+        "jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: get_current_version",
     ),
-    "stablehlo-to-hlo": Seam(
-        "XLA's translation of StableHLO to HLO",
-        ("jaxlib._jax:mlir.mlir_module_to_xla_computation",),
-        "jaxlib 0.10.2, 0.12.0",
+    "xla-mlir": Seam(
+        "XLA's translations between MLIR dialects",
+        ("jaxlib._jax:mlir", "jaxlib.xla_extension:mlir"),
+        "jaxlib 0.10.2, 0.12.0: _jax; 0.4.13, 0.4.23, 0.4.30: xla_extension. "
+        "mlir_module_to_xla_computation, serialize_portable_artifact, "
+        "deserialize_portable_artifact",
     ),
     "hlo": Seam(
         "XLA's HLO parser and printer",
-        ("jaxlib._hlo:",),
-        "jaxlib 0.10.2, 0.12.0: hlo_module_from_text, HloPrintOptions",
+        ("jaxlib._hlo:", "jaxlib.xla_extension:"),
+        "jaxlib 0.10.2, 0.12.0: _hlo; 0.4.13, 0.4.23, 0.4.30: xla_extension. "
+        "hlo_module_from_text, HloPrintOptions",
     ),
 }
 
@@ -455,6 +495,64 @@ def loops_outside_of_jit() -> bool:
     return splits_random_states()
 
 
+# --- JAX: arrays and their dtypes ---------------------------------------------------------------
+
+
+def is_extended(dtype: Any) -> bool:
+    """Whether a dtype is of JAX's own making, such as that of typed random keys.
+
+    ``jax.dtypes.extended`` is public from 0.4.23 on; 0.4.13 calls such dtypes opaque
+    (_src/dtypes.py).
+    """
+    import jax
+    import jax.numpy as jnp
+
+    if hasattr(jax.dtypes, "extended"):
+        return bool(jnp.issubdtype(dtype, jax.dtypes.extended))
+    from jax._src import dtypes
+
+    opaque: Any = dtypes
+    return bool(opaque.is_opaque_dtype(dtype))
+
+
+def is_key(value: Any) -> bool:
+    """Whether a value is a typed random key.
+
+    ``jax.dtypes.prng_key`` is public from 0.4.23 on; 0.4.13 has no other opaque dtype.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    dtype = getattr(value, "dtype", None)
+    if dtype is None:
+        return False
+    if hasattr(jax.dtypes, "prng_key"):
+        return bool(jnp.issubdtype(dtype, jax.dtypes.prng_key))
+    return is_extended(dtype)
+
+
+# --- JAX: traces and jaxprs ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class JaxprClasses:
+    """The classes of which jaxprs are made."""
+
+    ClosedJaxpr: type[Any]
+    Jaxpr: type[Any]
+    Literal: type[Any]
+
+
+def jaxpr_classes() -> JaxprClasses:
+    """Return the classes of which jaxprs are made."""
+    return JaxprClasses(take("closed-jaxpr"), take("jaxpr"), take("literal"))
+
+
+def trace_state_clean() -> bool:
+    """Whether no trace is going on in this thread."""
+    return bool(take("trace-state")())
+
+
 # --- JAX: equations of a jaxpr, as jax.core.eval_jaxpr treats them -----------------------------
 
 
@@ -462,10 +560,9 @@ def loops_outside_of_jit() -> bool:
 def equation_context(eqn: Any) -> Iterator[None]:
     """Restore the source line, the name stack and the settings under which an equation was made.
 
-    ``eqn.ctx`` is missing up to 0.4.30 (_src/core.py).
+    ``eqn.ctx`` is there from 0.4.30 on, not in 0.4.23 (_src/core.py).
     """
-    from jax.extend import source_info_util
-
+    source_info_util = take("source-info")
     source = eqn.source_info
     stack = source_info_util.current_name_stack() + source.name_stack
     settings = eqn.ctx.manager if hasattr(eqn, "ctx") else contextlib.nullcontext()
@@ -476,8 +573,8 @@ def equation_context(eqn: Any) -> Iterator[None]:
 def bind_equation(eqn: Any, operands: Sequence[Any]) -> list[Any]:
     """Apply an equation's primitive.
 
-    ``get_bind_params`` gives ``(functions, params)`` on 0.4.13, the parameters alone on 0.10.2
-    and 0.12.0 (_src/core.py).
+    ``get_bind_params`` gives ``(functions, params)`` on 0.4.13, 0.4.23 and 0.4.30, the parameters
+    alone on 0.10.2 and 0.12.0 (_src/core.py).
     """
     given = eqn.primitive.get_bind_params(eqn.params)
     functions, params = given if isinstance(given, tuple) else ((), given)
@@ -488,8 +585,8 @@ def bind_equation(eqn: Any, operands: Sequence[Any]) -> list[Any]:
 def scan_operands(params: dict[str, Any]) -> tuple[int, int]:
     """Return how many of a scan equation's operands are constants, and how many are its carry.
 
-    ``num_consts`` and ``num_carry`` up to 0.10.2; in 0.12.0 ``ft_in`` holds the three groups
-    (_src/lax/control_flow/loops.py).
+    ``num_consts`` and ``num_carry`` from 0.4.13 to 0.10.2; in 0.12.0 ``ft_in`` holds the three
+    groups (_src/lax/control_flow/loops.py).
     """
     if "num_consts" in params:
         return int(params["num_consts"]), int(params["num_carry"])
@@ -516,20 +613,14 @@ def gives_nothing(eqn: Any) -> bool:
     return all(type(var).__name__ == "DropVar" for var in eqn.outvars)
 
 
-def trace_state_clean() -> bool:
-    """Whether this thread is outside of any trace (0.4.13 to 0.12.0: _src/core.py)."""
-    from jax._src import core
-
-    return bool(core.trace_state_clean())
-
-
 # --- JAX: the compiler --------------------------------------------------------------------------
 
 
 def backend_compile_name() -> str:
     """Return the name of the function in which XLA compiles, below JAX's persistent cache.
 
-    ``backend_compile_and_load`` from 0.6.2 on; there ``backend_compile`` still exists, unused.
+    ``backend_compile`` on 0.4.13, 0.4.23, 0.4.30; ``backend_compile_and_load`` from 0.6.2 on (seen
+    in 0.10.2, 0.12.0), where ``backend_compile`` still exists, unused.
     """
     names = ("backend_compile_and_load", "backend_compile")
     compiler = take("compiler")
@@ -539,9 +630,39 @@ def backend_compile_name() -> str:
     raise SeamMissing("XLA's compile function", [f"{compiler.__name__}.{n}" for n in names])
 
 
-def debug_options(options: Any) -> Any:
-    """Return XLA's debug options, where its dumps are set, of one compilation's options."""
-    return options.executable_build_options.debug_options
+def dump_settings(options: Any) -> dict[str, str | bool]:
+    """Return what one compilation's options say of XLA's dumps, as far as they say anything.
+
+    They start from ``XLA_FLAGS``. XLA's debug options have an attribute for each from 0.4.23 on;
+    those of 0.4.13 have none, but print themselves, one option a line.
+    """
+    debug = options.executable_build_options.debug_options
+    if hasattr(debug, "xla_dump_to"):
+        names = [name for name in dir(debug) if name.startswith("xla_dump_")]
+        return {name: getattr(debug, name) for name in names}
+    found: dict[str, str | bool] = {}
+    for name, value in re.findall(r"^(xla_dump_\w+): (.*)$", repr(debug), re.MULTILINE):
+        if value in ("true", "false"):
+            found[name] = value == "true"
+        elif value.startswith('"'):
+            # A C string literal, as protobuf's text format writes it; Python reads it as bytes.
+            found[name] = ast.literal_eval(f"b{value}").decode(errors="surrogateescape")
+    return found
+
+
+def set_dump_settings(options: Any, settings: Mapping[str, str | bool]) -> None:
+    """Set XLA's dumps in one compilation's options, in place.
+
+    By attributes where there are any; XLA reads these before all else, so that the files which it
+    writes of a compilation's own options (0.10.2, 0.12.0) are written, too. On 0.4.13 by overrides,
+    which take any option by name.
+    """
+    debug = options.executable_build_options.debug_options
+    if hasattr(debug, "xla_dump_to"):
+        for name, value in settings.items():
+            setattr(debug, name, value)
+    else:
+        options.env_option_overrides = [*options.env_option_overrides, *settings.items()]
 
 
 def option_overrides(options: Any) -> set[str]:
@@ -562,7 +683,11 @@ def executable_cost(executable: Any) -> dict[str, float]:
 
 
 def executable_memory(executable: Any) -> dict[str, int]:
-    """Return the sizes, in bytes, of an executable's code and of its buffers."""
+    """Return the sizes, in bytes, of an executable's code and of its buffers.
+
+    XLA's CPU compiler fills in no buffers on 0.4.13 and 0.4.23: a program without arguments and
+    results does not exist, and what is not known is left out.
+    """
     stats = executable.get_compiled_memory_stats()
     names = {
         "code": "generated_code_size_in_bytes",
@@ -571,14 +696,18 @@ def executable_memory(executable: Any) -> dict[str, int]:
         "aliases": "alias_size_in_bytes",
         "temporaries": "temp_size_in_bytes",
     }
-    return {name: int(getattr(stats, field)) for name, field in names.items()}
+    sizes = {name: int(getattr(stats, field)) for name, field in names.items()}
+    return sizes if sizes["arguments"] or sizes["outputs"] else {"code": sizes["code"]}
 
 
-# --- jaxlib: MLIR and HLO ---------------------------------------------------------------------
+# --- jaxlib: MLIR ---------------------------------------------------------------------------------
 
 
 def mlir_context() -> Any:
-    """Return a context of our own that knows StableHLO, CHLO, MHLO, Shardy and func."""
+    """Return a context of our own that knows StableHLO, CHLO, MHLO, Shardy (if any) and func.
+
+    ``register_stablehlo_passes`` is absent on 0.4.13, 0.4.23 and 0.4.30.
+    """
     mhlo = take("mhlo")
     context = take("mlir-context")()
     # MLIR prints to stderr what we report ourselves, stack and all.
@@ -586,14 +715,14 @@ def mlir_context() -> Any:
     mhlo.register_mhlo_dialect(context)
     # Passes are registered once for the process; doing it again changes nothing.
     mhlo.register_mhlo_passes()
-    take("stablehlo").register_stablehlo_passes()
+    getattr(take("stablehlo"), "register_stablehlo_passes", lambda: None)()
     return context
 
 
 def mlir_is(thing: Any, kind: str) -> bool:
     """Whether an MLIR value or attribute is of a kind.
 
-    ``cls.isinstance`` up to 0.10.2; gone in 0.12.0, whose objects are of their own class.
+    ``cls.isinstance`` from 0.4.13 to 0.10.2; gone in 0.12.0, whose objects are of their own class.
     """
     cls = getattr(take("mlir"), kind)
     return isinstance(thing, cls) or (hasattr(cls, "isinstance") and bool(cls.isinstance(thing)))
@@ -624,20 +753,74 @@ def run_passes(module: Any, pipeline: str) -> None:
         take("mlir-passes").parse(f"builtin.module({pipeline})").run(module.operation)
 
 
+@functools.cache
+def has_pass(pipeline: str) -> bool:
+    """Whether a pass is registered: ``strip-debuginfo`` is not on 0.4.13, others not on 0.4.x."""
+    with mlir_context():
+        try:
+            take("mlir-passes").parse(f"builtin.module({pipeline})")
+        except ValueError:
+            return False
+    return True
+
+
+def without_locations(module: Any) -> Any:
+    """Return a module with no trace of where it was made: itself, changed in place, or a copy.
+
+    Where there is no pass for it (0.4.13), the copy's locations are the lines of its own text.
+    """
+    if has_pass("strip-debuginfo"):
+        run_passes(module, "strip-debuginfo")
+        return module
+    return parse_mlir(mlir_text(module), module.context)
+
+
+def chlo_to_stablehlo(module: Any) -> None:
+    """Decompose CHLO operations, in place.
+
+    0.4.13, 0.4.23 and 0.4.30 have no pass for it; there ``portable_bytecode`` takes them.
+    """
+    pipeline = "func.func(chlo-legalize-to-stablehlo)"
+    if has_pass(pipeline):
+        run_passes(module, pipeline)
+
+
 def portable_bytecode(module: Any) -> bytes:
-    """Serialise a StableHLO module as VHLO bytecode of the current StableHLO version."""
+    """Serialise a StableHLO module as VHLO bytecode of the current StableHLO version.
+
+    On 0.10.2 and 0.12.0 the module itself is VHLO afterwards.
+
+    Where there is ``jaxlib.xla_extension`` (0.4.13, 0.4.23, 0.4.30), by its entry: that of
+    ``jaxlib.mlir.dialects.stablehlo`` ends the process there, "LLVM ERROR: Trying to register
+    different dialects for the same namespace: builtin".
+    """
     stablehlo = take("stablehlo")
-    return bytes(stablehlo.serialize_portable_artifact(module, stablehlo.get_current_version()))
+    version = stablehlo.get_current_version()
+    if _has_xla_extension():
+        content = take("xla-mlir").serialize_portable_artifact(mlir_bytecode(module), version)
+    else:
+        content = stablehlo.serialize_portable_artifact(module, version)
+    return bytes(content)
 
 
 def read_portable_bytecode(content: bytes, context: Any) -> Any:
-    """Read VHLO bytecode back as a StableHLO module."""
+    """Read VHLO bytecode back as a StableHLO module; ``jaxlib.xla_extension`` gives its text."""
+    if _has_xla_extension():
+        return parse_mlir(take("xla-mlir").deserialize_portable_artifact(content), context)
     return take("stablehlo").deserialize_portable_artifact(context, content)
+
+
+def _has_xla_extension() -> bool:
+    return importlib.util.find_spec("jaxlib.xla_extension") is not None
+
+
+# --- jaxlib: HLO ----------------------------------------------------------------------------------
 
 
 def hlo_of(module: Any) -> Any:
     """Translate a StableHLO module to an HLO module."""
-    return take("stablehlo-to-hlo")(mlir_bytecode(module)).get_hlo_module()
+    translate = take("xla-mlir").mlir_module_to_xla_computation
+    return translate(mlir_bytecode(module)).get_hlo_module()
 
 
 def hlo_text(module: Any) -> str:
@@ -650,11 +833,14 @@ def hlo_text(module: Any) -> str:
 def hlo_canonical_text(module: Any) -> str:
     """Print an HLO module so that two modules of one computation print alike."""
     options = take("hlo").HloPrintOptions.canonical()
-    # XLA's parser keeps the computations in another order (0.12.0).
     options.canonicalize_computations = True
     options.print_large_constants = True
+    options.print_backend_config = True
     options.print_metadata = False
-    return str(module.to_string(options))
+    # XLA's parser keeps the computations in another order, and on 0.4.23 and 0.4.30
+    # canonicalize_computations does not sort them. Empty lines part them; their names survive.
+    head, *computations = str(module.to_string(options)).strip().split("\n\n")
+    return "\n\n".join([head, *sorted(computations)])
 
 
 def parse_hlo(text: str) -> Any:
