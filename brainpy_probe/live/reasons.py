@@ -44,6 +44,8 @@ def explain(
             f"Another program: it takes {len(now.arguments)} arguments, "
             f"the last one took {len(last.arguments)}."
         )
+    if last.arguments != now.arguments and sorted(last.arguments) == sorted(now.arguments):
+        return "code", "Another program: it takes the same arguments in another order."
     changed = [n for n, (a, b) in enumerate(_pairs(last, now)) if a != b]
     if changed:
         shapes = [n for n in changed if _shape(last.arguments[n]) != _shape(now.arguments[n])]
@@ -75,11 +77,12 @@ def _skeleton(module: ModuleFacts) -> list[str]:
     """Return a module's operations without the values of its constants."""
     parsed = seams.parse_mlir(module.content, seams.mlir_context())
     return [
-        f"{one.name} {[str(result.type) for result in one.results]} "
-        + ("" if one.name == "stablehlo.constant" else _attributes(one))
+        f"{one.name} {[str(result.type) for result in one.results]} {_attributes(one)}"
         for one in mlir.operations(parsed)
     ]
 
 
 def _attributes(operation: Any) -> str:
-    return str([(name, str(operation.attributes[name])) for name in operation.attributes])
+    if operation.name == "stablehlo.constant":
+        return ""
+    return str([(name, str(value)) for name, value in seams.mlir_attributes(operation).items()])

@@ -685,8 +685,8 @@ def executable_cost(executable: Any) -> dict[str, float]:
 def executable_memory(executable: Any) -> dict[str, int]:
     """Return the sizes, in bytes, of an executable's code and of its buffers.
 
-    XLA's CPU compiler fills in no buffers on 0.4.13 and 0.4.23: a program without arguments and
-    results does not exist, and what is not known is left out.
+    What XLA's CPU compiler does not fill in is left out: the buffers on 0.4.13 and 0.4.23, the code
+    on 0.10.2 and 0.12.0.
     """
     stats = executable.get_compiled_memory_stats()
     names = {
@@ -697,7 +697,10 @@ def executable_memory(executable: Any) -> dict[str, int]:
         "temporaries": "temp_size_in_bytes",
     }
     sizes = {name: int(getattr(stats, field)) for name, field in names.items()}
-    return sizes if sizes["arguments"] or sizes["outputs"] else {"code": sizes["code"]}
+    unknown = set() if sizes["code"] else {"code"}
+    if not (sizes["arguments"] or sizes["outputs"]):
+        unknown |= sizes.keys() - {"code"}
+    return {name: size for name, size in sizes.items() if name not in unknown}
 
 
 # --- jaxlib: MLIR ---------------------------------------------------------------------------------
@@ -726,6 +729,16 @@ def mlir_is(thing: Any, kind: str) -> bool:
     """
     cls = getattr(take("mlir"), kind)
     return isinstance(thing, cls) or (hasattr(cls, "isinstance") and bool(cls.isinstance(thing)))
+
+
+def mlir_attributes(operation: Any) -> dict[str, Any]:
+    """Return an operation's attributes by name.
+
+    By number: going through them gives their names on 0.10.2 and 0.12.0, named attributes on
+    0.4.13, 0.4.23 and 0.4.30.
+    """
+    given = operation.attributes
+    return {given[n].name: given[n].attr for n in range(len(given))}
 
 
 def parse_mlir(source: str | bytes, context: Any) -> Any:
