@@ -107,6 +107,8 @@ def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs) ->
     try:
         given = seams.predict_arguments(wrapped, args, kwargs)
         call.indices, call.xs, call.shared_args = given
+        if call.indices is None:
+            return
         call.i0 = int(call.runner.i0)
         call.jit = seams.compiles_its_step(call.runner)
         call.step = stepwise.trace_step(call, _traces().traced)

@@ -78,32 +78,38 @@ def take_offloaded_monitors(step: TracedStep) -> Leaves:
 
 
 def drop_taps(step: TracedStep) -> None:
-    """Leave out the taps of BrainPy's own from before 2.7: progress bars, checks of values.
+    """Leave out what calls Python in BrainPy's own code and gives nothing back.
 
-    They call Python and give nothing back (2.3.8, 2.4.6, 2.6.0: runners.py, and check.jit_error,
-    which every delay brings in).
+    That is the progress bar from before 2.7 (2.3.8, 2.4.6, 2.6.0: runners.py) and, in every
+    version, the checks that raise an error of BrainPy's, such as those of a delay's bounds
+    (math/object_transform, check.py: jit_error).
     """
-    home = seams.brainpy_folder()
+    homes = seams.brainpy_folders()
 
     def taps(eqn: Any) -> bool:
-        if not seams.gives_nothing(eqn):
-            return False
-        made = list(jaxprs.callbacks(eqn))
-        return bool(made) and all(_is_from(one, home) for one in made)
+        sources = [_source(one) for one in jaxprs.callbacks(eqn)]
+        return bool(sources) and seams.gives_nothing(eqn) and all(map(is_brainpys, sources))
 
+    def is_brainpys(source: str) -> bool:
+        return source.startswith(homes)
+
+    called = {_source(one) for eqn in step.eqns for one in jaxprs.callbacks(eqn)}
+    if any(is_brainpys(one) and not one.endswith("runners.py") for one in called):
+        step.notes.append(
+            "BrainPy's own checks, which call Python to raise an error, are left out."
+        )
     step.drop = taps
-    kept = jaxprs.prune(step.eqns, step.outs, taps)
-    step.eqns = kept
+    step.eqns = jaxprs.prune(step.eqns, step.outs, taps)
 
 
-def _is_from(callback: Any, folder: str) -> bool:
-    """Whether the functions that a callback consists of, JAX's own left out, lie in a folder."""
-    files = [
+def _source(callback: Any) -> str:
+    """Return the file of the first function in a callback that is not JAX's own."""
+    files = (
         one.__code__.co_filename
         for one in _layers(callback)
-        if hasattr(one, "__code__") and not one.__module__.startswith("jax.")
-    ]
-    return bool(files) and all(file.startswith(folder) for file in files)
+        if hasattr(one, "__code__") and not str(one.__module__).startswith("jax")
+    )
+    return next(files, "")
 
 
 def _reaches(callback: Any, owner: type, method: str | None = None) -> bool:

@@ -188,10 +188,9 @@ def _close_step(call: RunningCall, trace: StepTrace) -> ClosedProgram:
 
 def _leave_host_out(step: TracedStep, carry: Any = None) -> bool:
     """Take the callbacks out that are no part of the model; say whether a counter went along."""
-    if seams.on_brainstate():
-        return drop_progress_bar(step, carry)
+    counted = seams.on_brainstate() and drop_progress_bar(step, carry)
     drop_taps(step)
-    return False
+    return counted
 
 
 def _given_results(ys: Any, moved: dict[tuple[str, str], Any]) -> dict[str, Leaves]:

@@ -243,9 +243,11 @@ def state_class() -> Any:
 
 
 @functools.cache
-def brainpy_folder() -> str:
-    """Return the folder in which BrainPy's own code lies."""
-    return str(Path(importlib.import_module("brainpy").__file__ or "").parent) + os.sep
+def brainpy_folders() -> tuple[str, ...]:
+    """Return the folders in which BrainPy's own code lies, and that of its foundation."""
+    names = ("brainpy", "brainstate") if on_brainstate() else ("brainpy",)
+    files = [importlib.import_module(name).__file__ or "" for name in names]
+    return tuple(str(Path(file).parent) + os.sep for file in files)
 
 
 def compiles_its_step(runner: Any) -> bool:
@@ -262,7 +264,7 @@ def compiles_its_step(runner: Any) -> bool:
 def predict_arguments(
     predict: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, tuple[Any, ...], Any]:
-    """Return step indices, the user's inputs and shared arguments of a call of ``_predict``.
+    """Return step indices, if any, the user's inputs and shared arguments of a ``_predict``.
 
     ``_predict(indices, *xs, shared_args=)`` from 2.4 on; ``_predict(xs=(times, indices, inputs),
     shared_args=)`` on 2.3.8.
@@ -271,8 +273,10 @@ def predict_arguments(
     shared = given.get("shared_args")
     if "indices" in given:
         return given["indices"], tuple(given.get("xs", ())), shared
-    _, indices, inputs = given["xs"]
-    return indices, (inputs,), shared
+    if isinstance(given.get("xs"), tuple) and len(given["xs"]) == 3:
+        _, indices, inputs = given["xs"]
+        return indices, (inputs,), shared
+    return None, (), shared  # BPFF hands its inputs over as they are
 
 
 def first_step(runner: Any, indices: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
