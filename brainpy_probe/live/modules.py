@@ -35,6 +35,7 @@ class ModuleFacts:
     backend: str
     fingerprint: str
     arguments: tuple[str, ...]
+    results: tuple[str, ...]
     text: str
     hlo: str
     content: bytes
@@ -64,6 +65,7 @@ def facts(compilation: Compilation) -> ModuleFacts:
         backend=compilation.backend,
         fingerprint=sha256(content),
         arguments=mlir.argument_types(module),
+        results=mlir.result_types(module),
         text=_HEADER + seams.mlir_text(module, _READABLE_ELEMENTS),
         hlo=had("optimised HLO", seams.optimized_hlo, ""),
         content=content,

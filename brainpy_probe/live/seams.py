@@ -17,7 +17,7 @@ from typing import Any
 
 from brainpy_probe.errors import SeamMissing
 
-__all__ = ["MONITOR_TAKER", "SEAMS", "Seam", "take"]
+__all__ = ["LOOP_MODULES", "MONITOR_TAKER", "SEAMS", "Seam", "take"]
 
 
 @dataclass(frozen=True)
@@ -182,6 +182,11 @@ def take(name: str) -> Any:
 
 # --- BrainPy 2.8.2, 2.9.0: brainpy/runners.py -------------------------------------------------
 
+
+# JAX's names for the module of a runner's loop: BrainPy 2.4.6, 2.6.0, 2.8.2 and 2.9.0 call
+# jax.lax.scan outside of any jit; 2.3.8 has it within JITTransform's function
+# (_src/math/object_transform/jit.py).
+LOOP_MODULES = ("jit_scan", "jit__transform_function")
 
 # The method to which a memory_efficient step hands its monitors.
 MONITOR_TAKER = "_step_mon_on_cpu"

@@ -117,9 +117,8 @@ class Session:
         try:
             for compilation in call.compilations:
                 number = len(self.manifest.modules) + len(modules)
-                known = names if compilation.name == LOOP_MODULE else ()
                 modules.append(
-                    self._modules.record(number, compilation, index, _model(call), known)
+                    self._modules.record(number, compilation, index, _model(call), names)
                 )
         except Exception as error:
             failure = failure or error
@@ -224,10 +223,6 @@ class Session:
         manifest = msgspec.structs.replace(self.manifest, **changes)
         self.folder.write_manifest(manifest)
         self.manifest = self.capture.manifest = manifest
-
-
-# JAX's name for the module of a loop that runs outside of any jit.
-LOOP_MODULE = "jit_scan"
 
 
 def _model(call: RunningCall) -> str:
