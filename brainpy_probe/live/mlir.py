@@ -20,6 +20,7 @@ __all__ = [
     "large_constants",
     "main",
     "operations",
+    "result_types",
     "string",
 ]
 
@@ -58,11 +59,17 @@ def main(module: Any) -> Any:
 
 def argument_types(module: Any) -> tuple[str, ...]:
     """Return the types of main's arguments."""
+    return tuple(str(one) for one in _function_type(module).inputs)
+
+
+def result_types(module: Any) -> tuple[str, ...]:
+    """Return the types of main's results."""
+    return tuple(str(one) for one in _function_type(module).results)
+
+
+def _function_type(module: Any) -> Any:
     ir = seams.take("mlir")
-    function = ir.FunctionType(
-        ir.TypeAttr(main(module).operation.attributes["function_type"]).value
-    )
-    return tuple(str(one) for one in function.inputs)
+    return ir.FunctionType(ir.TypeAttr(main(module).operation.attributes["function_type"]).value)
 
 
 def chlo(module: Any) -> tuple[str, ...]:

@@ -28,13 +28,14 @@ class ModuleFacts:
     hlo : str
         The optimised HLO, complete; empty if it can't be had.
     content : bytes
-        The module as bytecode, locations left out, for comparison.
+        The module as bytecode for comparison: locations and names left out.
     """
 
     name: str
     backend: str
     fingerprint: str
     arguments: tuple[str, ...]
+    results: tuple[str, ...]
     text: str
     hlo: str
     content: bytes
@@ -49,6 +50,8 @@ def facts(compilation: Compilation) -> ModuleFacts:
     """Read what a compilation's module and executable tell."""
     parsed = seams.parse_mlir(compilation.bytecode, seams.mlir_context())
     module = seams.without_locations(parsed)
+    text = _HEADER + seams.mlir_text(module, _READABLE_ELEMENTS)
+    _forget_names(module)
     content = seams.mlir_bytecode(module)
     notes = list(compilation.notes)
 
@@ -64,7 +67,8 @@ def facts(compilation: Compilation) -> ModuleFacts:
         backend=compilation.backend,
         fingerprint=sha256(content),
         arguments=mlir.argument_types(module),
-        text=_HEADER + seams.mlir_text(module, _READABLE_ELEMENTS),
+        results=mlir.result_types(module),
+        text=text,
         hlo=had("optimised HLO", seams.optimized_hlo, ""),
         content=content,
         cost=had("cost analysis", seams.executable_cost, {}),
@@ -78,3 +82,24 @@ def facts(compilation: Compilation) -> ModuleFacts:
 _HEADER = f"""// To be read: constants of more than {_READABLE_ELEMENTS} elements are cut.
 // The complete module is module.mlirbc beside this file.
 """
+
+
+def _forget_names(module: Any) -> None:
+    """Take the names of main's arguments and results out, in place: they are no part of what runs.
+
+    JAX 0.4.13 names each argument; with BrainPy 2.3.8 that is a Variable's name, which counts the
+    models made so far.
+    """
+    ir = seams.take("mlir")
+    attributes = mlir.main(module).operation.attributes
+    with module.context:
+        for kind, info in (("arg_attrs", "jax.arg_info"), ("res_attrs", "jax.result_info")):
+            if kind in attributes:
+                attributes[kind] = ir.ArrayAttr.get(
+                    [
+                        ir.DictAttr.get(
+                            {one.name: one.attr for one in ir.DictAttr(entry) if one.name != info}
+                        )
+                        for entry in ir.ArrayAttr(attributes[kind])
+                    ]
+                )
