@@ -238,7 +238,7 @@ def test_an_argument_that_jax_drops_does_not_shift_the_names(out: Path) -> None:
 
 
 def test_another_model_compiles_for_the_first_time(out: Path) -> None:
-    runners = [by_name(name).build() for name in ("lif", "fhn-rate")]
+    runners = [by_name(name).build() for name in ("lif", "izhikevich")]
     with probe.capture(out, strict=True) as cap:
         for runner in runners:
             runner.run(2.0)
