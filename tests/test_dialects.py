@@ -17,7 +17,8 @@ from jaxlib.mlir.ir import MLIRError
 import brainpy_probe as probe
 from brainpy_probe.live import dialects, seams
 from tests.networks import NETWORKS, UNSTABLE_NAMES
-from tests.replaying import DIALECTS, captured, replay, stablehlo_of
+from tests.replaying import DIALECTS, captured, replay
+from tests.xla import stablehlo_of
 
 # BrainPy's bounds check of a delay calls back into the host, on a device which JAX names with a
 # Shardy mesh; such a program can't leave the process, and has no portable bytecode.
