@@ -21,7 +21,7 @@ def _arrays() -> list[Array]:
 
 
 def _loop(x: Any, weights: Any, mask: Any) -> Any:
-    """A loop over dense products, whose bits depend on how XLA compiles a product."""
+    """Loop over dense products, whose bits depend on how XLA compiles a product."""
 
     def step(x: Any, _: None) -> tuple[Any, Any]:
         x = jnp.tanh(jnp.where(mask, x @ weights, 0.3 * x) + 0.1 * x)
