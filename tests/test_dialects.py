@@ -18,7 +18,8 @@ from jaxlib.mlir.ir import MLIRError
 import brainpy_probe as probe
 from brainpy_probe.live import dialects, seams
 from tests.networks import NETWORKS, UNSTABLE_NAMES
-from tests.replaying import DIALECTS, captured, replay, stablehlo_of
+from tests.replaying import DIALECTS, captured, replay
+from tests.xla import stablehlo_of
 
 NAMES = [case.name for case in (*NETWORKS, *UNSTABLE_NAMES)]
 OPAQUE = {"einet", "einet-projections"}  # the event-driven synapses

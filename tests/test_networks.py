@@ -17,10 +17,7 @@ ALL = NETWORKS + UNSTABLE_NAMES
 def test_two_builds_leave_the_same_in_each_of_three_runs(case: Case) -> None:
     one, other = _three_runs(case), _three_runs(case)
     for number, (left, expected) in enumerate(zip(one, other, strict=True)):
-        if case in UNSTABLE_NAMES:
-            assert list(left.values()) == list(expected.values()), f"run {number}"
-        else:
-            assert left == expected, f"run {number}"
+        watching.assert_same_left(case, left, expected, number)
     assert one[0] != one[1] or case.name == "bpff-trainer-predict", "a run leaves nothing behind"
 
 

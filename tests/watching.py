@@ -17,7 +17,7 @@ from jax._src import monitoring
 from jax.tree_util import tree_leaves
 
 from tests import eras
-from tests.networks import Case
+from tests.networks import ROUNDED, UNSTABLE_NAMES, Case
 
 # What a capture patches, written down by hand, so that a patch which stays is seen whatever the
 # probe believes to have patched. (On runners, each class that the zoo and BrainPy have.)
@@ -144,3 +144,21 @@ def run(case: Case, runner: bp.DSRunner) -> Run:
     with counting_compilations() as compilations:
         returned = case.run(runner)
     return Run(traces_of(runner, returned), compilations.count)
+
+
+def assert_same_left(
+    case: Case, left: dict[str, Any], expected: dict[str, Any], number: int
+) -> None:
+    """Assert that two builds of a case left the same bits in a run, under the same names."""
+    if case not in UNSTABLE_NAMES:
+        assert list(left) == list(expected), f"run {number}"
+    if case.name not in ROUNDED:
+        assert list(left.values()) == list(expected.values()), f"run {number}"
+        return
+    for name, one, other in zip(left, left.values(), expected.values(), strict=True):
+        if isinstance(one, tuple) and one[0].startswith("float"):
+            assert one[:2] == other[:2], f"run {number}: {name}"
+            arrays = [np.frombuffer(content, dtype) for dtype, _, content in (one, other)]
+            np.testing.assert_allclose(*arrays, rtol=1e-4, atol=1e-6, err_msg=name)
+        else:
+            assert one == other, f"run {number}: {name}"
