@@ -68,7 +68,7 @@ def test_the_call_alone_writes_and_patches_nothing(out: Path) -> None:
 
 def test_dialects_keep_their_order_and_come_once() -> None:
     asked = (dialect for dialect in ["mhlo", "hlo", "mhlo", "stablehlo", "hlo"])
-    assert Settings.of_arguments(None, asked, (), "none", False).dialects == (
+    assert Settings.of_arguments(dialect=asked).dialects == (
         "mhlo",
         "hlo",
         "stablehlo",

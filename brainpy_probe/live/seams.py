@@ -362,3 +362,15 @@ def hlo_canonical_text(module: Any) -> str:
 def parse_hlo(text: str) -> Any:
     """Parse HLO text with XLA's own parser."""
     return take("hlo").hlo_module_from_text(text)
+
+
+# --- Tested stacks ------------------------------------------------------------------------------
+
+# Name, BrainPy, JAX: the test suite passes on each.
+TESTED: tuple[tuple[str, str, str], ...] = (
+    ("2022", "2.3.8", "0.4.13"),
+    ("2023", "2.4.6.post5", "0.4.23"),
+    ("2024", "2.6.0", "0.4.30"),
+    ("py311", "2.8.2", "0.10.2"),
+    ("latest", "2.9.0", "0.12.0.1"),
+)
