@@ -22,6 +22,7 @@ __all__ = [
     "DIALECTS",
     "DUMPS",
     "OFF",
+    "ON",
     "VARIABLE",
     "Argument",
     "Data",
@@ -241,15 +242,15 @@ class Argument:
         Makes the argument's value of a word from the environment or the shell.
     help : str
         What it means, for the shell command; how a word is written.
-    switch : bool
-        Whether it is on or off, so that an option needs no word.
+    form : str
+        Whether an option takes a word, may come several times, or is a switch that takes none.
     """
 
     field: str
     check: Callable[[Any], Any]
     read: Callable[[str], object]
     help: str
-    switch: bool = False
+    form: Literal["word", "words", "switch"] = "word"
 
 
 ARGUMENTS: dict[str, Argument] = {
@@ -261,7 +262,11 @@ ARGUMENTS: dict[str, Argument] = {
         f"./{DEFAULT_OUT}.",
     ),
     "dialect": Argument(
-        "dialects", _dialects, _several, f"{', '.join(DIALECTS)}, or several with commas between."
+        "dialects",
+        _dialects,
+        _several,
+        f"{', '.join(DIALECTS)}, or several with commas between.",
+        form="words",
     ),
     "xla_dump": Argument(
         "xla_dump",
@@ -269,6 +274,7 @@ ARGUMENTS: dict[str, Argument] = {
         _switch_or_several,
         f"What XLA is to dump for each module: {', '.join(DUMPS)}, several with commas between, "
         "1 for all, 0 for none.",
+        form="words",
     ),
     "data": Argument(
         "data",
@@ -281,6 +287,6 @@ ARGUMENTS: dict[str, Argument] = {
         _flag("strict"),
         _switch,
         "Stop when the probe itself fails, where else it warns and goes on.",
-        switch=True,
+        form="switch",
     ),
 }

@@ -15,7 +15,7 @@ from typing import Any
 
 from brainpy_probe.errors import SeamMissing
 
-__all__ = ["MONITOR_TAKER", "SEAMS", "Seam", "take"]
+__all__ = ["MONITOR_TAKER", "SEAMS", "TESTED", "Seam", "take", "taken_from"]
 
 
 @dataclass(frozen=True)
@@ -128,16 +128,35 @@ def take(name: str) -> Any:
     seam = SEAMS[name]
     tried = []
     for place in seam.places:
-        module, _, attribute = place.partition(":")
         try:
-            found: Any = importlib.import_module(module)
-            for part in filter(None, attribute.split(".")):
-                found = getattr(found, part)
+            return _at(place)
         except (ImportError, AttributeError) as error:
             tried.append(f"{place.rstrip(':')} ({error})")
-        else:
-            return found
     raise SeamMissing(seam.what, tried)
+
+
+def taken_from(name: str) -> str:
+    """Return the place from which :func:`take` takes a seam.
+
+    Raises
+    ------
+    SeamMissing
+        With each place that was tried, if none has it.
+    """
+    found = take(name)
+    for place in SEAMS[name].places:
+        with contextlib.suppress(ImportError, AttributeError):
+            if _at(place) is found:
+                return place.rstrip(":")
+    raise SeamMissing(SEAMS[name].what, SEAMS[name].places)
+
+
+def _at(place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in filter(None, attribute.split(".")):
+        found = getattr(found, part)
+    return found
 
 
 # --- BrainPy 2.8.2, 2.9.0: brainpy/runners.py -------------------------------------------------

@@ -11,6 +11,7 @@ import multiprocessing.util
 import os
 import shlex
 import threading
+from collections.abc import Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -135,19 +136,24 @@ class ProcessCapture:
 
 
 def _summary(manifest: Manifest, folder: RunFolder) -> str:
+    outside = [one for one in manifest.modules if one.call is None]
     compiled = [one for one in manifest.modules if one.call is not None]
     seconds = sum(one.seconds.compile for one in compiled)
     failed = sum(call.failure is not None for call in manifest.calls)
-    lines = [
-        f"{_count(manifest.calls, 'call')}, {_count(manifest.programs, 'program')}, "
-        f"{_count(compiled, 'module')} for them, compiled in {seconds:.2f} s",
-        f"in {folder.path}",
-        f"brainpy-probe show {shlex.quote(str(folder.path))}",
-    ]
+    if manifest.calls:
+        lines = [
+            f"{_count(manifest.calls, 'call')}, {_count(manifest.programs, 'program')}, "
+            f"{_count(compiled, 'module')} for them, compiled in {seconds:.2f} s"
+        ]
+    else:
+        lines = [
+            f"no runner's predict was called in process {manifest.environment.pid}; "
+            f"{_count(outside, 'module')} compiled otherwise"
+        ]
     if failed:
-        lines.insert(1, f"the probe failed on {failed} of the calls")
-    return "\n".join(lines)
+        lines.append(f"the probe failed on {failed} of the calls")
+    return "\n".join([*lines, f"brainpy-probe show {shlex.quote(str(folder.path))}"])
 
 
-def _count(things: Any, name: str) -> str:
+def _count(things: Sized, name: str) -> str:
     return f"{len(things)} {name}" if len(things) == 1 else f"{len(things)} {name}s"
