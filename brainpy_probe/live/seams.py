@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from brainpy_probe.errors import SeamMissing
 
-__all__ = ["MONITOR_TAKER", "SEAMS", "Seam", "take"]
+__all__ = ["MONITOR_TAKER", "SEAMS", "TESTED", "Seam", "take", "taken_from"]
 
 
 @dataclass(frozen=True)
@@ -208,16 +208,35 @@ def take(name: str) -> Any:
     seam = SEAMS[name]
     tried = []
     for place in seam.places:
-        module, _, attribute = place.partition(":")
         try:
-            found: Any = importlib.import_module(module)
-            for part in filter(None, attribute.split(".")):
-                found = getattr(found, part)
+            return _at(place)
         except (ImportError, AttributeError) as error:
             tried.append(f"{place.rstrip(':')} ({error})")
-        else:
-            return found
     raise SeamMissing(seam.what, tried)
+
+
+def taken_from(name: str) -> str:
+    """Return the place from which :func:`take` takes a seam.
+
+    Raises
+    ------
+    SeamMissing
+        With each place that was tried, if none has it.
+    """
+    found = take(name)
+    for place in SEAMS[name].places:
+        with contextlib.suppress(ImportError, AttributeError):
+            if _at(place) is found:
+                return place.rstrip(":")
+    raise SeamMissing(SEAMS[name].what, SEAMS[name].places)
+
+
+def _at(place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in filter(None, attribute.split(".")):
+        found = getattr(found, part)
+    return found
 
 
 # --- BrainPy, every version: DSRunner -----------------------------------------------------------
@@ -863,3 +882,15 @@ def hlo_canonical_text(module: Any) -> str:
 def parse_hlo(text: str) -> Any:
     """Parse HLO text with XLA's own parser."""
     return take("hlo").hlo_module_from_text(text)
+
+
+# --- Tested stacks ------------------------------------------------------------------------------
+
+# Name, BrainPy, JAX: the test suite passes on each.
+TESTED: tuple[tuple[str, str, str], ...] = (
+    ("2022", "2.3.8", "0.4.13"),
+    ("2023", "2.4.6.post5", "0.4.23"),
+    ("2024", "2.6.0", "0.4.30"),
+    ("py311", "2.8.2", "0.10.2"),
+    ("latest", "2.9.0", "0.12.0.1"),
+)
