@@ -20,6 +20,10 @@ from tests import eras
 
 SEED = 20240607
 
+# JAX's names for the module of a runner's loop: BrainPy from 2.4 on calls jax.lax.scan outside of
+# any jit, 2.3.8 within one.
+LOOP_MODULES = ("jit_scan", "jit__transform_function")
+
 # BrainPy's own annotations reject or miss much of what its documentation shows, so the calls they
 # get wrong go through these names.
 _bp: Any = bp

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.live import seams
+from tests.networks import LOOP_MODULES
 from tests.processes import told_by
 
 DUMPING = """
@@ -34,7 +34,7 @@ found = [p.relative_to(theirs).as_posix() for p in theirs.rglob("*") if p.is_fil
 ir = sorted(os.listdir(theirs.parent / "ir"))
 print(json.dumps({"ours": ours, "theirs": found, "ir": ir}))
 """
-LOOP = f"(?:{'|'.join(seams.LOOP_MODULES)})"
+LOOP = f"(?:{'|'.join(LOOP_MODULES)})"
 FLAGS = " ".join(f"--xla_dump_hlo_as_{kind}" for kind in ("text", "dot", "html", "proto"))
 
 

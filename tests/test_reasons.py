@@ -20,11 +20,7 @@ from brainpy_probe.findings import lost_seconds
 from brainpy_probe.live.modules import ModuleFacts
 from brainpy_probe.live.reasons import explain
 from tests.listening import durations
-from tests.networks import by_name
-
-# JAX's names for the module of a runner's loop: BrainPy from 2.4 on calls jax.lax.scan outside of
-# any jit, 2.3.8 within one.
-LOOP_MODULES = ("jit_scan", "jit__transform_function")
+from tests.networks import LOOP_MODULES, by_name
 
 
 @pytest.fixture(scope="module")
