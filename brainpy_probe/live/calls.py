@@ -155,6 +155,7 @@ class RunningCall:
     returned: Any = None
     error: BaseException | None = None
     tracing: bool = False
+    nested: bool = False
     compilations: list[Compilation] = field(default_factory=list)
 
     @property

@@ -77,7 +77,7 @@ def _watch(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     outer = CURRENT_CALL.get()
     if not sessions or (outer is not None and outer.runner is instance):
         return wrapped(*args, **kwargs)
-    call = RunningCall(instance)
+    call = RunningCall(instance, nested=not seams.trace_state_clean())
     call_token, watch_token = CURRENT_CALL.set(call), CURRENT_WATCH.set(call.watch)
     try:
         return wrapped(*args, **kwargs)

@@ -20,7 +20,7 @@ from brainpy_probe.live import seams
 from brainpy_probe.live.calls import LoopRun, RunningCall, StepTrace
 from brainpy_probe.live.host import drop_progress_bar, drop_taps, take_offloaded_monitors
 from brainpy_probe.live.leaves import Leaves, form, named_inputs, named_leaves, named_results
-from brainpy_probe.live.traced import TracedStep
+from brainpy_probe.live.traced import TracedStep, inside_transformation
 from brainpy_probe.records import ProgramKind, Role
 
 __all__ = ["ClosedProgram", "Named", "close"]
@@ -87,6 +87,8 @@ def close(call: RunningCall) -> ClosedProgram:
         return _close_loop(call, max(call.loops, key=lambda loop: loop.options["length"] or 0))
     if call.step is not None or call.traces:
         return _close_step(call, call.step or call.traces[0])
+    if call.nested:
+        raise inside_transformation()
     if call.step_failure is not None:
         raise CannotCapture(
             f"The step of this runner can't be traced: {call.step_failure}",

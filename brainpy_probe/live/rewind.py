@@ -156,7 +156,7 @@ def _contents(thing: Any) -> list[Undo]:
     if isinstance(thing, (seams.state_class(), jax.Array, type)):
         return []  # Variables are put back by whoever traces
     if isinstance(thing, seams.take("array")):
-        return [functools.partial(setattr, thing, "value", thing.value)]
+        return [functools.partial(seams.put, thing, seams.peek(thing))]
     undo = [*_random_state(thing), *_items(thing)]
     attributes = getattr(thing, "__dict__", None)
     if isinstance(attributes, dict):

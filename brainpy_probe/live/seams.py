@@ -196,6 +196,15 @@ SEAMS: dict[str, Seam] = {
 }
 
 
+def belonging() -> dict[str, Seam]:
+    """Return the seams that the installed BrainPy is to have; all of them if there is none."""
+    try:
+        era = "brainstate" if on_brainstate() else "variables"
+    except SeamMissing:
+        return SEAMS
+    return {name: seam for name, seam in SEAMS.items() if seam.era in ("", era)}
+
+
 @functools.cache
 def take(name: str) -> Any:
     """Return what a seam names, from the first place that has it.
@@ -382,15 +391,19 @@ def is_written(states: Any) -> list[bool]:
 # --- BrainPy up to 2.6: Variables and object transformations ------------------------------------
 
 
-def peek(variable: Any) -> Any:
-    """Return a Variable's array; ``.value`` would also tell a trace that it was read."""
-    return variable._value
+def peek(array: Any) -> Any:
+    """Return what an Array or a Variable of BrainPy's holds.
+
+    ``.value`` would also tell a trace that a Variable was read, and refuses to give a tracer that
+    a trace has left there (brainpy 2.3.8 to 2.9.0: ndarray.py).
+    """
+    return array._value
 
 
-def put(variable: Any, value: Any) -> None:
-    """Give a Variable its array back, unchecked."""
-    if variable._value is not value:
-        variable._value = value
+def put(array: Any, value: Any) -> None:
+    """Have an Array or a Variable hold a value, unchecked."""
+    if array._value is not value:
+        array._value = value
 
 
 def own_variables(things: Sequence[Any]) -> list[Any]:

@@ -13,9 +13,18 @@ from brainpy_probe.live.calls import RunningCall, StepTrace
 from brainpy_probe.live.leaves import Leaves, form, named_leaves, unused
 from brainpy_probe.live.modeltree import ModelNames
 
-__all__ = ["TracedStep"]
+__all__ = ["TracedStep", "inside_transformation"]
 
 _leaves = jax.tree_util.tree_leaves
+
+
+def inside_transformation() -> CannotCapture:
+    """Return the error for a run that is part of another function's trace."""
+    return CannotCapture(
+        "predict ran inside another JAX transformation (jit, vmap, grad, a loop), "
+        "so that it has no program of its own.",
+        "Capture a predict call that is made from plain Python.",
+    )
 
 
 class TracedStep:
@@ -56,11 +65,7 @@ class TracedStep:
     def __init__(self, call: RunningCall, trace: StepTrace) -> None:
         values = [use.value for use in trace.states]
         if any(isinstance(one, jax.core.Tracer) for one in _leaves((values, trace.args, call.xs))):
-            raise CannotCapture(
-                "predict ran inside another JAX transformation (jit, vmap, grad, a loop), "
-                "so that it has no program of its own.",
-                "Capture a predict call that is made from plain Python.",
-            )
+            raise inside_transformation()
         self.call, self.trace = call, trace
         self.notes: list[str] = []
         self.dropped: list[Any] = []
