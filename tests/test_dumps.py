@@ -144,7 +144,7 @@ def test_other_options_of_the_user_are_respected(out: Path, fast: bool) -> None:
     written = {path.name.rpartition(".")[2]: path.read_text() for path in _words(cap.dump_paths)}
     assert written
     if "debug_options" in written:
-        assert f"xla_cpu_enable_fast_math: {str(fast).lower()}" in written["debug_options"]
+        assert ("xla_cpu_enable_fast_math: true" in written["debug_options"]) == fast
     if "ll" in written:
         assert ("fmul reassoc" in written["ll"]) == fast
 
@@ -172,7 +172,7 @@ import brainpy_probe as probe
 theirs, out, probed = sys.argv[1:]
 def wanted(x): return x * 3
 def unwanted(x): return x * 4
-capture = probe.capture(out, xla_dump="html", strict=True)
+capture = probe.capture(out, xla_dump=["html", "text"], strict=True)
 with capture if probed else contextlib.nullcontext() as cap:
     jax.jit(wanted)(np.ones(2)), jax.jit(unwanted)(np.ones(2))
 ours = [path.name for path in cap.dump_paths] if probed else []
@@ -189,13 +189,15 @@ def test_the_users_flags_are_understood_as_xla_reads_them(tmp_path: Path) -> Non
         found[probed] = told_by(
             FLAGS_OF_THEIR_OWN, theirs, tmp_path / "out", probed, XLA_FLAGS=str(tmp_path / "flags")
         )
+    # Files alone: 0.10.2 makes a folder for each module, whatever the regular expression.
     kinds = {
-        probed: {name.partition(".")[2] for name in one["theirs"]} for probed, one in found.items()
+        probed: {*re.findall(r"jit_\w*wanted\.\S*", " ".join(one["theirs"]))}
+        for probed, one in found.items()
     }
     assert kinds["yes"] == kinds[""]
     assert any(kind.startswith("jit_wanted.") for kind in kinds[""])
     assert not any(kind.startswith("jit_unwanted.") for kind in kinds[""])
     assert any(kind.endswith(".dot") for kind in kinds[""])
-    assert not any(kind.endswith(".html") for kind in kinds[""])
+    assert not any(kind.endswith((".html", ".txt")) for kind in kinds[""])
     dumped = {name.split(".")[1] for name in found["yes"]["ours"] if name.endswith(".html")}
     assert {"jit_wanted", "jit_unwanted"} <= dumped

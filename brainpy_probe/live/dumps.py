@@ -15,15 +15,15 @@ from brainpy_probe.live import seams
 
 __all__ = ["DumpOrder", "discard", "gathered", "order"]
 
-# XLA's option for each kind of file; what has none (buffer assignment, LLVM IR, object files) is
-# dumped along.
+# XLA's option for each kind of file; what has none (LLVM IR, object files) is dumped along, the
+# buffer assignment along with the text.
 _OPTIONS = {
     "text": "xla_dump_hlo_as_text",
     "dot": "xla_dump_hlo_as_dot",
     "html": "xla_dump_hlo_as_html",
     "proto": "xla_dump_hlo_as_proto",
 }
-_SUFFIXES = {"dot": ".dot", "html": ".html", "proto": ".hlo.pb"}
+_SUFFIXES = {"text": ".txt", "dot": ".dot", "html": ".html", "proto": ".hlo.pb"}
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ def order(options: Any, kinds: Collection[str], parent: Path) -> DumpOrder | str
     if "xla_dump_to" in seams.option_overrides(copied):
         return "not dumped: this module's own compiler_options say where XLA dumps"
     their_kinds = {kind: bool(given.get(name)) for kind, name in _OPTIONS.items()}
+    their_kinds["text"] |= not any(their_kinds.values())  # as XLA does
     their_modules = str(given.get("xla_dump_hlo_module_re") or "")
     folder = Path(tempfile.mkdtemp(prefix=".xla-", dir=parent))
     wanted = {_OPTIONS[kind]: True for kind in kinds}
