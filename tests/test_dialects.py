@@ -149,7 +149,7 @@ def test_chlo_is_said_of_stablehlo_and_gone_from_mhlo() -> None:
     assert "chlo.erf_inv" in program.text("stablehlo")
     assert program.fidelity.chlo == {"stablehlo": ("chlo.erf_inv x1",)}
     for dialect in ("mhlo", "hlo"):
-        assert "chlo" not in program.text(dialect)
+        assert not re.search(r"\bchlo\.", program.text(dialect))
 
 
 class Special(bp.DynamicalSystem):

@@ -99,7 +99,7 @@ def test_every_text_is_proved(name: str) -> None:
         assert check.returns is (True if dialect == "mhlo" else None)
 
 
-@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name != "factors"])
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_the_portable_bytecode_is_proved_and_has_no_locations(name: str) -> None:
     portable = _lowered(name).portable()
     assert portable is not None
@@ -109,6 +109,17 @@ def test_the_portable_bytecode_is_proved_and_has_no_locations(name: str) -> None
     back = seams.read_portable_bytecode(portable.content, seams.mlir_context())
     assert not mlir.chlo(back)
     assert len(mlir.argument_types(back)) == 2
+
+
+def test_what_calls_back_into_this_process_is_not_portable() -> None:
+    def calling(x: Any) -> Any:
+        return jax.pure_callback(lambda x: x, jax.ShapeDtypeStruct((100,), np.float32), x)
+
+    lowered = Lowered(jax.jit(calling).lower(X).compiler_ir("stablehlo"), "program", ["x"], ["y"])
+    assert lowered.portable() is None
+    assert lowered.notes == [
+        "The program has no portable bytecode: it calls back into this Python process."
+    ]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -72,6 +72,11 @@ class Lowered:
 
     def portable(self) -> Rendering | None:
         """Return the program as VHLO bytecode, proved by reading it back; None if it can't be."""
+        if any(map(mlir.is_callback, mlir.custom_calls(self.module))):
+            self.notes.append(
+                "The program has no portable bytecode: it calls back into this Python process."
+            )
+            return None
         module = self._copy()
         try:
             seams.chlo_to_stablehlo(module)

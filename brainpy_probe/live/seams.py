@@ -837,26 +837,24 @@ def chlo_to_stablehlo(module: Any) -> None:
 def portable_bytecode(module: Any) -> bytes:
     """Serialise a StableHLO module as VHLO bytecode of the current StableHLO version.
 
-    On 0.10.2 and 0.12.0 the module itself is VHLO afterwards.
-
-    Where there is ``jaxlib.xla_extension`` (0.4.13, 0.4.23, 0.4.30), by its entry: that of
-    ``jaxlib.mlir.dialects.stablehlo`` ends the process there, "LLVM ERROR: Trying to register
-    different dialects for the same namespace: builtin".
+    By XLA's own entry, which takes the module on 0.10.2 and 0.12.0, its bytecode where there is
+    ``jaxlib.xla_extension`` (0.4.13, 0.4.23, 0.4.30). The one in
+    ``jaxlib.mlir.dialects.stablehlo`` refuses LAPACK's typed calls (0.10.2, 0.12.0), or ends the
+    process (0.4.13, 0.4.23, 0.4.30): "LLVM ERROR: Trying to register different dialects for the
+    same namespace: builtin".
     """
-    stablehlo = take("stablehlo")
-    version = stablehlo.get_current_version()
-    if _has_xla_extension():
-        content = take("xla-mlir").serialize_portable_artifact(mlir_bytecode(module), version)
-    else:
-        content = stablehlo.serialize_portable_artifact(module, version)
-    return bytes(content)
+    version = take("stablehlo").get_current_version()
+    given = mlir_bytecode(module) if _has_xla_extension() else module
+    with module.context:
+        return bytes(take("xla-mlir").serialize_portable_artifact(given, version))
 
 
 def read_portable_bytecode(content: bytes, context: Any) -> Any:
     """Read VHLO bytecode back as a StableHLO module; ``jaxlib.xla_extension`` gives its text."""
+    deserialise = take("xla-mlir").deserialize_portable_artifact
     if _has_xla_extension():
-        return parse_mlir(take("xla-mlir").deserialize_portable_artifact(content), context)
-    return take("stablehlo").deserialize_portable_artifact(context, content)
+        return parse_mlir(deserialise(content), context)
+    return deserialise(content, context)
 
 
 def _has_xla_extension() -> bool:
