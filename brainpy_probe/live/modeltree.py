@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from brainpy_probe.live.seams import state_class, take
+from brainpy_probe.live.seams import IMPLICIT, state_class, take
 
 __all__ = ["ModelNames", "children", "walk"]
 
@@ -45,7 +45,11 @@ def children(thing: Any) -> list[tuple[str, Any]]:
         attributes = vars(thing)
     except TypeError:
         return parts
-    return parts + list(attributes.items())
+    for name, value in attributes.items():
+        # What a model was given without a name is its own part, under the name it gave itself.
+        registered = name in IMPLICIT and isinstance(value, dict)
+        parts += value.items() if registered else [(name, value)]
+    return parts
 
 
 def walk(

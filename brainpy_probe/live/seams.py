@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from brainpy_probe.errors import SeamMissing
 
-__all__ = ["MONITOR_TAKER", "SEAMS", "TESTED", "Seam", "take", "taken_from"]
+__all__ = ["IMPLICIT", "MONITOR_TAKER", "SEAMS", "TESTED", "Seam", "take", "taken_from"]
 
 
 @dataclass(frozen=True)
@@ -253,6 +253,10 @@ def _at(place: str) -> Any:
 
 # The method to which a memory_efficient step hands its monitors (2.3.8 to 2.9.0: runners.py).
 MONITOR_TAKER = "_step_mon_on_cpu"
+
+# Where a model keeps the parts that it was given without a name (2.3.8 to 2.6.0: BrainPyObject in
+# _src/math/object_transform/base.py; today's keep them in ``children``).
+IMPLICIT = ("implicit_nodes", "implicit_vars")
 
 
 @functools.cache
