@@ -13,6 +13,7 @@ import inspect
 import io
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -392,6 +393,40 @@ def is_written(states: Any) -> list[bool]:
     return list(states.been_writen)
 
 
+class _PlainHere(dict[str, str]):
+    """brainevent's backends by platform: plain ones for the thread that made this, else theirs."""
+
+    def __init__(self, chosen: dict[str, str]) -> None:
+        super().__init__(chosen)
+        self._thread = threading.get_ident()
+
+    def get(self, platform: str, default: Any = None) -> Any:
+        if threading.get_ident() == self._thread:
+            return "jax_raw"
+        return super().get(platform, default)
+
+
+@contextlib.contextmanager
+def plain_kernels() -> Iterator[None]:
+    """Have BrainPy's kernels lowered to plain StableHLO in this thread, in this block.
+
+    brainevent (0.2.1, 0.3.0: config.py, called from _op/main.py) looks the backend up while it
+    lowers a primitive; its public ``set_backend`` would clear all of JAX's caches. Before
+    BrainPy 2.7 a kernel is chosen while the model is traced: nothing can be done here.
+    """
+    try:
+        config: Any = importlib.import_module("brainevent.config")
+    except ImportError:
+        yield
+        return
+    chosen = config._global_backends
+    config._global_backends = _PlainHere(chosen)
+    try:
+        yield
+    finally:
+        config._global_backends = chosen
+
+
 # --- BrainPy up to 2.6: Variables and object transformations ------------------------------------
 
 
@@ -713,6 +748,20 @@ def option_overrides(options: Any) -> set[str]:
 def optimized_hlo(executable: Any) -> str:
     """Print an executable's HLO, as it runs, no constant elided."""
     return "\n".join(hlo_text(module) for module in executable.hlo_modules())
+
+
+def estimated_cost(lowering: Any) -> dict[str, float]:
+    """Return XLA's estimate for a lowered program: flops and bytes, a loop's body counted once.
+
+    ``Lowered.cost_analysis`` is public; it may know nothing (0.4.13: None on some backends).
+    """
+    try:
+        cost = lowering.cost_analysis()
+    except Exception:  # it is an estimate: without it nothing is wrong
+        return {}
+    cost = cost[0] if isinstance(cost, (list, tuple)) and cost else cost
+    names = ("flops", "bytes accessed")
+    return {name: float(cost[name]) for name in names if name in (cost or {})}
 
 
 def executable_cost(executable: Any) -> dict[str, float]:
