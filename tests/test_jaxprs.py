@@ -69,7 +69,7 @@ HIDING: dict[str, Callable[[Any], Any]] = {
 
 
 def _bytes(results: Any) -> list[tuple[str, tuple[int, ...], bytes]]:
-    arrays = [np.asarray(leaf) for leaf in jax.tree.leaves(results)]
+    arrays = [np.asarray(leaf) for leaf in jax.tree_util.tree_leaves(results)]
     return [(str(array.dtype), array.shape, array.tobytes()) for array in arrays]
 
 
@@ -93,7 +93,9 @@ def test_hidden_arrays_are_handed_in_and_the_results_stay_bit_for_bit(name: str)
     empty = [[jnp.zeros_like(array) for array in group] for group in (hidden, consts)]
     assert _bytes(run(*empty, X)) != expected, "the results depend on what is handed in"
     for one, other in zip(
-        jax.tree.leaves(lifted(hidden, consts, X)), jax.tree.leaves(function(X)), strict=True
+        jax.tree_util.tree_leaves(lifted(hidden, consts, X)),
+        jax.tree_util.tree_leaves(function(X)),
+        strict=True,
     ):
         assert np.allclose(one, other, rtol=1e-5), "outside of a trace as well"
 

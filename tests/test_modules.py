@@ -14,7 +14,8 @@ import pytest
 
 import brainpy_probe as probe
 from brainpy_probe.live import seams
-from tests.networks import by_name
+from tests.eras import COMPILES_EACH_RUN, LOOP_MODULE
+from tests.networks import by_name, compiling_runners
 from tests.processes import told_by
 
 
@@ -22,21 +23,21 @@ from tests.processes import told_by
 def cap(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Return a capture of two runs, of the spiking network, and of a function of JAX's own."""
     case = by_name("lif")
-    runner = case.build()
+    runners = compiling_runners("lif", 2)
     table = jnp.asarray(np.arange(4096, dtype=np.float32).reshape(64, 64))
 
     def outside(x: Any) -> Any:
         return x @ table
 
     with probe.capture(tmp_path_factory.mktemp("modules"), strict=True) as cap:
-        case.run(runner)
-        case.run(runner)
+        for runner in runners:
+            case.run(runner)
         jax.jit(outside)(np.ones(64, np.float32))
     return cap
 
 
 def test_each_compiled_module_is_recorded(cap: Any) -> None:
-    loops = [module for module in cap.modules if module.name == "jit_scan"]
+    loops = [module for module in cap.modules if module.name == LOOP_MODULE]
     assert [module.record.call for module in loops] == [0, 1]
     for module in loops:
         record = module.record
@@ -46,13 +47,14 @@ def test_each_compiled_module_is_recorded(cap: Any) -> None:
         assert not module.from_cache
         assert min(module.timing.trace, module.timing.lower, module.timing.compile) > 0
         assert record.cost["flops"] > 0
-        assert record.memory["arguments"] > 0
+        # Up to JAX 0.4.23 XLA gives the size of a CPU's code alone.
+        assert record.memory["arguments" if hasattr(jax, "tree") else "code"] > 0
         assert "tensor<100xi32>" in record.arguments
         assert record.arguments[record.argument_names.index("indices")] == "tensor<100xi32>"
 
 
 def test_a_call_has_its_modules(cap: Any) -> None:
-    assert [[module.name for module in call.modules] for call in cap.calls] == [["jit_scan"]] * 2
+    assert [[module.name for module in call.modules] for call in cap.calls] == [[LOOP_MODULE]] * 2
 
 
 def test_a_module_of_no_call_is_recorded_as_such(cap: Any) -> None:
@@ -142,11 +144,12 @@ def test_a_module_compiled_outside_the_block_is_not_recorded(out: Path) -> None:
 
 def test_a_compilation_that_fails_raises_as_ever_and_leaves_nothing(out: Path) -> None:
     def wrong(x: Any) -> Any:
-        return jax.ffi.ffi_call("no_such_target", jax.ShapeDtypeStruct((2,), np.float32))(x)
+        return x + 4
 
+    lowered = jax.jit(wrong).lower(np.ones(2, np.float32))
     with probe.capture(out, xla_dump=True, strict=True) as cap:
-        with pytest.raises(Exception, match="no_such_target"):
-            jax.jit(wrong)(np.ones(2, np.float32))
+        with pytest.raises(Exception, match="No such compile option: 'xla_no_such_option'"):
+            lowered.compile(compiler_options={"xla_no_such_option": True})
         compiled = [one.name for one in cap.modules]
     assert "jit_wrong" not in compiled
     assert list(cap.path.glob(".xla-*")) == []
@@ -166,7 +169,8 @@ events = []
 jax.monitoring.register_event_duration_secs_listener(lambda e, s, **k: events.append(e))
 jax.monitoring.register_event_listener(lambda e, **k: events.append(e))
 import brainpy_probe as probe
-from tests.networks import by_name
+from tests.eras import COMPILES_EACH_RUN, LOOP_MODULE
+from tests.networks import by_name, compiling_runners
 cache, out, probed = sys.argv[1:]
 def scope():
     return probe.capture(out, xla_dump=True, strict=True) if probed else contextlib.nullcontext()
@@ -207,7 +211,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_the_number_of_compilations_is_as_without_the_probe(untouched: dict[str, Any]) -> None:
     assert untouched["probed"]["without"] == untouched["bare"]["without"]
-    assert untouched["bare"]["without"][1] == [1, 0]
+    assert untouched["bare"]["without"][1] == [int(COMPILES_EACH_RUN), 0]
 
 
 def test_the_persistent_cache_is_used_as_without_the_probe(untouched: dict[str, Any]) -> None:
