@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from brainpy_probe.errors import BadSetting
 from brainpy_probe.records import (
@@ -21,6 +19,9 @@ from brainpy_probe.records import (
     Timing,
 )
 from brainpy_probe.store import read_file
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["CompiledModule", "PredictCall", "Program"]
 
@@ -130,6 +131,8 @@ class Program:
 
 
 def _dtype(name: str) -> np.dtype[Any]:
+    import numpy as np  # late: see the package's docstring
+
     try:
         return np.dtype(name)
     except TypeError:

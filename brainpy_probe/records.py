@@ -289,13 +289,23 @@ class ModuleRecord(_Record, frozen=True, kw_only=True):
 
 
 class Environment(_Record, frozen=True, kw_only=True):
-    """What ran: interpreter, host, process, backend, and the versions of what matters."""
+    """What ran: interpreter, host, process, backend, and the versions of what matters.
+
+    Attributes
+    ----------
+    rank : int or None
+        JAX's index of the process, where several run one program together (jax.distributed).
+    untested : str
+        A sentence, where the probe was not tested with these versions; else empty.
+    """
 
     host: str
     pid: int
     python: str
     backend: str
     versions: dict[str, str]
+    rank: int | None = None
+    untested: str = ""
 
 
 class Manifest(_Record, frozen=True, kw_only=True):

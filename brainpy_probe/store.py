@@ -38,6 +38,8 @@ class RunFolder:
     ----------
     parent : str or path
         Where the folder is made; missing parents are made too.
+    rank : int, optional
+        The number of this process among those that run one program together.
 
     Raises
     ------
@@ -45,8 +47,8 @@ class RunFolder:
         If the folder can't be made.
     """
 
-    def __init__(self, parent: str | os.PathLike[str]) -> None:
-        self.path = _new_folder(Path(parent).absolute())
+    def __init__(self, parent: str | os.PathLike[str], rank: int | None = None) -> None:
+        self.path = _new_folder(Path(parent).absolute(), rank)
 
     def write(self, name: str, kind: str, content: bytes) -> WrittenFile:
         """Write one file, given its path relative to the folder."""
@@ -69,11 +71,13 @@ def safe_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "_", name) or "unnamed"
 
 
-def _new_folder(parent: Path) -> Path:
+def _new_folder(parent: Path, rank: int | None) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     host = re.sub(r"[^A-Za-z0-9.-]+", "-", socket.gethostname()) or "host"
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     name = f"run-{stamp}-{host}-{os.getpid()}"
+    if rank is not None:
+        name += f"-rank{rank}"
     for attempt in range(1, 1_000_000):
         folder = parent / (name if attempt == 1 else f"{name}-{attempt}")
         try:

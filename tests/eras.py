@@ -15,24 +15,17 @@ import brainpy as bp
 import brainpy.math as bm
 import jax
 
-try:
-    from jax.extend.core import Primitive
-except ImportError:  # JAX 0.4.13, 0.4.23
-    from jax.core import Primitive
-
 __all__ = [
     "COMPILES_EACH_RUN",
     "JAX_CACHES_ON_CPU",
     "JAX_HAS_COMPILER",
     "LAMBDA_MODULE",
-    "LOOP_MODULE",
     "SINCE_2_4",
     "SINCE_2_7",
     "ConductanceBased",
     "DynamicalSystem",
     "Group",
     "LifRef",
-    "Primitive",
     "hold_random_state",
     "jit",
     "jit_error",
@@ -53,7 +46,6 @@ SINCE_2_7 = importlib.util.find_spec("brainstate") is not None
 # BrainPy 2.3 keeps the jitted function that holds a runner's loop; later ones make a loop in each
 # run, and JAX compiles it.
 COMPILES_EACH_RUN = SINCE_2_4
-LOOP_MODULE = "jit_scan" if SINCE_2_4 else "jit__transform_function"
 
 # JAX's name for the module of a jitted lambda.
 LAMBDA_MODULE = "jit__lambda" if SINCE_2_7 else "jit__lambda_"

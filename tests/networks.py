@@ -20,6 +20,10 @@ from tests import eras
 
 SEED = 20240607
 
+# JAX's names for the module of a runner's loop: BrainPy from 2.4 on calls jax.lax.scan outside of
+# any jit, 2.3.8 within one.
+LOOP_MODULES = ("jit_scan", "jit__transform_function")
+
 # BrainPy's own annotations reject or miss much of what its documentation shows, so the calls they
 # get wrong go through these names.
 _bp: Any = bp
@@ -879,10 +883,6 @@ ABSENT: dict[str, str] = {case: reason for able, case, reason in _LIMITS if not 
 # names. Into those BrainPy puts the id of an object (what is delayed) or the number of objects of
 # the class that the process has made (children to which nobody gave a name).
 _UNSTABLE = frozenset({"delay-coupling", "einet-coba"} | (set() if eras.SINCE_2_4 else {"delay"}))
-
-# Cases whose programs call back into Python, for BrainPy's bounds check of a delay. Up to 2.6 that
-# check can be told from a callback of the model's own, and is left out like the progress bar.
-HOSTED: frozenset[str] = frozenset({"delay-coupling"} if eras.SINCE_2_7 else ())
 
 # Cases whose builds differ by the last bit of their floats. BrainPy 2.4 to 2.6 hand a loop its
 # Variables in the order of their ids, so that XLA is given another program in each build, and LLVM

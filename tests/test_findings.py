@@ -42,7 +42,7 @@ if hasattr(jax.config, "jax_compilation_cache_dir"):
 import brainpy as bp
 import brainpy_probe as probe
 from tests import eras
-from tests.networks import RefractoryLIF
+from tests.networks import LOOP_MODULES, RefractoryLIF
 found = {}
 for bar in (False, True):
     bp.math.random.seed(1)
@@ -50,7 +50,7 @@ for bar in (False, True):
     with probe.capture(out, xla_dump="text", strict=True) as cap:
         for number, duration in enumerate((5.0, 5.0, 10.0)):
             runners[0 if eras.COMPILES_EACH_RUN else number].run(duration)
-    loops = [module for module in cap.modules if module.name == eras.LOOP_MODULE]
+    loops = [module for module in cap.modules if module.name in LOOP_MODULES]
     found["bar" if bar else "plain"] = {
         "origins": [module.record.origin for module in loops],
         "dumped": [len(module.dump_paths) > 0 for module in loops],

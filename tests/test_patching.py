@@ -66,6 +66,23 @@ ALL = [Patch(Target, name, _note) for name in ("method", "of_class", "alone")]
 # --- on classes of our own --------------------------------------------------------------------
 
 
+def test_a_later_user_brings_what_is_not_in_yet() -> None:
+    before = dict(vars(Target))
+    ledger, one, other = Ledger(), object(), object()
+    ledger.enter(one, ALL[:1])
+    ledger.enter(other, ALL)
+    assert (Target().method(1), Target.alone(3)) == (2, -3)
+    assert SEEN == ["method", "alone"], "and each is in but once"
+    with pytest.raises(AttributeError):
+        ledger.extend([Patch(Heir, "method", _note), Patch(Heir, "absent", _note)])
+    assert "method" not in vars(Heir), "all of them or none"
+    ledger.leave(other)
+    assert Target.alone(3) == -3
+    assert SEEN == ["method", "alone", "alone"]
+    ledger.leave(one)
+    assert dict(vars(Target)) == before
+
+
 def test_the_last_user_puts_the_very_same_objects_back() -> None:
     before = dict(vars(Target))
     ledger, one, other = Ledger(), object(), object()
@@ -282,7 +299,7 @@ def test_without_its_hooks_the_probe_sees_nothing(out: Path) -> None:
     """Shows that the tests which count calls fail when the hook is missing."""
     case = by_name("lif")
     runner = case.build()
-    session = Session(Settings.of_arguments(out, "stablehlo", (), "inputs", strict=True))
+    session = Session(Settings.of_arguments(out=out, strict=True))
     LEDGER.enter(session, [])
     case.run(runner)
     LEDGER.leave(session)

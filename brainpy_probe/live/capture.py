@@ -63,7 +63,9 @@ def capture(
     ...     runner.run(1000.0)
     >>> print(cap)
     """
-    return CaptureScope(Settings.of_arguments(out, dialect, xla_dump, data, strict))
+    return CaptureScope(
+        Settings.of_arguments(out=out, dialect=dialect, xla_dump=xla_dump, data=data, strict=strict)
+    )
 
 
 class CaptureScope:
