@@ -294,7 +294,7 @@ from brainpy_probe.live.patching import LEDGER
 
 net.run()
 try:
-    with probe.capture("inner"):
+    with probe.capture("inner") as inner:
         net.run()
         child = os.fork()
         if not child:
@@ -303,6 +303,7 @@ try:
             print("a folder of its own", flush=True)
             raise InterruptedError
         os.waitpid(child, 0)
+        assert not probe.load(inner.path).manifest.complete, "the child's exit ended it"
         net.run()
 except InterruptedError:
     os._exit(0)  # JAX can't end properly in a forked process
@@ -337,7 +338,8 @@ net.run(); net.run(); print("went on")
 """
 CLOSED = "import net, sys; sys.stderr.close(); net.run(); print('went on')"
 
-# The script, BRAINPY_PROBE, and the one line on stderr, or None where nobody could read one.
+# The script, BRAINPY_PROBE, and the one line on stderr, or None where nobody could read one (that
+# is no failure at all, so that it is tried strictly).
 FAILURES: dict[str, tuple[str, str, str | None]] = {
     "unwritable": (
         "import net; net.run(); net.run(); print('went on')",
@@ -358,10 +360,11 @@ def failures(
 ) -> dict[str, tuple[subprocess.CompletedProcess[str], Path]]:
     """Return how each of FAILURES ended, and where it was; they run at the same time."""
     processes = {}
-    for name, (source, place, _) in FAILURES.items():
+    for name, (source, place, said) in FAILURES.items():
         folder = tmp_path_factory.mktemp("failure")
         (folder / "net.py").write_text(NET)
-        processes[name] = python.start(["-c", source], folder, BRAINPY_PROBE=place), folder
+        variables = {"BRAINPY_PROBE": place, "BRAINPY_PROBE_STRICT": "01"[said is None]}
+        processes[name] = python.start(["-c", source], folder, **variables), folder
     return {name: (ended(process), folder) for name, (process, folder) in processes.items()}
 
 
@@ -481,7 +484,7 @@ with probe.capture("inner"):
 
 
 def test_an_untested_combination_works_and_is_said_once(python: Interpreter, cwd: Path) -> None:
-    done = python.run(["-c", UNTESTED], cwd, BRAINPY_PROBE="1")
+    done = python.run(["-W", "always", "-c", UNTESTED], cwd, BRAINPY_PROBE="1")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("was not tested with the probe") == 1
     for folder in ("inner", "brainpy-probe"):

@@ -133,14 +133,23 @@ def test_a_command_that_is_not_there_is_wrong_usage() -> None:
 # --- doctor: real interpreters, since it looks at the process that it runs in -------------------
 
 
-def _doctor(before: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
+    """Return an interpreter that has brainpy_probe.pth in its site-packages."""
+    return Interpreter.make(tmp_path_factory.mktemp("python"), with_pth=True)
+
+
+def _doctor(
+    python: Interpreter, before: str, *options: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     source = f"import sys\n{before}\nfrom brainpy_probe.cli import app\napp()"
-    words = ["-c", source, "doctor", *options]
-    return Interpreter(Path(sys.executable)).run(words, ROOT, **environment)
+    return python.run(["-c", source, "doctor", *options], ROOT, **environment)
 
 
-def test_doctor_tells_what_was_taken_and_that_a_trial_passed(out: Path) -> None:
-    done = _doctor("", "--json", BRAINPY_PROBE=str(out))
+def test_doctor_tells_what_was_taken_and_that_a_trial_passed(
+    python: Interpreter, out: Path
+) -> None:
+    done = _doctor(python, "", "--json", BRAINPY_PROBE=str(out))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["problem"] == ""
@@ -154,11 +163,12 @@ def test_doctor_tells_what_was_taken_and_that_a_trial_passed(out: Path) -> None:
     assert not out.exists(), "a trial is nothing to keep"
 
 
-def test_doctor_lists_what_was_tried_and_fails_where_a_seam_is_missing() -> None:
+def test_doctor_lists_what_was_tried_and_fails_where_a_seam_is_missing(python: Interpreter) -> None:
     done = _doctor(
+        python,
         "import dataclasses\n"
         "from brainpy_probe.live.seams import SEAMS\n"
-        "SEAMS['runner'] = dataclasses.replace(SEAMS['runner'], places=('brainpy:Nope',))"
+        "SEAMS['runner'] = dataclasses.replace(SEAMS['runner'], places=('brainpy:Nope',))",
     )
     assert done.returncode == 1, done.stderr
     assert "runner: NOT FOUND; tried brainpy:Nope (module 'brainpy' has no attribute" in done.stdout
@@ -167,8 +177,9 @@ def test_doctor_lists_what_was_tried_and_fails_where_a_seam_is_missing() -> None
     assert "Traceback" not in done.stderr
 
 
-def test_doctor_says_in_a_sentence_that_brainpy_and_jax_are_not_there() -> None:
-    done = _doctor("sys.modules.update(brainpy=None, jax=None, jaxlib=None, brainstate=None)")
+def test_doctor_says_in_a_sentence_that_brainpy_and_jax_are_not_there(python: Interpreter) -> None:
+    blocked = "sys.modules.update(brainpy=None, jax=None, jaxlib=None, brainstate=None)"
+    done = _doctor(python, blocked)
     assert done.returncode == 1
     assert "NO: brainpy and jax can't be imported here: pip install" in done.stdout
     assert "Traceback" not in done.stderr
