@@ -139,12 +139,14 @@ class Replayer:
         return dict(zip(named(self.program.results), made, strict=True))
 
 
-def replay(program: probe.Program, dialect: str) -> dict[str, Array]:
+def replay(
+    program: probe.Program, dialect: str, *, inlined: bool = not eras.SINCE_2_4
+) -> dict[str, Array]:
     """Compile a program's text in a dialect afresh and run it on the recorded arguments.
 
-    Up to 2.3 BrainPy's loops have the model's arrays as constants, so here they are that too;
-    from 2.4 on they are arguments of the loop.
+    Where the native run has the model's arrays as constants, they are that here too: `inlined`.
+    Up to 2.3 BrainPy compiles its loop so; from 2.4 on they are arguments of the loop.
     """
     arrays = program.data()
     constants = {key: array for key, array in arrays.items() if key.startswith("constant/")}
-    return Replayer(program, dialect, None if eras.SINCE_2_4 else constants)(arrays)
+    return Replayer(program, dialect, constants if inlined else None)(arrays)

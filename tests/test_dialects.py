@@ -17,6 +17,7 @@ from jaxlib.mlir.ir import MLIRError
 
 import brainpy_probe as probe
 from brainpy_probe.live import dialects, seams
+from tests import eras
 from tests.eras import DynamicalSystem
 from tests.networks import NETWORKS, UNSTABLE_NAMES
 from tests.replaying import DIALECTS, captured, replay
@@ -139,7 +140,8 @@ def test_mhlo_and_hlo_lead_back_to_the_stablehlo_signature(name: str) -> None:
 
 def _signature(module: Any) -> list[str]:
     line = next(one for one in seams.mlir_text(module).splitlines() if "@main(" in one)
-    return re.findall(r"tensor<[^>]*>", line)
+    # XLA of JAX 0.4 leaves each argument's layout beside it, as an attribute.
+    return [one for one in re.findall(r"tensor<[^>]*>", line) if "index" not in one]
 
 
 # --- What is said where a text does not tell all ----------------------------------------------
@@ -254,7 +256,11 @@ def test_way_back_from_a_changed_mhlo_is_not_the_stablehlo() -> None:
     assert dialects._difference(origin, _canonical(other, "mhlo"))
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+# On HLO in which a name is missing, XLA's parser of JAX 0.4.13 ends the process.
+FORGIVING = DIALECTS if eras.JAX_HAS_COMPILER else tuple(set(DIALECTS) - {"hlo"})
+
+
+@pytest.mark.parametrize("dialect", sorted(FORGIVING))
 def test_no_line_of_main_can_be_dropped_unnoticed(dialect: str) -> None:
     lines = captured("shared-args").program.text(dialect).splitlines(keepends=True)
     whole = _canonical("".join(lines), dialect)

@@ -52,6 +52,9 @@ TIMED_STEPS = [name for name in STEPS if name != "bpff-trainer-predict"]
 # twice. State and monitors are equal.
 ROUNDED = {"shared-array": {"output/outputs"}}
 
+# XLA's own pass to MHLO can convert the tokens that order effects only up to JAX 0.4.
+TOKENS_IN_MHLO = not eras.SINCE_2_7
+
 # BrainPy's own names for some Variables hold whole sentences; the probe finds plainer ones.
 RENAMED = {"einet-projections", "delay", "stdp", "delay-coupling"}
 
@@ -223,7 +226,7 @@ def test_random_state_is_argument_and_result(name: str) -> None:
     for specs in (program.arguments, program.results):
         (random,) = [spec for spec in specs if spec.name == held]
         assert (random.role, random.shape, random.dtype) == ("state", (2,), "uint32")
-        assert random.key == ("key<fry>" if eras.SINCE_2_7 else None)
+        assert random.key == ("key<fry>" if eras.SINCE_2_7 else "")
     before, after = program.data()[f"state/{held}"], program.data("results")[f"state/{held}"]
     assert before.tobytes() != after.tobytes()
 
@@ -433,34 +436,38 @@ def _with_vjp(function: Any) -> Any:
 
 
 TRANSFORMS: dict[str, Callable[[Any], Any]] = {
-    "jit": jax.jit,
-    "jit in jit": lambda f: jax.jit(jax.jit(f)),
     "scan": _scanned,
     "cond": _conditional,
     "fori": _looped,
     "while": _while,
-    "jitted cond": lambda f: jax.jit(_conditional(f)),
-    "jitted while": lambda f: jax.jit(_while(f)),
     "vmap": _mapped,
     "remat": jax.checkpoint,
     "custom-jvp": _with_jvp,
     "custom-vjp": _with_vjp,
 }
 
+# What is compiled within the loop has its arrays as constants, up to JAX 0.4.
+JITTED: dict[str, Callable[[Any], Any]] = {
+    "jit": jax.jit,
+    "jit in jit": lambda f: jax.jit(jax.jit(f)),
+    "jitted cond": lambda f: jax.jit(_conditional(f)),
+    "jitted while": lambda f: jax.jit(_while(f)),
+}
 
-@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=list(TRANSFORMS))
-def test_array_in_an_inner_function_is_a_named_argument(
-    transform: Callable[[Any], Any], out: Path
-) -> None:
-    runner = seeded(lambda: Lookup(transform))
+
+@pytest.mark.parametrize("name", [*TRANSFORMS, *JITTED])
+def test_array_in_an_inner_function_is_a_named_argument(name: str, out: Path) -> None:
+    runner = seeded(lambda: Lookup({**TRANSFORMS, **JITTED}[name]))
     with probe.capture(out, dialect=DIALECTS, data="full", strict=True) as cap:
         runner.run(1.0)
     (program,) = cap.programs
     assert "constant/weights" in named(program.arguments)
     assert program.fidelity.inlined_constants == ()
     assert_same(program.data()["constant/weights"], runner.target.weights)
+    inlined = not eras.SINCE_2_4 or (name in JITTED and not eras.SINCE_2_7)
     for dialect in DIALECTS:
-        for key, value in replay(program, dialect).items():
+        made = replay(program, dialect, inlined=inlined)
+        for key, value in made.items():
             np.testing.assert_allclose(value, program.data("results")[key], rtol=1e-6)
 
 
@@ -596,8 +603,7 @@ def test_callback_of_the_model_stays_and_is_called_as_often(
 ) -> None:
     seen: list[float] = []
     runner = seeded(lambda: Talking(seen, ordered), progress_bar=progress_bar, **options)
-    # XLA's own pass to MHLO can't convert the tokens that order effects.
-    dialects = ("stablehlo", "hlo") if ordered else DIALECTS
+    dialects = ("stablehlo", "hlo") if ordered and not TOKENS_IN_MHLO else DIALECTS
     with probe.capture(out, dialect=dialects, strict=True) as cap:
         runner.run(1.0)
         jax.effects_barrier()
@@ -611,17 +617,16 @@ def test_callback_of_the_model_stays_and_is_called_as_often(
 
 
 def test_text_that_can_not_be_made_costs_no_other_text(out: Path) -> None:
-    """Tokens have no way to MHLO."""
+    """Tokens have no way to MHLO from JAX 0.10 on."""
     runner = seeded(lambda: Talking([], ordered=True))
     with probe.capture(out, dialect=DIALECTS) as cap:
         runner.run(0.5)
     (program,) = cap.programs
     assert program.text("stablehlo")
     assert program.text("hlo")
-    assert "mhlo" not in program.dialects
-    assert not program.fidelity.checks["mhlo"].parsed
-    assert program.fidelity.checks["mhlo"].detail
-    assert not program.fidelity.proved
+    check = program.fidelity.checks["mhlo"]
+    assert ("mhlo" in program.dialects) == check.parsed == (not check.detail) == TOKENS_IN_MHLO
+    assert program.fidelity.proved == TOKENS_IN_MHLO
 
 
 class Printing(DynamicalSystem):
@@ -752,9 +757,11 @@ def test_run_inside_a_transformation_is_said_not_to_have_a_program(out: Path) ->
     with probe.capture(out) as cap, pytest.warns(probe.ProbeWarning, match="transformation"):
         spikes = np.asarray(bm.as_jax(simulate()))
     assert_same(spikes, np.asarray(bm.as_jax(seeded(RefractoryLIF).run(1.0))))
-    (call,) = cap.calls
-    assert call.failure is not None
-    assert call.failure.kind == "CannotCapture"
+    # BrainPy 2.4 to 2.6 also evaluate the function abstractly, to learn its Variables.
+    assert len(cap.calls) == (2 if eras.SINCE_2_4 and not eras.SINCE_2_7 else 1)
+    for call in cap.calls:
+        assert call.failure is not None
+        assert call.failure.kind == "CannotCapture"
 
 
 # --- When the run fails -----------------------------------------------------------------------
