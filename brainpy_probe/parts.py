@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from brainpy_probe.errors import BadSetting
 from brainpy_probe.records import (
     CallRecord,
@@ -62,6 +64,21 @@ class Program:
     def fidelity(self) -> Fidelity:
         """How faithfully the texts stand for what ran."""
         return self.record.fidelity
+
+    @property
+    def portable(self) -> Program | None:
+        """The same program without the kernels that only BrainPy has, if it was asked for.
+
+        Its texts, its fidelity and its bytecode are those of that form; arguments and results
+        are the same.
+        """
+        form = self.record.portable
+        if form is None:
+            return None
+        arrays = [file for file in self.record.files if file.kind in ("data", "results")]
+        files = (*form.files, *arrays)
+        record = replace(self.record, fidelity=form.fidelity, files=files, portable=None)
+        return Program(self._folder, record)
 
     @property
     def dialects(self) -> tuple[str, ...]:

@@ -60,6 +60,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         What XLA is to dump for each module that is compiled; empty for nothing.
     data : str
         ``"none"``, ``"inputs"`` or ``"full"``: which arrays are written beside the texts.
+    portable : bool
+        Lower the program once more without the kernels that only BrainPy has.
     strict : bool
         Raise when the probe itself fails, instead of recording it.
     """
@@ -68,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dialects: tuple[Dialect, ...] = ("stablehlo",)
     xla_dump: tuple[Dump, ...] = ()
     data: Data = "inputs"
+    portable: bool = False
     strict: bool = False
 
     @classmethod
@@ -281,6 +284,13 @@ ARGUMENTS: dict[str, Argument] = {
         _data,
         str,
         "Which arrays are written: none, inputs (of the results their SHA-256), or full.",
+    ),
+    "portable": Argument(
+        "portable",
+        _flag("portable"),
+        _switch,
+        "Write the program in plain StableHLO too, without the kernels that only BrainPy has.",
+        form="switch",
     ),
     "strict": Argument(
         "strict",

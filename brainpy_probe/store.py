@@ -159,6 +159,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> tuple[Path, Manifest]:
         raise DamagedCapture(f"{source} can't be read: {error}.", "Capture again.") from error
     _check_references(source, manifest)
     written = [holder.files for holder in manifest.programs]
+    written += [one.portable.files for one in manifest.programs if one.portable is not None]
     written += [holder.files for holder in manifest.modules]
     for file in itertools.chain.from_iterable(written):
         _inside(path, file.path)

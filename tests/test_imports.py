@@ -37,7 +37,7 @@ def test_the_public_names_are_there() -> None:
     assert all(getattr(probe, name) is not None for name in probe.__all__)
 
 
-@pytest.mark.parametrize("private", ["jax._src", "_mlir_libs", "_jax:", "_hlo:"])
+@pytest.mark.parametrize("private", ["jax._src", "_mlir_libs", "_jax:", "_hlo:", "xla_extension"])
 def test_private_names_stand_in_the_seams_alone(private: str) -> None:
     modules = {path.relative_to(PACKAGE).as_posix(): path for path in PACKAGE.rglob("*.py")}
     naming = {name for name, path in modules.items() if private in path.read_text()}

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import threading
+import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +19,16 @@ import pytest
 
 import brainpy_probe as probe
 from brainpy_probe.live import seams
-from tests.networks import by_name
+from tests.listening import durations
+from tests.networks import LOOP_MODULES, by_name
 from tests.processes import told_by
+
+COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 @pytest.fixture(scope="module")
-def cap(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Return a capture of two runs, of the spiking network, and of a function of JAX's own."""
+def captured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[int]]:
+    """Return a capture of two runs and of a function of JAX's own, and JAX's count for each run."""
     case = by_name("lif")
     runner = case.build()
     table = jnp.asarray(np.arange(4096, dtype=np.float32).reshape(64, 64))
@@ -28,16 +36,36 @@ def cap(tmp_path_factory: pytest.TempPathFactory) -> Any:
     def outside(x: Any) -> Any:
         return x @ table
 
-    with probe.capture(tmp_path_factory.mktemp("modules"), strict=True) as cap:
-        case.run(runner)
-        case.run(runner)
+    counts = []
+    with (
+        probe.capture(tmp_path_factory.mktemp("modules"), strict=True) as cap,
+        durations() as heard,
+    ):
+        for _ in range(2):
+            heard.clear()
+            case.run(runner)
+            counts.append([event for event, _ in heard].count(COMPILED))
         jax.jit(outside)(np.ones(64, np.float32))
-    return cap
+    return cap, counts
 
 
-def test_each_compiled_module_is_recorded(cap: Any) -> None:
-    loops = [module for module in cap.modules if module.name == "jit_scan"]
-    assert [module.record.call for module in loops] == [0, 1]
+@pytest.fixture
+def cap(captured: tuple[Any, list[int]]) -> Any:
+    """Return the capture."""
+    return captured[0]
+
+
+def test_each_module_that_jax_says_it_compiles_is_recorded(captured: tuple[Any, list[int]]) -> None:
+    cap, counts = captured
+    assert [len(call.modules) for call in cap.calls] == counts
+    assert counts[0] > 0
+    made = [module.record.call for module in cap.modules]
+    assert [made.count(call) for call in (0, 1)] == counts
+
+
+def test_what_is_known_of_a_loop_is_recorded(cap: Any) -> None:
+    loops = [module for module in cap.modules if module.name in LOOP_MODULES]
+    assert loops
     for module in loops:
         record = module.record
         assert len(module.fingerprint) == 64
@@ -46,13 +74,18 @@ def test_each_compiled_module_is_recorded(cap: Any) -> None:
         assert not module.from_cache
         assert min(module.timing.trace, module.timing.lower, module.timing.compile) > 0
         assert record.cost["flops"] > 0
-        assert record.memory["arguments"] > 0
-        assert "tensor<100xi32>" in record.arguments
-        assert record.arguments[record.argument_names.index("indices")] == "tensor<100xi32>"
+        # Buffers or code: no XLA gives the sizes of both for a CPU but that of JAX 0.4.30.
+        assert record.memory.get("arguments", 0) + record.memory.get("code", 0) > 0
+        assert record.memory.get("arguments") != 0
+        assert len(record.argument_names) in (0, len(record.arguments))
+        if module.name == "jit_scan":  # a loop within a jit loses the indices that it doesn't read
+            assert record.arguments[record.argument_names.index("indices")] == "tensor<100xi32>"
 
 
 def test_a_call_has_its_modules(cap: Any) -> None:
-    assert [[module.name for module in call.modules] for call in cap.calls] == [["jit_scan"]] * 2
+    for call in cap.calls:
+        assert {module.name for module in call.modules} <= {*LOOP_MODULES}
+        assert all(module.record.call == call.index for module in call.modules)
 
 
 def test_a_module_of_no_call_is_recorded_as_such(cap: Any) -> None:
@@ -142,11 +175,12 @@ def test_a_module_compiled_outside_the_block_is_not_recorded(out: Path) -> None:
 
 def test_a_compilation_that_fails_raises_as_ever_and_leaves_nothing(out: Path) -> None:
     def wrong(x: Any) -> Any:
-        return jax.ffi.ffi_call("no_such_target", jax.ShapeDtypeStruct((2,), np.float32))(x)
+        return x + 1
 
+    lowered = jax.jit(wrong).lower(np.ones(2, np.float32))
     with probe.capture(out, xla_dump=True, strict=True) as cap:
-        with pytest.raises(Exception, match="no_such_target"):
-            jax.jit(wrong)(np.ones(2, np.float32))
+        with pytest.raises(Exception, match="No such compile option: 'no_such_option'"):
+            lowered.compile(compiler_options={"no_such_option": True})
         compiled = [one.name for one in cap.modules]
     assert "jit_wrong" not in compiled
     assert list(cap.path.glob(".xla-*")) == []
@@ -159,37 +193,73 @@ def test_a_folder_that_is_gone_does_not_stop_the_run(out: Path) -> None:
     assert "not dumped" in cap.modules[-1].record.notes[0]
 
 
+def test_a_trace_within_another_is_counted_once(out: Path) -> None:
+    @jax.jit
+    def inner(x: Any) -> Any:
+        time.sleep(0.2)  # while it is traced
+        return x * 2
+
+    def outer(x: Any) -> Any:
+        return inner(x) + 1
+
+    with probe.capture(out, strict=True) as cap:
+        jax.jit(outer)(np.ones(2, np.float32))
+    assert 0.2 <= cap.modules[-1].timing.trace < 0.4
+
+
 UNTOUCHED = """
-import contextlib, json, os, sys
-import jax
+import contextlib, json, logging, os, sys
+import jax, jax.numpy as jnp, numpy as np
+from jax.experimental.compilation_cache import compilation_cache
 events = []
 jax.monitoring.register_event_duration_secs_listener(lambda e, s, **k: events.append(e))
-jax.monitoring.register_event_listener(lambda e, **k: events.append(e))
+class Hits(logging.Handler):
+    def emit(self, record):
+        events.extend(["hit"] * ("Persistent compilation cache hit" in record.getMessage()))
+for name in ("jax._src.dispatch", "jax._src.compiler"):
+    logging.getLogger(name).setLevel(logging.DEBUG)
+    logging.getLogger(name).propagate = False
+    logging.getLogger(name).addHandler(Hits())
 import brainpy_probe as probe
-from tests.networks import by_name
+from tests.networks import LOOP_MODULES, by_name
 cache, out, probed = sys.argv[1:]
 def scope():
     return probe.capture(out, xla_dump=True, strict=True) if probed else contextlib.nullcontext()
-def count(runner, times):
+def count(run):
     counts = []
-    for _ in range(times):
+    for _ in range(2):
         del events[:]
-        case.run(runner)
+        run()
         compiled = events.count("/jax/core/compile/backend_compile_duration")
-        hits = events.count("/jax/compilation_cache/cache_hits")
-        counts.append([compiled, hits])
+        counts.append([compiled, events.count("hit")])
     return counts
 case = by_name("lif")
 runner = case.build()
+x = np.ones(3, np.float32)
+def plain():
+    def loop(x):
+        return jax.lax.scan(lambda c, t: (jnp.sin(c) + t, c), x, jnp.arange(50.0))
+    jax.jit(loop)(x)
 with scope():
-    without = count(runner, 2)
-jax.config.update("jax_compilation_cache_dir", cache)
+    without = count(lambda: case.run(runner))
+with contextlib.suppress(AssertionError):  # 0.4.13 has no cache to forget
+    compilation_cache.reset_cache()
+if hasattr(jax.config, "jax_compilation_cache_dir"):
+    jax.config.update("jax_compilation_cache_dir", cache)
+else:
+    compilation_cache.initialize_cache(cache)  # 0.4.13
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+def keys():
+    return {name for name in os.listdir(cache) if not name.endswith("-atime")}
 with scope():
-    cached = count(runner, 2)
-keys = sorted(name for name in os.listdir(cache) if name.endswith("-cache"))
-print(json.dumps({"without": without, "cached": cached, "keys": keys}))
+    found = {"without": without, "plain": count(plain), "plain keys": sorted(keys())}
+    found |= {"net": count(lambda: case.run(runner))}
+print(json.dumps({**found, "net keys": sorted(keys() - {*found["plain keys"]})}))
 """
+
+# XLA's CPU compiler of JAX 0.4.13 and 0.4.23 gives up what it compiled with this runtime alone;
+# other versions end the process over a flag that they don't know.
+RUNTIME = "--xla_cpu_use_xla_runtime=true"
 
 
 @pytest.fixture(scope="module")
@@ -197,32 +267,58 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return what is counted with and without the probe, each filling a cache for the other."""
     parent = tmp_path_factory.mktemp("untouched")
     cache, out = parent / "cache", parent / "out"
-    found = {"bare": told_by(UNTOUCHED, cache, out, "")}
-    found["probed after bare"] = told_by(UNTOUCHED, cache, out, "yes")
+    tried = subprocess.run(
+        [sys.executable, "-c", "import jax; jax.numpy.ones(1)"],
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": RUNTIME},
+        capture_output=True,
+        check=False,
+    )
+    flags = RUNTIME if tried.returncode == 0 else ""
+
+    def told(probed: str) -> Any:
+        return told_by(UNTOUCHED, cache, out, probed, XLA_FLAGS=flags)
+
+    found = {"bare": told("")}
+    found["probed after bare"] = told("yes")
     cache.rename(parent / "filled")  # some keys depend on the folder's path
-    found["probed"] = told_by(UNTOUCHED, cache, out, "yes")
-    found["bare after probed"] = told_by(UNTOUCHED, cache, out, "")
+    found["probed"] = told("yes")
+    found["bare after probed"] = told("")
     return found
 
 
-def test_the_number_of_compilations_is_as_without_the_probe(untouched: dict[str, Any]) -> None:
-    assert untouched["probed"]["without"] == untouched["bare"]["without"]
-    assert untouched["bare"]["without"][1] == [1, 0]
+# BrainPy 2.4 to 2.6 orders a loop's states by their address, and so lowers it otherwise in each
+# process; 2.3.8 has by then what it compiled without a cache. With brainstate, all is repeated.
+REPEATED = ["plain", "net"] if find_spec("brainstate") else ["plain"]
 
 
-def test_the_persistent_cache_is_used_as_without_the_probe(untouched: dict[str, Any]) -> None:
-    assert untouched["probed"]["cached"] == untouched["bare"]["cached"]
-    assert untouched["bare"]["cached"][1] == [1, 1]
-
-
-def test_the_cache_keys_are_those_without_the_probe(untouched: dict[str, Any]) -> None:
-    assert untouched["probed"]["keys"] == untouched["bare"]["keys"]
-    assert untouched["bare"]["keys"]
-
-
-@pytest.mark.parametrize("which", ["probed after bare", "bare after probed"])
-def test_a_cache_filled_on_one_side_hits_on_the_other(
+@pytest.mark.parametrize("which", ["without", "net", "plain"])
+def test_the_number_of_compilations_and_of_cache_hits_is_as_without_the_probe(
     untouched: dict[str, Any], which: str
 ) -> None:
-    assert untouched[which]["cached"] == [[1, 1], [1, 1]]
-    assert untouched[which]["keys"] == untouched["bare"]["keys"]
+    assert untouched["probed"][which] == untouched["bare"][which]
+    first, _ = untouched["bare"][which]
+    assert first == [1, 0] or (which == "net" and first == [0, 0])
+
+
+@pytest.mark.parametrize("which", REPEATED)
+def test_the_persistent_cache_is_used_as_without_the_probe(
+    untouched: dict[str, Any], which: str
+) -> None:
+    assert untouched["bare"][which] == untouched["probed"][which] == [[1, 0], [1, 1]]
+
+
+@pytest.mark.parametrize("which", REPEATED)
+def test_the_cache_keys_are_those_without_the_probe(untouched: dict[str, Any], which: str) -> None:
+    keys = untouched["bare"][f"{which} keys"]
+    assert keys
+    for other in ("probed", "probed after bare", "bare after probed"):
+        assert {*untouched[other]["plain keys"], *untouched[other]["net keys"]} >= {*keys}
+    assert untouched["probed"][f"{which} keys"] == keys
+
+
+@pytest.mark.parametrize("side", ["probed after bare", "bare after probed"])
+@pytest.mark.parametrize("which", REPEATED)
+def test_a_cache_filled_on_one_side_hits_on_the_other(
+    untouched: dict[str, Any], which: str, side: str
+) -> None:
+    assert untouched[side][which] == [[1, 1], [1, 1]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import brainpy as bp
 import brainpy.math as bm
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -17,51 +19,64 @@ import brainpy_probe as probe
 from brainpy_probe.findings import lost_seconds
 from brainpy_probe.live.modules import ModuleFacts
 from brainpy_probe.live.reasons import explain
-from tests.networks import by_name
+from tests.listening import durations
+from tests.networks import LOOP_MODULES, by_name
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[tuple[str, float]]]:
-    """Return a capture of three runs, the third twice as long, and JAX's own durations."""
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[list[tuple[str, float]]]]:
+    """Return a capture of three runs, the third twice as long, and JAX's durations of each."""
     case = by_name("lif")
     runner = case.build()
-    events: list[tuple[str, float]] = []
-
-    def listen(event: str, seconds: float, **given: Any) -> None:
-        if given.get("fun_name") in ("scan", "jit(scan)", "_wrapped_fun_to_eval"):
-            events.append((event.rpartition("/")[2], seconds))
-
-    with probe.capture(tmp_path_factory.mktemp("reasons"), strict=True) as cap:
-        jax.monitoring.register_event_duration_secs_listener(listen)
-        try:
-            for duration in (10.0, 10.0, 20.0):
-                runner.run(duration)
-        finally:
-            jax.monitoring.unregister_event_duration_listener(listen)
+    events: list[list[tuple[str, float]]] = []
+    with (
+        probe.capture(tmp_path_factory.mktemp("reasons"), strict=True) as cap,
+        durations() as heard,
+    ):
+        for duration in (10.0, 10.0, 20.0):
+            runner.run(duration)
+            events.append(heard.copy())
+            heard.clear()
     return cap, events
 
 
-def test_a_second_run_compiles_the_same_module_again(runs: Any) -> None:
-    first, second, _ = runs[0].modules
-    assert (first.reason, second.reason) == ("first", "same")
-    assert first.fingerprint == second.fingerprint
+def _seconds(events: list[tuple[str, float]], phase: str) -> list[float]:
+    return [seconds for event, seconds in events if event == f"/jax/core/compile/{phase}_duration"]
+
+
+def test_what_a_second_run_compiles_is_the_same_module_again(runs: Any) -> None:
+    cap, events = runs
+    # BrainPy 2.3.8 keeps its compiled function, and compiles nothing in the second run.
+    compiled = [len(_seconds(one, "backend_compile")) for one in events]
+    assert [len(call.modules) for call in cap.calls] == compiled
+    first = cap.calls[0].modules[-1]
+    assert first.reason == "first"
+    for second in cap.calls[1].modules:
+        assert second.reason == "same"
+        assert second.fingerprint == first.fingerprint
 
 
 def test_the_lost_seconds_are_what_jax_says(runs: Any) -> None:
-    cap, events = runs
-    compiled = [seconds for event, seconds in events if event == "backend_compile_duration"]
-    lowered = [s for event, s in events if event == "jaxpr_to_mlir_module_duration"]
+    cap, (_, again, _) = runs
+    compiled = _seconds(again, "backend_compile")
     lost = lost_seconds(cap.manifest)
-    assert lost.compile == pytest.approx(compiled[1], rel=0.2)
-    assert lost.lower == pytest.approx(lowered[1], rel=0.2)
-    assert 0 < lost.trace <= cap.calls[1].timing.trace * 1.2
+    assert lost.compile == pytest.approx(sum(compiled), rel=0.2)
+    # The probe lowers nothing here, since it knows the program.
+    assert lost.lower == pytest.approx(sum(_seconds(again, "jaxpr_to_mlir_module")), rel=0.2)
+    assert (lost.trace > 0) == bool(compiled)
+    assert lost.trace <= cap.calls[1].timing.trace * 1.2
     assert lost.wall == pytest.approx(lost.trace + lost.lower + lost.compile)
 
 
-def test_a_longer_run_is_another_shape_of_the_step_indices(runs: Any) -> None:
-    third = runs[0].modules[2]
+def test_a_longer_run_is_another_shape(runs: Any) -> None:
+    third = runs[0].calls[2].modules[-1]
     assert third.reason == "shape"
-    assert third.why == "Another shape: indices from tensor<100xi32> to tensor<200xi32>."
+    if third.name == "jit_scan":
+        assert third.why == "Another shape: indices from tensor<100xi32> to tensor<200xi32>."
+    else:
+        # Within a jit, JAX has dropped the step indices, which this model does not read.
+        pattern = r"Another shape: result \d from tensor<100x(.*)> to tensor<200x\1>"
+        assert re.match(pattern, third.why)
 
 
 def _second(out: Path, first: Callable[[], Any], second: Callable[[], Any]) -> Any:
@@ -110,8 +125,12 @@ def test_other_parameters_of_a_model_are_other_values(out: Path) -> None:
     with probe.capture(out, strict=True) as cap:
         for runner in runners:
             runner.run(1.0)
-    loops = [module for module in cap.modules if module.name == "jit_scan"]
-    assert [loop.reason for loop in loops] == ["first", "values"]
+    first, second = (one for one in cap.modules if one.name in LOOP_MODULES)
+    assert first.reason == "first"
+    # BrainPy 2.4 to 2.6 orders a loop's states by their address.
+    reordered = first.record.arguments != second.record.arguments
+    assert second.reason == ("code" if reordered else "values")
+    assert ("in another order" in second.why) == reordered
 
 
 def test_other_operations_are_another_program(out: Path) -> None:
@@ -123,6 +142,43 @@ def test_other_operations_are_another_program(out: Path) -> None:
 
     x = np.ones(3, np.float32)
     assert _second(out, lambda: _adding(1.0)(x), lambda: other()(x)).reason == "code"
+
+
+def test_a_length_that_no_argument_tells_of_is_another_shape(out: Path) -> None:
+    def counting(length: int) -> Any:
+        def one(x: Any) -> Any:
+            return jnp.arange(length) + 0 * x[0].astype(int)
+
+        return jax.jit(one)
+
+    x = np.ones(3, np.float32)
+    module = _second(out, lambda: counting(5)(x), lambda: counting(7)(x))
+    assert module.reason == "shape"
+    assert module.why == "Another shape: result 0 from tensor<5xi32> to tensor<7xi32>."
+
+
+def test_other_results_of_other_operations_are_another_program(out: Path) -> None:
+    def other() -> Any:
+        def one(x: Any) -> Any:
+            return x > 1.0
+
+        return jax.jit(one)
+
+    x = np.ones(3, np.float32)
+    assert _second(out, lambda: _adding(1.0)(x), lambda: other()(x)).reason == "code"
+
+
+def test_the_same_arguments_in_another_order_are_another_program(out: Path) -> None:
+    def taking(*order: int) -> Any:
+        def one(*xs: Any) -> Any:
+            return xs[order[0]] + 1.0, xs[order[1]] > 2
+
+        return jax.jit(one)
+
+    x, y = np.ones(3, np.float32), np.ones(3, np.int32)
+    module = _second(out, lambda: taking(0, 1)(x, y), lambda: taking(1, 0)(y, x))
+    assert module.reason == "code"
+    assert module.why == "Another program: it takes the same arguments in another order."
 
 
 def test_a_module_seen_before_the_last_one_is_the_same_again(out: Path) -> None:
@@ -142,6 +198,7 @@ def test_another_backend_is_said() -> None:
         backend="cpu",
         fingerprint="a",
         arguments=(),
+        results=(),
         text="",
         hlo="",
         content=b"",
@@ -164,7 +221,7 @@ class _Decay(bp.DynamicalSystem):
         self.weights = np.eye(4, dtype=np.float32)
         self.r = bm.Variable(bm.ones(4))
 
-    def update(self) -> Any:
+    def update(self, *_: Any) -> Any:  # 2.3.8 hands in what later versions share
         self.r.value = bm.as_jax(self.r) @ self.weights
         return self.r.value
 
@@ -177,10 +234,16 @@ def test_an_argument_that_jax_drops_does_not_shift_the_names(out: Path) -> None:
 
 
 def test_another_model_compiles_for_the_first_time(out: Path) -> None:
-    runners = [by_name(name).build() for name in ("lif", "fhn-rate")]
+    runners = [by_name(name).build() for name in ("lif", "izhikevich")]
     with probe.capture(out, strict=True) as cap:
         for runner in runners:
             runner.run(2.0)
             runner.run(2.0)
-    loops = [[one for one in call.modules if one.name == "jit_scan"] for call in cap.calls]
-    assert [loop.reason for (loop,) in loops] == ["first", "same", "first", "same"]
+    modules = [one for one in cap.modules if one.name in LOOP_MODULES]
+    reasons = [one.reason for one in modules]
+    again = [one.record.call for one in modules if one.reason == "same"]
+    # BrainPy 2.3.8 keeps its compiled function, and compiles nothing in a second run.
+    assert (reasons, again) in (
+        (["first", "same", "first", "same"], [1, 3]),
+        (["first", "first"], []),
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from brainpy_probe.live.timing import Phase
+from brainpy_probe.live.timing import Span
 
 __all__ = ["CURRENT_COMPILATION", "PENDING_PHASES", "Compilation"]
 
@@ -48,6 +48,4 @@ CURRENT_COMPILATION: ContextVar[Compilation | None] = ContextVar(
     "brainpy_probe_compilation", default=None
 )
 # Phases that ended in this thread since the last module was compiled: they belong to the next one.
-PENDING_PHASES: ContextVar[tuple[tuple[Phase, float], ...]] = ContextVar(
-    "brainpy_probe_phases", default=()
-)
+PENDING_PHASES: ContextVar[tuple[Span, ...]] = ContextVar("brainpy_probe_phases", default=())

@@ -16,7 +16,7 @@ from brainpy_probe.live import dumps, seams
 from brainpy_probe.live.calls import CURRENT_CALL
 from brainpy_probe.live.compilation import CURRENT_COMPILATION, PENDING_PHASES, Compilation
 from brainpy_probe.live.patching import LEDGER, Patch
-from brainpy_probe.live.timing import Phase
+from brainpy_probe.live.timing import Phase, by_phase, ended_now
 
 __all__ = ["note_phase", "patches"]
 
@@ -37,7 +37,7 @@ def patches() -> list[Patch]:
 def note_phase(phase: Phase, seconds: float) -> None:
     """Keep a phase that has ended in this thread for the module that it leads to."""
     if LEDGER.users and phase != "compile":
-        PENDING_PHASES.set((*PENDING_PHASES.get(), (phase, seconds)))
+        PENDING_PHASES.set((*PENDING_PHASES.get(), ended_now(phase, seconds)))
 
 
 def compile_or_get_cached(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
@@ -82,13 +82,12 @@ def _raise_first(failures: Iterable[Exception | None]) -> None:
 
 
 def _begun(wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Compilation | None:
-    phases = PENDING_PHASES.get()
+    seconds = by_phase(PENDING_PHASES.get())
     PENDING_PHASES.set(())
     given = inspect.signature(wrapped).bind(*args, **kwargs).arguments
     module: Any = given.get("computation")
     if not hasattr(module, "operation"):
         return None  # an XlaComputation, as pmap compiled on old versions: no network's program
-    seconds = {p: sum(s for q, s in phases if q == p) for p in ("trace", "lower")}
     return Compilation(
         name=str(module.operation.attributes["sym_name"]).strip('"'),
         bytecode=seams.mlir_bytecode(module),

@@ -1,12 +1,13 @@
 """Renders a lowered program as text in a dialect and proves the text; knows no BrainPy, no file.
 
-Every text is parsed back by MLIR's or XLA's own parser before it is given out; MHLO is also
-legalised back to StableHLO and compared with what it came from.
+Every text is parsed back by MLIR's or XLA's own parser before it is given out. MHLO and VHLO are
+also led back to StableHLO, and XLA must make the same HLO of that as of what it came from.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,6 +61,13 @@ class Lowered:
         self.tokens = _rename(self.module, self.name, self.arguments, self.results)
         self.module.operation.verify()
 
+    def expand_chlo(self) -> None:
+        """Write CHLO's operations out in StableHLO, where this jaxlib has the pass for it."""
+        seams.chlo_to_stablehlo(self.module)
+        left = mlir.chlo(self.module)
+        if left:
+            self.notes.append(f"This jaxlib can't write out in StableHLO: {', '.join(left)}.")
+
     def render(self, dialect: Dialect) -> Rendering:
         """Render the program in a dialect."""
         renderers: dict[Dialect, Callable[[], Rendering]] = {
@@ -69,22 +77,24 @@ class Lowered:
         }
         return renderers[dialect]()
 
-    def portable(self) -> Rendering | None:
+    def bytecode(self) -> Rendering | None:
         """Return the program as VHLO bytecode, proved by reading it back; None if it can't be."""
+        if any(map(mlir.is_callback, mlir.custom_calls(self.module))):
+            self.notes.append(
+                "The program has no portable bytecode: it calls back into this Python process."
+            )
+            return None
         module = self._copy()
         try:
-            seams.run_passes(module, "func.func(chlo-legalize-to-stablehlo)")
-            seams.run_passes(module, "strip-debuginfo")
-            content = seams.portable_bytecode(module)
+            seams.chlo_to_stablehlo(module)
+            origin = _Compared.of(module)
+            content = seams.portable_bytecode(seams.without_locations(module))
             back = seams.read_portable_bytecode(content, self.context)
         except Exception as error:
             self.notes.append(f"The program has no portable bytecode: {first_line(error)}")
             return None
-        # Texts can't be compared: the reader leaves attributes out that have their default value.
-        seams.run_passes(back, "strip-debuginfo")
-        same = seams.portable_bytecode(back) == content
-        detail = "" if same else "read back, the module serialises to other bytes"
-        return Rendering(content, DialectCheck(parsed=same, detail=detail))
+        difference = origin.difference(_Compared.of(back))
+        return Rendering(content, DialectCheck(parsed=not difference, detail=difference))
 
     def _copy(self) -> Any:
         return seams.parse_mlir(seams.mlir_bytecode(self.module), self.context)
@@ -95,20 +105,19 @@ class Lowered:
 
     def _mhlo(self) -> Rendering:
         module = self._copy()
-        # CHLO first, by XLA's own rules: what has an operation in MHLO (erf, top_k) keeps it.
-        seams.run_passes(module, "func.func(chlo-legalize-to-hlo),stablehlo-legalize-to-hlo")
+        # CHLO first, by XLA's own rules: what has an operation in MHLO (erf, top_k) keeps it. Only
+        # if there is any: on 0.4.13 and 0.4.23 this pass folds constants as well.
+        if mlir.chlo(module):
+            seams.run_passes(module, "func.func(chlo-legalize-to-hlo)")
+        operations = _operations(module)
+        seams.run_passes(module, "stablehlo-legalize-to-hlo")
         text = seams.mlir_text(module)
         check = _reparse(text)
         back = seams.parse_mlir(text, self.context)
+        # Each operation has its counterpart, dead ones too, which no HLO tells of.
+        difference = _difference(operations, _operations(back))
         seams.run_passes(back, "hlo-legalize-to-stablehlo")
-        origin = self._copy()
-        if mlir.chlo(origin):
-            # The CHLO operations have no way back; let them go the same way on both sides, by way
-            # of a text, which leaves attributes out that have their default value.
-            seams.run_passes(origin, "func.func(chlo-legalize-to-hlo)")
-            origin = seams.parse_mlir(seams.mlir_text(origin), self.context)
-            seams.run_passes(origin, "hlo-legalize-to-stablehlo")
-        difference = _difference(_calls_spelled_alike(origin), _calls_spelled_alike(back))
+        difference = difference or _Compared.of(self.module).difference(_Compared.of(back))
         return Rendering(
             text.encode(),
             DialectCheck(
@@ -125,6 +134,27 @@ class Lowered:
         back = seams.parse_hlo(text)
         difference = _difference(seams.hlo_canonical_text(module), seams.hlo_canonical_text(back))
         return Rendering(text.encode(), DialectCheck(parsed=not difference, detail=difference))
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What tells one StableHLO module from another.
+
+    Not its text: what CHLO was does not come back, passes fold constants (0.4.13, 0.4.23),
+    attributes with their default value get lost, and JAX spells typed custom calls unlike MHLO.
+    The HLO that XLA makes of two modules of one program is the same, backend configs included;
+    what HLO knows nothing of, the names of main's arguments and results, stands beside it.
+    """
+
+    signature: str
+    hlo: str
+
+    @classmethod
+    def of(cls, module: Any) -> _Compared:
+        return cls(_signature(module), seams.hlo_canonical_text(seams.hlo_of(module)))
+
+    def difference(self, other: _Compared) -> str:
+        return _difference(self.signature, other.signature) or _difference(self.hlo, other.hlo)
 
 
 def _reparse(text: str) -> DialectCheck:
@@ -207,18 +237,14 @@ def _remove_empty_sharding(module: Any) -> int:
 _EMPTY_MESH = "#sdy.mesh<[]>"
 
 
-def _calls_spelled_alike(module: Any) -> str:
-    """Print a module, JAX's older spelling of typed custom calls replaced by StableHLO's own.
+def _signature(module: Any) -> str:
+    """Print main's type, and the names and attributes of its arguments and results."""
+    attributes = mlir.main(module).operation.attributes
+    kinds = ("function_type", "arg_attrs", "res_attrs")
+    return "\n".join(str(attributes[kind]) for kind in kinds if kind in attributes)
 
-    JAX writes ``backend_config = "", mhlo.backend_config = {...}``; MHLO gives it back as
-    ``api_version = 4, backend_config = {...}``.
-    """
-    ir = seams.take("mlir")
-    with module.context:
-        for one in mlir.operations(module):
-            if one.name == "stablehlo.custom_call" and "mhlo.backend_config" in one.attributes:
-                one.attributes["backend_config"] = one.attributes["mhlo.backend_config"]
-                four = ir.IntegerAttr.get(ir.IntegerType.get_signless(32), 4)
-                one.attributes["api_version"] = four
-                del one.attributes["mhlo.backend_config"]
-    return seams.mlir_text(module)
+
+def _operations(module: Any) -> str:
+    """Print the number of operations by name, whatever their dialect."""
+    counted = Counter(one.name.partition(".")[2] for one in mlir.operations(module))
+    return "\n".join(f"{name} {counted[name]}" for name in sorted(counted))

@@ -98,7 +98,7 @@ def diagnose() -> Diagnosis:
         tested=tuple(Stack(name=n, brainpy=b, jax=j) for n, b, j in seams.TESTED),
         extras={extra: installed(package) for extra, package in _EXTRAS.items()},
         activation=_activation(),
-        seams=tuple(_seam(name) for name in seams.SEAMS),
+        seams=tuple(_seam(name) for name in seams.belonging()),
         problem=_missing() or _trial(),
     )
 

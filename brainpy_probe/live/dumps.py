@@ -15,15 +15,15 @@ from brainpy_probe.live import seams
 
 __all__ = ["DumpOrder", "discard", "gathered", "order"]
 
-# XLA's option for each kind of file; what has none (buffer assignment, LLVM IR, object files) is
-# dumped along.
+# XLA's option for each kind of file; what has none (LLVM IR, object files) is dumped along, the
+# buffer assignment along with the text.
 _OPTIONS = {
     "text": "xla_dump_hlo_as_text",
     "dot": "xla_dump_hlo_as_dot",
     "html": "xla_dump_hlo_as_html",
     "proto": "xla_dump_hlo_as_proto",
 }
-_SUFFIXES = {"dot": ".dot", "html": ".html", "proto": ".hlo.pb"}
+_SUFFIXES = {"text": ".txt", "dot": ".dot", "html": ".html", "proto": ".hlo.pb"}
 
 
 @dataclass(frozen=True)
@@ -74,19 +74,20 @@ def order(options: Any, kinds: Collection[str], parent: Path) -> DumpOrder | str
         The order, or the reason why there can be none.
     """
     copied = copy.deepcopy(options)
-    debug = seams.debug_options(copied)
-    theirs = str(debug.xla_dump_to or "")
+    given = seams.dump_settings(copied)
+    theirs = str(given.get("xla_dump_to") or "")
     if theirs in ("-", "sponge"):
         return f"not dumped: XLA_FLAGS have XLA dump to {theirs!r}, which is left as it is"
     if "xla_dump_to" in seams.option_overrides(copied):
         return "not dumped: this module's own compiler_options say where XLA dumps"
-    their_kinds = {kind: bool(getattr(debug, name)) for kind, name in _OPTIONS.items()}
-    their_modules = str(debug.xla_dump_hlo_module_re or "")
+    their_kinds = {kind: bool(given.get(name)) for kind, name in _OPTIONS.items()}
+    their_kinds["text"] |= not any(their_kinds.values())  # as XLA does
+    their_modules = str(given.get("xla_dump_hlo_module_re") or "")
     folder = Path(tempfile.mkdtemp(prefix=".xla-", dir=parent))
-    debug.xla_dump_to = str(folder)
-    debug.xla_dump_hlo_module_re = ""
-    for kind in kinds:
-        setattr(debug, _OPTIONS[kind], True)
+    wanted = {_OPTIONS[kind]: True for kind in kinds}
+    seams.set_dump_settings(
+        copied, {"xla_dump_to": str(folder), "xla_dump_hlo_module_re": "", **wanted}
+    )
     return DumpOrder(copied, folder, theirs, their_kinds, their_modules)
 
 

@@ -19,7 +19,9 @@ __all__ = [
     "is_callback",
     "large_constants",
     "main",
+    "maker",
     "operations",
+    "result_types",
     "string",
 ]
 
@@ -58,11 +60,17 @@ def main(module: Any) -> Any:
 
 def argument_types(module: Any) -> tuple[str, ...]:
     """Return the types of main's arguments."""
+    return tuple(str(one) for one in _function_type(module).inputs)
+
+
+def result_types(module: Any) -> tuple[str, ...]:
+    """Return the types of main's results."""
+    return tuple(str(one) for one in _function_type(module).results)
+
+
+def _function_type(module: Any) -> Any:
     ir = seams.take("mlir")
-    function = ir.FunctionType(
-        ir.TypeAttr(main(module).operation.attributes["function_type"]).value
-    )
-    return tuple(str(one) for one in function.inputs)
+    return ir.FunctionType(ir.TypeAttr(main(module).operation.attributes["function_type"]).value)
 
 
 def chlo(module: Any) -> tuple[str, ...]:
@@ -107,6 +115,13 @@ def custom_calls(module: Any) -> dict[str, list[Any]]:
     return dict(sorted(found.items()))
 
 
+def maker(value: Any) -> Any:
+    """Return the operation that makes a value; None for a block's argument."""
+    if seams.mlir_is(value, "BlockArgument"):
+        return None
+    return value.owner.operation if hasattr(value.owner, "operation") else value.owner
+
+
 def feeding_arguments(module: Any, operation: Any) -> set[int]:
     """Return which arguments of main reach an operation as they are.
 
@@ -124,10 +139,10 @@ def feeding_arguments(module: Any, operation: Any) -> set[int]:
     pending = list(operation.operands)
     while pending:
         value = pending.pop()
-        if not seams.mlir_is(value, "BlockArgument"):
-            maker = value.owner.operation if hasattr(value.owner, "operation") else value.owner
-            if maker.name in _PASSED_THROUGH:
-                pending += maker.operands
+        made = maker(value)
+        if made is not None:
+            if made.name in _PASSED_THROUGH:
+                pending += made.operands
             continue
         argument = ir.BlockArgument(value)
         holder = argument.owner.owner.operation

@@ -28,13 +28,14 @@ class ModuleFacts:
     hlo : str
         The optimised HLO, complete; empty if it can't be had.
     content : bytes
-        The module as bytecode, locations left out, for comparison.
+        The module as bytecode for comparison: locations, names and addresses left out.
     """
 
     name: str
     backend: str
     fingerprint: str
     arguments: tuple[str, ...]
+    results: tuple[str, ...]
     text: str
     hlo: str
     content: bytes
@@ -47,8 +48,11 @@ class ModuleFacts:
 
 def facts(compilation: Compilation) -> ModuleFacts:
     """Read what a compilation's module and executable tell."""
-    module = seams.parse_mlir(compilation.bytecode, seams.mlir_context())
-    seams.run_passes(module, "strip-debuginfo")
+    parsed = seams.parse_mlir(compilation.bytecode, seams.mlir_context())
+    module = seams.without_locations(parsed)
+    text = _HEADER + seams.mlir_text(module, _READABLE_ELEMENTS)
+    _forget_names(module)
+    _forget_addresses(module)
     content = seams.mlir_bytecode(module)
     notes = list(compilation.notes)
 
@@ -64,7 +68,8 @@ def facts(compilation: Compilation) -> ModuleFacts:
         backend=compilation.backend,
         fingerprint=sha256(content),
         arguments=mlir.argument_types(module),
-        text=_HEADER + seams.mlir_text(module, _READABLE_ELEMENTS),
+        results=mlir.result_types(module),
+        text=text,
         hlo=had("optimised HLO", seams.optimized_hlo, ""),
         content=content,
         cost=had("cost analysis", seams.executable_cost, {}),
@@ -78,3 +83,45 @@ def facts(compilation: Compilation) -> ModuleFacts:
 _HEADER = f"""// To be read: constants of more than {_READABLE_ELEMENTS} elements are cut.
 // The complete module is module.mlirbc beside this file.
 """
+
+
+def _forget_names(module: Any) -> None:
+    """Take the names of main's arguments and results out, in place: they are no part of what runs.
+
+    JAX 0.4.13 names each argument; with BrainPy 2.3.8 that is a Variable's name, which counts the
+    models made so far.
+    """
+    ir = seams.take("mlir")
+    attributes = mlir.main(module).operation.attributes
+    with module.context:
+        for kind, info in (("arg_attrs", "jax.arg_info"), ("res_attrs", "jax.result_info")):
+            if kind in attributes:
+                attributes[kind] = ir.ArrayAttr.get(
+                    [
+                        ir.DictAttr.get(
+                            {one.name: one.attr for one in ir.DictAttr(entry) if one.name != info}
+                        )
+                        for entry in ir.ArrayAttr(attributes[kind])
+                    ]
+                )
+
+
+def _forget_addresses(module: Any) -> None:
+    """Take the addresses of Python callbacks out, in place: no two functions have the same.
+
+    JAX 0.4.30 writes one into the call and into the constant that it takes first
+    (_src/interpreters/mlir.py: emit_python_callback); today's write a number instead.
+    """
+    ir = seams.take("mlir")
+    with module.context:
+        for target, calls in mlir.custom_calls(module).items():
+            for call in calls if mlir.is_callback(target) else ():
+                address = str(seams.mlir_attributes(call).get("backend_config", "")).strip('"')
+                if not address.isdecimal():
+                    continue
+                call.attributes["backend_config"] = ir.StringAttr.get("")
+                for operand in call.operands:
+                    maker = mlir.maker(operand)
+                    if maker is not None and f"dense<{address}>" in str(maker):
+                        kind = operand.type
+                        maker.attributes["value"] = ir.Attribute.parse(f"dense<0> : {kind}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from brainpy_probe.live import mlir, seams
@@ -44,26 +44,37 @@ def explain(
             f"Another program: it takes {len(now.arguments)} arguments, "
             f"the last one took {len(last.arguments)}."
         )
-    changed = [n for n, (a, b) in enumerate(_pairs(last, now)) if a != b]
+    if last.arguments != now.arguments and sorted(last.arguments) == sorted(now.arguments):
+        return "code", "Another program: it takes the same arguments in another order."
+    changed = _changes(
+        last.arguments, now.arguments, lambda n: names[n] if names else f"argument {n}"
+    )
     if changed:
-        shapes = [n for n in changed if _shape(last.arguments[n]) != _shape(now.arguments[n])]
-        shown = (shapes or changed)[:_SHOWN]
-        more = len(shapes or changed) - len(shown)
-        parts = [
-            f"{names[n] if names else f'argument {n}'} from {last.arguments[n]} "
-            f"to {now.arguments[n]}"
-            for n in shown
-        ]
-        what = "shape" if shapes else "dtype"
-        sentence = f"Another {what}: {', '.join(parts)}{f' and {more} more' if more else ''}."
-        return ("shape" if shapes else "dtype"), sentence
-    if _skeleton(last) == _skeleton(now):
+        return changed
+    before_it, it = _skeleton(last), _skeleton(now)
+    if before_it == it:
         return "values", "Other values are baked into the program as constants."
-    return "code", "Another program: its operations differ."
+    if [name for name, _ in before_it] == [name for name, _ in it]:
+        # Another length that no argument tells of, since JAX drops those that nothing reads.
+        changed = _changes(last.results, now.results, lambda n: f"result {n}")
+    return changed or ("code", "Another program: its operations differ.")
 
 
-def _pairs(last: ModuleFacts, now: ModuleFacts) -> list[tuple[str, str]]:
-    return list(zip(last.arguments, now.arguments, strict=True))
+def _changes(
+    last: Sequence[str], now: Sequence[str], name: Callable[[int], str]
+) -> tuple[Reason, str] | None:
+    """Say which types changed, if the number of types did not: shapes, or else dtypes."""
+    if len(last) != len(now):
+        return None
+    changed = [n for n, (a, b) in enumerate(zip(last, now, strict=True)) if a != b]
+    if not changed:
+        return None
+    shapes = [n for n in changed if _shape(last[n]) != _shape(now[n])]
+    what: Reason = "shape" if shapes else "dtype"
+    shown = (shapes or changed)[:_SHOWN]
+    more = len(shapes or changed) - len(shown)
+    parts = ", ".join(f"{name(n)} from {last[n]} to {now[n]}" for n in shown)
+    return what, f"Another {what}: {parts}{f' and {more} more' if more else ''}."
 
 
 def _shape(kind: str) -> str:
@@ -71,15 +82,16 @@ def _shape(kind: str) -> str:
     return "x".join(re.findall(r"(\d+)x", kind))
 
 
-def _skeleton(module: ModuleFacts) -> list[str]:
-    """Return a module's operations without the values of its constants."""
+def _skeleton(module: ModuleFacts) -> list[tuple[str, str]]:
+    """Return a module's operations, by name and by all else but the values of its constants."""
     parsed = seams.parse_mlir(module.content, seams.mlir_context())
     return [
-        f"{one.name} {[str(result.type) for result in one.results]} "
-        + ("" if one.name == "stablehlo.constant" else _attributes(one))
+        (one.name, f"{[str(result.type) for result in one.results]} {_attributes(one)}")
         for one in mlir.operations(parsed)
     ]
 
 
 def _attributes(operation: Any) -> str:
-    return str([(name, str(operation.attributes[name])) for name in operation.attributes])
+    if operation.name == "stablehlo.constant":
+        return ""
+    return str([(name, str(value)) for name, value in seams.mlir_attributes(operation).items()])

@@ -5,17 +5,23 @@ Knows what stands where in which version, and where that was seen; never what it
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import functools
-import importlib
+import importlib.util
+import inspect
 import io
-from collections.abc import Iterator, Sequence
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from brainpy_probe.errors import SeamMissing
 
-__all__ = ["MONITOR_TAKER", "SEAMS", "TESTED", "Seam", "take", "taken_from"]
+__all__ = ["IMPLICIT", "MONITOR_TAKER", "SEAMS", "TESTED", "Seam", "take", "taken_from"]
 
 
 @dataclass(frozen=True)
@@ -30,90 +36,174 @@ class Seam:
         Where it may be, as ``module:attribute``, in the order in which they are tried.
     holds : str
         The versions for which this holds, and where that was seen.
+    era : str
+        ``brainstate`` or ``variables`` where only a BrainPy from 2.7 on, or only an earlier one,
+        is to have it.
     """
 
     what: str
     places: tuple[str, ...]
     holds: str
+    era: Literal["", "brainstate", "variables"] = ""
 
 
 SEAMS: dict[str, Seam] = {
     "runner": Seam(
         "BrainPy's DSRunner",
         ("brainpy:DSRunner",),
-        "public; brainpy 2.8.2, 2.9.0: brainpy/runners.py",
+        "public; brainpy 2.3.8 to 2.9.0, whose module moved three times",
+    ),
+    "variable": Seam(
+        "BrainPy's Variable",
+        ("brainpy.math:Variable",),
+        "public; brainpy 2.3.8 to 2.9.0",
+    ),
+    "variable-view": Seam(
+        "BrainPy's view of a Variable",
+        ("brainpy.math:VariableView",),
+        "public; brainpy 2.3.8 to 2.9.0",
+    ),
+    "state": Seam(
+        "brainstate's State",
+        ("brainstate:State",),
+        "public; brainstate 0.5.4, 0.6.0",
+        era="brainstate",
+    ),
+    "array": Seam("BrainPy's Array", ("brainpy.math:Array",), "public; brainpy 2.3.8 to 2.9.0"),
+    "random-state": Seam(
+        "the random state that BrainPy draws from",
+        ("brainpy.math:random.DEFAULT",),
+        "public; brainpy 2.3.8 to 2.9.0. From 2.7 on brainstate.random.DEFAULT is the same object",
+    ),
+    "share": Seam("bp.share", ("brainpy:share",), "public; brainpy 2.3.8 to 2.9.0"),
+    "scan": Seam(
+        "jax.lax.scan",
+        ("jax.lax:scan",),
+        "public; brainstate 0.5.4, 0.6.0: transform/_loop_collect_return.py calls it by attribute, "
+        "brainpy 2.4.6, 2.6.0: _src/math/object_transform/controls.py likewise",
     ),
     "stateful-function": Seam(
         "brainstate's StatefulFunction",
         ("brainstate.transform:StatefulFunction",),
         "public; brainstate 0.5.4, 0.6.0: transform/_make_jaxpr.py. Every loop and every jit of "
         "BrainPy from 2.7 on makes its jaxpr in StatefulFunction.make_jaxpr",
-    ),
-    "scan": Seam(
-        "jax.lax.scan",
-        ("jax.lax:scan",),
-        "public; brainstate 0.5.4, 0.6.0: transform/_loop_collect_return.py calls it by attribute",
-    ),
-    "state": Seam("brainstate's State", ("brainstate:State",), "public; brainstate 0.5.4, 0.6.0"),
-    "array": Seam("BrainPy's Array", ("brainpy.math:Array",), "public; brainpy 2.8.2, 2.9.0"),
-    "random-state": Seam(
-        "the random state that BrainPy draws from",
-        ("brainstate.random:DEFAULT",),
-        "public; brainstate 0.5.4, 0.6.0. brainpy.math.random.DEFAULT is the same object",
+        era="brainstate",
     ),
     "progress-bar": Seam(
         "brainstate's ProgressBar",
         ("brainstate.transform:ProgressBar",),
         "public; brainstate 0.5.4, 0.6.0: transform/_progress_bar.py",
+        era="brainstate",
     ),
     "environment": Seam(
         "the store behind bp.share",
         ("brainstate:environ",),
         "public; brainpy 2.8.2, 2.9.0: brainpy/context.py saves t, i and dt there",
+        era="brainstate",
     ),
     "environment-scope": Seam(
         "the scope in which bp.share saves",
         ("brainpy.math.defaults:env",),
         "brainpy 2.8.2, 2.9.0: brainpy/context.py",
+        era="brainstate",
+    ),
+    "jit-transform": Seam(
+        "the class of bm.jit's functions",
+        ("brainpy._src.math.object_transform.jit:JITTransform",),
+        "brainpy 2.3.8, 2.4.6, 2.6.0: _src/math/object_transform/jit.py",
+        era="variables",
+    ),
+    "scan-primitive": Seam(
+        "JAX's scan primitive",
+        ("jax._src.lax.control_flow.loops:scan_p",),
+        "jax 0.4.13, 0.4.23, 0.4.30: its bind is an attribute of the object",
+        era="variables",
+    ),
+    "closed-jaxpr": Seam(
+        "JAX's class of closed jaxprs",
+        ("jax.extend.core:ClosedJaxpr", "jax.core:ClosedJaxpr"),
+        "public; jax.extend.core in jax 0.4.30, 0.10.2, 0.12.0 (where it is Jaxpr itself); "
+        "jax.core in 0.4.13 and 0.4.23, whose jax.extend.core is absent or lacks it",
+    ),
+    "jaxpr": Seam(
+        "JAX's class of jaxprs",
+        ("jax.extend.core:Jaxpr", "jax.core:Jaxpr"),
+        "public; as closed-jaxpr",
+    ),
+    "literal": Seam(
+        "JAX's class of literals",
+        ("jax.extend.core:Literal", "jax.core:Literal"),
+        "public; as closed-jaxpr",
+    ),
+    "source-info": Seam(
+        "JAX's module of source lines and name stacks",
+        ("jax.extend.source_info_util:", "jax._src.source_info_util:"),
+        "public; jax.extend in jax 0.4.23, 0.4.30, 0.10.2, 0.12.0, jax._src in 0.4.13: "
+        "current_name_stack, user_context, register_exclusion",
+    ),
+    "trace-state": Seam(
+        "JAX's word on whether a trace is going on",
+        ("jax._src.core:trace_state_clean",),
+        "jax 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: _src/core.py",
     ),
     "compiler": Seam(
         "the module through which JAX compiles",
         ("jax._src.compiler:", "jax._src.dispatch:"),
-        "jax 0.10.2, 0.12.0: _src/compiler.py, compile_or_get_cached (called by attribute from "
-        "_src/interpreters/pxla.py, on a cache hit too) and below it backend_compile_and_load",
+        "jax 0.4.23, 0.4.30, 0.10.2, 0.12.0: _src/compiler.py; 0.4.13: _src/dispatch.py. "
+        "compile_or_get_cached (called by attribute from _src/interpreters/pxla.py, on a cache hit "
+        "too) has the parameters backend and computation, and below it stands "
+        "backend_compile_and_load or backend_compile, with the parameter options",
     ),
-    "mlir": Seam("jaxlib's MLIR bindings", ("jaxlib.mlir:ir",), "jaxlib 0.10.2, 0.12.0"),
+    "mlir": Seam(
+        "jaxlib's MLIR bindings",
+        ("jaxlib.mlir:ir",),
+        "jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0",
+    ),
     "mlir-passes": Seam(
         "MLIR's pass manager",
         ("jaxlib.mlir.passmanager:PassManager",),
-        "jaxlib 0.10.2, 0.12.0",
+        "jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0",
     ),
     "mlir-context": Seam(
         "a fresh MLIR context with JAX's dialects",
         ("jax._src.interpreters.mlir:make_ir_context",),
-        "jax 0.10.2, 0.12.0: _src/interpreters/mlir.py",
+        "jax 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: _src/interpreters/mlir.py",
     ),
     "mhlo": Seam(
         "XLA's MHLO dialect and passes",
         ("jaxlib.mlir._mlir_libs._mlirHlo:",),
-        "jaxlib 0.10.2, 0.12.0: register_mhlo_dialect, register_mhlo_passes",
+        "jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: register_mhlo_dialect, "
+        "register_mhlo_passes; of the passes stablehlo-legalize-to-hlo, hlo-legalize-to-stablehlo "
+        "and chlo-legalize-to-hlo",
     ),
     "stablehlo": Seam(
         "the StableHLO dialect",
         ("jaxlib.mlir.dialects.stablehlo:",),
-        "jaxlib 0.10.2, 0.12.0: serialize_portable_artifact, register_stablehlo_passes",
+        "jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: get_current_version",
     ),
-    "stablehlo-to-hlo": Seam(
-        "XLA's translation of StableHLO to HLO",
-        ("jaxlib._jax:mlir.mlir_module_to_xla_computation",),
-        "jaxlib 0.10.2, 0.12.0",
+    "xla-mlir": Seam(
+        "XLA's translations between MLIR dialects",
+        ("jaxlib._jax:mlir", "jaxlib.xla_extension:mlir"),
+        "jaxlib 0.10.2, 0.12.0: _jax; 0.4.13, 0.4.23, 0.4.30: xla_extension. "
+        "mlir_module_to_xla_computation, serialize_portable_artifact, "
+        "deserialize_portable_artifact",
     ),
     "hlo": Seam(
         "XLA's HLO parser and printer",
-        ("jaxlib._hlo:",),
-        "jaxlib 0.10.2, 0.12.0: hlo_module_from_text, HloPrintOptions",
+        ("jaxlib._hlo:", "jaxlib.xla_extension:"),
+        "jaxlib 0.10.2, 0.12.0: _hlo; 0.4.13, 0.4.23, 0.4.30: xla_extension. "
+        "hlo_module_from_text, HloPrintOptions",
     ),
 }
+
+
+def belonging() -> dict[str, Seam]:
+    """Return the seams that the installed BrainPy is to have; all of them if there is none."""
+    try:
+        era = "brainstate" if on_brainstate() else "variables"
+    except SeamMissing:
+        return SEAMS
+    return {name: seam for name, seam in SEAMS.items() if seam.era in ("", era)}
 
 
 @functools.cache
@@ -159,26 +249,96 @@ def _at(place: str) -> Any:
     return found
 
 
-# --- BrainPy 2.8.2, 2.9.0: brainpy/runners.py -------------------------------------------------
+# --- BrainPy, every version: DSRunner -----------------------------------------------------------
 
 
-# The method to which a memory_efficient step hands its monitors.
+# The method to which a memory_efficient step hands its monitors (2.3.8 to 2.9.0: runners.py).
 MONITOR_TAKER = "_step_mon_on_cpu"
+
+# Where a model keeps the parts that it was given without a name (2.3.8 to 2.6.0: BrainPyObject in
+# _src/math/object_transform/base.py; today's keep them in ``children``).
+IMPLICIT = ("implicit_nodes", "implicit_vars")
+
+
+@functools.cache
+def on_brainstate() -> bool:
+    """Whether BrainPy keeps its state in brainstate, as from 2.7 on.
+
+    Read from its own Variable: brainstate may well be installed beside an older BrainPy.
+    """
+    return any(base.__module__.startswith("brainstate") for base in take("variable").__mro__)
+
+
+@functools.cache
+def state_class() -> Any:
+    """Return the class of all that is state: brainstate's State, or before 2.7 the Variable."""
+    return take("state" if on_brainstate() else "variable")
+
+
+@functools.cache
+def brainpy_folders() -> tuple[str, ...]:
+    """Return the folders in which BrainPy's own code lies, and that of its foundation."""
+    names = ("brainpy", "brainstate") if on_brainstate() else ("brainpy",)
+    files = [importlib.import_module(name).__file__ or "" for name in names]
+    return tuple(str(Path(file).parent) + os.sep for file in files)
 
 
 def compiles_its_step(runner: Any) -> bool:
     """Whether a runner traces its loop or its step itself: not with ``jit=False``.
 
-    Read from ``DSRunner._fun_predict``; JAX's own ``jax_disable_jit`` has the same effect.
+    Read from ``DSRunner._fun_predict``; JAX's own ``jax_disable_jit`` has the same effect. On
+    2.3.8 ``predict`` sets that for its own duration.
     """
     import jax
 
     return bool(runner.jit["predict"]) and not jax.config.jax_disable_jit
 
 
-def step_function(runner: Any) -> Any:
-    """Return the function of one step, ``step(i, *xs, shared_args=) -> (outputs, monitors)``."""
-    return runner._step_func_predict
+def predict_arguments(
+    predict: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, tuple[Any, ...], Any]:
+    """Return step indices, if any, the user's inputs and shared arguments of a ``_predict``.
+
+    ``_predict(indices, *xs, shared_args=)`` from 2.4 on; ``_predict(xs=(times, indices, inputs),
+    shared_args=)`` on 2.3.8.
+    """
+    given = inspect.signature(predict).bind(*args, **kwargs).arguments
+    shared = given.get("shared_args")
+    if "indices" in given:
+        return given["indices"], tuple(given.get("xs", ())), shared
+    if isinstance(given.get("xs"), tuple) and len(given["xs"]) == 3:
+        _, indices, inputs = given["xs"]
+        return indices, (inputs,), shared
+    return None, (), shared  # BPFF hands its inputs over as they are
+
+
+def first_step(runner: Any, indices: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what a runner would hand to its first step: index and inputs, before 2.4 the time too.
+
+    2.3.8: ``times = indices * dt + t0``, an entry of which goes to ``_step_func_predict``.
+    """
+    import jax
+    import numpy as np
+
+    first = jax.tree_util.tree_map(lambda x: np.asarray(x)[0], inputs)
+    if _takes_times(runner):
+        return np.asarray(indices[0] * runner.dt + runner.t0), indices[0], *first
+    return (indices[0], *first)
+
+
+def _takes_times(runner: Any) -> bool:
+    return "t" in inspect.signature(runner._step_func_predict).parameters
+
+
+def step_function(runner: Any, shared_args: Any) -> Any:
+    """Return the function of one step, which takes what :func:`first_step` gives.
+
+    ``step(i, *xs, shared_args=)`` from 2.4 on, ``step(shared_args, t, i, x)`` on 2.3.8.
+    """
+    step = runner._step_func_predict
+    if _takes_times(runner):
+        return functools.partial(step, {} if shared_args is None else shared_args)
+    return functools.partial(step, shared_args=shared_args)
 
 
 def monitor_names(runner: Any) -> list[str]:
@@ -194,12 +354,278 @@ def iterated_inputs(runner: Any) -> list[list[Any]]:
     return [entry for entries in inputs["iterated"].values() for entry in entries]
 
 
+def shared_context() -> Callable[[], None]:
+    """Return what puts everything in ``bp.share`` back as it is now.
+
+    From 2.7 on brainstate's environment holds it; before, dicts of its own (2.3.8: dyn/context.py,
+    2.4.6, 2.6.0: context.py).
+    """
+    kept = {
+        name: (held, dict(held))
+        for name in ("_arguments", "_category")
+        if isinstance(held := getattr(take("share"), name, None), dict)
+    }
+    environment: dict[str, Any] = {}
+    if on_brainstate():
+        environment = dict(take("environment").all(env=take("environment-scope")))
+
+    def restore() -> None:
+        for held, before in kept.values():
+            held.clear()
+            held.update(before)
+        if on_brainstate():
+            store, scope = take("environment"), take("environment-scope")
+            for name in set(store.all(env=scope)) - set(environment):
+                store.pop(name, env=scope)
+            store.set(**environment, env=scope)
+
+    return restore
+
+
+# --- BrainPy from 2.7 on: brainstate ------------------------------------------------------------
+
+
 def is_written(states: Any) -> list[bool]:
     """Return for each state of a trace whether the trace writes it.
 
     The attribute is spelled ``been_writen`` (brainstate 0.5.4, 0.6.0: _state.py).
     """
     return list(states.been_writen)
+
+
+class _PlainHere(dict[str, str]):
+    """brainevent's backends by platform: plain ones for the thread that made this, else theirs."""
+
+    def __init__(self, chosen: dict[str, str]) -> None:
+        super().__init__(chosen)
+        self._thread = threading.get_ident()
+
+    def get(self, platform: str, default: Any = None) -> Any:
+        if threading.get_ident() == self._thread:
+            return "jax_raw"
+        return super().get(platform, default)
+
+
+@contextlib.contextmanager
+def plain_kernels() -> Iterator[None]:
+    """Have BrainPy's kernels lowered to plain StableHLO in this thread, in this block.
+
+    brainevent (0.2.1, 0.3.0: config.py, called from _op/main.py) looks the backend up while it
+    lowers a primitive; its public ``set_backend`` would clear all of JAX's caches. Before
+    BrainPy 2.7 a kernel is chosen while the model is traced: nothing can be done here.
+    """
+    try:
+        config: Any = importlib.import_module("brainevent.config")
+    except ImportError:
+        yield
+        return
+    chosen = config._global_backends
+    config._global_backends = _PlainHere(chosen)
+    try:
+        yield
+    finally:
+        config._global_backends = chosen
+
+
+# --- BrainPy up to 2.6: Variables and object transformations ------------------------------------
+
+
+def peek(array: Any) -> Any:
+    """Return what an Array or a Variable of BrainPy's holds.
+
+    ``.value`` would also tell a trace that a Variable was read, and refuses to give a tracer that
+    a trace has left there (brainpy 2.3.8 to 2.9.0: ndarray.py).
+    """
+    return array._value
+
+
+def put(array: Any, value: Any) -> None:
+    """Have an Array or a Variable hold a value, unchecked."""
+    if array._value is not value:
+        array._value = value
+
+
+def own_variables(things: Sequence[Any]) -> list[Any]:
+    """Return the Variables among objects, each once; views write to the Variable behind them."""
+    variable, view = take("variable"), take("variable-view")
+    found = {
+        id(one): one
+        for one in (*things, take("random-state"))
+        if isinstance(one, variable) and not isinstance(one, view)
+    }
+    return list(found.values())
+
+
+def split_key(key: Any) -> tuple[Any, Any]:
+    """Split a random state: what a ``bm.jit`` function takes, and what the state keeps.
+
+    2.4.6, 2.6.0: ``RandomState.split_key`` in _src/math/random.py.
+    """
+    import jax
+
+    keys = jax.random.split(key, 2)
+    return keys[0], keys[1]
+
+
+def splits_random_states() -> bool:
+    """Whether ``bm.jit`` splits random states before it runs: from 2.4 on, not on 2.3.8."""
+    return variable_stack() is not None
+
+
+def variable_stack() -> Any:
+    """Return the class in which transformations collect Variables; None before 2.4."""
+    try:
+        module = importlib.import_module("brainpy._src.math.object_transform.variables")
+    except ImportError:
+        return None
+    return getattr(module, "VariableStack", None)
+
+
+def loop_variables(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[Any, Any] | None:
+    """Return the Variables of a loop of BrainPy's by id, given the arguments of its lax.scan.
+
+    ``fun2scan`` closes over them as ``dyn_vars`` (2.4.6, 2.6.0: _get_for_loop_transform in
+    _src/math/object_transform/controls.py); None for any other function.
+    """
+    cell = _closure_cell(args[0] if args else kwargs.get("f"), "dyn_vars")
+    found = None if cell is None else cell.cell_contents
+    return dict(found) if isinstance(found, variable_stack()) else None
+
+
+def jit_variables(transform: Any) -> dict[Any, Any]:
+    """Return the Variables of a ``bm.jit`` function by their keys; none before its first call.
+
+    ``_all_vars``, by name, on 2.3.8; ``_dyn_vars``, by id, on 2.4.6 and 2.6.0.
+    """
+    found = getattr(transform, "_all_vars", None)
+    if found is None:
+        found = getattr(transform, "_dyn_vars", None)
+    return {} if found is None else dict(found)
+
+
+def jit_function(transform: Any) -> Any:
+    """Return the function that ``jax.jit`` made: ``_f`` on 2.3.8, ``_transform`` later."""
+    return transform._transform if hasattr(transform, "_transform") else transform._f
+
+
+def jit_module(transform: Any) -> str:
+    """Return JAX's name for the module of a ``bm.jit`` function."""
+    return f"jit_{jit_function(transform).__name__}"
+
+
+def jit_results(leaves: list[Any], tree: Any) -> tuple[tuple[list[Any], Any], ...]:
+    """Part what a ``bm.jit`` function returns into result and changed Variables, with their trees.
+
+    ``(out, changes)`` on 2.3.8, ``(changes, out)`` on 2.4.6 and 2.6.0 (jit.py).
+    """
+    first, second = tree.children()
+    parts = (leaves[: first.num_leaves], first), (leaves[first.num_leaves :], second)
+    return parts[::-1] if splits_random_states() else parts
+
+
+def step_arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a step's or a loop's arguments flat: 2.3.8 hands a loop one tuple of three."""
+    if len(args) == 1 and isinstance(args[0], tuple) and len(args[0]) == 3:
+        return args[0]
+    return args
+
+
+@contextlib.contextmanager
+def untraceable(transform: Any) -> Iterator[None]:
+    """Have a ``bm.jit`` function raise if JAX were to trace it anew, instead of running the user's.
+
+    What the traced function looks up is replaced: ``target`` on 2.3.8, ``fun`` on 2.4.6; on 2.6.0
+    the closure's cell ``fun`` (all in _src/math/object_transform/jit.py).
+    """
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise SeamMissing("the trace of a bm.jit function", ["JAX's cache, which has lost it"])
+
+    cell = _closure_cell(getattr(jit_function(transform), "__wrapped__", None), "fun")
+    name = next((one for one in ("target", "fun") if one in vars(transform)), None)
+    if cell is not None:
+        original = cell.cell_contents
+        cell.cell_contents = refuse
+    elif name is not None:
+        original = vars(transform)[name]
+        vars(transform)[name] = refuse
+    else:
+        raise SeamMissing("the function of a bm.jit", ["attributes target, fun", "cell fun"])
+    try:
+        yield
+    finally:
+        if cell is not None:
+            cell.cell_contents = original
+        else:
+            vars(transform)[name] = original
+
+
+def _closure_cell(function: Any, name: str) -> Any:
+    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    return function.__closure__[names.index(name)] if function and name in names else None
+
+
+def loops_outside_of_jit() -> bool:
+    """Whether a run's loop is a lax.scan outside of any jit: from 2.4 on, not on 2.3.8."""
+    return splits_random_states()
+
+
+# --- JAX: arrays and their dtypes ---------------------------------------------------------------
+
+
+def is_extended(dtype: Any) -> bool:
+    """Whether a dtype is of JAX's own making, such as that of typed random keys.
+
+    ``jax.dtypes.extended`` is public from 0.4.23 on; 0.4.13 calls such dtypes opaque
+    (_src/dtypes.py).
+    """
+    import jax
+    import jax.numpy as jnp
+
+    if hasattr(jax.dtypes, "extended"):
+        return bool(jnp.issubdtype(dtype, jax.dtypes.extended))
+    from jax._src import dtypes
+
+    opaque: Any = dtypes
+    return bool(opaque.is_opaque_dtype(dtype))
+
+
+def is_key(value: Any) -> bool:
+    """Whether a value is a typed random key.
+
+    ``jax.dtypes.prng_key`` is public from 0.4.23 on; 0.4.13 has no other opaque dtype.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    dtype = getattr(value, "dtype", None)
+    if dtype is None:
+        return False
+    if hasattr(jax.dtypes, "prng_key"):
+        return bool(jnp.issubdtype(dtype, jax.dtypes.prng_key))
+    return is_extended(dtype)
+
+
+# --- JAX: traces and jaxprs ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class JaxprClasses:
+    """The classes of which jaxprs are made."""
+
+    ClosedJaxpr: type[Any]
+    Jaxpr: type[Any]
+    Literal: type[Any]
+
+
+def jaxpr_classes() -> JaxprClasses:
+    """Return the classes of which jaxprs are made."""
+    return JaxprClasses(take("closed-jaxpr"), take("jaxpr"), take("literal"))
+
+
+def trace_state_clean() -> bool:
+    """Whether no trace is going on in this thread."""
+    return bool(take("trace-state")())
 
 
 # --- JAX: equations of a jaxpr, as jax.core.eval_jaxpr treats them -----------------------------
@@ -209,10 +635,9 @@ def is_written(states: Any) -> list[bool]:
 def equation_context(eqn: Any) -> Iterator[None]:
     """Restore the source line, the name stack and the settings under which an equation was made.
 
-    ``eqn.ctx`` is missing up to 0.4.30 (_src/core.py).
+    ``eqn.ctx`` is there from 0.4.30 on, not in 0.4.23 (_src/core.py).
     """
-    from jax.extend import source_info_util
-
+    source_info_util = take("source-info")
     source = eqn.source_info
     stack = source_info_util.current_name_stack() + source.name_stack
     settings = eqn.ctx.manager if hasattr(eqn, "ctx") else contextlib.nullcontext()
@@ -223,8 +648,8 @@ def equation_context(eqn: Any) -> Iterator[None]:
 def bind_equation(eqn: Any, operands: Sequence[Any]) -> list[Any]:
     """Apply an equation's primitive.
 
-    ``get_bind_params`` gives ``(functions, params)`` on 0.4.13, the parameters alone on 0.10.2
-    and 0.12.0 (_src/core.py).
+    ``get_bind_params`` gives ``(functions, params)`` on 0.4.13, 0.4.23 and 0.4.30, the parameters
+    alone on 0.10.2 and 0.12.0 (_src/core.py).
     """
     given = eqn.primitive.get_bind_params(eqn.params)
     functions, params = given if isinstance(given, tuple) else ((), given)
@@ -235,13 +660,32 @@ def bind_equation(eqn: Any, operands: Sequence[Any]) -> list[Any]:
 def scan_operands(params: dict[str, Any]) -> tuple[int, int]:
     """Return how many of a scan equation's operands are constants, and how many are its carry.
 
-    ``num_consts`` and ``num_carry`` up to 0.10.2; in 0.12.0 ``ft_in`` holds the three groups
-    (_src/lax/control_flow/loops.py).
+    ``num_consts`` and ``num_carry`` from 0.4.13 to 0.10.2; in 0.12.0 ``ft_in`` holds the three
+    groups (_src/lax/control_flow/loops.py).
     """
     if "num_consts" in params:
         return int(params["num_consts"]), int(params["num_carry"])
     constants, carry, _ = params["ft_in"].unpack()
     return len(list(constants)), len(list(carry))
+
+
+def callback_of(eqn: Any) -> Any:
+    """Return the Python callable that an equation calls back at run time, or None.
+
+    host_callback wraps it (0.4.13 to 0.4.30: experimental/host_callback.py, ``callback_func``).
+    """
+    called = eqn.params.get("callback")
+    called = getattr(called, "callback_func", called)
+    return called if callable(called) else None
+
+
+def gives_nothing(eqn: Any) -> bool:
+    """Whether nothing reads what an equation gives.
+
+    A tap of host_callback hands its operands through, into variables that are dropped (0.4.13 to
+    0.4.30); today's callbacks have no results.
+    """
+    return all(type(var).__name__ == "DropVar" for var in eqn.outvars)
 
 
 # --- JAX: the compiler --------------------------------------------------------------------------
@@ -250,7 +694,8 @@ def scan_operands(params: dict[str, Any]) -> tuple[int, int]:
 def backend_compile_name() -> str:
     """Return the name of the function in which XLA compiles, below JAX's persistent cache.
 
-    ``backend_compile_and_load`` from 0.6.2 on; there ``backend_compile`` still exists, unused.
+    ``backend_compile`` on 0.4.13, 0.4.23, 0.4.30; ``backend_compile_and_load`` from 0.6.2 on (seen
+    in 0.10.2, 0.12.0), where ``backend_compile`` still exists, unused.
     """
     names = ("backend_compile_and_load", "backend_compile")
     compiler = take("compiler")
@@ -260,9 +705,39 @@ def backend_compile_name() -> str:
     raise SeamMissing("XLA's compile function", [f"{compiler.__name__}.{n}" for n in names])
 
 
-def debug_options(options: Any) -> Any:
-    """Return XLA's debug options, where its dumps are set, of one compilation's options."""
-    return options.executable_build_options.debug_options
+def dump_settings(options: Any) -> dict[str, str | bool]:
+    """Return what one compilation's options say of XLA's dumps, as far as they say anything.
+
+    They start from ``XLA_FLAGS``. XLA's debug options have an attribute for each from 0.4.23 on;
+    those of 0.4.13 have none, but print themselves, one option a line.
+    """
+    debug = options.executable_build_options.debug_options
+    if hasattr(debug, "xla_dump_to"):
+        names = [name for name in dir(debug) if name.startswith("xla_dump_")]
+        return {name: getattr(debug, name) for name in names}
+    found: dict[str, str | bool] = {}
+    for name, value in re.findall(r"^(xla_dump_\w+): (.*)$", repr(debug), re.MULTILINE):
+        if value in ("true", "false"):
+            found[name] = value == "true"
+        elif value.startswith('"'):
+            # A C string literal, as protobuf's text format writes it; Python reads it as bytes.
+            found[name] = ast.literal_eval(f"b{value}").decode(errors="surrogateescape")
+    return found
+
+
+def set_dump_settings(options: Any, settings: Mapping[str, str | bool]) -> None:
+    """Set XLA's dumps in one compilation's options, in place.
+
+    By attributes where there are any; XLA reads these before all else, so that the files which it
+    writes of a compilation's own options (0.10.2, 0.12.0) are written, too. On 0.4.13 by overrides,
+    which take any option by name.
+    """
+    debug = options.executable_build_options.debug_options
+    if hasattr(debug, "xla_dump_to"):
+        for name, value in settings.items():
+            setattr(debug, name, value)
+    else:
+        options.env_option_overrides = [*options.env_option_overrides, *settings.items()]
 
 
 def option_overrides(options: Any) -> set[str]:
@@ -275,6 +750,20 @@ def optimized_hlo(executable: Any) -> str:
     return "\n".join(hlo_text(module) for module in executable.hlo_modules())
 
 
+def estimated_cost(lowering: Any) -> dict[str, float]:
+    """Return XLA's estimate for a lowered program: flops and bytes, a loop's body counted once.
+
+    ``Lowered.cost_analysis`` is public; it may know nothing (0.4.13: None on some backends).
+    """
+    try:
+        cost = lowering.cost_analysis()
+    except Exception:  # it is an estimate: without it nothing is wrong
+        return {}
+    cost = cost[0] if isinstance(cost, (list, tuple)) and cost else cost
+    names = ("flops", "bytes accessed")
+    return {name: float(cost[name]) for name in names if name in (cost or {})}
+
+
 def executable_cost(executable: Any) -> dict[str, float]:
     """Return XLA's cost analysis: flops, transcendentals, bytes accessed."""
     cost = executable.cost_analysis()
@@ -283,7 +772,11 @@ def executable_cost(executable: Any) -> dict[str, float]:
 
 
 def executable_memory(executable: Any) -> dict[str, int]:
-    """Return the sizes, in bytes, of an executable's code and of its buffers."""
+    """Return the sizes, in bytes, of an executable's code and of its buffers.
+
+    What XLA's CPU compiler does not fill in is left out: the buffers on 0.4.13 and 0.4.23, the code
+    on 0.10.2 and 0.12.0.
+    """
     stats = executable.get_compiled_memory_stats()
     names = {
         "code": "generated_code_size_in_bytes",
@@ -292,14 +785,21 @@ def executable_memory(executable: Any) -> dict[str, int]:
         "aliases": "alias_size_in_bytes",
         "temporaries": "temp_size_in_bytes",
     }
-    return {name: int(getattr(stats, field)) for name, field in names.items()}
+    sizes = {name: int(getattr(stats, field)) for name, field in names.items()}
+    unknown = set() if sizes["code"] else {"code"}
+    if not (sizes["arguments"] or sizes["outputs"]):
+        unknown |= sizes.keys() - {"code"}
+    return {name: size for name, size in sizes.items() if name not in unknown}
 
 
-# --- jaxlib: MLIR and HLO ---------------------------------------------------------------------
+# --- jaxlib: MLIR ---------------------------------------------------------------------------------
 
 
 def mlir_context() -> Any:
-    """Return a context of our own that knows StableHLO, CHLO, MHLO, Shardy and func."""
+    """Return a context of our own that knows StableHLO, CHLO, MHLO, Shardy (if any) and func.
+
+    ``register_stablehlo_passes`` is absent on 0.4.13, 0.4.23 and 0.4.30.
+    """
     mhlo = take("mhlo")
     context = take("mlir-context")()
     # MLIR prints to stderr what we report ourselves, stack and all.
@@ -307,17 +807,27 @@ def mlir_context() -> Any:
     mhlo.register_mhlo_dialect(context)
     # Passes are registered once for the process; doing it again changes nothing.
     mhlo.register_mhlo_passes()
-    take("stablehlo").register_stablehlo_passes()
+    getattr(take("stablehlo"), "register_stablehlo_passes", lambda: None)()
     return context
 
 
 def mlir_is(thing: Any, kind: str) -> bool:
     """Whether an MLIR value or attribute is of a kind.
 
-    ``cls.isinstance`` up to 0.10.2; gone in 0.12.0, whose objects are of their own class.
+    ``cls.isinstance`` from 0.4.13 to 0.10.2; gone in 0.12.0, whose objects are of their own class.
     """
     cls = getattr(take("mlir"), kind)
     return isinstance(thing, cls) or (hasattr(cls, "isinstance") and bool(cls.isinstance(thing)))
+
+
+def mlir_attributes(operation: Any) -> dict[str, Any]:
+    """Return an operation's attributes by name.
+
+    By number: going through them gives their names on 0.10.2 and 0.12.0, named attributes on
+    0.4.13, 0.4.23 and 0.4.30.
+    """
+    given = operation.attributes
+    return {given[n].name: given[n].attr for n in range(len(given))}
 
 
 def parse_mlir(source: str | bytes, context: Any) -> Any:
@@ -345,20 +855,72 @@ def run_passes(module: Any, pipeline: str) -> None:
         take("mlir-passes").parse(f"builtin.module({pipeline})").run(module.operation)
 
 
+@functools.cache
+def has_pass(pipeline: str) -> bool:
+    """Whether a pass is registered: ``strip-debuginfo`` is not on 0.4.13, others not on 0.4.x."""
+    with mlir_context():
+        try:
+            take("mlir-passes").parse(f"builtin.module({pipeline})")
+        except ValueError:
+            return False
+    return True
+
+
+def without_locations(module: Any) -> Any:
+    """Return a module with no trace of where it was made: itself, changed in place, or a copy.
+
+    Where there is no pass for it (0.4.13), the copy's locations are the lines of its own text.
+    """
+    if has_pass("strip-debuginfo"):
+        run_passes(module, "strip-debuginfo")
+        return module
+    return parse_mlir(mlir_text(module), module.context)
+
+
+def chlo_to_stablehlo(module: Any) -> None:
+    """Decompose CHLO operations, in place.
+
+    0.4.13, 0.4.23 and 0.4.30 have no pass for it; there ``portable_bytecode`` takes them.
+    """
+    pipeline = "func.func(chlo-legalize-to-stablehlo)"
+    if has_pass(pipeline):
+        run_passes(module, pipeline)
+
+
 def portable_bytecode(module: Any) -> bytes:
-    """Serialise a StableHLO module as VHLO bytecode of the current StableHLO version."""
-    stablehlo = take("stablehlo")
-    return bytes(stablehlo.serialize_portable_artifact(module, stablehlo.get_current_version()))
+    """Serialise a StableHLO module as VHLO bytecode of the current StableHLO version.
+
+    By XLA's own entry, which takes the module on 0.10.2 and 0.12.0, its bytecode where there is
+    ``jaxlib.xla_extension`` (0.4.13, 0.4.23, 0.4.30). The one in
+    ``jaxlib.mlir.dialects.stablehlo`` refuses LAPACK's typed calls (0.10.2, 0.12.0), or ends the
+    process (0.4.13, 0.4.23, 0.4.30): "LLVM ERROR: Trying to register different dialects for the
+    same namespace: builtin".
+    """
+    version = take("stablehlo").get_current_version()
+    given = mlir_bytecode(module) if _has_xla_extension() else module
+    with module.context:
+        return bytes(take("xla-mlir").serialize_portable_artifact(given, version))
 
 
 def read_portable_bytecode(content: bytes, context: Any) -> Any:
-    """Read VHLO bytecode back as a StableHLO module."""
-    return take("stablehlo").deserialize_portable_artifact(context, content)
+    """Read VHLO bytecode back as a StableHLO module; ``jaxlib.xla_extension`` gives its text."""
+    deserialise = take("xla-mlir").deserialize_portable_artifact
+    if _has_xla_extension():
+        return parse_mlir(deserialise(content), context)
+    return deserialise(content, context)
+
+
+def _has_xla_extension() -> bool:
+    return importlib.util.find_spec("jaxlib.xla_extension") is not None
+
+
+# --- jaxlib: HLO ----------------------------------------------------------------------------------
 
 
 def hlo_of(module: Any) -> Any:
     """Translate a StableHLO module to an HLO module."""
-    return take("stablehlo-to-hlo")(mlir_bytecode(module)).get_hlo_module()
+    translate = take("xla-mlir").mlir_module_to_xla_computation
+    return translate(mlir_bytecode(module)).get_hlo_module()
 
 
 def hlo_text(module: Any) -> str:
@@ -371,11 +933,14 @@ def hlo_text(module: Any) -> str:
 def hlo_canonical_text(module: Any) -> str:
     """Print an HLO module so that two modules of one computation print alike."""
     options = take("hlo").HloPrintOptions.canonical()
-    # XLA's parser keeps the computations in another order (0.12.0).
     options.canonicalize_computations = True
     options.print_large_constants = True
+    options.print_backend_config = True
     options.print_metadata = False
-    return str(module.to_string(options))
+    # XLA's parser keeps the computations in another order, and on 0.4.23 and 0.4.30
+    # canonicalize_computations does not sort them. Empty lines part them; their names survive.
+    head, *computations = str(module.to_string(options)).strip().split("\n\n")
+    return "\n\n".join([head, *sorted(computations)])
 
 
 def parse_hlo(text: str) -> Any:

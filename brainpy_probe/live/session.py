@@ -23,7 +23,7 @@ from brainpy_probe.live.calls import CURRENT_WATCH, RunningCall
 from brainpy_probe.live.compilation import PENDING_PHASES, Compilation
 from brainpy_probe.live.modulelog import ModuleLog
 from brainpy_probe.live.rendering import known_values, write_program
-from brainpy_probe.live.timing import Stopwatch
+from brainpy_probe.live.timing import Stopwatch, summed
 from brainpy_probe.live.versions import installed, untested
 from brainpy_probe.records import (
     CallRecord,
@@ -32,7 +32,6 @@ from brainpy_probe.records import (
     Manifest,
     ModuleRecord,
     ProgramRecord,
-    Timing,
 )
 from brainpy_probe.settings import Settings
 from brainpy_probe.store import RunFolder
@@ -118,12 +117,12 @@ class Session:
         program: ProgramRecord | None = None
         modules: list[ModuleRecord] = []
         digests: dict[str, str] = {}
-        names: tuple[str, ...] = ()
+        native: tuple[str, tuple[str, ...]] = "", ()
         failure: Exception | None = None
         try:
             if call.error is None or call.loops:
                 closed = pure.close(call)
-                names = closed.native_arguments
+                native = closed.native_module, closed.native_arguments
                 program, failure = self._program(closed)
                 digests = self._digest(closed)
         except Exception as error:
@@ -131,7 +130,7 @@ class Session:
         try:
             for compilation in call.compilations:
                 number = len(self.manifest.modules) + len(modules)
-                known = names if compilation.name == LOOP_MODULE else ()
+                known = native[1] if compilation.name == native[0] else ()
                 modules.append(
                     self._modules.record(number, compilation, index, _model(call), known)
                 )
@@ -203,7 +202,7 @@ class Session:
             program=None if program is None else program.index,
             digests=digests,
             native=call.watch.timing(),
-            probe=_sum(call.preparation, watch.timing()),
+            probe=summed(call.preparation, watch.timing()),
             error=None if call.error is None else Failure.of(call.error),
             failure=None if failure is None else Failure.of(failure),
         )
@@ -237,16 +236,8 @@ class Session:
         self.manifest = self.capture.manifest = manifest
 
 
-# JAX's name for the module of a loop that runs outside of any jit.
-LOOP_MODULE = "jit_scan"
-
-
 def _model(call: RunningCall) -> str:
     return type(getattr(call.runner, "target", call.runner)).__qualname__
-
-
-def _sum(one: Timing, other: Timing) -> Timing:
-    return Timing(**{f: getattr(one, f) + getattr(other, f) for f in Timing.__struct_fields__})
 
 
 def _environment() -> Environment:

@@ -8,19 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save
 
+from brainpy_probe.live import seams
 from brainpy_probe.store import sha256
 
-__all__ = ["Digests", "is_key", "lowered_form", "pack", "to_numpy"]
-
-
-def is_key(value: Any) -> bool:
-    """Whether a value is a typed random key."""
-    dtype = getattr(value, "dtype", None)
-    return dtype is not None and bool(jnp.issubdtype(dtype, jax.dtypes.prng_key))
+__all__ = ["Digests", "lowered_form", "pack", "to_numpy"]
 
 
 def to_numpy(value: Any) -> np.ndarray[Any, Any]:
@@ -28,13 +22,13 @@ def to_numpy(value: Any) -> np.ndarray[Any, Any]:
 
     A random key gives its words; what NumPy or Python holds in 64 bits is cast as JAX casts it.
     """
-    array = np.asarray(jax.random.key_data(value) if is_key(value) else value)
+    array = np.asarray(jax.random.key_data(value) if seams.is_key(value) else value)
     return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
 
 
 def lowered_form(value: Any) -> tuple[tuple[int, ...], str, int, str]:
     """Return shape, dtype, bytes and random key's type of a value in the lowered program."""
-    key = str(value.dtype) if is_key(value) else ""
+    key = str(value.dtype) if seams.is_key(value) else ""
     form = jax.eval_shape(jax.random.key_data if key else _same, value)
     size = int(np.prod(form.shape, dtype=np.int64)) * form.dtype.itemsize
     return tuple(form.shape), str(form.dtype), size, key
