@@ -922,3 +922,11 @@ def by_name(name: str) -> Case:
         if case.name == name:
             return case
     raise KeyError(name)
+
+
+def compiling_runners(name: str, runs: int) -> list[bp.DSRunner]:
+    """Return the runner for each of some runs of a case, such that each run compiles its loop."""
+    case = by_name(name)
+    if eras.COMPILES_EACH_RUN:
+        return [case.build()] * runs
+    return [case.build() for _ in range(runs)]

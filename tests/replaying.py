@@ -74,13 +74,20 @@ def captured(name: str) -> Taken:
 def given_by(
     runner: bp.DSRunner, returned: Any
 ) -> tuple[list[Array], dict[str, Array], dict[str, Array]]:
-    """Return copies of a run's outputs, monitors and Variables, as NumPy arrays."""
+    """Return copies of a run's outputs, monitors and Variables, as NumPy arrays.
+
+    BrainPy's own random state is none of the Variables, be it held by the model or not.
+    """
     leaves = tree_leaves(returned, is_leaf=lambda x: isinstance(x, bm.Array))
     variables = runner.target.vars(method="relative").unique().items()
     return (
         [as_numpy(leaf) for leaf in leaves],
         {key: as_numpy(value) for key, value in runner.mon.items()},
-        {key: as_numpy(variable.value) for key, variable in variables},
+        {
+            key: as_numpy(variable.value)
+            for key, variable in variables
+            if variable is not bm.random.DEFAULT
+        },
     )
 
 

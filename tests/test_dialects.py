@@ -17,12 +17,13 @@ from jaxlib.mlir.ir import MLIRError
 
 import brainpy_probe as probe
 from brainpy_probe.live import dialects, seams
+from tests.eras import DynamicalSystem
 from tests.networks import NETWORKS, UNSTABLE_NAMES
 from tests.replaying import DIALECTS, captured, replay
 from tests.xla import stablehlo_of
 
-NAMES = [case.name for case in (*NETWORKS, *UNSTABLE_NAMES)]
-OPAQUE = {"einet", "einet-projections"}  # the event-driven synapses
+NAMES = [case.name for case in NETWORKS + UNSTABLE_NAMES]
+OPAQUE = {"einet", "einet-coba", "einet-projections"}  # the event-driven synapses
 
 
 def operations(module: Any) -> Iterator[str]:
@@ -81,7 +82,7 @@ def test_no_text_knows_shardy(name: str) -> None:
     assert b"sdy" not in program.paths["vhlo"].read_bytes()
 
 
-class Calling(bp.DynamicalSystem):
+class Calling(DynamicalSystem):
     """Calls back into the host, on a device which JAX may name with a Shardy mesh."""
 
     def __init__(self) -> None:
@@ -117,7 +118,7 @@ def test_portable_bytecode_is_a_module_of_the_same_signature(name: str) -> None:
     assert signatures[0] == signatures[1]
 
 
-@pytest.mark.parametrize("name", ["lif", "noise", "stdp"])
+@pytest.mark.parametrize("name", ["lif", "noise", "stp"])
 def test_portable_bytecode_computes_the_same(name: str) -> None:
     program = captured(name).program
     recorded = program.data("results")
@@ -152,7 +153,7 @@ def test_chlo_is_said_of_stablehlo_and_gone_from_mhlo() -> None:
         assert not re.search(r"\bchlo\.", program.text(dialect))
 
 
-class Special(bp.DynamicalSystem):
+class Special(DynamicalSystem):
     """Uses functions that StableHLO has only in CHLO, as they are or decomposed."""
 
     def __init__(self) -> None:
@@ -167,7 +168,7 @@ class Special(bp.DynamicalSystem):
         return self.x.value
 
 
-class Greatest(bp.DynamicalSystem):
+class Greatest(DynamicalSystem):
     """Uses an operation of CHLO that has one of its own in MHLO."""
 
     def __init__(self) -> None:

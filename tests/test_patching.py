@@ -11,10 +11,13 @@ import pytest
 import wrapt
 
 import brainpy_probe as probe
+from brainpy_probe.live import hooks
 from brainpy_probe.live.patching import LEDGER, Ledger, Patch
 from brainpy_probe.live.session import Session
 from brainpy_probe.settings import Settings
+from tests.eras import SINCE_2_4, DynamicalSystem
 from tests.networks import by_name
+from tests.watching import PATCHED
 
 SEEN: list[str] = []
 
@@ -173,10 +176,33 @@ def test_a_tool_that_puts_the_original_back_itself_is_left_its_way() -> None:
     ledger.leave(1)
 
 
+# --- on this stack ----------------------------------------------------------------------------
+
+
+def test_all_that_a_capture_patches_is_watched_in_every_test() -> None:
+    """The list that tests watch is written by hand; what the probe patches must be in it."""
+    watched = [(id(owner), name) for owner, name in PATCHED]
+    # Runners that test modules define are watched as they come.
+    ours = [
+        patch
+        for patch in hooks.patches()
+        if not getattr(patch.owner, "__module__", "").startswith("tests.test_")
+    ]
+    assert ours
+    for patch in ours:
+        assert (id(patch.owner), patch.name) in watched, f"{patch.owner!r}.{patch.name}"
+
+
+def test_all_that_is_watched_exists_once() -> None:
+    assert len({(id(owner), name) for owner, name in PATCHED}) == len(PATCHED)
+    for owner, name in PATCHED:
+        assert name in vars(owner)
+
+
 # --- on BrainPy -------------------------------------------------------------------------------
 
 
-class Counter(bp.DynamicalSystem):
+class Counter(DynamicalSystem):
     """A model that counts its steps."""
 
     def __init__(self) -> None:
@@ -192,7 +218,9 @@ class Loner(bp.DSRunner):
     """A runner that runs the model in its own way."""
 
     def predict(self, *_: Any, **__: Any) -> Any:
-        return bm.for_loop(lambda _: self.target(), bm.arange(7))
+        # A loop of BrainPy 2.3 must be told which Variables are in it.
+        given = {} if SINCE_2_4 else {"dyn_vars": self.target.vars()}
+        return bm.for_loop(lambda _: self.target(), bm.arange(7), **given)
 
 
 def _count(out: Path, runs: int, runner: bp.DSRunner) -> None:

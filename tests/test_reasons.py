@@ -19,6 +19,7 @@ import brainpy_probe as probe
 from brainpy_probe.findings import lost_seconds
 from brainpy_probe.live.modules import ModuleFacts
 from brainpy_probe.live.reasons import explain
+from tests.eras import DynamicalSystem
 from tests.listening import durations
 from tests.networks import LOOP_MODULES, by_name
 
@@ -213,7 +214,7 @@ def test_another_backend_is_said() -> None:
     assert why == "Another backend: gpu after cpu."
 
 
-class _Decay(bp.DynamicalSystem):
+class _Decay(DynamicalSystem):
     """A model that doesn't look at the step index, so that JAX drops it from the module."""
 
     def __init__(self) -> None:
