@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -339,7 +340,8 @@ import net, resource
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 net.run(); net.run(); print("went on")
 """
-CLOSED = "import net, sys; sys.stderr.close(); net.run(); print('went on')"
+# JAX 0.4.13 has a word for stderr when its backend starts, and dies of a closed one.
+CLOSED = "import net, sys; net.run(); sys.stderr.close(); net.run(); print('went on')"
 
 # The script, BRAINPY_PROBE, and the one line on stderr, or None where nobody could read one (that
 # is no failure at all, so that it is tried strictly).
@@ -458,6 +460,7 @@ import sys, jax
 jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
 import net
 net.run()
+print(jax.process_count())
 """
 
 
@@ -466,12 +469,18 @@ def test_each_rank_of_a_distributed_run_has_its_name(python: Interpreter, cwd: P
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     both = [python.start(["script.py", address, str(n)], cwd, BRAINPY_PROBE="1") for n in (0, 1)]
+    counts = []
     for done in map(ended, both):
         assert done.returncode == 0, done.stderr
+        counts.append(int(done.stdout))
+    # The CPU of JAX 0.4.13 knows nothing of other processes.
+    numbered = counts == [2, 2]
+    assert numbered or version("jax").startswith("0.4.")
     captures = _captures(cwd / "brainpy-probe")
-    ranks = [captured.manifest.environment.rank for captured in captures]
-    assert sorted(ranks) == [0, 1]
-    assert all(c.path.name.endswith(f"-rank{r}") for c, r in zip(captures, ranks, strict=True))
+    ranks = {captured.manifest.environment.rank: captured.path.name for captured in captures}
+    assert set(ranks) == ({0, 1} if numbered else {None})
+    if numbered:
+        assert all(name.endswith(f"-rank{rank}") for rank, name in ranks.items())
     assert [len(captured.calls) for captured in captures] == [1, 1]
 
 
