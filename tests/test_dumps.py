@@ -172,7 +172,10 @@ import brainpy_probe as probe
 theirs, out, probed = sys.argv[1:]
 def wanted(x): return x * 3
 def unwanted(x): return x * 4
-with probe.capture(out, xla_dump=["html", "text"], strict=True) if probed else contextlib.nullcontext() as cap:
+scope = contextlib.nullcontext()
+if probed:
+    scope = probe.capture(out, xla_dump=["html", "text"], strict=True)
+with scope as cap:
     jax.jit(wanted)(np.ones(2)), jax.jit(unwanted)(np.ones(2))
 ours = [path.name for path in cap.dump_paths] if probed else []
 print(json.dumps({"ours": ours, "theirs": sorted(os.listdir(theirs))}))

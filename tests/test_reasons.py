@@ -76,7 +76,9 @@ def test_a_longer_run_is_another_shape(runs: Any) -> None:
         assert third.why == "Another shape: indices from tensor<100xi32> to tensor<200xi32>."
     else:
         # Within a jit, JAX has dropped the step indices, which this model does not read.
-        assert re.match(r"Another shape: result \d from tensor<100x(.*)> to tensor<200x\1>", third.why)
+        assert re.match(
+            r"Another shape: result \d from tensor<100x(.*)> to tensor<200x\1>", third.why
+        )
 
 
 def _second(out: Path, first: Callable[[], Any], second: Callable[[], Any]) -> Any:
