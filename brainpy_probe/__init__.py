@@ -1,9 +1,11 @@
 """brainpy-probe shows what XLA makes of a BrainPy network, and leaves the network alone.
 
-Importing this package imports neither BrainPy nor JAX.
+Importing this package imports neither BrainPy nor JAX, nor what reads its settings from the
+environment or from ``sys.stderr`` when it is imported (NumPy, loguru): an unchanged script, in
+which the probe is there first, must find them as if it were not.
 """
 
-from loguru import logger
+import wrapt
 
 from brainpy_probe.captured import Capture, load
 from brainpy_probe.errors import (
@@ -41,4 +43,4 @@ __all__ = [
     "load",
 ]
 
-logger.disable("brainpy_probe")
+wrapt.register_post_import_hook(lambda loguru: loguru.logger.disable("brainpy_probe"), "loguru")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import enum
+import inspect
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -18,7 +20,8 @@ from rich.progress import track
 
 from brainpy_probe.captured import Capture, load
 from brainpy_probe.errors import BadSetting, ProbeError
-from brainpy_probe.settings import DEFAULT_OUT
+from brainpy_probe.live import launch
+from brainpy_probe.settings import ARGUMENTS, DEFAULT_OUT
 from brainpy_probe.store import newest_run
 
 __all__ = ["app"]
@@ -75,6 +78,68 @@ def _open(run: Path | None) -> Capture:
     return load(found)
 
 
+def _print_json(found: object) -> None:
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+
+
+def _takes_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each argument of ``capture()``, as typer reads signatures."""
+    options = []
+    for name, argument in ARGUMENTS.items():
+        kind = {"word": str | None, "words": list[str] | None, "switch": bool}[argument.form]
+        option = typer.Option(
+            f"--{name.replace('_', '-')}", help=argument.help, metavar=None, show_default=False
+        )
+        default = False if argument.form == "switch" else None
+        annotation: Any = Annotated[kind, option]
+        options.append(
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+            )
+        )
+    own = [
+        parameter
+        for parameter in inspect.signature(command, eval_str=True).parameters.values()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    ]
+    command.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
+    return command
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+@_takes_settings
+def run(
+    target: Annotated[
+        str, typer.Argument(metavar="SCRIPT", help="A Python script, or after -m a module.")
+    ],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ARGS", help="The script's own arguments and options."),
+    ] = None,
+    *,
+    module: Annotated[
+        bool, typer.Option("-m", help="SCRIPT is a module's name, as with python -m.")
+    ] = False,
+    **given: Any,
+) -> None:
+    """Run a script unchanged, as python does, and capture it.
+
+    brainpy-probe run --dialect mhlo script.py --its-own-option
+
+    Options of run stand before the script; what comes after it is the script's own.
+    The same without this command: BRAINPY_PROBE=1 python script.py
+    """
+    words = {
+        name: "1" if word is True else word if isinstance(word, str) else ",".join(word)
+        for name, word in given.items()
+        if word not in (None, False, [])
+    }
+    with _told():
+        launch.launch(
+            target, arguments or (), launch.environment(words, os.environ), is_module=module
+        )
+
+
 @app.command()
 def show(
     run: Run = None,
@@ -86,8 +151,7 @@ def show(
         if json:
             found = msgspec.to_builtins({"path": str(capture.path), "manifest": capture.manifest})
             found["findings"] = msgspec.to_builtins(capture.findings)
-            sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
-            sys.stdout.write("\n")
+            _print_json(found)
         else:
             sys.stdout.write(f"{capture}\n")
 
@@ -137,3 +201,24 @@ def graph(
                 console.print(str(drawing.picture), highlight=False, markup=False)
         if not drawn:
             raise ProbeError("No file could be drawn.")
+
+
+@app.command()
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+) -> None:
+    """Tell what the probe finds here, what it takes and why, and whether it can capture.
+
+    It captures a network of one neuron in every dialect to see. Exit code 1 if it can't.
+    """
+    from brainpy_probe.live.doctor import as_lines, diagnose
+
+    logger.disable("brainpy_probe")  # the trial's own line is no news
+    with _told():
+        found = diagnose()
+    if json:
+        _print_json(found)
+    else:
+        sys.stdout.write("\n".join(as_lines(found)) + "\n")
+    if found.problem:
+        raise typer.Exit(FAILED)

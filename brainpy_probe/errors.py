@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Iterable
 
 __all__ = [
@@ -13,6 +15,8 @@ __all__ = [
     "SeamMissing",
     "UnknownDialect",
     "first_line",
+    "say",
+    "told",
 ]
 
 
@@ -45,6 +49,20 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+def told(error: BaseException) -> str:
+    """Return what an exception says: an error of the probe's own in full, of others the gist."""
+    if isinstance(error, ProbeError):
+        return str(error)
+    return f"{type(error).__name__}: {first_line(error)}."
+
+
+def say(problem: object) -> None:
+    """Say in one line on stderr what keeps the probe from its work, if stderr can still be had."""
+    with contextlib.suppress(Exception):
+        sys.stderr.write(f"brainpy-probe: {' '.join(str(problem).split())}\n")
+        sys.stderr.flush()
+
+
 class BadSetting(ProbeError, ValueError):
     """An argument or an environment variable has a value that is not allowed."""
 
@@ -59,7 +77,7 @@ class UnknownDialect(BadSetting):
     def __init__(self, dialect: object, allowed: Iterable[str]) -> None:
         super().__init__(
             f"Unknown dialect {dialect!r}.",
-            f"Allowed: {', '.join(allowed)}; one of them, or several in a list.",
+            f"Allowed: {', '.join(allowed)}; one of them, or several.",
         )
 
 

@@ -5,6 +5,7 @@ Each remedy that is named here is run in the tests and does what it says.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -22,6 +23,9 @@ _CACHE = (
     'jax.config.update("jax_compilation_cache_dir", FOLDER) and '
     'jax.config.update("jax_persistent_cache_min_compile_time_secs", 0) before the first run'
 )
+_NO_CACHE = "This JAX keeps no CPU programs in its persistent cache; from 0.4.28 on it does."
+# The first JAX whose persistent cache takes CPU programs: _src/compiler.py, supported_platforms.
+_CPU_CACHE_SINCE = (0, 4, 28)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +103,11 @@ def _recompiled_identical(manifest: Manifest) -> Iterator[Finding]:
             f"had changed: {lost.compile:.2f} s of compiling, {lost.trace + lost.lower:.2f} s of "
             "tracing and lowering. BrainPy builds a new function on every run()."
         ),
-        remedy=f"JAX's persistent cache makes the second compilation a hit: {_CACHE}.{bar}",
+        remedy=(
+            f"JAX's persistent cache makes the second compilation a hit: {_CACHE}.{bar}"
+            if _has_cache(manifest)
+            else f"One longer run() in place of several compiles once. {_NO_CACHE}"
+        ),
     )
 
 
@@ -116,6 +124,8 @@ def _recompiled_shape(manifest: Manifest) -> Iterator[Finding]:
             remedy=(
                 "Let all runs have one duration and one batch size, splitting a long run into "
                 f"equal ones; with JAX's persistent cache only the first compiles: {_CACHE}."
+                if _has_cache(manifest)
+                else f"Let all runs have one duration and one batch size. {_NO_CACHE}"
             ),
         )
 
@@ -134,6 +144,8 @@ def _slow_compile(manifest: Manifest) -> Iterator[Finding]:
                 remedy=(
                     "The next process that runs the same program need not compile it, with "
                     f"JAX's persistent cache: {_CACHE}."
+                    if _has_cache(manifest)
+                    else _NO_CACHE
                 ),
             )
 
@@ -183,10 +195,14 @@ def _host_callback(manifest: Manifest) -> Iterator[Finding]:
             slug="host-callback",
             sentence=(
                 f"{_count(len(bars), 'run calls', 'runs call')} back into Python to draw a "
-                "progress bar or to hand over monitors; not every JAX keeps such a module in its "
-                "persistent cache (0.10.2 does not, 0.12.0 does)."
+                "progress bar, to hand over monitors or to check values; not every JAX keeps such "
+                "a module in its persistent cache (0.10.2 does not, 0.12.0 does)."
             ),
-            remedy="Give the runner progress_bar=False, and leave memory_efficient off.",
+            remedy=(
+                "Give the runner progress_bar=False, and leave memory_efficient off; take "
+                "bp.check.jit_error out of update(), and bp.check.turn_off() takes out the checks "
+                "of BrainPy's delays."
+            ),
         )
     for program in manifest.programs:
         if program.fidelity.host_callbacks:
@@ -196,10 +212,7 @@ def _host_callback(manifest: Manifest) -> Iterator[Finding]:
                     f"Program {program.index} ({program.name}) calls back into Python "
                     f"({', '.join(program.fidelity.host_callbacks)}): it can't run elsewhere."
                 ),
-                remedy=(
-                    "Take jax.debug.print, bp.check.jit_error and the like out of update(); "
-                    "bp.check.turn_off() takes out the checks of BrainPy's delays."
-                ),
+                remedy="Take jax.debug.print and the like out of update().",
             )
 
 
@@ -237,6 +250,13 @@ def _cache_hit_no_dump(manifest: Manifest) -> Iterator[Finding]:
                 "script: once JAX has compiled anything it is too late."
             ),
         )
+
+
+def _has_cache(manifest: Manifest) -> bool:
+    """Whether JAX's persistent cache takes the programs of the backend that ran."""
+    version = manifest.environment.versions.get("jax", "")
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+    return manifest.environment.backend != "cpu" or not numbers or numbers >= _CPU_CACHE_SINCE
 
 
 def _calls_back(module: ModuleRecord) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from msgspec.structs import replace
 
 from brainpy_probe.errors import BadSetting
 from brainpy_probe.records import (
@@ -21,6 +21,9 @@ from brainpy_probe.records import (
     Timing,
 )
 from brainpy_probe.store import read_file
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["CompiledModule", "PredictCall", "Program"]
 
@@ -61,6 +64,21 @@ class Program:
     def fidelity(self) -> Fidelity:
         """How faithfully the texts stand for what ran."""
         return self.record.fidelity
+
+    @property
+    def portable(self) -> Program | None:
+        """The same program without the kernels that only BrainPy has, if it was asked for.
+
+        Its texts, its fidelity and its bytecode are those of that form; arguments and results
+        are the same.
+        """
+        form = self.record.portable
+        if form is None:
+            return None
+        arrays = [file for file in self.record.files if file.kind in ("data", "results")]
+        files = (*form.files, *arrays)
+        record = replace(self.record, fidelity=form.fidelity, files=files, portable=None)
+        return Program(self._folder, record)
 
     @property
     def dialects(self) -> tuple[str, ...]:
@@ -130,6 +148,8 @@ class Program:
 
 
 def _dtype(name: str) -> np.dtype[Any]:
+    import numpy as np  # late: see the package's docstring
+
     try:
         return np.dtype(name)
     except TypeError:

@@ -23,6 +23,7 @@ __all__ = [
     "Manifest",
     "ModuleRecord",
     "Origin",
+    "PortableForm",
     "ProgramKind",
     "ProgramRecord",
     "Reason",
@@ -152,6 +153,27 @@ class Fidelity(_Record, frozen=True, kw_only=True):
         return all(check.parsed and check.returns is not False for check in self.checks.values())
 
 
+class PortableForm(_Record, frozen=True, kw_only=True):
+    """A program lowered once more without the kernels that only BrainPy has.
+
+    Attributes
+    ----------
+    fidelity : Fidelity
+        What is true of its texts; ``custom_calls`` has those that are left all the same.
+    cost, native_cost : dict
+        What XLA estimates for this form and for the one that ran, before it optimises either:
+        ``flops`` and ``bytes accessed``, a loop's body counted once. XLA counts nothing within a
+        custom call but its operands and results.
+    files : tuple of WrittenFile
+        Its texts, one for each dialect, and its VHLO bytecode.
+    """
+
+    fidelity: Fidelity
+    cost: dict[str, float] = {}
+    native_cost: dict[str, float] = {}
+    files: tuple[WrittenFile, ...] = ()
+
+
 class ProgramRecord(_Record, frozen=True, kw_only=True):
     """A distinct program: ``program(constants, state, inputs) -> {outputs, monitors, state}``.
 
@@ -161,6 +183,8 @@ class ProgramRecord(_Record, frozen=True, kw_only=True):
         ``loop``: the whole run. ``step``: one step, for a runner whose loop is Python's.
     fingerprint : str
         Equal for programs whose computation, names, shapes and dtypes are equal.
+    portable : PortableForm or None
+        The form for compilers that do not know BrainPy's kernels, where it was asked for.
     """
 
     index: int
@@ -171,6 +195,7 @@ class ProgramRecord(_Record, frozen=True, kw_only=True):
     results: tuple[TensorSpec, ...]
     fidelity: Fidelity
     files: tuple[WrittenFile, ...]
+    portable: PortableForm | None = None
 
 
 class Failure(_Record, frozen=True, kw_only=True):
@@ -289,13 +314,23 @@ class ModuleRecord(_Record, frozen=True, kw_only=True):
 
 
 class Environment(_Record, frozen=True, kw_only=True):
-    """What ran: interpreter, host, process, backend, and the versions of what matters."""
+    """What ran: interpreter, host, process, backend, and the versions of what matters.
+
+    Attributes
+    ----------
+    rank : int or None
+        JAX's index of the process, where several run one program together (jax.distributed).
+    untested : str
+        A sentence, where the probe was not tested with these versions; else empty.
+    """
 
     host: str
     pid: int
     python: str
     backend: str
     versions: dict[str, str]
+    rank: int | None = None
+    untested: str = ""
 
 
 class Manifest(_Record, frozen=True, kw_only=True):

@@ -1,17 +1,37 @@
-"""The settings of one capture, checked before anything runs; knows neither BrainPy nor JAX."""
+"""The settings of one capture, checked before anything runs; knows neither BrainPy nor JAX.
+
+They come from the arguments of ``capture()``, from ``BRAINPY_PROBE_*`` or from the shell command's
+options: one table, ``ARGUMENTS``, has them all. Nothing else reads the environment.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from brainpy_probe.errors import BadSetting, UnknownDialect
 
-__all__ = ["DIALECTS", "DUMPS", "Data", "Dialect", "Dump", "Settings"]
+__all__ = [
+    "ARGUMENTS",
+    "DEFAULT_OUT",
+    "DIALECTS",
+    "DUMPS",
+    "OFF",
+    "ON",
+    "VARIABLE",
+    "Argument",
+    "Data",
+    "Dialect",
+    "Dump",
+    "Settings",
+    "asks_for_strictness",
+    "variable",
+]
 
 Dialect = Literal["stablehlo", "mhlo", "hlo"]
 Data = Literal["none", "inputs", "full"]
@@ -21,6 +41,10 @@ DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 DATA: tuple[Data, ...] = get_args(Data)
 DUMPS: tuple[Dump, ...] = get_args(Dump)
 DEFAULT_OUT = "brainpy-probe"
+
+VARIABLE = "BRAINPY_PROBE"
+OFF, ON = ("", "0"), "1"  # values of the variable; brainpy_probe.pth knows OFF too
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +60,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         What XLA is to dump for each module that is compiled; empty for nothing.
     data : str
         ``"none"``, ``"inputs"`` or ``"full"``: which arrays are written beside the texts.
+    portable : bool
+        Lower the program once more without the kernels that only BrainPy has.
     strict : bool
         Raise when the probe itself fails, instead of recording it.
     """
@@ -44,17 +70,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dialects: tuple[Dialect, ...] = ("stablehlo",)
     xla_dump: tuple[Dump, ...] = ()
     data: Data = "inputs"
+    portable: bool = False
     strict: bool = False
 
     @classmethod
-    def of_arguments(
-        cls,
-        out: str | os.PathLike[str] | None,
-        dialect: str | Iterable[str],
-        xla_dump: bool | str | Iterable[str],
-        data: str,
-        strict: bool,
-    ) -> Settings:
+    def of_arguments(cls, **arguments: object) -> Settings:
         """Check the arguments of :func:`brainpy_probe.capture`.
 
         Raises
@@ -64,13 +84,69 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         BadSetting
             If another argument has a value that is not allowed.
         """
-        return cls(
-            out=_folder(out),
-            dialects=_dialects(dialect),
-            xla_dump=_dumps(xla_dump),
-            data=_data(data),
-            strict=_flag("strict", strict),
+        checked = {name: ARGUMENTS[name].check(value) for name, value in arguments.items()}
+        return cls(**{ARGUMENTS[name].field: value for name, value in checked.items()})
+
+    @classmethod
+    def of_words(cls, words: Mapping[str, str], spelled: Callable[[str], str]) -> Settings:
+        """Read the arguments that were given as words.
+
+        Parameters
+        ----------
+        words : dict
+            A word for each argument that was given.
+        spelled : callable
+            How the user spells an argument of that name.
+
+        Raises
+        ------
+        BadSetting
+            If a word is not allowed.
+        """
+        arguments = {}
+        for name, word in words.items():
+            try:
+                arguments[name] = ARGUMENTS[name].read(word)
+                ARGUMENTS[name].check(arguments[name])
+            except BadSetting as error:
+                raise BadSetting(
+                    f"{spelled(name)}={word!r}: {error.message}", error.remedy
+                ) from None
+        return cls.of_arguments(**arguments)
+
+    @classmethod
+    def of_environment(cls, environment: Mapping[str, str]) -> Settings | None:
+        """Read the environment variables; None where ``BRAINPY_PROBE`` is off.
+
+        Raises
+        ------
+        BadSetting
+            If a value is not allowed, or a variable ``BRAINPY_PROBE_*`` is not known.
+        """
+        if environment.get(VARIABLE, "") in OFF:
+            return None
+        known = {variable(name): name for name in ARGUMENTS}
+        unknown = sorted(
+            name for name in environment if name.startswith(f"{VARIABLE}_") and name not in known
         )
+        if unknown:
+            raise BadSetting(
+                f"The probe does not know {', '.join(unknown)}.", f"It knows {', '.join(known)}."
+            )
+        given = {known[name]: environment[name] for name in known if environment.get(name)}
+        if given["out"] == ON:
+            del given["out"]
+        return cls.of_words(given, variable)
+
+
+def variable(argument: str) -> str:
+    """Return the name of an argument's environment variable."""
+    return VARIABLE if argument == "out" else f"{VARIABLE}_{argument.upper()}"
+
+
+def asks_for_strictness(environment: Mapping[str, str]) -> bool:
+    """Whether the environment asks for strictness, whatever else is wrong with it."""
+    return environment.get(variable("strict"), "").lower() in _YES
 
 
 def _folder(out: str | os.PathLike[str] | None) -> str:
@@ -120,7 +196,7 @@ def _dumps(xla_dump: bool | str | Iterable[str]) -> tuple[Dump, ...]:
     if any(one not in DUMPS for one in chosen):
         raise BadSetting(
             f"xla_dump={xla_dump!r} is not allowed.",
-            f"Allowed: {', '.join(DUMPS)}; one of them, several in a list, or True for all.",
+            f"Allowed: {', '.join(DUMPS)}; one of them, several, or True for all.",
         )
     return tuple(dump for dump in DUMPS if dump in chosen)
 
@@ -132,7 +208,95 @@ def _data(data: str) -> Data:
     raise BadSetting(f"data={data!r} is not allowed.", f"Allowed: {', '.join(DATA)}.")
 
 
-def _flag(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise BadSetting(f"{name}={value!r} is not allowed.", "Allowed: True, False.")
-    return value
+def _flag(name: str) -> Callable[[object], bool]:
+    def checked(value: object) -> bool:
+        if not isinstance(value, bool):
+            raise BadSetting(f"{name}={value!r} is not allowed.", "Allowed: True, False.")
+        return value
+
+    return checked
+
+
+def _several(word: str) -> list[str]:
+    return [one.strip() for one in word.split(",")]
+
+
+def _switch(word: str) -> bool:
+    if word.lower() not in (*_YES, *_NO):
+        raise BadSetting("It is a switch.", "Allowed: 1, 0.")
+    return word.lower() in _YES
+
+
+def _switch_or_several(word: str) -> bool | list[str]:
+    return _switch(word) if word.lower() in (*_YES, *_NO) else _several(word)
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of ``capture()``, which is also a variable and an option of the shell command.
+
+    Parameters
+    ----------
+    field : str
+        The field of :class:`Settings` that holds it.
+    check : callable
+        Makes the field's value of the argument's, or raises :class:`BadSetting`.
+    read : callable
+        Makes the argument's value of a word from the environment or the shell.
+    help : str
+        What it means, for the shell command; how a word is written.
+    form : str
+        Whether an option takes a word, may come several times, or is a switch that takes none.
+    """
+
+    field: str
+    check: Callable[[Any], Any]
+    read: Callable[[str], object]
+    help: str
+    form: Literal["word", "words", "switch"] = "word"
+
+
+ARGUMENTS: dict[str, Argument] = {
+    "out": Argument(
+        "out",
+        _folder,
+        str,
+        f"The parent folder: each process makes a folder run-... of its own in it. Left out: "
+        f"./{DEFAULT_OUT}.",
+    ),
+    "dialect": Argument(
+        "dialects",
+        _dialects,
+        _several,
+        f"{', '.join(DIALECTS)}, or several with commas between.",
+        form="words",
+    ),
+    "xla_dump": Argument(
+        "xla_dump",
+        _dumps,
+        _switch_or_several,
+        f"What XLA is to dump for each module: {', '.join(DUMPS)}, several with commas between, "
+        "1 for all, 0 for none.",
+        form="words",
+    ),
+    "data": Argument(
+        "data",
+        _data,
+        str,
+        "Which arrays are written: none, inputs (of the results their SHA-256), or full.",
+    ),
+    "portable": Argument(
+        "portable",
+        _flag("portable"),
+        _switch,
+        "Write the program in plain StableHLO too, without the kernels that only BrainPy has.",
+        form="switch",
+    ),
+    "strict": Argument(
+        "strict",
+        _flag("strict"),
+        _switch,
+        "Stop when the probe itself fails, where else it warns and goes on.",
+        form="switch",
+    ),
+}

@@ -38,6 +38,8 @@ class RunFolder:
     ----------
     parent : str or path
         Where the folder is made; missing parents are made too.
+    rank : int, optional
+        The number of this process among those that run one program together.
 
     Raises
     ------
@@ -45,8 +47,8 @@ class RunFolder:
         If the folder can't be made.
     """
 
-    def __init__(self, parent: str | os.PathLike[str]) -> None:
-        self.path = _new_folder(Path(parent).absolute())
+    def __init__(self, parent: str | os.PathLike[str], rank: int | None = None) -> None:
+        self.path = _new_folder(Path(parent).absolute(), rank)
 
     def write(self, name: str, kind: str, content: bytes) -> WrittenFile:
         """Write one file, given its path relative to the folder."""
@@ -69,11 +71,13 @@ def safe_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "_", name) or "unnamed"
 
 
-def _new_folder(parent: Path) -> Path:
+def _new_folder(parent: Path, rank: int | None) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     host = re.sub(r"[^A-Za-z0-9.-]+", "-", socket.gethostname()) or "host"
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     name = f"run-{stamp}-{host}-{os.getpid()}"
+    if rank is not None:
+        name += f"-rank{rank}"
     for attempt in range(1, 1_000_000):
         folder = parent / (name if attempt == 1 else f"{name}-{attempt}")
         try:
@@ -155,6 +159,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> tuple[Path, Manifest]:
         raise DamagedCapture(f"{source} can't be read: {error}.", "Capture again.") from error
     _check_references(source, manifest)
     written = [holder.files for holder in manifest.programs]
+    written += [one.portable.files for one in manifest.programs if one.portable is not None]
     written += [holder.files for holder in manifest.modules]
     for file in itertools.chain.from_iterable(written):
         _inside(path, file.path)

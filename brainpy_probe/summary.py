@@ -58,7 +58,13 @@ def _summary(path: Path, manifest: Manifest) -> Group:
         Text(f"{', '.join(versions)} on {environment.backend}, Python {environment.python}")
     )
     if not manifest.complete:
-        parts.append(Text("The capture is open, or its process was killed.", style="yellow"))
+        unended = (
+            f"The capture did not end: process {environment.pid} was killed, or still runs. What "
+            "had ended until then is here."
+        )
+        parts.append(Text(unended, style="yellow"))
+    if environment.untested:
+        parts.append(Text(environment.untested, style="yellow"))
     if manifest.calls:
         parts += ["", _calls(manifest)]
     else:

@@ -10,31 +10,19 @@ import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-import brainpy as bp
-import brainstate
-import jax
-from jax._src import compiler
 from loguru import logger
 
 from brainpy_probe.live.patching import LEDGER
+from tests.watching import PATCHED, wrappers_on_runners
 
-PATCHED = [
-    (bp.DSRunner, "predict"),
-    (bp.DSRunner, "_predict"),
-    (bp.BPFF, "predict"),
-    (brainstate.transform.StatefulFunction, "make_jaxpr"),
-    (brainstate.transform.StatefulFunction, "get_state_trace"),
-    (jax.lax, "scan"),
-    (compiler, "compile_or_get_cached"),
-    (compiler, "backend_compile_and_load"),
-]
 ORIGINALS = [vars(owner)[name] for owner, name in PATCHED]
 
 
 def assert_nothing_patched() -> None:
     """Assert that each patched attribute is the original object, and that nobody is watching."""
     for (owner, name), original in zip(PATCHED, ORIGINALS, strict=True):
-        assert vars(owner)[name] is original, f"{owner.__name__}.{name} is patched"
+        assert vars(owner)[name] is original, f"{owner!r}.{name} is patched"
+    assert wrappers_on_runners() == []
     assert LEDGER.users == ()
 
 

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import site
 import subprocess
 import sys
+import venv
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+
+# What would reach a script from the environment of whoever runs the tests.
+_NOT_INHERITED = ("XLA_", "JAX_", "BRAINPY_PROBE", "LOGURU_", "PYTHON")
+
+
+def _environment(added: dict[str, str]) -> dict[str, str]:
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_INHERITED)}
+    return {**inherited, "JAX_PLATFORMS": "cpu", **added}
 
 
 def told_by(source: str, *arguments: str | Path, **environment: str) -> Any:
@@ -24,14 +37,63 @@ def told_by(source: str, *arguments: str | Path, **environment: str) -> Any:
     environment : str
         What is added to the environment.
     """
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("XLA_", "JAX_"))}
     done = subprocess.run(
         [sys.executable, "-c", source, *map(str, arguments)],
         cwd=ROOT,
-        env={**inherited, "JAX_PLATFORMS": "cpu", **environment},
+        env=_environment(environment),
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python with this checkout and everything that the tests' own Python has.
+
+    Parameters
+    ----------
+    python : Path
+        Its executable.
+    """
+
+    python: Path
+
+    @classmethod
+    def make(cls, folder: Path, *, with_pth: bool) -> Interpreter:
+        """Make a virtual environment, and install brainpy_probe.pth or not."""
+        venv.create(folder, symlinks=True)
+        (packages,) = folder.glob("lib/python*/site-packages")
+        paths = [ROOT, *map(Path, site.getsitepackages())]
+        # Its name stands before ours: Python goes through them in this order.
+        (packages / "a_paths.pth").write_text("".join(f"{path}\n" for path in paths))
+        if with_pth:
+            shutil.copy(ROOT / "brainpy_probe.pth", packages)
+        return cls(folder / "bin" / "python")
+
+    def start(
+        self, words: Sequence[str | Path], cwd: Path, **environment: str
+    ) -> subprocess.Popen[str]:
+        """Start it with these arguments."""
+        return subprocess.Popen(
+            [self.python, *words],
+            cwd=cwd,
+            env=_environment(environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(
+        self, words: Sequence[str | Path], cwd: Path, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it with these arguments to its end."""
+        return ended(self.start(words, cwd, **environment))
+
+
+def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    """Wait for a process, and return what it said."""
+    out, err = process.communicate(timeout=100)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)

@@ -12,19 +12,17 @@ from typing import Any
 
 import brainpy as bp
 import brainpy.math as bm
-import jax
 import numpy as np
-from jax._src import compiler
-from jax._src.lib import xla_client
-from jaxlib._jax import mlir as translation
+from jax.tree_util import tree_leaves
 
 import brainpy_probe as probe
 from brainpy_probe.live import seams
+from tests import eras
 from tests.networks import by_name
+from tests.watching import as_numpy
+from tests.xla import Array, Executable, inline, stablehlo_of
 
-__all__ = ["DIALECTS", "Array", "Replayer", "Taken", "captured", "named", "replay", "stablehlo_of"]
-
-Array = np.ndarray[Any, Any]
+__all__ = ["DIALECTS", "Array", "Replayer", "Taken", "captured", "named", "replay"]
 
 DIALECTS = ("stablehlo", "mhlo", "hlo")
 
@@ -69,42 +67,33 @@ def captured(name: str) -> Taken:
     return Taken(
         capture,
         *given_by(runner, returned),
-        np.asarray(jax.random.key_data(bm.random.DEFAULT.value)),
+        as_numpy(bm.random.DEFAULT.value),
     )
 
 
 def given_by(
     runner: bp.DSRunner, returned: Any
 ) -> tuple[list[Array], dict[str, Array], dict[str, Array]]:
-    """Return copies of a run's outputs, monitors and Variables, as NumPy arrays."""
-    leaves = jax.tree.leaves(returned, is_leaf=lambda x: isinstance(x, bm.Array))
+    """Return copies of a run's outputs, monitors and Variables, as NumPy arrays.
+
+    BrainPy's own random state is none of the Variables, be it held by the model or not.
+    """
+    leaves = tree_leaves(returned, is_leaf=lambda x: isinstance(x, bm.Array))
     variables = runner.target.vars(method="relative").unique().items()
     return (
-        [_copy(leaf) for leaf in leaves],
-        {key: _copy(value) for key, value in runner.mon.items()},
-        {key: _copy(variable.value) for key, variable in variables},
+        [as_numpy(leaf) for leaf in leaves],
+        {key: as_numpy(value) for key, value in runner.mon.items()},
+        {
+            key: as_numpy(variable.value)
+            for key, variable in variables
+            if variable is not bm.random.DEFAULT
+        },
     )
-
-
-def _copy(value: Any) -> Array:
-    return np.array(value.value if isinstance(value, bm.Array) else value)
 
 
 def named(specs: Sequence[probe.TensorSpec]) -> list[str]:
     """Return ``role/name`` of each argument or result, in order."""
     return [f"{spec.role}/{spec.name}" for spec in specs]
-
-
-def stablehlo_of(text: str, dialect: str) -> Any:
-    """Parse a text in any dialect, in a context of its own, and lead it back to StableHLO."""
-    context = seams.mlir_context()
-    if dialect == "hlo":
-        proto = seams.parse_hlo(text).as_serialized_hlo_module_proto()
-        return seams.parse_mlir(translation.hlo_to_stablehlo(proto), context)
-    module = seams.parse_mlir(text, context)
-    if dialect == "mhlo":
-        seams.run_passes(module, "hlo-legalize-to-stablehlo")
-    return module
 
 
 def _module(program: probe.Program, dialect: str) -> Any:
@@ -123,33 +112,39 @@ class Replayer:
         The captured program; it must call back into no host.
     dialect : str
         Which of its texts is compiled, or ``"vhlo"`` for the portable bytecode.
+    inlined : mapping
+        The arguments, by ``role/name``, that are compiled as constants of these values. A run
+        that compiles them so gives its bits only to a program that does likewise.
     """
 
-    def __init__(self, program: probe.Program, dialect: str) -> None:
+    def __init__(
+        self, program: probe.Program, dialect: str, inlined: Mapping[str, Array] | None = None
+    ) -> None:
         assert not program.fidelity.host_callbacks
         self.program = program
-        device = jax.devices()[0]
         module = _module(program, dialect)
-        with module.context:
-            self._executable = compiler.backend_compile_and_load(
-                device.client,
-                module,
-                xla_client.DeviceList((device,)),
-                compiler.get_compile_options(num_replicas=1, num_partitions=1),
-                [],
-            )
+        if inlined:
+            names = named(program.arguments)
+            inline(module, {names.index(name): array for name, array in inlined.items()})
+        self._executable = Executable(module)
 
     def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Run the program on its arguments, by ``role/name``; return its results likewise."""
-        given = [
-            jax.device_put(np.asarray(arrays[f"{spec.role}/{spec.name}"], spec.dtype))
-            for spec in self.program.arguments
-        ]
-        made = self._executable.execute_sharded(given).disassemble_into_single_device_arrays()
-        names = named(self.program.results)
-        return {name: np.asarray(shards[0]) for name, shards in zip(names, made, strict=True)}
+        made = self._executable(
+            [
+                np.asarray(arrays[f"{spec.role}/{spec.name}"], spec.dtype)
+                for spec in self.program.arguments
+            ]
+        )
+        return dict(zip(named(self.program.results), made, strict=True))
 
 
 def replay(program: probe.Program, dialect: str) -> dict[str, Array]:
-    """Compile a program's text in a dialect afresh and run it on the recorded arguments."""
-    return Replayer(program, dialect)(program.data())
+    """Compile a program's text in a dialect afresh and run it on the recorded arguments.
+
+    Up to 2.3 BrainPy's loops have the model's arrays as constants, so here they are that too;
+    from 2.4 on they are arguments of the loop.
+    """
+    arrays = program.data()
+    constants = {key: array for key, array in arrays.items() if key.startswith("constant/")}
+    return Replayer(program, dialect, None if eras.SINCE_2_4 else constants)(arrays)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.live import seams
+from tests.networks import LOOP_MODULES
 from tests.processes import told_by
 
 DUMPING = """
@@ -34,7 +34,7 @@ found = [p.relative_to(theirs).as_posix() for p in theirs.rglob("*") if p.is_fil
 ir = sorted(os.listdir(theirs.parent / "ir"))
 print(json.dumps({"ours": ours, "theirs": found, "ir": ir}))
 """
-LOOP = f"(?:{'|'.join(seams.LOOP_MODULES)})"
+LOOP = f"(?:{'|'.join(LOOP_MODULES)})"
 FLAGS = " ".join(f"--xla_dump_hlo_as_{kind}" for kind in ("text", "dot", "html", "proto"))
 
 
@@ -172,10 +172,8 @@ import brainpy_probe as probe
 theirs, out, probed = sys.argv[1:]
 def wanted(x): return x * 3
 def unwanted(x): return x * 4
-scope = contextlib.nullcontext()
-if probed:
-    scope = probe.capture(out, xla_dump=["html", "text"], strict=True)
-with scope as cap:
+capture = probe.capture(out, xla_dump=["html", "text"], strict=True)
+with capture if probed else contextlib.nullcontext() as cap:
     jax.jit(wanted)(np.ones(2)), jax.jit(unwanted)(np.ones(2))
 ours = [path.name for path in cap.dump_paths] if probed else []
 print(json.dumps({"ours": ours, "theirs": sorted(os.listdir(theirs))}))

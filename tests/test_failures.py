@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
+from tests.eras import DynamicalSystem
 from tests.networks import by_name
 
 
@@ -61,7 +62,7 @@ def test_strictly_a_result_that_can_not_be_copied_is_raised_after_the_run(out: P
     assert len(cap.calls) == 1
 
 
-class Doubling(bp.DynamicalSystem):
+class Doubling(DynamicalSystem):
     """A model without Variables: only its inputs can be another trace's."""
 
     def update(self, x: Any) -> Any:

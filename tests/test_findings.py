@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import pytest
 
 import brainpy_probe as probe
 from brainpy_probe.findings import find
-from tests.networks import RefractoryLIF, by_name
+from tests import eras
+from tests.eras import DynamicalSystem
+from tests.networks import RefractoryLIF, by_name, compiling_runners
 from tests.processes import told_by
 
 
@@ -31,21 +34,23 @@ CACHED = """
 import json, sys
 import jax
 cache, out, off = sys.argv[1:]
-if off:
-    jax.config.update("jax_enable_compilation_cache", False)
-jax.config.update("jax_compilation_cache_dir", cache)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+if hasattr(jax.config, "jax_compilation_cache_dir"):
+    if off:
+        jax.config.update("jax_enable_compilation_cache", False)
+    jax.config.update("jax_compilation_cache_dir", cache)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 import brainpy as bp
 import brainpy_probe as probe
-from tests.networks import RefractoryLIF
+from tests import eras
+from tests.networks import LOOP_MODULES, RefractoryLIF
 found = {}
 for bar in (False, True):
     bp.math.random.seed(1)
-    runner = bp.DSRunner(RefractoryLIF(), progress_bar=bar)
+    runners = [bp.DSRunner(RefractoryLIF(), progress_bar=bar) for _ in range(3)]
     with probe.capture(out, xla_dump="text", strict=True) as cap:
-        for duration in (5.0, 5.0, 10.0):
-            runner.run(duration)
-    loops = [module for module in cap.modules if module.name == "jit_scan"]
+        for number, duration in enumerate((5.0, 5.0, 10.0)):
+            runners[0 if eras.COMPILES_EACH_RUN else number].run(duration)
+    loops = [module for module in cap.modules if module.name in LOOP_MODULES]
     found["bar" if bar else "plain"] = {
         "origins": [module.record.origin for module in loops],
         "dumped": [len(module.dump_paths) > 0 for module in loops],
@@ -64,13 +69,20 @@ def cached(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 
 def test_the_cache_takes_identical_compilations_away(cached: Any) -> None:
-    assert cached[0]["plain"]["origins"] == ["compiled", "cache", "compiled"]
-    assert "recompiled-identical" not in cached[0]["plain"]["findings"]
+    second = "cache" if eras.JAX_CACHES_ON_CPU else "compiled"
+    assert cached[0]["plain"]["origins"] == ["compiled", second, "compiled"]
+    found = "recompiled-identical" in cached[0]["plain"]["findings"]
+    assert found == (not eras.JAX_CACHES_ON_CPU)
 
 
 def test_the_cache_takes_every_compilation_of_the_next_process_away(cached: Any) -> None:
-    assert cached[1]["plain"]["origins"] == ["cache"] * 3
-    assert not {"recompiled-identical", "recompiled-shape"} & set(cached[1]["plain"]["findings"])
+    origins, findings = cached[1]["plain"]["origins"], set(cached[1]["plain"]["findings"])
+    if eras.SINCE_2_7:
+        assert origins == ["cache"] * 3
+        assert not {"recompiled-identical", "recompiled-shape"} & findings
+    else:
+        # BrainPy 2.4 to 2.6 order a loop's Variables by their ids: another process, another module.
+        assert set(origins) <= ({"cache", "compiled"} if eras.JAX_CACHES_ON_CPU else {"compiled"})
 
 
 def test_whether_jax_caches_a_module_with_a_progress_bar_is_as_said(cached: Any) -> None:
@@ -83,10 +95,19 @@ def test_whether_jax_caches_a_module_with_a_progress_bar_is_as_said(cached: Any)
 
 
 def test_a_cache_hit_says_that_nothing_was_dumped(cached: Any) -> None:
-    hit = cached[1]["plain"]
-    assert hit["dumped"] == [False] * 3
-    assert all("nothing was compiled, so nothing dumped" in notes[0] for notes in hit["notes"])
-    assert "jax_enable_compilation_cache" in hit["findings"]["cache-hit-no-dump"]
+    hits = 0
+    for found in (one["plain"] for one in cached):
+        for origin, dumped, notes in zip(
+            found["origins"], found["dumped"], found["notes"], strict=True
+        ):
+            assert dumped == (origin == "compiled")
+            if origin == "cache":
+                hits += 1
+                assert "nothing was compiled, so nothing dumped" in notes[0]
+        assert ("cache-hit-no-dump" in found["findings"]) == ("cache" in found["origins"])
+        if "cache" in found["origins"]:
+            assert "jax_enable_compilation_cache" in found["findings"]["cache-hit-no-dump"]
+    assert bool(hits) == eras.JAX_CACHES_ON_CPU
 
 
 def test_without_the_cache_everything_is_dumped(cached: Any) -> None:
@@ -97,10 +118,10 @@ def test_without_the_cache_everything_is_dumped(cached: Any) -> None:
 
 def test_identical_compilations_are_found_with_figures(out: Path) -> None:
     case = by_name("lif")
-    runner = case.build()
+    runners = compiling_runners("lif", 2)
     with probe.capture(out, strict=True) as cap:
-        case.run(runner)
-        case.run(runner)
+        for runner in runners:
+            case.run(runner)
     found = _finding(cap, "recompiled-identical")
     assert found.sentence.startswith("1 module was compiled again though nothing had changed: ")
     assert "jax_compilation_cache_dir" in found.remedy
@@ -145,13 +166,14 @@ def test_a_run_without_jit_is_found_and_jit_takes_it_away(out: Path, how: str) -
 
 OPAQUE = """
 import json, sys
-import brainevent
 import brainpy_probe as probe
+from tests import eras
 from tests.networks import by_name
 case = by_name("einet")
 found = []
-for raw in (False, True):
+for raw in (False, True) if eras.SINCE_2_7 else (False,):
     if raw:
+        import brainevent
         brainevent.config.set_backend("cpu", "jax_raw")
     runner = case.build()
     with probe.capture(sys.argv[1], strict=True) as cap:
@@ -162,12 +184,16 @@ print(json.dumps(found))
 
 
 def test_an_opaque_call_is_found_and_its_remedy_writes_it_out(out: Path) -> None:
-    opaque, plain = told_by(OPAQUE, out)
+    opaque, *plain = told_by(OPAQUE, out)
     ((sentence, remedy),) = opaque
+    if not eras.SINCE_2_7:  # its own Numba or Taichi code, which can't be written otherwise
+        assert re.search(r"cfunc\.|taichi_kernel", sentence)
+        assert "brainevent" not in remedy
+        return
     assert "brainevent_numba_ffi" in sentence
     assert "It computes E2E, E2I, I2E, I2I." in sentence
     assert 'brainevent.config.set_backend("cpu", "jax_raw")' in remedy
-    assert plain == []
+    assert plain == [[]]
 
 
 @pytest.mark.parametrize("what", ["progress_bar", "memory_efficient"])
@@ -175,7 +201,7 @@ def test_a_runners_callback_is_found_and_leaving_it_off_takes_it_away(out: Path,
     found = []
     for on in (True, False):
         given = {"progress_bar": False, what: on}
-        runner = bp.DSRunner(RefractoryLIF(), monitors=["lif.V"], **given)
+        runner = bp.DSRunner(eras.silent(RefractoryLIF()), monitors=["lif.V"], **given)
         with probe.capture(out, strict=True) as cap:
             runner.run(1.0)
         found.append([f.remedy for f in cap.findings if f.slug == "host-callback"])
@@ -184,7 +210,7 @@ def test_a_runners_callback_is_found_and_leaving_it_off_takes_it_away(out: Path,
     assert found[1] == []
 
 
-class _Talking(bp.DynamicalSystem):
+class _Talking(DynamicalSystem):
     """A model whose step calls back into Python: with JAX's print, BrainPy's check, or not."""
 
     def __init__(self, how: str) -> None:
@@ -197,7 +223,7 @@ class _Talking(bp.DynamicalSystem):
         if self.how == "print":
             jax.debug.print("{}", r[0])
         elif self.how == "check":
-            bp.check.jit_error(jnp.any(r > 1e6), lambda _: None, r)
+            eras.jit_error(jnp.any(r > 1e6), lambda _: None, r)
         self.r.value = r * 0.5
         return self.r.value
 
@@ -218,7 +244,7 @@ def test_a_models_callback_is_found_and_taking_it_out_takes_it_away(out: Path, h
     assert found[1] == []
 
 
-class _Delayed(bp.DynamicalSystem):
+class _Delayed(DynamicalSystem):
     """A model that reads a delay, which BrainPy checks as long as its checks are on."""
 
     def __init__(self) -> None:
@@ -254,7 +280,7 @@ def test_large_constants_are_found_and_arguments_take_them_away(out: Path) -> No
         return [f for f in cap.findings if f.slug == "large-constants-inlined"]
 
     (finding,) = found(lambda: jax.jit(lambda x: x @ table)(x))
-    assert "jit__lambda has 1.4 MiB of constants in its code" in finding.sentence
+    assert f"{eras.LAMBDA_MODULE} has 1.4 MiB of constants in its code" in finding.sentence
     assert "brainpy.math.jit" in finding.remedy
     assert found(lambda: jax.jit(lambda x, table: x @ table)(x, table)) == []
     assert found(lambda: bm.jit(lambda x: x @ held.value)(x)) == []

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from brainpy_probe.live import jaxprs
+from brainpy_probe.live import jaxprs, seams
 
 W = np.sin(np.arange(9, dtype=np.float32)).reshape(3, 3)
 X = jnp.array([3.0, 1.0, -2.0])
@@ -73,20 +73,32 @@ def _bytes(results: Any) -> list[tuple[str, tuple[int, ...], bytes]]:
     return [(str(array.dtype), array.shape, array.tobytes()) for array in arrays]
 
 
+def _evaluated(
+    closed: Any,
+    consts: Any,
+    args: list[Any],
+    lifted: dict[int, Any],
+    drop: Callable[[Any], bool] | None = None,
+) -> list[Any]:
+    jaxpr = closed.jaxpr
+    given = zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True)
+    return list(map(jaxprs.evaluate(jaxpr.eqns, given, lifted, drop), jaxpr.outvars))
+
+
 @pytest.mark.parametrize("name", HIDING)
 def test_hidden_arrays_are_handed_in_and_the_results_stay_bit_for_bit(name: str) -> None:
     function = HIDING[name]
     closed = jax.make_jaxpr(function)(X)
-    hidden = jaxprs.inner_constants(closed.jaxpr)
+    hidden = jaxprs.inner_constants(closed.jaxpr.eqns)
     assert any(np.array_equal(array, W) for array in hidden)
 
     def lifted(arrays: list[Any], consts: list[Any], x: Any) -> Any:
         handed = {id(one): array for one, array in zip(hidden, arrays, strict=True)}
-        return jaxprs.evaluate(closed.jaxpr, consts, [x], handed)[0]
+        return _evaluated(closed, consts, [x], handed)
 
     consts = list(closed.consts)
     remade = jax.make_jaxpr(lifted)(hidden, consts, X)
-    assert [*remade.consts, *jaxprs.inner_constants(remade.jaxpr)] == []
+    assert [*remade.consts, *jaxprs.inner_constants(remade.jaxpr.eqns)] == []
     expected = _bytes(jax.jit(function)(X))
     run = jax.jit(lifted)
     assert _bytes(run(hidden, consts, X)) == expected
@@ -102,13 +114,13 @@ def test_hidden_arrays_are_handed_in_and_the_results_stay_bit_for_bit(name: str)
 
 def test_without_anything_to_hand_in_a_jaxpr_is_evaluated_as_it_is() -> None:
     closed = jax.make_jaxpr(_while)(X)
-    again = jax.make_jaxpr(lambda x: jaxprs.evaluate(closed.jaxpr, closed.consts, [x], {})[0])(X)
+    again = jax.make_jaxpr(lambda x: _evaluated(closed, closed.consts, [x], {}))(X)
     assert str(again.jaxpr) == str(closed.jaxpr)
 
 
 def test_each_hidden_array_is_found_once() -> None:
     closed = jax.make_jaxpr(lambda x: _weigh(_scan(_weigh(x))[0]))(X)
-    found = jaxprs.inner_constants(closed.jaxpr)
+    found = jaxprs.inner_constants(closed.jaxpr.eqns)
     assert len({id(array) for array in found}) == len(found)
     assert sum(np.array_equal(array, W) for array in found) == 1
 
@@ -128,9 +140,9 @@ def test_what_only_a_dropped_equation_needed_goes_and_what_was_dead_stays() -> N
 
     jaxpr = jax.make_jaxpr(function)(X).jaxpr
     assert _names(jaxpr.eqns) == ["sin", "cos", "debug_callback", "exp", "add"]
-    kept = jaxprs.prune(jaxpr, lambda eqn: any(jaxprs.callbacks(eqn)))
+    kept = jaxprs.prune(jaxpr.eqns, jaxpr.outvars, lambda eqn: any(jaxprs.callbacks(eqn)))
     assert _names(kept) == ["sin", "exp", "add"]
-    assert _names(jaxprs.prune(jaxpr, lambda _: False)) == _names(jaxpr.eqns)
+    assert _names(jaxprs.prune(jaxpr.eqns, jaxpr.outvars, lambda _: False)) == _names(jaxpr.eqns)
 
 
 def test_what_only_an_unused_result_needed_goes() -> None:
@@ -140,19 +152,44 @@ def test_what_only_an_unused_result_needed_goes() -> None:
         return jnp.cos(shared), shared + 1.0
 
     jaxpr = jax.make_jaxpr(function)(X).jaxpr
-    kept = jaxprs.prune(jaxpr, lambda _: False, jaxpr.outvars[:1])
+    kept = jaxprs.prune(jaxpr.eqns, jaxpr.outvars, lambda _: False, jaxpr.outvars[:1])
     assert _names(kept) == ["sin", "exp", "add"]
 
 
 def test_results_whose_equation_was_left_out_are_none() -> None:
     closed = jax.make_jaxpr(lambda x: (jnp.cos(x), x + 1.0))(X)
-    eqns = jaxprs.prune(closed.jaxpr, lambda _: False, closed.jaxpr.outvars[:1])
-    results, read = jaxprs.evaluate(
-        closed.jaxpr, [], [X], {}, eqns, lambda value: value(closed.jaxpr.invars[0])
+    jaxpr = closed.jaxpr
+    eqns = jaxprs.prune(jaxpr.eqns, jaxpr.outvars, lambda _: False, jaxpr.outvars[:1])
+    value = jaxprs.evaluate(eqns, [(jaxpr.invars[0], X)], {})
+    assert value(jaxpr.outvars[0]) is None
+    assert value(jaxpr.outvars[1]).tolist() == [4.0, 2.0, -1.0]
+    assert value(jaxpr.invars[0]) is X
+
+
+@pytest.mark.parametrize("depth", ["scan", "while", "cond", "jit"])
+def test_an_equation_is_left_out_at_any_depth(depth: str) -> None:
+    def step(x: Any) -> Any:
+        jax.debug.callback(lambda _: None, jnp.cos(x))
+        return jnp.exp(x) - 1.0
+
+    function = {
+        "scan": lambda x: jax.lax.scan(lambda c, _: (step(c), c), x, None, length=2),
+        "while": lambda x: jax.lax.while_loop(lambda y: y[0] < 0, step, x),
+        "cond": lambda x: jax.lax.cond(x[0] > 0, step, lambda y: y, x),
+        "jit": jax.jit(step),
+    }[depth]
+    closed = jax.make_jaxpr(function)(X)
+
+    def calls(eqn: Any) -> bool:
+        return seams.callback_of(eqn) is not None
+
+    again = jax.make_jaxpr(lambda x: _evaluated(closed, closed.consts, [x], {}, calls))(X)
+    assert any(any(jaxprs.callbacks(eqn)) for eqn in closed.jaxpr.eqns)
+    assert not any(any(jaxprs.callbacks(eqn)) for eqn in again.jaxpr.eqns)
+    assert "cos" not in str(again.jaxpr), "what only the callback needed goes too"
+    assert _bytes(jax.jit(function)(X)) == _bytes(
+        jax.jit(lambda x: _evaluated(closed, closed.consts, [x], {}, calls))(X)
     )
-    assert results[0] is None
-    assert results[1].tolist() == [4.0, 2.0, -1.0]
-    assert read is X
 
 
 def test_callbacks_are_found_wherever_they_hide() -> None:

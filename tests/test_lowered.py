@@ -112,7 +112,7 @@ def test_every_text_is_proved(name: str) -> None:
 
 @pytest.mark.parametrize("name", PORTABLE)
 def test_the_portable_bytecode_is_proved_and_has_no_locations(name: str) -> None:
-    portable = _lowered(name).portable()
+    portable = _lowered(name).bytecode()
     assert portable is not None
     assert portable.check.parsed
     assert portable.check.detail == ""
@@ -124,7 +124,7 @@ def test_the_portable_bytecode_is_proved_and_has_no_locations(name: str) -> None
 
 def test_what_calls_back_into_this_process_is_not_portable() -> None:
     lowered = _lowered("ordered")
-    assert lowered.portable() is None
+    assert lowered.bytecode() is None
     assert lowered.notes == [
         "The program has no portable bytecode: it calls back into this Python process."
     ]

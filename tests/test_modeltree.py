@@ -15,6 +15,7 @@ import pytest
 
 import brainpy_probe as probe
 from brainpy_probe.live.modeltree import ModelNames, children, walk
+from tests.eras import DynamicalSystem
 from tests.networks import by_name
 
 
@@ -25,7 +26,7 @@ def einet() -> tuple[Any, ModelNames]:
     return runner.target, ModelNames(runner.target, runner)
 
 
-class Oddities(bp.DynamicalSystem):
+class Oddities(DynamicalSystem):
     """A model that keeps its parts in odd places."""
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ import pytest
 import brainpy_probe as probe
 from brainpy_probe.live import seams
 from tests.listening import durations
-from tests.networks import by_name
+from tests.networks import LOOP_MODULES, by_name
 from tests.processes import told_by
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -64,7 +64,7 @@ def test_each_module_that_jax_says_it_compiles_is_recorded(captured: tuple[Any, 
 
 
 def test_what_is_known_of_a_loop_is_recorded(cap: Any) -> None:
-    loops = [module for module in cap.modules if module.name in seams.LOOP_MODULES]
+    loops = [module for module in cap.modules if module.name in LOOP_MODULES]
     assert loops
     for module in loops:
         record = module.record
@@ -84,7 +84,7 @@ def test_what_is_known_of_a_loop_is_recorded(cap: Any) -> None:
 
 def test_a_call_has_its_modules(cap: Any) -> None:
     for call in cap.calls:
-        assert {module.name for module in call.modules} <= {*seams.LOOP_MODULES}
+        assert {module.name for module in call.modules} <= {*LOOP_MODULES}
         assert all(module.record.call == call.index for module in call.modules)
 
 
@@ -221,7 +221,7 @@ for name in ("jax._src.dispatch", "jax._src.compiler"):
     logging.getLogger(name).propagate = False
     logging.getLogger(name).addHandler(Hits())
 import brainpy_probe as probe
-from tests.networks import by_name
+from tests.networks import LOOP_MODULES, by_name
 cache, out, probed = sys.argv[1:]
 def scope():
     return probe.capture(out, xla_dump=True, strict=True) if probed else contextlib.nullcontext()

@@ -11,10 +11,13 @@ import pytest
 import wrapt
 
 import brainpy_probe as probe
+from brainpy_probe.live import hooks
 from brainpy_probe.live.patching import LEDGER, Ledger, Patch
 from brainpy_probe.live.session import Session
 from brainpy_probe.settings import Settings
+from tests.eras import SINCE_2_4, DynamicalSystem
 from tests.networks import by_name
+from tests.watching import PATCHED
 
 SEEN: list[str] = []
 
@@ -61,6 +64,23 @@ ALL = [Patch(Target, name, _note) for name in ("method", "of_class", "alone")]
 
 
 # --- on classes of our own --------------------------------------------------------------------
+
+
+def test_a_later_user_brings_what_is_not_in_yet() -> None:
+    before = dict(vars(Target))
+    ledger, one, other = Ledger(), object(), object()
+    ledger.enter(one, ALL[:1])
+    ledger.enter(other, ALL)
+    assert (Target().method(1), Target.alone(3)) == (2, -3)
+    assert SEEN == ["method", "alone"], "and each is in but once"
+    with pytest.raises(AttributeError):
+        ledger.extend([Patch(Heir, "method", _note), Patch(Heir, "absent", _note)])
+    assert "method" not in vars(Heir), "all of them or none"
+    ledger.leave(other)
+    assert Target.alone(3) == -3
+    assert SEEN == ["method", "alone", "alone"]
+    ledger.leave(one)
+    assert dict(vars(Target)) == before
 
 
 def test_the_last_user_puts_the_very_same_objects_back() -> None:
@@ -156,10 +176,33 @@ def test_a_tool_that_puts_the_original_back_itself_is_left_its_way() -> None:
     ledger.leave(1)
 
 
+# --- on this stack ----------------------------------------------------------------------------
+
+
+def test_all_that_a_capture_patches_is_watched_in_every_test() -> None:
+    """The list that tests watch is written by hand; what the probe patches must be in it."""
+    watched = [(id(owner), name) for owner, name in PATCHED]
+    # Runners that test modules define are watched as they come.
+    ours = [
+        patch
+        for patch in hooks.patches()
+        if not getattr(patch.owner, "__module__", "").startswith("tests.test_")
+    ]
+    assert ours
+    for patch in ours:
+        assert (id(patch.owner), patch.name) in watched, f"{patch.owner!r}.{patch.name}"
+
+
+def test_all_that_is_watched_exists_once() -> None:
+    assert len({(id(owner), name) for owner, name in PATCHED}) == len(PATCHED)
+    for owner, name in PATCHED:
+        assert name in vars(owner)
+
+
 # --- on BrainPy -------------------------------------------------------------------------------
 
 
-class Counter(bp.DynamicalSystem):
+class Counter(DynamicalSystem):
     """A model that counts its steps."""
 
     def __init__(self) -> None:
@@ -175,7 +218,9 @@ class Loner(bp.DSRunner):
     """A runner that runs the model in its own way."""
 
     def predict(self, *_: Any, **__: Any) -> Any:
-        return bm.for_loop(lambda _: self.target(), bm.arange(7))
+        # A loop of BrainPy 2.3 must be told which Variables are in it.
+        given = {} if SINCE_2_4 else {"dyn_vars": self.target.vars()}
+        return bm.for_loop(lambda _: self.target(), bm.arange(7), **given)
 
 
 def _count(out: Path, runs: int, runner: bp.DSRunner) -> None:
@@ -254,7 +299,7 @@ def test_without_its_hooks_the_probe_sees_nothing(out: Path) -> None:
     """Shows that the tests which count calls fail when the hook is missing."""
     case = by_name("lif")
     runner = case.build()
-    session = Session(Settings.of_arguments(out, "stablehlo", (), "inputs", strict=True))
+    session = Session(Settings.of_arguments(out=out, strict=True))
     LEDGER.enter(session, [])
     case.run(runner)
     LEDGER.leave(session)

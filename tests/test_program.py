@@ -14,12 +14,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.extend.core import Primitive
 
 import brainpy_probe as probe
 from brainpy_probe.live import seams
-from tests import watching
-from tests.networks import NETWORKS, SEED, Accumulator, Case, EINet, NoisyLIF, RefractoryLIF
+from tests import eras, watching
+from tests.eras import DynamicalSystem, LifRef
+from tests.networks import (
+    NETWORKS,
+    SEED,
+    UNSTABLE_NAMES,
+    Accumulator,
+    Case,
+    EINet,
+    NoisyLIF,
+    RefractoryLIF,
+)
 from tests.replaying import (
     DIALECTS,
     Array,
@@ -31,10 +40,11 @@ from tests.replaying import (
     replay,
 )
 
-LOOPS = [case.name for case in NETWORKS if not case.stepwise]
-STEPS = [case.name for case in NETWORKS if case.stepwise]
+CASES = NETWORKS + UNSTABLE_NAMES
+LOOPS = [case.name for case in CASES if not case.stepwise]
+STEPS = [case.name for case in CASES if case.stepwise]
 ALL = [*LOOPS, *STEPS]
-TIMED_STEPS = ["memory-efficient", "python-loop", "generator-input"]
+TIMED_STEPS = [name for name in STEPS if name != "bpff-trainer-predict"]
 
 # XLA runs all fusions of such a small loop as one function. The program also computes the time
 # of each step, which the model does not read; that alone has XLA schedule the fusion of `slow`
@@ -44,14 +54,15 @@ TIMED_STEPS = ["memory-efficient", "python-loop", "generator-input"]
 ROUNDED = {"shared-array": {"output/outputs"}}
 
 # BrainPy's own names for some Variables hold whole sentences; the probe finds plainer ones.
-RENAMED = {"einet-projections", "delay", "stdp"}
+RENAMED = {"einet-projections", "delay", "stdp", "delay-coupling"}
 
 
 def seeded(make: Callable[[], Any], **options: Any) -> bp.DSRunner:
     """Build a model with the same random numbers each time, and its runner."""
     bm.random.seed(SEED)
     np.random.seed(SEED)
-    return bp.DSRunner(make(), **{"progress_bar": False, **options})
+    model = eras.silent(make()) if options.get("memory_efficient") else make()
+    return bp.DSRunner(model, **{"progress_bar": False, **options})
 
 
 def assert_same(one: Array, other: Array, name: str = "") -> None:
@@ -144,8 +155,9 @@ def test_step_program_iterated_gives_what_the_run_gave(name: str, dialect: str) 
         results.append(step(arrays))
         arrays |= {key: value for key, value in results[-1].items() if key in arrays}
     assert results
-    (outputs,) = taken.outputs
-    assert_close(np.stack([one["output/outputs"] for one in results]), outputs)
+    assert len(taken.outputs) == (name != "memory-efficient")
+    for outputs in taken.outputs:
+        assert_close(np.stack([one["output/outputs"] for one in results]), outputs)
     monitored = [spec.name for spec in program.results if spec.role == "monitor"]
     assert monitored
     for key in monitored:
@@ -176,7 +188,7 @@ def test_step_program_takes_and_gives_the_random_state(options: dict[str, Any], 
     _, _, variables = given_by(runner, returned)
     for key, value in variables.items():
         assert_close(arrays[f"state/{key}"], value)
-    assert_same(arrays["state/random"], np.asarray(jax.random.key_data(bm.random.DEFAULT.value)))
+    assert_same(arrays["state/random"], watching.as_numpy(bm.random.DEFAULT.value))
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -207,22 +219,21 @@ def test_every_variable_is_argument_and_result(name: str) -> None:
 @pytest.mark.parametrize("name", ["noise", "poisson"])
 def test_random_state_is_argument_and_result(name: str) -> None:
     program = captured(name).program
+    # A PoissonGroup of BrainPy 2.3 has a random state of its own.
+    held = "source.rng" if name == "poisson" and not eras.SINCE_2_4 else "random"
     for specs in (program.arguments, program.results):
-        (random,) = [spec for spec in specs if spec.name == "random"]
+        (random,) = [spec for spec in specs if spec.name == held]
         assert (random.role, random.shape, random.dtype) == ("state", (2,), "uint32")
-        assert random.key == "key<fry>"
-    assert (
-        program.data()["state/random"].tobytes()
-        != program.data("results")["state/random"].tobytes()
-    )
+        assert random.key == ("key<fry>" if eras.SINCE_2_7 else None)
+    before, after = program.data()[f"state/{held}"], program.data("results")[f"state/{held}"]
+    assert before.tobytes() != after.tobytes()
 
 
 def test_connectivity_is_a_named_argument() -> None:
+    parts = ("comm.indices", "comm.indptr") if eras.SINCE_2_4 else ("conn_mask.0", "conn_mask.1")
     constants = [spec for spec in captured("einet").program.arguments if spec.role == "constant"]
     assert [spec.name for spec in constants] == [
-        f"{synapse}.comm.{part}"
-        for synapse in ("E2E", "E2I", "I2E", "I2I")
-        for part in ("indices", "indptr")
+        f"{synapse}.{part}" for synapse in ("E2E", "E2I", "I2E", "I2I") for part in parts
     ]
 
 
@@ -270,12 +281,14 @@ def hlo_type(spec: probe.TensorSpec) -> str:
     return element.get(spec.dtype, spec.dtype.replace("float", "f").replace("int", "s"))
 
 
-class Collected(bp.DynamicalSystem):
+class Collected(DynamicalSystem):
     """Keeps its Variables in one of BrainPy's containers."""
 
     def __init__(self, container: Any) -> None:
         super().__init__()
         self.held = container
+        if not eras.SINCE_2_4:
+            self.register_implicit_vars(container)
 
     def update(self) -> None:
         for variable in getattr(self.held, "values", lambda: self.held)():
@@ -286,9 +299,9 @@ class Collected(bp.DynamicalSystem):
 def test_variables_in_containers_are_named(kind: str, out: Path) -> None:
     def make() -> Any:
         one, two = bm.Variable(bm.zeros(2)), bm.Variable(bm.ones(3))
-        return Collected(
-            bm.var_dict({"a": one, "b": two}) if kind == "dict" else bm.var_list([one, two])
-        )
+        if kind == "dict":
+            return Collected(eras.var_dict({"a": one, "b": two}))
+        return Collected(eras.var_list([one, two]))
 
     with probe.capture(out, strict=True) as cap:
         seeded(make).run(0.3)
@@ -296,7 +309,7 @@ def test_variables_in_containers_are_named(kind: str, out: Path) -> None:
     assert names == (["held.a", "held.b"] if kind == "dict" else ["held.0", "held.1"])
 
 
-class Ignorant(bp.DynamicalSystem):
+class Ignorant(DynamicalSystem):
     """Reads a Variable and an array of which nothing depends."""
 
     def __init__(self) -> None:
@@ -373,7 +386,7 @@ def test_progress_bar_is_no_part_of_the_program(make: Callable[[], Any], out: Pa
     assert len(cap.programs) == 1  # one computation, one program
 
 
-class Lookup(bp.DynamicalSystem):
+class Lookup(DynamicalSystem):
     """Multiplies by a NumPy array that only a function inside of another transform names."""
 
     def __init__(self, transform: Callable[[Any], Any]) -> None:
@@ -533,7 +546,7 @@ def test_shared_arguments_are_part_of_the_program(memory_efficient: bool, out: P
 def test_numpy_inputs_of_any_width_are_recorded_as_the_program_takes_them(
     options: dict[str, Any], dtype: str, out: Path
 ) -> None:
-    runner = seeded(lambda: bp.dyn.LifRef(4), **options)
+    runner = seeded(lambda: LifRef(4), **options)
     given = np.linspace(0.0, 40.0, 12).reshape(3, 4).astype(dtype)
     with probe.capture(out, data="full", strict=True) as cap:
         runner.run(inputs=given)
@@ -561,7 +574,7 @@ def test_item_of_a_generator_is_an_input_of_the_step() -> None:
 # --- The user's own callbacks -----------------------------------------------------------------
 
 
-class Talking(bp.DynamicalSystem):
+class Talking(DynamicalSystem):
     """Calls back into Python at each step."""
 
     def __init__(self, seen: list[float], ordered: bool = False) -> None:
@@ -618,7 +631,7 @@ def test_text_that_can_not_be_made_costs_no_other_text(
     assert not program.fidelity.proved
 
 
-class Printing(bp.DynamicalSystem):
+class Printing(DynamicalSystem):
     """Prints its state at each step."""
 
     def __init__(self) -> None:
@@ -646,11 +659,12 @@ def test_debug_print_stays_and_prints_as_often(
 # --- When the probe fails ---------------------------------------------------------------------
 
 
-class Untraceable(bp.DynamicalSystem):
+class Untraceable(DynamicalSystem):
     """Decides in Python on the value of a Variable, which only ``jit=False`` allows."""
 
     def __init__(self) -> None:
         super().__init__()
+        eras.hold_random_state(self)
         self.x = bm.Variable(bm.zeros(3))
         self.calls = 0
 
@@ -660,16 +674,17 @@ class Untraceable(bp.DynamicalSystem):
         return self.x.value
 
 
-identity_p = Primitive("test_identity_without_lowering")
+identity_p = type(jax.lax.add_p)("test_identity_without_lowering")
 identity_p.def_impl(lambda x: x)
 identity_p.def_abstract_eval(lambda x: x)
 
 
-class Unlowerable(bp.DynamicalSystem):
+class Unlowerable(DynamicalSystem):
     """Uses a primitive which can run, but for which nobody told how it is lowered."""
 
     def __init__(self) -> None:
         super().__init__()
+        eras.hold_random_state(self)
         self.x = bm.Variable(bm.zeros(3))
         self.calls = 0
 
@@ -737,10 +752,10 @@ def test_strict_probe_raises_after_the_run(make: Callable[[], Any], out: Path) -
 def test_run_inside_a_transformation_is_said_not_to_have_a_program(out: Path) -> None:
     runner = seeded(RefractoryLIF)
 
-    @bm.jit
     def simulate() -> Any:
         return runner.run(1.0)
 
+    simulate = eras.jit(simulate, runner.target)
     with probe.capture(out) as cap, pytest.warns(probe.ProbeWarning, match="transformation"):
         spikes = np.asarray(bm.as_jax(simulate()))
     assert_same(spikes, np.asarray(bm.as_jax(seeded(RefractoryLIF).run(1.0))))
@@ -752,11 +767,12 @@ def test_run_inside_a_transformation_is_said_not_to_have_a_program(out: Path) ->
 # --- When the run fails -----------------------------------------------------------------------
 
 
-class Unreliable(bp.DynamicalSystem):
+class Unreliable(DynamicalSystem):
     """Raises when it is told to, after it has touched its Variables and its attributes."""
 
     def __init__(self) -> None:
         super().__init__()
+        eras.hold_random_state(self)
         self.x = bm.Variable(bm.zeros(3))
         self.fails_at: int | None = 3
         self.calls = 0

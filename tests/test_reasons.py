@@ -17,11 +17,11 @@ import pytest
 
 import brainpy_probe as probe
 from brainpy_probe.findings import lost_seconds
-from brainpy_probe.live import seams
 from brainpy_probe.live.modules import ModuleFacts
 from brainpy_probe.live.reasons import explain
+from tests.eras import DynamicalSystem
 from tests.listening import durations
-from tests.networks import by_name
+from tests.networks import LOOP_MODULES, by_name
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +76,8 @@ def test_a_longer_run_is_another_shape(runs: Any) -> None:
         assert third.why == "Another shape: indices from tensor<100xi32> to tensor<200xi32>."
     else:
         # Within a jit, JAX has dropped the step indices, which this model does not read.
-        assert re.match(
-            r"Another shape: result \d from tensor<100x(.*)> to tensor<200x\1>", third.why
-        )
+        pattern = r"Another shape: result \d from tensor<100x(.*)> to tensor<200x\1>"
+        assert re.match(pattern, third.why)
 
 
 def _second(out: Path, first: Callable[[], Any], second: Callable[[], Any]) -> Any:
@@ -127,7 +126,7 @@ def test_other_parameters_of_a_model_are_other_values(out: Path) -> None:
     with probe.capture(out, strict=True) as cap:
         for runner in runners:
             runner.run(1.0)
-    first, second = (one for one in cap.modules if one.name in seams.LOOP_MODULES)
+    first, second = (one for one in cap.modules if one.name in LOOP_MODULES)
     assert first.reason == "first"
     # BrainPy 2.4 to 2.6 orders a loop's states by their address.
     reordered = first.record.arguments != second.record.arguments
@@ -215,7 +214,7 @@ def test_another_backend_is_said() -> None:
     assert why == "Another backend: gpu after cpu."
 
 
-class _Decay(bp.DynamicalSystem):
+class _Decay(DynamicalSystem):
     """A model that doesn't look at the step index, so that JAX drops it from the module."""
 
     def __init__(self) -> None:
@@ -236,12 +235,12 @@ def test_an_argument_that_jax_drops_does_not_shift_the_names(out: Path) -> None:
 
 
 def test_another_model_compiles_for_the_first_time(out: Path) -> None:
-    runners = [by_name(name).build() for name in ("lif", "fhn-rate")]
+    runners = [by_name(name).build() for name in ("lif", "izhikevich")]
     with probe.capture(out, strict=True) as cap:
         for runner in runners:
             runner.run(2.0)
             runner.run(2.0)
-    modules = [one for one in cap.modules if one.name in seams.LOOP_MODULES]
+    modules = [one for one in cap.modules if one.name in LOOP_MODULES]
     reasons = [one.reason for one in modules]
     again = [one.record.call for one in modules if one.reason == "same"]
     # BrainPy 2.3.8 keeps its compiled function, and compiles nothing in a second run.

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
+from tests.eras import DynamicalSystem
 
 LOG: list[int] = []
 HELPED: list[int] = []
@@ -28,7 +29,7 @@ COUNT = 0
 LAST: Any = None
 
 
-class Stepping(bp.DynamicalSystem):
+class Stepping(DynamicalSystem):
     """A model whose step does something that is no part of the computation."""
 
     def __init__(self) -> None:
@@ -353,7 +354,7 @@ def _run(model: type[Stepping], out: Path | None) -> Any:
         assert [call.steps for call in cap.calls] == [2, 4]
         assert {program.kind for program in cap.programs} == {"step"}
     left = [first, second, dict(runner.mon), one.v.value, one.left()]
-    return jax.tree.map(lambda leaf: np.asarray(leaf).tolist(), left)
+    return jax.tree_util.tree_map(lambda leaf: np.asarray(leaf).tolist(), left)
 
 
 KINDS = [

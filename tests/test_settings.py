@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 import brainpy_probe as probe
 from brainpy_probe.live.patching import LEDGER
-from brainpy_probe.settings import DIALECTS, Settings
+from brainpy_probe.settings import ARGUMENTS, DIALECTS, DUMPS, Settings, variable
 from tests.networks import by_name
 
 
@@ -68,7 +69,7 @@ def test_the_call_alone_writes_and_patches_nothing(out: Path) -> None:
 
 def test_dialects_keep_their_order_and_come_once() -> None:
     asked = (dialect for dialect in ["mhlo", "hlo", "mhlo", "stablehlo", "hlo"])
-    assert Settings.of_arguments(None, asked, (), "none", False).dialects == (
+    assert Settings.of_arguments(dialect=asked).dialects == (
         "mhlo",
         "hlo",
         "stablehlo",
@@ -116,3 +117,69 @@ def test_a_scope_opens_once(out: Path) -> None:
     with pytest.raises(probe.BadSetting, match="used already"), scope:
         pass
     assert len(list(out.iterdir())) == 1
+
+
+def test_one_table_drives_arguments_variables_and_fields() -> None:
+    assert list(inspect.signature(probe.capture).parameters) == list(ARGUMENTS)
+    assert [one.field for one in ARGUMENTS.values()] == list(Settings.__struct_fields__)
+
+
+@pytest.mark.parametrize("value", [None, "", "0"], ids=repr)
+def test_the_environment_is_off_by_default(value: str | None) -> None:
+    other = {"BRAINPY_PROBE_DIALECT": "llvm", "BRAINPY_PROBE_FOO": "1"}
+    given = {} if value is None else {"BRAINPY_PROBE": value}
+    assert Settings.of_environment(other | given) is None
+
+
+def test_the_environment_mirrors_the_arguments(tmp_path: Path) -> None:
+    words = {
+        "BRAINPY_PROBE": str(tmp_path),
+        "BRAINPY_PROBE_DIALECT": "mhlo, hlo",
+        "BRAINPY_PROBE_XLA_DUMP": "dot,text",
+        "BRAINPY_PROBE_DATA": "full",
+        "BRAINPY_PROBE_STRICT": "1",
+        "OTHERS": "x",
+    }
+    assert Settings.of_environment(words) == Settings.of_arguments(
+        out=tmp_path, dialect=["mhlo", "hlo"], xla_dump=["text", "dot"], data="full", strict=True
+    )
+    empty = dict.fromkeys(words, "") | {"BRAINPY_PROBE": "1"}
+    assert Settings.of_environment(empty) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("word", "dumps"),
+    [("1", DUMPS), ("true", DUMPS), ("0", ()), ("False", ()), ("html", ("html",))],
+)
+def test_dumps_are_all_or_none_or_some(word: str, dumps: tuple[str, ...]) -> None:
+    found = Settings.of_environment({"BRAINPY_PROBE": "1", "BRAINPY_PROBE_XLA_DUMP": word})
+    assert found is not None
+    assert found.xla_dump == dumps
+
+
+@pytest.mark.parametrize(
+    ("argument", "word", "allowed"),
+    [
+        ("dialect", "mhlo,,hlo", "stablehlo, mhlo, hlo"),
+        ("dialect", "HLO", "stablehlo, mhlo, hlo"),
+        ("xla_dump", "2", "text, dot, html, proto"),
+        ("data", "1", "none, inputs, full"),
+        ("strict", "maybe", "1, 0"),
+        ("out", "/dev/null/x", "Give another path"),
+        ("out", " ", "Give a str"),
+    ],
+)
+def test_a_bad_word_is_refused_by_its_variables_name(
+    argument: str, word: str, allowed: str
+) -> None:
+    with pytest.raises(probe.BadSetting) as refusal:
+        Settings.of_environment({"BRAINPY_PROBE": "1", variable(argument): word})
+    assert str(refusal.value).startswith(f"{variable(argument)}={word!r}: ")
+    assert allowed in str(refusal.value)
+
+
+def test_a_variable_that_is_not_known_is_refused_with_those_that_are() -> None:
+    given = {"BRAINPY_PROBE": "1", "BRAINPY_PROBE_DIALECTS": "mhlo"}
+    with pytest.raises(probe.BadSetting, match="does not know BRAINPY_PROBE_DIALECTS") as refusal:
+        Settings.of_environment(given)
+    assert all(variable(argument) in str(refusal.value) for argument in ARGUMENTS)

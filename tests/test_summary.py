@@ -11,13 +11,14 @@ import brainpy.math as bm
 import pytest
 
 import brainpy_probe as probe
+from tests.eras import DynamicalSystem
 from tests.networks import by_name
 
 MESSAGE = "no [red]such[/red] input " * 8 + "ends here"
 
 
 class AModelWhoseNameIsMuchLongerThanTheColumnThatItStandsInSoThatItMustBeFoldedSomewhere(
-    bp.DynamicalSystem
+    DynamicalSystem
 ):
     """A model which raises, or which JAX can't trace."""
 

@@ -1,8 +1,9 @@
-"""What a run leaves behind, as bytes, and how often XLA compiled for it."""
+"""What a run leaves behind, as bytes, how often XLA compiled for it, and what may be patched."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,64 @@ import brainpy as bp
 import brainpy.math as bm
 import jax
 import numpy as np
+import wrapt
+from jax._src import monitoring
+from jax.tree_util import tree_leaves
 
-from tests.networks import Case
+from tests import eras
+from tests.networks import ROUNDED, UNSTABLE_NAMES, Case
+
+# What a capture patches, written down by hand, so that a patch which stays is seen whatever the
+# probe believes to have patched. (On runners, each class that the zoo and BrainPy have.)
+_PLACES = {
+    "jax.lax": ["scan"],
+    "jax._src.compiler" if eras.JAX_HAS_COMPILER else "jax._src.dispatch": [
+        "compile_or_get_cached",
+        "backend_compile_and_load" if eras.SINCE_2_7 else "backend_compile",
+    ],
+}
+if eras.SINCE_2_7:
+    _PLACES["brainstate.transform:StatefulFunction"] = ["make_jaxpr", "get_state_trace"]
+else:
+    _TRANSFORM = "brainpy._src.math.object_transform"
+    _PLACES[f"{_TRANSFORM}.jit:JITTransform"] = ["__call__"]
+    # An attribute of the primitive itself: scan's custom bind.
+    _PLACES["jax._src.lax.control_flow.loops:scan_p"] = ["bind"]
+if eras.SINCE_2_4 and not eras.SINCE_2_7:
+    _PLACES[f"{_TRANSFORM}.variables:VariableStack"] = ["call_on_subset"]
+    _PLACES[f"{_TRANSFORM}.variables:Variable"] = ["_append_to_stack"]
+
+
+def _runners(runner: type) -> Iterator[type]:
+    yield runner
+    for subclass in runner.__subclasses__():
+        yield from _runners(subclass)
+
+
+def _patched() -> Iterator[tuple[Any, str]]:
+    for place, names in _PLACES.items():
+        module, _, attribute = place.partition(":")
+        owner = importlib.import_module(module)
+        for name in names:
+            yield (getattr(owner, attribute) if attribute else owner), name
+    for runner in _runners(bp.DSRunner):
+        for name in ("predict", "_predict"):
+            if name in vars(runner):
+                yield runner, name
+
+
+PATCHED = tuple(_patched())
+
+
+def wrappers_on_runners() -> list[str]:
+    """Return what is wrapped on any runner there is by now, those of a test's own included."""
+    return [
+        f"{runner.__name__}.{name}"
+        for runner in _runners(bp.DSRunner)
+        for name, value in vars(runner).items()
+        if isinstance(value, wrapt.FunctionWrapper)
+    ]
+
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
@@ -36,22 +93,35 @@ def counting_compilations() -> Iterator[Compilations]:
     try:
         yield compilations
     finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
+        stop_listening(listen)
+
+
+def stop_listening(listen: Callable[..., None]) -> None:
+    """Take a listener of durations out again; before JAX 0.9 that has no public name."""
+    monitoring._event_duration_secs_listeners.remove(listen)
 
 
 def as_bytes(value: Any) -> tuple[str, tuple[int, ...], bytes]:
     """Return an array's dtype, shape and content; a random key as its words."""
+    array = as_numpy(value)
+    return str(array.dtype), array.shape, array.tobytes()
+
+
+def as_numpy(value: Any) -> np.ndarray[Any, Any]:
+    """Return a copy of an array of any kind; of a random key its words.
+
+    Random keys are of a type of their own from BrainPy 2.7 on, and plain words before.
+    """
     if isinstance(value, bm.Array):
         value = value.value
-    if jax.dtypes.issubdtype(getattr(value, "dtype", None), jax.dtypes.prng_key):
+    if str(getattr(value, "dtype", "")).startswith("key<"):
         value = jax.random.key_data(value)
-    array = np.asarray(value)
-    return str(array.dtype), array.shape, array.tobytes()
+    return np.array(value)
 
 
 def traces_of(runner: bp.DSRunner, returned: Any) -> dict[str, Any]:
     """Return all that a run leaves behind: outputs, monitors, Variables, random state, step."""
-    leaves = jax.tree.leaves(returned, is_leaf=lambda x: isinstance(x, bm.Array))
+    leaves = tree_leaves(returned, is_leaf=lambda x: isinstance(x, bm.Array))
     left: dict[str, Any] = {f"output {i}": as_bytes(leaf) for i, leaf in enumerate(leaves)}
     left |= {f"monitor {name}": as_bytes(runner.mon[name]) for name in runner.mon}
     for name, variable in runner.target.vars(method="relative").unique().items():
@@ -74,3 +144,21 @@ def run(case: Case, runner: bp.DSRunner) -> Run:
     with counting_compilations() as compilations:
         returned = case.run(runner)
     return Run(traces_of(runner, returned), compilations.count)
+
+
+def assert_same_left(
+    case: Case, left: dict[str, Any], expected: dict[str, Any], number: int
+) -> None:
+    """Assert that two builds of a case left the same bits in a run, under the same names."""
+    if case not in UNSTABLE_NAMES:
+        assert list(left) == list(expected), f"run {number}"
+    if case.name not in ROUNDED:
+        assert list(left.values()) == list(expected.values()), f"run {number}"
+        return
+    for name, one, other in zip(left, left.values(), expected.values(), strict=True):
+        if isinstance(one, tuple) and one[0].startswith("float"):
+            assert one[:2] == other[:2], f"run {number}: {name}"
+            arrays = [np.frombuffer(content, dtype) for dtype, _, content in (one, other)]
+            np.testing.assert_allclose(*arrays, rtol=1e-4, atol=1e-6, err_msg=name)
+        else:
+            assert one == other, f"run {number}: {name}"

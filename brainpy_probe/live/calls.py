@@ -2,37 +2,99 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from brainpy_probe.live.compilation import Compilation
-from brainpy_probe.live.timing import Stopwatch
+import jax
+
+from brainpy_probe.live.compilation import PENDING_PHASES, Compilation
+from brainpy_probe.live.timing import Stopwatch, summed
 from brainpy_probe.records import Timing
 
-__all__ = ["CURRENT_CALL", "CURRENT_WATCH", "LoopRun", "RunningCall", "StepTrace"]
+__all__ = [
+    "CURRENT_CALL",
+    "CURRENT_WATCH",
+    "LoopRun",
+    "RunningCall",
+    "StateUse",
+    "StepTrace",
+    "kept",
+]
+
+
+@dataclass(frozen=True)
+class StateUse:
+    """A Variable that a traced function reads or writes.
+
+    Attributes
+    ----------
+    variable : Any
+        The Variable itself.
+    value : Any
+        Its value before, an array or a tree of arrays.
+    reads : list of Var
+        Where the leaves of the value enter the jaxpr.
+    writes : list of Var or Literal, or None
+        Where they leave it; None if the function does not write the Variable.
+    splits : bool
+        Whether the Variable is a random state that the runner splits before the function runs:
+        the function takes the first half, the Variable keeps the second one.
+    """
+
+    variable: Any
+    value: Any
+    reads: list[Any]
+    writes: list[Any] | None
+    splits: bool = False
 
 
 @dataclass(frozen=True)
 class StepTrace:
-    """A StatefulFunction that BrainPy has traced, and its states' values at that moment.
+    """A function that BrainPy has traced: its equations, and the Variables that it touches.
 
     Attributes
     ----------
-    stateful : brainstate.transform.StatefulFunction
-        Holds the jaxpr and the states, by the key of its arguments.
+    eqns : sequence of equations
+        In their order.
+    constants : list of (Var, array)
+        What the function closes over.
     args, kwargs
-        What it was traced with.
-    values : list
-        The value of each state, in the order of its trace.
+        What it was called with.
+    invars : list of Var
+        The leaves of its arguments.
+    states : list of StateUse
+        The Variables, in the order in which the trace has them.
+    result : list of Var or Literal
+        The leaves of what it returns.
+    result_tree : PyTreeDef
+        Their tree.
+    module : str
+        JAX's name for the module in which it is compiled, if that is known.
+    whole : bool
+        Whether the function is the whole run, its loop included.
+    given : Any
+        What the native function returned, if that is known.
+    after : list or None
+        The value of each Variable after the native function, if that is known.
     """
 
-    stateful: Any
+    eqns: Sequence[Any]
+    constants: list[tuple[Any, Any]]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    values: list[Any]
+    invars: list[Any]
+    states: list[StateUse]
+    result: list[Any]
+    result_tree: Any
+    module: str = ""
+    whole: bool = False
+    given: Any = None
+    after: list[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,23 +104,31 @@ class LoopRun:
     Attributes
     ----------
     step : StepTrace
-        The traced body.
-    init : Any
-        The first carry, as brainstate builds it: the written states' values, the user's carry.
-    xs : Any
+        The traced body; it takes the carry and the entry of ``xs``, and gives the next carry and
+        the entry of ``ys``.
+    carry : tree of arrays
+        The first carry, apart from the Variables.
+    xs : tree of arrays
         What is scanned over.
     options : dict
         ``length``, ``reverse``, ``unroll``.
-    carry, ys : Any
-        What the native loop returned.
+    last, ys : Any
+        The last carry and the stacked results that the native loop returned.
+    after : list
+        The value of each Variable that the step writes after the native loop, else None.
+    carried : list of int
+        The Variables, by number, that the native loop carries, in its order; it closes over the
+        others.
     """
 
     step: StepTrace
-    init: Any
+    carry: Any
     xs: Any
     options: dict[str, Any]
-    carry: Any
+    last: Any
     ys: Any
+    after: list[Any]
+    carried: list[int]
 
 
 @dataclass
@@ -80,16 +150,49 @@ class RunningCall:
     problem: Exception | None = None
     traces: list[StepTrace] = field(default_factory=list)
     noted: dict[int, Any] = field(default_factory=dict)
+    found: Any = None
     loops: list[LoopRun] = field(default_factory=list)
     returned: Any = None
     error: BaseException | None = None
     tracing: bool = False
+    nested: bool = False
     compilations: list[Compilation] = field(default_factory=list)
 
     @property
     def user_inputs(self) -> int | None:
         """How many inputs the user gave, beside the step indices; None if it gave no indices."""
         return None if self.indices is None else len(self.xs)
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """Mark a block as the inside of a trace or loop: what is traced there is not outermost."""
+        self.tracing = True
+        try:
+            yield
+        finally:
+            self.tracing = False
+
+    @contextlib.contextmanager
+    def noting(self) -> Iterator[None]:
+        """Do work of ours amid the run: a failure is for the record, the time not the run's."""
+        watch = Stopwatch()
+        token = CURRENT_WATCH.set(watch)
+        phases = PENDING_PHASES.get()
+        try:
+            yield
+        except Exception as error:
+            self.problem = error
+        finally:
+            CURRENT_WATCH.reset(token)
+            PENDING_PHASES.set(phases)
+            watch.stop()
+            self.preparation = summed(self.preparation, watch.timing())
+            self.watch.exclude(watch.timing().wall)
+
+
+def kept(tree: Any) -> Any:
+    """Copy a tree's containers, not its leaves: predict adds ``ts`` to the monitors' own dict."""
+    return jax.tree_util.tree_map(lambda leaf: leaf, tree)
 
 
 CURRENT_CALL: ContextVar[RunningCall | None] = ContextVar("brainpy_probe_call", default=None)

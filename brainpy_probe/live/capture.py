@@ -23,6 +23,7 @@ def capture(
     dialect: str | Iterable[str] = "stablehlo",
     xla_dump: bool | str | Iterable[str] = (),
     data: str = "inputs",
+    portable: bool = False,
     strict: bool = False,
 ) -> CaptureScope:
     """Capture the whole program of every predict call in a ``with`` block.
@@ -41,6 +42,10 @@ def capture(
     data : str
         Which arrays are written beside the texts: ``"none"``; ``"inputs"`` (constants, initial
         state and inputs; of the results their SHA-256); or ``"full"`` (the results too).
+    portable : bool
+        Lower each program once more, from the same trace, without the kernels that only BrainPy
+        has, for compilers that have never heard of them; :attr:`Program.portable` has that form.
+        BrainPy's backends, JAX's caches and the native run are left alone.
     strict : bool
         Raise a :class:`ProbeError` after the run when the probe itself fails, where otherwise the
         failure becomes a warning and a record.
@@ -63,7 +68,16 @@ def capture(
     ...     runner.run(1000.0)
     >>> print(cap)
     """
-    return CaptureScope(Settings.of_arguments(out, dialect, xla_dump, data, strict))
+    return CaptureScope(
+        Settings.of_arguments(
+            out=out,
+            dialect=dialect,
+            xla_dump=xla_dump,
+            data=data,
+            portable=portable,
+            strict=strict,
+        )
+    )
 
 
 class CaptureScope:

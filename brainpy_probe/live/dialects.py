@@ -61,6 +61,13 @@ class Lowered:
         self.tokens = _rename(self.module, self.name, self.arguments, self.results)
         self.module.operation.verify()
 
+    def expand_chlo(self) -> None:
+        """Write CHLO's operations out in StableHLO, where this jaxlib has the pass for it."""
+        seams.chlo_to_stablehlo(self.module)
+        left = mlir.chlo(self.module)
+        if left:
+            self.notes.append(f"This jaxlib can't write out in StableHLO: {', '.join(left)}.")
+
     def render(self, dialect: Dialect) -> Rendering:
         """Render the program in a dialect."""
         renderers: dict[Dialect, Callable[[], Rendering]] = {
@@ -70,7 +77,7 @@ class Lowered:
         }
         return renderers[dialect]()
 
-    def portable(self) -> Rendering | None:
+    def bytecode(self) -> Rendering | None:
         """Return the program as VHLO bytecode, proved by reading it back; None if it can't be."""
         if any(map(mlir.is_callback, mlir.custom_calls(self.module))):
             self.notes.append(

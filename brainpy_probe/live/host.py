@@ -6,7 +6,7 @@ Python. Knows no program.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from brainpy_probe.live import jaxprs, seams
 from brainpy_probe.live.leaves import Leaves
 from brainpy_probe.live.traced import TracedStep
 
-__all__ = ["drop_progress_bar", "take_offloaded_monitors"]
+__all__ = ["drop_progress_bar", "drop_taps", "take_offloaded_monitors"]
 
 
 def drop_progress_bar(step: TracedStep, carry: Any) -> bool:
@@ -42,12 +42,12 @@ def drop_progress_bar(step: TracedStep, carry: Any) -> bool:
         made = list(jaxprs.callbacks(eqn))
         return bool(made) and not eqn.outvars and all(_reaches(one, bar) for one in made)
 
-    if not any(map(draws, step.jaxpr.eqns)):
+    if not any(map(draws, step.eqns)):
         return False
     counted = isinstance(carry, tuple) and len(carry) == 2 and np.shape(carry[0]) == ()
-    counter = [step.jaxpr.invars[0], step.jaxpr.outvars[0]] if counted else []
+    counter = [step.trace.invars[0], step.outs[0]] if counted else []
     step.dropped = counter
-    step.eqns = jaxprs.prune(step.jaxpr, draws, counter[1:])
+    step.eqns = jaxprs.prune(step.eqns, step.outs, draws, counter[1:])
     return counted
 
 
@@ -62,14 +62,14 @@ def take_offloaded_monitors(step: TracedStep) -> Leaves:
     runner = step.call.runner
 
     def offloads(eqn: Any) -> bool:
-        return not eqn.outvars and any(
+        return seams.gives_nothing(eqn) and any(
             _reaches(one, type(runner), seams.MONITOR_TAKER) for one in jaxprs.callbacks(eqn)
         )
 
-    found = [eqn for eqn in step.jaxpr.eqns if offloads(eqn)]
+    found = [eqn for eqn in step.eqns if offloads(eqn)]
     if not found:
         return {}
-    step.eqns = [eqn for eqn in step.jaxpr.eqns if not offloads(eqn)]
+    step.eqns = [eqn for eqn in step.eqns if not offloads(eqn)]
     atoms = list(found[0].invars)
     names = seams.monitor_names(runner)
     if len(names) != len(atoms):
@@ -77,8 +77,52 @@ def take_offloaded_monitors(step: TracedStep) -> Leaves:
     return dict(zip(names, atoms, strict=True))
 
 
+def drop_taps(step: TracedStep) -> None:
+    """Leave out what calls Python in BrainPy's own code and gives nothing back.
+
+    That is the progress bar from before 2.7 (2.3.8, 2.4.6, 2.6.0: runners.py) and, in every
+    version, the checks that raise an error of BrainPy's, such as those of a delay's bounds
+    (math/object_transform, check.py: jit_error).
+    """
+    homes = seams.brainpy_folders()
+
+    def taps(eqn: Any) -> bool:
+        sources = [_source(one) for one in jaxprs.callbacks(eqn)]
+        return bool(sources) and seams.gives_nothing(eqn) and all(map(is_brainpys, sources))
+
+    def is_brainpys(source: str) -> bool:
+        return source.startswith(homes)
+
+    called = {_source(one) for eqn in step.eqns for one in jaxprs.callbacks(eqn)}
+    if any(is_brainpys(one) and not one.endswith("runners.py") for one in called):
+        step.notes.append(
+            "BrainPy's own checks, which call Python to raise an error, are left out."
+        )
+    step.drop = taps
+    step.eqns = jaxprs.prune(step.eqns, step.outs, taps)
+
+
+def _source(callback: Any) -> str:
+    """Return the file of the first function in a callback that is not JAX's own."""
+    files = (
+        one.__code__.co_filename
+        for one in _layers(callback)
+        if hasattr(one, "__code__") and not str(one.__module__).startswith("jax")
+    )
+    return next(files, "")
+
+
 def _reaches(callback: Any, owner: type, method: str | None = None) -> bool:
     """Whether a callable is, wraps or closes over a method of an instance of a class."""
+    return any(
+        isinstance(getattr(one, "__self__", None), owner)
+        and method in (None, getattr(one, "__name__", None))
+        for one in _layers(callback)
+    )
+
+
+def _layers(callback: Any) -> Iterator[Callable[..., Any]]:
+    """Yield a callable, and those that it wraps or closes over."""
     pending: list[Callable[..., Any]] = [callback]
     seen: set[int] = set()
     while pending:
@@ -86,10 +130,7 @@ def _reaches(callback: Any, owner: type, method: str | None = None) -> bool:
         if id(one) in seen:
             continue
         seen.add(id(one))
-        if isinstance(getattr(one, "__self__", None), owner) and (
-            method in (None, getattr(one, "__name__", None))
-        ):
-            return True
+        yield one
         inner = [getattr(one, name, None) for name in ("__func__", "func", "__wrapped__")]
         for cell in getattr(one, "__closure__", None) or ():
             try:
@@ -97,4 +138,3 @@ def _reaches(callback: Any, owner: type, method: str | None = None) -> bool:
             except ValueError:  # the cell is empty
                 continue
         pending += [other for other in inner if callable(other)]
-    return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -35,34 +35,40 @@ def _open(jaxpr: Any) -> Any:
     return jaxpr.jaxpr if isinstance(jaxpr, core.ClosedJaxpr) else jaxpr
 
 
-def inner_constants(jaxpr: Any) -> list[Any]:
-    """Return the arrays that jaxprs within this jaxpr's equations hold, each once."""
+def inner_constants(eqns: Sequence[Any]) -> list[Any]:
+    """Return the arrays that jaxprs within equations hold, each once."""
     found: dict[int, Any] = {}
-    _collect(jaxpr, found, set())
+    _collect(eqns, found, set())
     return list(found.values())
 
 
-def _collect(jaxpr: Any, found: dict[int, Any], visited: set[int]) -> None:
-    for eqn in jaxpr.eqns:
+def _collect(eqns: Sequence[Any], found: dict[int, Any], visited: set[int]) -> None:
+    for eqn in eqns:
         for inner in _inner(eqn):
             if id(inner) in visited:
                 continue
             visited.add(id(inner))
             for constant in getattr(inner, "consts", ()):
                 found.setdefault(id(constant), constant)
-            _collect(_open(inner), found, visited)
+            _collect(_open(inner).eqns, found, visited)
 
 
 def callbacks(eqn: Any) -> Iterator[Any]:
     """Yield the Python callables that an equation, or one within it, calls back at run time."""
-    if callable(eqn.params.get("callback")):
-        yield eqn.params["callback"]
+    called = seams.callback_of(eqn)
+    if called is not None:
+        yield called
     for inner in _inner(eqn):
         for within in _open(inner).eqns:
             yield from callbacks(within)
 
 
-def prune(jaxpr: Any, drop: Callable[[Any], bool], unused: Sequence[Any] = ()) -> list[Any]:
+def prune(
+    eqns: Sequence[Any],
+    outvars: Sequence[Any],
+    drop: Callable[[Any], bool],
+    unused: Sequence[Any] = (),
+) -> list[Any]:
     """Return the equations that remain when some are dropped.
 
     What only the dropped equations, or the unused results, had need of goes with them. What was
@@ -70,17 +76,19 @@ def prune(jaxpr: Any, drop: Callable[[Any], bool], unused: Sequence[Any] = ()) -
 
     Parameters
     ----------
-    jaxpr : jaxpr
-        An open jaxpr.
+    eqns : sequence of equations
+        In their order.
+    outvars : sequence of Var or Literal
+        What is read of them in the end.
     drop : callable
         Whether an equation is to be dropped.
     unused : sequence of Var
-        Results of the jaxpr that nobody will read.
+        Those of ``outvars`` that nobody will read.
     """
-    before = _needed(jaxpr.eqns, jaxpr.outvars)
-    kept = [eqn for eqn in jaxpr.eqns if not drop(eqn)]
+    before = _needed(eqns, outvars)
+    kept = [eqn for eqn in eqns if not drop(eqn)]
     gone = {id(var) for var in unused}
-    after = _needed(kept, [var for var in jaxpr.outvars if id(var) not in gone])
+    after = _needed(kept, [var for var in outvars if id(var) not in gone])
     return [eqn for eqn in kept if id(eqn) in after or id(eqn) not in before]
 
 
@@ -95,73 +103,79 @@ def _needed(eqns: Sequence[Any], outvars: Sequence[Any]) -> set[int]:
 
 
 def evaluate(
-    jaxpr: Any,
-    consts: Sequence[Any],
-    args: Sequence[Any],
+    eqns: Sequence[Any],
+    given: Iterable[tuple[Any, Any]],
     lifted: Mapping[int, Any],
-    eqns: Sequence[Any] | None = None,
-    read: Callable[[Callable[[Any], Any]], Any] = lambda _: None,
-) -> tuple[list[Any], Any]:
-    """Evaluate a jaxpr, inside a trace or not.
+    drop: Callable[[Any], bool] | None = None,
+) -> Callable[[Any], Any]:
+    """Evaluate equations, inside a trace or not.
 
     Parameters
     ----------
-    jaxpr : jaxpr
-        An open jaxpr.
-    consts, args : sequences of arrays
-        Values of its constvars and invars.
+    eqns : sequence of equations
+        In their order.
+    given : iterable of (Var, value)
+        The values of the variables that they read and do not make.
     lifted : mapping
         Values for constants of inner jaxprs, by the constant's ``id``. An inner jaxpr that holds
         one of them is evaluated in place, where JAX's own rules allow no new argument.
-    eqns : sequence of equations, optional
-        Which equations to evaluate, if not all.
-    read : callable, optional
-        Called in the end with a function from variables to values.
+    drop : callable, optional
+        Whether an equation within one of these is to be left out.
 
     Returns
     -------
-    results : list
-        One for each outvar; None where its equation was left out.
-    extra : Any
-        What ``read`` returned.
+    callable
+        The value of a Var or Literal; None where its equation was left out.
     """
-    values: dict[Any, Any] = {}
+    values: dict[Any, Any] = dict(given)
 
     def value(atom: Any) -> Any:
         return atom.val if isinstance(atom, core.Literal) else values.get(atom)
 
-    values.update(zip(jaxpr.constvars, consts, strict=True))
-    values.update(zip(jaxpr.invars, args, strict=True))
-    for eqn in jaxpr.eqns if eqns is None else eqns:
+    for eqn in eqns:
         operands = [value(atom) for atom in eqn.invars]
         with seams.equation_context(eqn):
-            outs = _apply(eqn, operands, lifted)
+            outs = _apply(eqn, operands, lifted, drop)
         values.update(zip(eqn.outvars, outs, strict=True))
-    return [value(atom) for atom in jaxpr.outvars], read(value)
+    return value
 
 
-def _apply(eqn: Any, operands: list[Any], lifted: Mapping[int, Any]) -> Sequence[Any]:
-    if lifted and _holds(eqn, lifted):
-        rebuilt = _rebuild(eqn, operands, lifted)
+def _apply(
+    eqn: Any, operands: list[Any], lifted: Mapping[int, Any], drop: Callable[[Any], bool] | None
+) -> Sequence[Any]:
+    if _changes(eqn, lifted, drop):
+        rebuilt = _rebuild(eqn, operands, lifted, drop)
         if rebuilt is not None:
             return rebuilt
     return seams.bind_equation(eqn, operands)
 
 
-def _holds(eqn: Any, lifted: Mapping[int, Any]) -> bool:
+def _changes(eqn: Any, lifted: Mapping[int, Any], drop: Callable[[Any], bool] | None) -> bool:
     return any(
         any(id(constant) in lifted for constant in getattr(inner, "consts", ()))
-        or any(_holds(within, lifted) for within in _open(inner).eqns)
+        or any(
+            (drop is not None and drop(within)) or _changes(within, lifted, drop)
+            for within in _open(inner).eqns
+        )
         for inner in _inner(eqn)
     )
 
 
-def _rebuild(eqn: Any, operands: list[Any], lifted: Mapping[int, Any]) -> Sequence[Any] | None:
-    """Make an equation anew whose inner jaxprs read lifted constants; None where we can't."""
+def _rebuild(
+    eqn: Any, operands: list[Any], lifted: Mapping[int, Any], drop: Callable[[Any], bool] | None
+) -> Sequence[Any] | None:
+    """Make an equation anew whose inner jaxprs are changed; None where we can't."""
 
     def function(closed: Any) -> Callable[..., list[Any]]:
         consts = [lifted.get(id(c), c) for c in getattr(closed, "consts", ())]
-        return lambda *args: evaluate(_open(closed), consts, args, lifted)[0]
+        jaxpr = _open(closed)
+        eqns = jaxpr.eqns if drop is None else prune(jaxpr.eqns, jaxpr.outvars, drop)
+
+        def run(*args: Any) -> list[Any]:
+            given = zip(jaxpr.constvars + jaxpr.invars, [*consts, *args], strict=True)
+            return list(map(evaluate(eqns, given, lifted, drop), jaxpr.outvars))
+
+        return run
 
     params = eqn.params
     match eqn.primitive.name:

@@ -46,8 +46,8 @@ def _joined(name: str, path: Sequence[Any]) -> str:
     return ".".join([name, *parts] if name else parts) or "value"
 
 
-def named_inputs(xs: tuple[Any, ...], user_inputs: int | None, index: str) -> Leaves:
-    """Name what a step or a loop takes: BrainPy's step index, then the user's inputs.
+def named_inputs(xs: tuple[Any, ...], user_inputs: int | None, leading: tuple[str, str]) -> Leaves:
+    """Name what a step or a loop takes: BrainPy's own times and indices, then the user's inputs.
 
     Parameters
     ----------
@@ -55,13 +55,16 @@ def named_inputs(xs: tuple[Any, ...], user_inputs: int | None, index: str) -> Le
         All of it.
     user_inputs : int or None
         How many entries of ``xs`` are the user's; None if the runner gave no index.
-    index : str
-        The name for the index, which leads ``xs`` where a runner gives one.
+    leading : (str, str)
+        Names for the time and the index. The index leads, and up to BrainPy 2.3 the time before
+        it, where a runner gives them.
     """
-    indexed = user_inputs is not None and len(xs) == 1 + user_inputs
-    rest = xs[1:] if indexed else xs
-    named = named_leaves("inputs", rest[0] if len(rest) == 1 else rest)
-    return {index: xs[0], **named} if indexed else named
+    own = 0 if user_inputs is None else len(xs) - user_inputs
+    if own not in (1, 2):
+        own = 0
+    rest = xs[own:]
+    named = dict(zip(leading[-own:], xs, strict=False)) if own else {}
+    return named | named_leaves("inputs", rest[0] if len(rest) == 1 else rest)
 
 
 def named_results(result: Any) -> dict[str, Leaves]:

@@ -19,6 +19,7 @@ __all__ = [
     "is_callback",
     "large_constants",
     "main",
+    "maker",
     "operations",
     "result_types",
     "string",
@@ -114,6 +115,13 @@ def custom_calls(module: Any) -> dict[str, list[Any]]:
     return dict(sorted(found.items()))
 
 
+def maker(value: Any) -> Any:
+    """Return the operation that makes a value; None for a block's argument."""
+    if seams.mlir_is(value, "BlockArgument"):
+        return None
+    return value.owner.operation if hasattr(value.owner, "operation") else value.owner
+
+
 def feeding_arguments(module: Any, operation: Any) -> set[int]:
     """Return which arguments of main reach an operation as they are.
 
@@ -131,10 +139,10 @@ def feeding_arguments(module: Any, operation: Any) -> set[int]:
     pending = list(operation.operands)
     while pending:
         value = pending.pop()
-        if not seams.mlir_is(value, "BlockArgument"):
-            maker = value.owner.operation if hasattr(value.owner, "operation") else value.owner
-            if maker.name in _PASSED_THROUGH:
-                pending += maker.operands
+        made = maker(value)
+        if made is not None:
+            if made.name in _PASSED_THROUGH:
+                pending += made.operands
             continue
         argument = ir.BlockArgument(value)
         holder = argument.owner.owner.operation

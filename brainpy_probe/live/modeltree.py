@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from brainpy_probe.live.seams import take
+from brainpy_probe.live.seams import IMPLICIT, state_class, take
 
 __all__ = ["ModelNames", "children", "walk"]
 
@@ -45,7 +45,11 @@ def children(thing: Any) -> list[tuple[str, Any]]:
         attributes = vars(thing)
     except TypeError:
         return parts
-    return parts + list(attributes.items())
+    for name, value in attributes.items():
+        # What a model was given without a name is its own part, under the name it gave itself.
+        registered = name in IMPLICIT and isinstance(value, dict)
+        parts += value.items() if registered else [(name, value)]
+    return parts
 
 
 def walk(
@@ -125,7 +129,7 @@ class ModelNames:
         self._held.append(state)
 
     def _name(self, name: str, thing: Any) -> None:
-        if isinstance(thing, take("state")):
+        if isinstance(thing, state_class()):
             self._name_state(name, thing)
             return
         if isinstance(thing, take("array")):

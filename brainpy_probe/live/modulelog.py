@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from brainpy_probe.live import dumps, seams
+from brainpy_probe.live import dumps
 from brainpy_probe.live.compilation import Compilation
 from brainpy_probe.live.modules import ModuleFacts, facts
 from brainpy_probe.live.reasons import explain
@@ -53,11 +53,11 @@ class ModuleLog:
         model : str
             That call's model: a module is compared with those of its name and model.
         names : sequence of str
-            The names of the loop's arguments, if they are known.
+            The names of its arguments, if they are known.
         """
         module = facts(compilation)
         before = self._before.setdefault((model, module.name), [])
-        known = _all_names(module, names) if module.name in seams.LOOP_MODULES else []
+        known = _all_names(module, names)
         reason, why = explain(module, before, known)
         self._remember(before, module)
         notes = list(module.notes)

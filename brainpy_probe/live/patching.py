@@ -70,7 +70,8 @@ def _layers(outermost: Any) -> Iterator[Any]:
 class Ledger:
     """What is patched at present, and for whom.
 
-    The first user puts the patches in, the last one takes them out. A wrapper that another tool
+    The first user puts the patches in, a later one what has come since (a runner's class that was
+    not there yet), the last one takes them out. A wrapper that another tool
     has wrapped in the meantime stays where it is, idle, and is used again or removed later: what
     lies over it is not ours to take off.
     """
@@ -82,23 +83,37 @@ class Ledger:
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def enter(self, user: Any, patches: list[Patch]) -> None:
-        """Add a user; for the first one, put the patches in, all of them or none."""
+        """Add a user, and put in what is not in yet of the patches, all of them or none."""
         with self._lock:
-            if not self.users:
-                try:
-                    for patch in patches:
-                        self._install(patch)
-                except BaseException:
-                    self._remove_all()
-                    raise
+            self.extend(patches)
             self.users = (*self.users, user)
+
+    def extend(self, patches: list[Patch]) -> None:
+        """Put in what is not in yet of the patches, all of them or none."""
+        with self._lock:
+            before = len(self._installed)
+            try:
+                for patch in patches:
+                    if not self._has(patch):
+                        self._install(patch)
+            except BaseException:
+                self._remove(self._installed[before:])
+                del self._installed[before:]
+                raise
 
     def leave(self, user: Any) -> None:
         """Take a user out, and after the last one the patches."""
         with self._lock:
             self.users = tuple(one for one in self.users if one is not user)
             if not self.users:
-                self._remove_all()
+                self._remove(self._installed)
+                self._installed.clear()
+
+    def _has(self, patch: Patch) -> bool:
+        return any(
+            one.patch.owner is patch.owner and one.patch.name == patch.name
+            for one in self._installed
+        )
 
     def _install(self, patch: Patch) -> None:
         for covered in self._covered:
@@ -114,11 +129,10 @@ class Ledger:
         setattr(patch.owner, patch.name, wrapper)
         self._installed.append(_Installed(patch, original, wrapper))
 
-    def _remove_all(self) -> None:
-        for installed in reversed(self._installed):
+    def _remove(self, every: list[_Installed]) -> None:
+        for installed in reversed(every):
             if not installed.remove() and installed.is_beneath():
                 self._covered.append(installed)
-        self._installed.clear()
 
 
 LEDGER = Ledger()

@@ -8,7 +8,7 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,10 +16,11 @@ import jax
 import numpy as np
 
 from brainpy_probe.errors import CannotCapture
+from brainpy_probe.live import seams
 from brainpy_probe.live.calls import LoopRun, RunningCall, StepTrace
-from brainpy_probe.live.host import drop_progress_bar, take_offloaded_monitors
+from brainpy_probe.live.host import drop_progress_bar, drop_taps, take_offloaded_monitors
 from brainpy_probe.live.leaves import Leaves, form, named_inputs, named_leaves, named_results
-from brainpy_probe.live.traced import TracedStep
+from brainpy_probe.live.traced import TracedStep, inside_transformation
 from brainpy_probe.records import ProgramKind, Role
 
 __all__ = ["ClosedProgram", "Named", "close"]
@@ -48,9 +49,10 @@ class ClosedProgram:
     arguments, results : list of Named
         In the order in which JAX flattens them. A result's value is a ``jax.ShapeDtypeStruct``
         where the run does not give it.
+    native_module : str
+        JAX's name for the module in which BrainPy has the same compiled, if that is known.
     native_arguments : tuple of str
-        The names of the arguments of the loop's module as BrainPy has it compiled: what the loop
-        closes over, the written states, the user's carry, what is scanned over.
+        The names of that module's arguments, in its order.
     """
 
     name: str
@@ -60,6 +62,7 @@ class ClosedProgram:
     arguments: list[Named]
     results: list[Named]
     notes: tuple[str, ...] = ()
+    native_module: str = ""
     native_arguments: tuple[str, ...] = ()
 
     def grouped(self) -> tuple[Leaves, Leaves, Leaves]:
@@ -84,6 +87,8 @@ def close(call: RunningCall) -> ClosedProgram:
         return _close_loop(call, max(call.loops, key=lambda loop: loop.options["length"] or 0))
     if call.step is not None or call.traces:
         return _close_step(call, call.step or call.traces[0])
+    if call.nested:
+        raise inside_transformation()
     if call.step_failure is not None:
         raise CannotCapture(
             f"The step of this runner can't be traced: {call.step_failure}",
@@ -102,13 +107,14 @@ def _close_loop(call: RunningCall, loop: LoopRun) -> ClosedProgram:
         step.notes.append(
             f"The call ran {len(call.loops)} loops; the program is the longest one alone."
         )
-    counted = drop_progress_bar(step, loop.init[1])
-    carry = loop.init[1][1] if counted else loop.init[1]
+    counted = _leave_host_out(step, loop.carry)
+    carry = loop.carry[1] if counted else loop.carry
     carried = named_leaves("carry", carry)
-    scanned = named_inputs(loop.xs, call.user_inputs, "indices")
-    xs_tree, carry_tree = jax.tree_util.tree_structure(loop.xs), jax.tree_util.tree_structure(carry)
+    scanned = named_inputs(loop.xs, call.user_inputs, ("times", "indices"))
+    xs_tree = jax.tree_util.tree_structure(loop.xs)
+    carry_tree = jax.tree_util.tree_structure(carry)
     written = step.written
-    moved = _moved_axes(call, loop, step.notes)
+    moved = _moved_axes(call, loop.ys, step.notes)
 
     def program(constants: Leaves, state: Leaves, inputs: Leaves) -> dict[str, Leaves]:
         before = step.state_values(state)
@@ -117,9 +123,8 @@ def _close_loop(call: RunningCall, loop: LoopRun) -> ClosedProgram:
             changing, user = looped
             states = [c if w else b for c, b, w in zip(changing, before, written, strict=True)]
             counter = [np.int32(0)] if counted else []
-            (user, y), new, _ = step.run(
-                constants, [*counter, *jax.tree_util.tree_leaves((user, x))], states
-            )
+            leaves = jax.tree_util.tree_leaves((user, x))
+            (user, y), new, _ = step.run(constants, [*counter, *leaves], states)
             user = user[1] if counted else user
             return ([n if w else None for n, w in zip(new, written, strict=True)], user), y
 
@@ -129,39 +134,37 @@ def _close_loop(call: RunningCall, loop: LoopRun) -> ClosedProgram:
         (changing, user), ys = jax.lax.scan(body, (changing, user), xs, **loop.options)
         after = [c if w else b for c, b, w in zip(changing, before, written, strict=True)]
         results = named_results(ys)
-        for role, name in moved:
-            results[role][name] = jax.numpy.moveaxis(results[role][name], 0, 1)
+        _move_axes(results, moved)
         results["outputs"] |= named_leaves("carry", user)
         return {**results, "state": step.state_leaves(after)}
 
-    results = named_results(loop.ys)
-    for (role, name), value in moved.items():
-        results[role][name] = value
-    changed, user = loop.carry
-    results["outputs"] |= named_leaves("carry", user[1] if counted else user)
-    after = [c if w else b for c, b, w in zip(changed, step.trace.values, written, strict=True)]
-    results["state"] = step.state_leaves(after)
+    results = _given_results(loop.ys, moved)
+    results["outputs"] |= named_leaves("carry", loop.last[1] if counted else loop.last)
+    results["state"] = _given_state(step, loop.after)
     closed = _closed(step, "loop", program, scanned | carried, results, loop.options, sorted(moved))
-    changing = [value if w else None for value, w in zip(step.trace.values, written, strict=True)]
-    reading = [None if w else value for value, w in zip(step.trace.values, written, strict=True)]
+    closes_over = [n for n in range(len(loop.after)) if n not in loop.carried]
     counter = ["progress bar"] if counted else []
     # The order among what the loop's body closes over is JAX's own.
-    closed_over = ["constant"] * (step.outer_constants + len(step.state_leaves(reading)))
-    native = [*closed_over, *step.state_leaves(changing), *counter, *carried, *scanned]
-    return replace(closed, native_arguments=tuple(native))
+    closed_over = ["constant"] * (len(loop.step.constants) + len(step.names_of(closes_over)))
+    native = [*closed_over, *step.names_of(loop.carried), *counter, *carried, *scanned]
+    return replace(closed, native_module="jit_scan", native_arguments=tuple(native))
 
 
 def _close_step(call: RunningCall, trace: StepTrace) -> ClosedProgram:
     step = TracedStep(call, trace)
-    step.notes.append(
-        "The runner's loop over time is Python's (jit=False or memory_efficient=True), "
-        "or it has none: the program is one step."
-    )
+    if not trace.whole:
+        step.notes.append(
+            "The runner's loop over time is Python's (jit=False or memory_efficient=True), "
+            "or it has none: the program is one step."
+        )
     offloaded = take_offloaded_monitors(step)
-    given = named_inputs(trace.args, call.user_inputs, "i")
+    _leave_host_out(step)
+    leading = ("times", "indices") if trace.whole else ("t", "i")
+    given = named_inputs(trace.args, call.user_inputs, leading)
     for name, value in trace.kwargs.items():
         given |= named_leaves(name, value)
     given = {k: v if hasattr(v, "dtype") else np.asarray(v) for k, v in given.items()}
+    moved = _moved_axes(call, trace.given, step.notes) if trace.whole else {}
 
     def program(constants: Leaves, state: Leaves, inputs: Leaves) -> dict[str, Leaves]:
         result, new, monitors = step.run(
@@ -171,11 +174,42 @@ def _close_step(call: RunningCall, trace: StepTrace) -> ClosedProgram:
             lambda value: {name: value(atom) for name, atom in offloaded.items()},
         )
         results = named_results(result)
+        _move_axes(results, moved)
         results["monitors"] |= monitors
         return {**results, "state": step.state_leaves(new)}
 
-    results = jax.eval_shape(program, step.constants, step.state, given)
-    return _closed(step, "step", program, given, results)
+    if trace.whole and trace.after is not None:
+        results = _given_results(trace.given, moved)
+        results["state"] = _given_state(step, trace.after)
+    else:
+        results = jax.eval_shape(program, step.constants, step.state, given)
+    closed = _closed(step, "loop" if trace.whole else "step", program, given, results)
+    native = (*step.names_of(range(len(trace.states))), *given)
+    return replace(closed, native_module=trace.module, native_arguments=native)
+
+
+def _leave_host_out(step: TracedStep, carry: Any = None) -> bool:
+    """Take the callbacks out that are no part of the model; say whether a counter went along."""
+    counted = seams.on_brainstate() and drop_progress_bar(step, carry)
+    drop_taps(step)
+    return counted
+
+
+def _given_results(ys: Any, moved: dict[tuple[str, str], Any]) -> dict[str, Leaves]:
+    results = named_results(ys)
+    for (role, name), value in moved.items():
+        results[role][name] = value
+    return results
+
+
+def _given_state(step: TracedStep, after: Sequence[Any]) -> Leaves:
+    new = zip(step.in_order(after), step.states, step.written, strict=True)
+    return step.state_leaves([value if w else use.value for value, use, w in new])
+
+
+def _move_axes(results: dict[str, Leaves], moved: Collection[tuple[str, str]]) -> None:
+    for role, name in moved:
+        results[role][name] = jax.numpy.moveaxis(results[role][name], 0, 1)
 
 
 def _closed(
@@ -212,7 +246,7 @@ def _closed(
     )
 
 
-def _moved_axes(call: RunningCall, loop: LoopRun, notes: list[str]) -> dict[tuple[str, str], Any]:
+def _moved_axes(call: RunningCall, ys: Any, notes: list[str]) -> dict[tuple[str, str], Any]:
     """Find the results whose time axis the runner moved behind the batch axis after its loop.
 
     Judged by the values: a result is the very array that the loop gave, or that array with its
@@ -223,7 +257,7 @@ def _moved_axes(call: RunningCall, loop: LoopRun, notes: list[str]) -> dict[tupl
     dict
         The swapped results' final values, by role and name.
     """
-    looped = named_results(loop.ys)
+    looped = named_results(ys)
     returned = looped if call.returned is None else named_results(call.returned)
     moved: dict[tuple[str, str], Any] = {}
     other: list[str] = []

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 
 from brainpy_probe.errors import CannotCapture, first_line
-from brainpy_probe.live import mlir, tensors
+from brainpy_probe.live import mlir, seams, tensors
 from brainpy_probe.live.dialects import Lowered, Rendering
 from brainpy_probe.live.pure import ClosedProgram, Named
-from brainpy_probe.records import DialectCheck, Fidelity, ProgramRecord, TensorSpec, WrittenFile
+from brainpy_probe.records import (
+    DialectCheck,
+    Fidelity,
+    PortableForm,
+    ProgramRecord,
+    TensorSpec,
+    WrittenFile,
+)
 from brainpy_probe.settings import Settings
 from brainpy_probe.store import RunFolder, safe_name
 
@@ -62,13 +71,51 @@ def write_program(
     CannotCapture
         If none can be made.
     """
-    lowering = jax.jit(closed.function, keep_unused=True).lower(*closed.grouped())
+    place = f"programs/{index:03d}-{safe_name(closed.name)}"
+    native = _form(closed, settings)
+    if not native.renderings:
+        raise CannotCapture("No text can be made of the program.", f"{_said(native.problems)}.")
+    record = ProgramRecord(
+        index=index,
+        name=closed.name,
+        kind=closed.kind,
+        fingerprint=closed.fingerprint,
+        arguments=_specs(native.lowered.tokens, closed.arguments),
+        results=_specs(native.lowered.tokens, closed.results),
+        fidelity=_fidelity(native, closed),
+        files=(
+            *_write_texts(place, native, folder),
+            *_write_data(place, closed, settings, folder),
+        ),
+        portable=_portable(place, closed, native, settings, folder) if settings.portable else None,
+    )
+    return record, next(iter(native.problems.values()), None)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A program lowered in one way, and its texts."""
+
+    lowered: Lowered
+    cost: dict[str, float]
+    renderings: dict[str, Rendering]
+    problems: dict[str, Exception]
+
+
+def _form(closed: ClosedProgram, settings: Settings, *, plain: bool = False) -> _Form:
+    def function(*groups: Any) -> Any:  # JAX keeps what it has lowered, by function
+        return closed.function(*groups)
+
+    with seams.plain_kernels() if plain else contextlib.nullcontext():
+        lowering = jax.jit(function, keep_unused=True).lower(*closed.grouped())
     lowered = Lowered(
         lowering.compiler_ir("stablehlo"),
         closed.name,
         [f"{_GROUPS[one.role]}[{one.name!r}]" for one in closed.arguments],
         [f"{_GROUPS[one.role]}[{one.name!r}]" for one in closed.results],
     )
+    if plain:
+        lowered.expand_chlo()
     renderings: dict[str, Rendering] = {}
     problems: dict[str, Exception] = {}
     for dialect in settings.dialects:
@@ -76,40 +123,55 @@ def write_program(
             renderings[dialect] = lowered.render(dialect)
         except Exception as error:
             problems[dialect] = error
-    if not renderings:
-        raise CannotCapture("No text can be made of the program.", f"{_said(problems)}.")
-    portable = lowered.portable()
-    if portable is not None:
-        renderings["vhlo"] = portable
-    place = f"programs/{index:03d}-{safe_name(closed.name)}"
-    files = [
-        folder.write(f"{place}/{_FILES[kind]}", kind, rendering.content)
-        for kind, rendering in renderings.items()
-    ]
-    record = ProgramRecord(
-        index=index,
-        name=closed.name,
-        kind=closed.kind,
-        fingerprint=closed.fingerprint,
-        arguments=_specs(lowered.tokens, closed.arguments),
-        results=_specs(lowered.tokens, closed.results),
-        fidelity=Fidelity(
-            checks={kind: rendering.check for kind, rendering in renderings.items()}
-            | {
-                kind: DialectCheck(parsed=False, detail=f"there is no text: {first_line(error)}")
-                for kind, error in problems.items()
-            },
-            chlo={kind: one.chlo for kind, one in renderings.items() if one.chlo},
-            custom_calls=_custom_calls(lowered, closed),
-            host_callbacks=tuple(filter(mlir.is_callback, mlir.custom_calls(lowered.module))),
-            inlined_constants=tuple(
-                kind for kind, _ in mlir.large_constants(lowered.module, _LARGE)
-            ),
-            notes=(*closed.notes, *lowered.notes),
-        ),
-        files=(*files, *_write_data(place, closed, settings, folder)),
+    bytecode = lowered.bytecode() if renderings else None
+    if bytecode is not None:
+        renderings["vhlo"] = bytecode
+    cost = seams.estimated_cost(lowering) if settings.portable else {}
+    return _Form(lowered, cost, renderings, problems)
+
+
+def _fidelity(form: _Form, closed: ClosedProgram, *notes: str) -> Fidelity:
+    lowered = form.lowered
+    return Fidelity(
+        checks={kind: rendering.check for kind, rendering in form.renderings.items()}
+        | {
+            kind: DialectCheck(parsed=False, detail=f"there is no text: {first_line(error)}")
+            for kind, error in form.problems.items()
+        },
+        chlo={kind: one.chlo for kind, one in form.renderings.items() if one.chlo},
+        custom_calls=_custom_calls(lowered, closed),
+        host_callbacks=tuple(filter(mlir.is_callback, mlir.custom_calls(lowered.module))),
+        inlined_constants=tuple(kind for kind, _ in mlir.large_constants(lowered.module, _LARGE)),
+        notes=(*closed.notes, *lowered.notes, *notes),
     )
-    return record, next(iter(problems.values()), None)
+
+
+def _portable(
+    place: str, closed: ClosedProgram, native: _Form, settings: Settings, folder: RunFolder
+) -> PortableForm:
+    """Lower the program once more, from the same trace, without BrainPy's own kernels."""
+    try:
+        plain = _form(closed, settings, plain=True)
+    except Exception as error:
+        reason = f"The program can't be lowered to plain StableHLO: {first_line(error)}"
+        return PortableForm(fidelity=Fidelity(notes=(reason,)))
+    fidelity = _fidelity(plain, closed)
+    if fidelity.custom_calls:
+        left = f"Kernels are left that have no plain form here: {', '.join(fidelity.custom_calls)}."
+        fidelity = _fidelity(plain, closed, left)
+    return PortableForm(
+        fidelity=fidelity,
+        cost=plain.cost,
+        native_cost=native.cost,
+        files=tuple(_write_texts(f"{place}/portable", plain, folder)),
+    )
+
+
+def _write_texts(place: str, form: _Form, folder: RunFolder) -> list[WrittenFile]:
+    return [
+        folder.write(f"{place}/{_FILES[kind]}", kind, rendering.content)
+        for kind, rendering in form.renderings.items()
+    ]
 
 
 def _said(problems: dict[str, Exception]) -> str:

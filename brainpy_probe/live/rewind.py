@@ -38,8 +38,14 @@ _ABSENT = object()
 
 
 @contextlib.contextmanager
-def rewound(runner: Any) -> Iterator[None]:
-    """Undo at the end of the block what the block did to a runner, its model and its functions."""
+def rewound(runner: Any) -> Iterator[list[Any]]:
+    """Undo at the end of the block what the block did to a runner, its model and its functions.
+
+    Yields
+    ------
+    list
+        All objects that are reached from the runner.
+    """
     undo = _library_state()
     # All of it first: what follows puts stand-ins where there are iterators.
     reached = [thing for _, thing in walk(runner, parts=_parts)]
@@ -53,7 +59,7 @@ def rewound(runner: Any) -> Iterator[None]:
             contextlib.redirect_stderr(quiet),
         ):
             warnings.simplefilter("ignore")
-            yield
+            yield reached
     finally:
         for restore in reversed(undo):
             restore()
@@ -82,16 +88,8 @@ def _replayed(entry: list[Any], source: Any, first: list[Any]) -> Iterator[Any]:
 
 
 def _library_state() -> list[Undo]:
-    environment, scope = seams.take("environment"), seams.take("environment-scope")
-    shared = dict(environment.all(env=scope))
-
-    def restore() -> None:
-        for name in set(environment.all(env=scope)) - set(shared):
-            environment.pop(name, env=scope)
-        environment.set(**shared, env=scope)
-
     return [
-        restore,
+        seams.shared_context(),
         functools.partial(random.setstate, random.getstate()),
         functools.partial(np.random.set_state, np.random.get_state()),
     ]
@@ -155,10 +153,10 @@ def _contents(thing: Any) -> list[Undo]:
     """Restore what an object holds: its items and its attributes, not what these hold in turn."""
     if isinstance(thing, FunctionType):
         return _bindings(thing)
-    if isinstance(thing, (seams.take("state"), jax.Array, type)):
-        return []  # Variables are brainstate's own to put back
+    if isinstance(thing, (seams.state_class(), jax.Array, type)):
+        return []  # Variables are put back by whoever traces
     if isinstance(thing, seams.take("array")):
-        return [functools.partial(setattr, thing, "value", thing.value)]
+        return [functools.partial(seams.put, thing, seams.peek(thing))]
     undo = [*_random_state(thing), *_items(thing)]
     attributes = getattr(thing, "__dict__", None)
     if isinstance(attributes, dict):

@@ -9,15 +9,19 @@ import ast
 import contextlib
 import functools
 import importlib.util
+import inspect
 import io
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from brainpy_probe.errors import SeamMissing
 
-__all__ = ["LOOP_MODULES", "MONITOR_TAKER", "SEAMS", "Seam", "take"]
+__all__ = ["IMPLICIT", "MONITOR_TAKER", "SEAMS", "TESTED", "Seam", "take", "taken_from"]
 
 
 @dataclass(frozen=True)
@@ -32,51 +36,88 @@ class Seam:
         Where it may be, as ``module:attribute``, in the order in which they are tried.
     holds : str
         The versions for which this holds, and where that was seen.
+    era : str
+        ``brainstate`` or ``variables`` where only a BrainPy from 2.7 on, or only an earlier one,
+        is to have it.
     """
 
     what: str
     places: tuple[str, ...]
     holds: str
+    era: Literal["", "brainstate", "variables"] = ""
 
 
 SEAMS: dict[str, Seam] = {
     "runner": Seam(
         "BrainPy's DSRunner",
         ("brainpy:DSRunner",),
-        "public; brainpy 2.8.2, 2.9.0: brainpy/runners.py",
+        "public; brainpy 2.3.8 to 2.9.0, whose module moved three times",
+    ),
+    "variable": Seam(
+        "BrainPy's Variable",
+        ("brainpy.math:Variable",),
+        "public; brainpy 2.3.8 to 2.9.0",
+    ),
+    "variable-view": Seam(
+        "BrainPy's view of a Variable",
+        ("brainpy.math:VariableView",),
+        "public; brainpy 2.3.8 to 2.9.0",
+    ),
+    "state": Seam(
+        "brainstate's State",
+        ("brainstate:State",),
+        "public; brainstate 0.5.4, 0.6.0",
+        era="brainstate",
+    ),
+    "array": Seam("BrainPy's Array", ("brainpy.math:Array",), "public; brainpy 2.3.8 to 2.9.0"),
+    "random-state": Seam(
+        "the random state that BrainPy draws from",
+        ("brainpy.math:random.DEFAULT",),
+        "public; brainpy 2.3.8 to 2.9.0. From 2.7 on brainstate.random.DEFAULT is the same object",
+    ),
+    "share": Seam("bp.share", ("brainpy:share",), "public; brainpy 2.3.8 to 2.9.0"),
+    "scan": Seam(
+        "jax.lax.scan",
+        ("jax.lax:scan",),
+        "public; brainstate 0.5.4, 0.6.0: transform/_loop_collect_return.py calls it by attribute, "
+        "brainpy 2.4.6, 2.6.0: _src/math/object_transform/controls.py likewise",
     ),
     "stateful-function": Seam(
         "brainstate's StatefulFunction",
         ("brainstate.transform:StatefulFunction",),
         "public; brainstate 0.5.4, 0.6.0: transform/_make_jaxpr.py. Every loop and every jit of "
         "BrainPy from 2.7 on makes its jaxpr in StatefulFunction.make_jaxpr",
-    ),
-    "scan": Seam(
-        "jax.lax.scan",
-        ("jax.lax:scan",),
-        "public; brainstate 0.5.4, 0.6.0: transform/_loop_collect_return.py calls it by attribute",
-    ),
-    "state": Seam("brainstate's State", ("brainstate:State",), "public; brainstate 0.5.4, 0.6.0"),
-    "array": Seam("BrainPy's Array", ("brainpy.math:Array",), "public; brainpy 2.8.2, 2.9.0"),
-    "random-state": Seam(
-        "the random state that BrainPy draws from",
-        ("brainstate.random:DEFAULT",),
-        "public; brainstate 0.5.4, 0.6.0. brainpy.math.random.DEFAULT is the same object",
+        era="brainstate",
     ),
     "progress-bar": Seam(
         "brainstate's ProgressBar",
         ("brainstate.transform:ProgressBar",),
         "public; brainstate 0.5.4, 0.6.0: transform/_progress_bar.py",
+        era="brainstate",
     ),
     "environment": Seam(
         "the store behind bp.share",
         ("brainstate:environ",),
         "public; brainpy 2.8.2, 2.9.0: brainpy/context.py saves t, i and dt there",
+        era="brainstate",
     ),
     "environment-scope": Seam(
         "the scope in which bp.share saves",
         ("brainpy.math.defaults:env",),
         "brainpy 2.8.2, 2.9.0: brainpy/context.py",
+        era="brainstate",
+    ),
+    "jit-transform": Seam(
+        "the class of bm.jit's functions",
+        ("brainpy._src.math.object_transform.jit:JITTransform",),
+        "brainpy 2.3.8, 2.4.6, 2.6.0: _src/math/object_transform/jit.py",
+        era="variables",
+    ),
+    "scan-primitive": Seam(
+        "JAX's scan primitive",
+        ("jax._src.lax.control_flow.loops:scan_p",),
+        "jax 0.4.13, 0.4.23, 0.4.30: its bind is an attribute of the object",
+        era="variables",
     ),
     "closed-jaxpr": Seam(
         "JAX's class of closed jaxprs",
@@ -156,6 +197,15 @@ SEAMS: dict[str, Seam] = {
 }
 
 
+def belonging() -> dict[str, Seam]:
+    """Return the seams that the installed BrainPy is to have; all of them if there is none."""
+    try:
+        era = "brainstate" if on_brainstate() else "variables"
+    except SeamMissing:
+        return SEAMS
+    return {name: seam for name, seam in SEAMS.items() if seam.era in ("", era)}
+
+
 @functools.cache
 def take(name: str) -> Any:
     """Return what a seam names, from the first place that has it.
@@ -168,43 +218,127 @@ def take(name: str) -> Any:
     seam = SEAMS[name]
     tried = []
     for place in seam.places:
-        module, _, attribute = place.partition(":")
         try:
-            found: Any = importlib.import_module(module)
-            for part in filter(None, attribute.split(".")):
-                found = getattr(found, part)
+            return _at(place)
         except (ImportError, AttributeError) as error:
             tried.append(f"{place.rstrip(':')} ({error})")
-        else:
-            return found
     raise SeamMissing(seam.what, tried)
 
 
-# --- BrainPy 2.8.2, 2.9.0: brainpy/runners.py -------------------------------------------------
+def taken_from(name: str) -> str:
+    """Return the place from which :func:`take` takes a seam.
+
+    Raises
+    ------
+    SeamMissing
+        With each place that was tried, if none has it.
+    """
+    found = take(name)
+    for place in SEAMS[name].places:
+        with contextlib.suppress(ImportError, AttributeError):
+            if _at(place) is found:
+                return place.rstrip(":")
+    raise SeamMissing(SEAMS[name].what, SEAMS[name].places)
 
 
-# JAX's names for the module of a runner's loop: BrainPy 2.4.6, 2.6.0, 2.8.2 and 2.9.0 call
-# jax.lax.scan outside of any jit; 2.3.8 has it within JITTransform's function
-# (_src/math/object_transform/jit.py).
-LOOP_MODULES = ("jit_scan", "jit__transform_function")
+def _at(place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in filter(None, attribute.split(".")):
+        found = getattr(found, part)
+    return found
 
-# The method to which a memory_efficient step hands its monitors.
+
+# --- BrainPy, every version: DSRunner -----------------------------------------------------------
+
+
+# The method to which a memory_efficient step hands its monitors (2.3.8 to 2.9.0: runners.py).
 MONITOR_TAKER = "_step_mon_on_cpu"
+
+# Where a model keeps the parts that it was given without a name (2.3.8 to 2.6.0: BrainPyObject in
+# _src/math/object_transform/base.py; today's keep them in ``children``).
+IMPLICIT = ("implicit_nodes", "implicit_vars")
+
+
+@functools.cache
+def on_brainstate() -> bool:
+    """Whether BrainPy keeps its state in brainstate, as from 2.7 on.
+
+    Read from its own Variable: brainstate may well be installed beside an older BrainPy.
+    """
+    return any(base.__module__.startswith("brainstate") for base in take("variable").__mro__)
+
+
+@functools.cache
+def state_class() -> Any:
+    """Return the class of all that is state: brainstate's State, or before 2.7 the Variable."""
+    return take("state" if on_brainstate() else "variable")
+
+
+@functools.cache
+def brainpy_folders() -> tuple[str, ...]:
+    """Return the folders in which BrainPy's own code lies, and that of its foundation."""
+    names = ("brainpy", "brainstate") if on_brainstate() else ("brainpy",)
+    files = [importlib.import_module(name).__file__ or "" for name in names]
+    return tuple(str(Path(file).parent) + os.sep for file in files)
 
 
 def compiles_its_step(runner: Any) -> bool:
     """Whether a runner traces its loop or its step itself: not with ``jit=False``.
 
-    Read from ``DSRunner._fun_predict``; JAX's own ``jax_disable_jit`` has the same effect.
+    Read from ``DSRunner._fun_predict``; JAX's own ``jax_disable_jit`` has the same effect. On
+    2.3.8 ``predict`` sets that for its own duration.
     """
     import jax
 
     return bool(runner.jit["predict"]) and not jax.config.jax_disable_jit
 
 
-def step_function(runner: Any) -> Any:
-    """Return the function of one step, ``step(i, *xs, shared_args=) -> (outputs, monitors)``."""
-    return runner._step_func_predict
+def predict_arguments(
+    predict: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, tuple[Any, ...], Any]:
+    """Return step indices, if any, the user's inputs and shared arguments of a ``_predict``.
+
+    ``_predict(indices, *xs, shared_args=)`` from 2.4 on; ``_predict(xs=(times, indices, inputs),
+    shared_args=)`` on 2.3.8.
+    """
+    given = inspect.signature(predict).bind(*args, **kwargs).arguments
+    shared = given.get("shared_args")
+    if "indices" in given:
+        return given["indices"], tuple(given.get("xs", ())), shared
+    if isinstance(given.get("xs"), tuple) and len(given["xs"]) == 3:
+        _, indices, inputs = given["xs"]
+        return indices, (inputs,), shared
+    return None, (), shared  # BPFF hands its inputs over as they are
+
+
+def first_step(runner: Any, indices: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what a runner would hand to its first step: index and inputs, before 2.4 the time too.
+
+    2.3.8: ``times = indices * dt + t0``, an entry of which goes to ``_step_func_predict``.
+    """
+    import jax
+    import numpy as np
+
+    first = jax.tree_util.tree_map(lambda x: np.asarray(x)[0], inputs)
+    if _takes_times(runner):
+        return np.asarray(indices[0] * runner.dt + runner.t0), indices[0], *first
+    return (indices[0], *first)
+
+
+def _takes_times(runner: Any) -> bool:
+    return "t" in inspect.signature(runner._step_func_predict).parameters
+
+
+def step_function(runner: Any, shared_args: Any) -> Any:
+    """Return the function of one step, which takes what :func:`first_step` gives.
+
+    ``step(i, *xs, shared_args=)`` from 2.4 on, ``step(shared_args, t, i, x)`` on 2.3.8.
+    """
+    step = runner._step_func_predict
+    if _takes_times(runner):
+        return functools.partial(step, {} if shared_args is None else shared_args)
+    return functools.partial(step, shared_args=shared_args)
 
 
 def monitor_names(runner: Any) -> list[str]:
@@ -220,12 +354,220 @@ def iterated_inputs(runner: Any) -> list[list[Any]]:
     return [entry for entries in inputs["iterated"].values() for entry in entries]
 
 
+def shared_context() -> Callable[[], None]:
+    """Return what puts everything in ``bp.share`` back as it is now.
+
+    From 2.7 on brainstate's environment holds it; before, dicts of its own (2.3.8: dyn/context.py,
+    2.4.6, 2.6.0: context.py).
+    """
+    kept = {
+        name: (held, dict(held))
+        for name in ("_arguments", "_category")
+        if isinstance(held := getattr(take("share"), name, None), dict)
+    }
+    environment: dict[str, Any] = {}
+    if on_brainstate():
+        environment = dict(take("environment").all(env=take("environment-scope")))
+
+    def restore() -> None:
+        for held, before in kept.values():
+            held.clear()
+            held.update(before)
+        if on_brainstate():
+            store, scope = take("environment"), take("environment-scope")
+            for name in set(store.all(env=scope)) - set(environment):
+                store.pop(name, env=scope)
+            store.set(**environment, env=scope)
+
+    return restore
+
+
+# --- BrainPy from 2.7 on: brainstate ------------------------------------------------------------
+
+
 def is_written(states: Any) -> list[bool]:
     """Return for each state of a trace whether the trace writes it.
 
     The attribute is spelled ``been_writen`` (brainstate 0.5.4, 0.6.0: _state.py).
     """
     return list(states.been_writen)
+
+
+class _PlainHere(dict[str, str]):
+    """brainevent's backends by platform: plain ones for the thread that made this, else theirs."""
+
+    def __init__(self, chosen: dict[str, str]) -> None:
+        super().__init__(chosen)
+        self._thread = threading.get_ident()
+
+    def get(self, platform: str, default: Any = None) -> Any:
+        if threading.get_ident() == self._thread:
+            return "jax_raw"
+        return super().get(platform, default)
+
+
+@contextlib.contextmanager
+def plain_kernels() -> Iterator[None]:
+    """Have BrainPy's kernels lowered to plain StableHLO in this thread, in this block.
+
+    brainevent (0.2.1, 0.3.0: config.py, called from _op/main.py) looks the backend up while it
+    lowers a primitive; its public ``set_backend`` would clear all of JAX's caches. Before
+    BrainPy 2.7 a kernel is chosen while the model is traced: nothing can be done here.
+    """
+    try:
+        config: Any = importlib.import_module("brainevent.config")
+    except ImportError:
+        yield
+        return
+    chosen = config._global_backends
+    config._global_backends = _PlainHere(chosen)
+    try:
+        yield
+    finally:
+        config._global_backends = chosen
+
+
+# --- BrainPy up to 2.6: Variables and object transformations ------------------------------------
+
+
+def peek(array: Any) -> Any:
+    """Return what an Array or a Variable of BrainPy's holds.
+
+    ``.value`` would also tell a trace that a Variable was read, and refuses to give a tracer that
+    a trace has left there (brainpy 2.3.8 to 2.9.0: ndarray.py).
+    """
+    return array._value
+
+
+def put(array: Any, value: Any) -> None:
+    """Have an Array or a Variable hold a value, unchecked."""
+    if array._value is not value:
+        array._value = value
+
+
+def own_variables(things: Sequence[Any]) -> list[Any]:
+    """Return the Variables among objects, each once; views write to the Variable behind them."""
+    variable, view = take("variable"), take("variable-view")
+    found = {
+        id(one): one
+        for one in (*things, take("random-state"))
+        if isinstance(one, variable) and not isinstance(one, view)
+    }
+    return list(found.values())
+
+
+def split_key(key: Any) -> tuple[Any, Any]:
+    """Split a random state: what a ``bm.jit`` function takes, and what the state keeps.
+
+    2.4.6, 2.6.0: ``RandomState.split_key`` in _src/math/random.py.
+    """
+    import jax
+
+    keys = jax.random.split(key, 2)
+    return keys[0], keys[1]
+
+
+def splits_random_states() -> bool:
+    """Whether ``bm.jit`` splits random states before it runs: from 2.4 on, not on 2.3.8."""
+    return variable_stack() is not None
+
+
+def variable_stack() -> Any:
+    """Return the class in which transformations collect Variables; None before 2.4."""
+    try:
+        module = importlib.import_module("brainpy._src.math.object_transform.variables")
+    except ImportError:
+        return None
+    return getattr(module, "VariableStack", None)
+
+
+def loop_variables(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[Any, Any] | None:
+    """Return the Variables of a loop of BrainPy's by id, given the arguments of its lax.scan.
+
+    ``fun2scan`` closes over them as ``dyn_vars`` (2.4.6, 2.6.0: _get_for_loop_transform in
+    _src/math/object_transform/controls.py); None for any other function.
+    """
+    cell = _closure_cell(args[0] if args else kwargs.get("f"), "dyn_vars")
+    found = None if cell is None else cell.cell_contents
+    return dict(found) if isinstance(found, variable_stack()) else None
+
+
+def jit_variables(transform: Any) -> dict[Any, Any]:
+    """Return the Variables of a ``bm.jit`` function by their keys; none before its first call.
+
+    ``_all_vars``, by name, on 2.3.8; ``_dyn_vars``, by id, on 2.4.6 and 2.6.0.
+    """
+    found = getattr(transform, "_all_vars", None)
+    if found is None:
+        found = getattr(transform, "_dyn_vars", None)
+    return {} if found is None else dict(found)
+
+
+def jit_function(transform: Any) -> Any:
+    """Return the function that ``jax.jit`` made: ``_f`` on 2.3.8, ``_transform`` later."""
+    return transform._transform if hasattr(transform, "_transform") else transform._f
+
+
+def jit_module(transform: Any) -> str:
+    """Return JAX's name for the module of a ``bm.jit`` function."""
+    return f"jit_{jit_function(transform).__name__}"
+
+
+def jit_results(leaves: list[Any], tree: Any) -> tuple[tuple[list[Any], Any], ...]:
+    """Part what a ``bm.jit`` function returns into result and changed Variables, with their trees.
+
+    ``(out, changes)`` on 2.3.8, ``(changes, out)`` on 2.4.6 and 2.6.0 (jit.py).
+    """
+    first, second = tree.children()
+    parts = (leaves[: first.num_leaves], first), (leaves[first.num_leaves :], second)
+    return parts[::-1] if splits_random_states() else parts
+
+
+def step_arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a step's or a loop's arguments flat: 2.3.8 hands a loop one tuple of three."""
+    if len(args) == 1 and isinstance(args[0], tuple) and len(args[0]) == 3:
+        return args[0]
+    return args
+
+
+@contextlib.contextmanager
+def untraceable(transform: Any) -> Iterator[None]:
+    """Have a ``bm.jit`` function raise if JAX were to trace it anew, instead of running the user's.
+
+    What the traced function looks up is replaced: ``target`` on 2.3.8, ``fun`` on 2.4.6; on 2.6.0
+    the closure's cell ``fun`` (all in _src/math/object_transform/jit.py).
+    """
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise SeamMissing("the trace of a bm.jit function", ["JAX's cache, which has lost it"])
+
+    cell = _closure_cell(getattr(jit_function(transform), "__wrapped__", None), "fun")
+    name = next((one for one in ("target", "fun") if one in vars(transform)), None)
+    if cell is not None:
+        original = cell.cell_contents
+        cell.cell_contents = refuse
+    elif name is not None:
+        original = vars(transform)[name]
+        vars(transform)[name] = refuse
+    else:
+        raise SeamMissing("the function of a bm.jit", ["attributes target, fun", "cell fun"])
+    try:
+        yield
+    finally:
+        if cell is not None:
+            cell.cell_contents = original
+        else:
+            vars(transform)[name] = original
+
+
+def _closure_cell(function: Any, name: str) -> Any:
+    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    return function.__closure__[names.index(name)] if function and name in names else None
+
+
+def loops_outside_of_jit() -> bool:
+    """Whether a run's loop is a lax.scan outside of any jit: from 2.4 on, not on 2.3.8."""
+    return splits_random_states()
 
 
 # --- JAX: arrays and their dtypes ---------------------------------------------------------------
@@ -327,6 +669,25 @@ def scan_operands(params: dict[str, Any]) -> tuple[int, int]:
     return len(list(constants)), len(list(carry))
 
 
+def callback_of(eqn: Any) -> Any:
+    """Return the Python callable that an equation calls back at run time, or None.
+
+    host_callback wraps it (0.4.13 to 0.4.30: experimental/host_callback.py, ``callback_func``).
+    """
+    called = eqn.params.get("callback")
+    called = getattr(called, "callback_func", called)
+    return called if callable(called) else None
+
+
+def gives_nothing(eqn: Any) -> bool:
+    """Whether nothing reads what an equation gives.
+
+    A tap of host_callback hands its operands through, into variables that are dropped (0.4.13 to
+    0.4.30); today's callbacks have no results.
+    """
+    return all(type(var).__name__ == "DropVar" for var in eqn.outvars)
+
+
 # --- JAX: the compiler --------------------------------------------------------------------------
 
 
@@ -387,6 +748,20 @@ def option_overrides(options: Any) -> set[str]:
 def optimized_hlo(executable: Any) -> str:
     """Print an executable's HLO, as it runs, no constant elided."""
     return "\n".join(hlo_text(module) for module in executable.hlo_modules())
+
+
+def estimated_cost(lowering: Any) -> dict[str, float]:
+    """Return XLA's estimate for a lowered program: flops and bytes, a loop's body counted once.
+
+    ``Lowered.cost_analysis`` is public; it may know nothing (0.4.13: None on some backends).
+    """
+    try:
+        cost = lowering.cost_analysis()
+    except Exception:  # it is an estimate: without it nothing is wrong
+        return {}
+    cost = cost[0] if isinstance(cost, (list, tuple)) and cost else cost
+    names = ("flops", "bytes accessed")
+    return {name: float(cost[name]) for name in names if name in (cost or {})}
 
 
 def executable_cost(executable: Any) -> dict[str, float]:
@@ -571,3 +946,15 @@ def hlo_canonical_text(module: Any) -> str:
 def parse_hlo(text: str) -> Any:
     """Parse HLO text with XLA's own parser."""
     return take("hlo").hlo_module_from_text(text)
+
+
+# --- Tested stacks ------------------------------------------------------------------------------
+
+# Name, BrainPy, JAX: the test suite passes on each.
+TESTED: tuple[tuple[str, str, str], ...] = (
+    ("2022", "2.3.8", "0.4.13"),
+    ("2023", "2.4.6.post5", "0.4.23"),
+    ("2024", "2.6.0", "0.4.30"),
+    ("py311", "2.8.2", "0.10.2"),
+    ("latest", "2.9.0", "0.12.0.1"),
+)

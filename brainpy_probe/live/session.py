@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import contextlib
 import os
 import platform
 import socket
@@ -23,7 +23,8 @@ from brainpy_probe.live.calls import CURRENT_WATCH, RunningCall
 from brainpy_probe.live.compilation import PENDING_PHASES, Compilation
 from brainpy_probe.live.modulelog import ModuleLog
 from brainpy_probe.live.rendering import known_values, write_program
-from brainpy_probe.live.timing import Stopwatch
+from brainpy_probe.live.timing import Stopwatch, summed
+from brainpy_probe.live.versions import installed, untested
 from brainpy_probe.records import (
     CallRecord,
     Environment,
@@ -31,14 +32,13 @@ from brainpy_probe.records import (
     Manifest,
     ModuleRecord,
     ProgramRecord,
-    Timing,
 )
 from brainpy_probe.settings import Settings
 from brainpy_probe.store import RunFolder
 
 __all__ = ["Session"]
 
-_VERSIONS = ("brainpy-probe", "brainpy", "brainstate", "brainevent", "jax", "jaxlib", "numpy")
+_PACKAGES = ("brainpy-probe", "brainpy", "brainstate", "brainevent", "jax", "jaxlib", "numpy")
 
 
 @dataclass
@@ -59,14 +59,19 @@ class Session:
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
-        self.folder = RunFolder(self.settings.out)
-        self._modules = ModuleLog(self.settings, self.folder)
+        environment = _environment()
         self.manifest = Manifest(
             created=datetime.now(UTC).isoformat(),
-            environment=_environment(),
+            environment=environment,
             settings=self.settings,
         )
-        self.folder.write_manifest(self.manifest)
+        self.folder = RunFolder(self.settings.out, environment.rank)
+        try:
+            self.folder.write_manifest(self.manifest)
+        except BaseException:
+            self.folder.path.rmdir()
+            raise
+        self._modules = ModuleLog(self.settings, self.folder)
         self.capture = Capture(self.folder.path, self.manifest)
 
     def call_ended(self, call: RunningCall) -> ProbeError | None:
@@ -79,6 +84,8 @@ class Session:
 
     def close(self) -> ProbeError | None:
         """Say in the manifest that the capture ended; return what the user asked to be raised."""
+        if self._is_inherited():
+            return None
         with self._lock:
             try:
                 self._publish(complete=True)
@@ -88,6 +95,8 @@ class Session:
 
     def _apart(self, record: Callable[[Stopwatch], ProbeError | None]) -> ProbeError | None:
         """Do the probe's own work under a watch of its own: its phases are not the run's."""
+        if self._is_inherited():
+            return None
         watch = Stopwatch()
         phases = PENDING_PHASES.get()
         token = CURRENT_WATCH.set(watch)
@@ -98,18 +107,22 @@ class Session:
             CURRENT_WATCH.reset(token)
             PENDING_PHASES.set(phases)
 
+    def _is_inherited(self) -> bool:
+        """Whether this is a forked process, and the folder that of another, which goes on."""
+        return os.getpid() != self.manifest.environment.pid
+
     def _record_call(self, call: RunningCall, watch: Stopwatch) -> ProbeError | None:
         index = len(self.manifest.calls)
         programs = self.manifest.programs
         program: ProgramRecord | None = None
         modules: list[ModuleRecord] = []
         digests: dict[str, str] = {}
-        names: tuple[str, ...] = ()
+        native: tuple[str, tuple[str, ...]] = "", ()
         failure: Exception | None = None
         try:
             if call.error is None or call.loops:
                 closed = pure.close(call)
-                names = closed.native_arguments
+                native = closed.native_module, closed.native_arguments
                 program, failure = self._program(closed)
                 digests = self._digest(closed)
         except Exception as error:
@@ -117,8 +130,9 @@ class Session:
         try:
             for compilation in call.compilations:
                 number = len(self.manifest.modules) + len(modules)
+                known = native[1] if compilation.name == native[0] else ()
                 modules.append(
-                    self._modules.record(number, compilation, index, _model(call), names)
+                    self._modules.record(number, compilation, index, _model(call), known)
                 )
         except Exception as error:
             failure = failure or error
@@ -133,12 +147,8 @@ class Session:
                 else programs,
                 modules=(*self.manifest.modules, *modules),
             )
-            logger.info(
-                "captured call {} of {} in {}",
-                index,
-                self.manifest.calls[-1].model,
-                self.folder.path,
-            )
+            with contextlib.suppress(Exception):  # a handler of the user's, a closed stderr
+                logger.info("captured call {} of {} in {}", index, _model(call), self.folder.path)
         except Exception as error:
             failure = failure or error
         return None if failure is None else self.failed(failure)
@@ -192,7 +202,7 @@ class Session:
             program=None if program is None else program.index,
             digests=digests,
             native=call.watch.timing(),
-            probe=_sum(call.preparation, watch.timing()),
+            probe=summed(call.preparation, watch.timing()),
             error=None if call.error is None else Failure.of(call.error),
             failure=None if failure is None else Failure.of(failure),
         )
@@ -215,8 +225,9 @@ class Session:
             self._warned.add(said)
             try:
                 warnings.warn(f"{error} The simulation went on.", ProbeWarning, stacklevel=7)
-            except ProbeWarning:  # -W error: a warning of ours must not stop the run
-                logger.warning("{} The simulation went on.", error)
+            except Exception:  # -W error, a closed stderr: a warning of ours must not stop the run
+                with contextlib.suppress(Exception):
+                    logger.warning("{} The simulation went on.", error)
         return None
 
     def _publish(self, **changes: object) -> None:
@@ -229,21 +240,14 @@ def _model(call: RunningCall) -> str:
     return type(getattr(call.runner, "target", call.runner)).__qualname__
 
 
-def _sum(one: Timing, other: Timing) -> Timing:
-    return Timing(**{f: getattr(one, f) + getattr(other, f) for f in Timing.__struct_fields__})
-
-
 def _environment() -> Environment:
-    versions = {}
-    for package in _VERSIONS:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    versions = {name: version for name in _PACKAGES if (version := installed(name)) is not None}
     return Environment(
         host=socket.gethostname(),
         pid=os.getpid(),
         python=platform.python_version(),
         backend=jax.default_backend(),
         versions=versions,
+        rank=jax.process_index() if jax.process_count() > 1 else None,
+        untested=untested(),
     )

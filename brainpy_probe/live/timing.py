@@ -11,7 +11,7 @@ from typing import Literal
 
 from brainpy_probe.records import Timing
 
-__all__ = ["PHASES", "Phase", "Span", "Stopwatch", "by_phase", "ended_now"]
+__all__ = ["PHASES", "Phase", "Span", "Stopwatch", "by_phase", "ended_now", "summed"]
 
 Phase = Literal["trace", "lower", "compile"]
 # A phase, when it began and when it ended.
@@ -86,3 +86,8 @@ class Stopwatch:
             execute=max(wall - sum(seconds.values()), 0.0),
             wall=wall,
         )
+
+
+def summed(one: Timing, other: Timing) -> Timing:
+    """Return the seconds of two stretches together."""
+    return Timing(**{f: getattr(one, f) + getattr(other, f) for f in Timing.__struct_fields__})

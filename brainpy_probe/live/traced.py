@@ -13,7 +13,18 @@ from brainpy_probe.live.calls import RunningCall, StepTrace
 from brainpy_probe.live.leaves import Leaves, form, named_leaves, unused
 from brainpy_probe.live.modeltree import ModelNames
 
-__all__ = ["TracedStep"]
+__all__ = ["TracedStep", "inside_transformation"]
+
+_leaves = jax.tree_util.tree_leaves
+
+
+def inside_transformation() -> CannotCapture:
+    """Return the error for a run that is part of another function's trace."""
+    return CannotCapture(
+        "predict ran inside another JAX transformation (jit, vmap, grad, a loop), "
+        "so that it has no program of its own.",
+        "Capture a predict call that is made from plain Python.",
+    )
 
 
 class TracedStep:
@@ -28,14 +39,20 @@ class TracedStep:
 
     Attributes
     ----------
-    jaxpr : jaxpr
-        The step's open jaxpr: arguments, then states, to result, then written states.
+    states : list of StateUse
+        The Variables in the order of their names, which is that of the program.
+    names : list of str
+        Their names.
+    written : list of bool
+        For each of them whether the step writes it.
+    outs : list of Var or Literal
+        The leaves of what the step returns, then of what it writes.
     eqns : list of equations
         Those that :meth:`run` evaluates; at first all of them.
+    drop : callable
+        Whether an equation is to be left out, at whatever depth; at first none is.
     dropped : list of Var
-        Arguments and results of the jaxpr that are no part of the program.
-    written : list of bool
-        For each state whether the step writes it.
+        Arguments and results of the step that are no part of the program.
     notes : list of str
         What a reader of the program must know.
 
@@ -46,58 +63,66 @@ class TracedStep:
     """
 
     def __init__(self, call: RunningCall, trace: StepTrace) -> None:
-        entered = jax.tree_util.tree_leaves((trace.values, trace.args, call.xs))
-        if any(isinstance(one, jax.core.Tracer) for one in entered):
-            raise CannotCapture(
-                "predict ran inside another JAX transformation (jit, vmap, grad, a loop), "
-                "so that it has no program of its own.",
-                "Capture a predict call that is made from plain Python.",
-            )
+        values = [use.value for use in trace.states]
+        if any(isinstance(one, jax.core.Tracer) for one in _leaves((values, trace.args, call.xs))):
+            raise inside_transformation()
         self.call, self.trace = call, trace
         self.notes: list[str] = []
-        key = trace.stateful.get_arg_cache_key(*trace.args, **trace.kwargs)
-        closed = trace.stateful.get_jaxpr_by_cache(key)
-        states = trace.stateful.get_state_trace_by_cache(key)
-        self.jaxpr, self._consts = closed.jaxpr, list(closed.consts)
-        self.eqns: list[Any] = list(self.jaxpr.eqns)
         self.dropped: list[Any] = []
-        self.written = seams.is_written(states)
-        self._out_tree = trace.stateful.get_out_treedef_by_cache(key)
-        outer = {id(array) for array in self._consts}
-        inner = jaxprs.inner_constants(self.jaxpr)
-        self._hidden = [array for array in inner if id(array) not in outer]
-        names = ModelNames(call.runner.target, call.runner)
+        self.drop: Callable[[Any], bool] | None = None
+        self.eqns: list[Any] = list(trace.eqns)
+        model = ModelNames(call.runner.target, call.runner)
         taken: set[str] = set()
-        self._state_names = [
-            unused(names.state(one) or getattr(one, "name", None) or "variable", taken)
-            for one in states.states
+        names = [
+            unused(
+                model.state(use.variable) or getattr(use.variable, "name", None) or "variable",
+                taken,
+            )
+            for use in trace.states
         ]
+        # BrainPy's order may be that of the objects' addresses: the names' own is the same in
+        # every process (2.4.6, 2.6.0: object_transform/controls.py, dicts keyed by id).
+        self._order = sorted(range(len(names)), key=names.__getitem__)
+        self.states = self.in_order(trace.states)
+        self.names = self.in_order(names)
+        self.written = [use.writes is not None or use.splits for use in self.states]
+        self.outs = list(trace.result)
+        self.outs += [atom for use in self.states for atom in use.writes or ()]
         taken.clear()
-        arrays = [*self._consts, *self._hidden]
-        constant_names = [unused(names.array(one) or "array", taken) for one in arrays]
-        self.constants: Leaves = dict(zip(constant_names, arrays, strict=True))
-        self.state = self.state_leaves(trace.values)
+        held = jaxprs.inner_constants(self.eqns)
+        outer = {id(array) for _, array in trace.constants}
+        self._arrays = [array for _, array in trace.constants]
+        self._arrays += [array for array in held if id(array) not in outer]
+        constants = [unused(model.array(array) or "array", taken) for array in self._arrays]
+        self.constants: Leaves = dict(zip(constants, self._arrays, strict=True))
+        self.state = self.state_leaves([use.value for use in self.states])
 
-    @property
-    def outer_constants(self) -> int:
-        """How many arrays the step itself closes over, those within its inner jaxprs left out."""
-        return len(self._consts)
+    def in_order(self, of_trace: Sequence[Any]) -> list[Any]:
+        """Return what is given for each Variable of the trace in the order of the names."""
+        return [of_trace[position] for position in self._order]
+
+    def names_of(self, positions: Sequence[int]) -> list[str]:
+        """Return the names of the leaves of Variables, given their positions in the trace."""
+        names = {position: number for number, position in enumerate(self._order)}
+        chosen = [names[position] for position in positions]
+        leaves = [named_leaves(self.names[n], self.states[n].value) for n in chosen]
+        return [name for named in leaves for name in named]
 
     def state_leaves(self, values: Sequence[Any]) -> Leaves:
-        """Return the leaves of the states' values by name."""
+        """Return the leaves of the Variables' values by name."""
         named: Leaves = {}
-        for name, value in zip(self._state_names, values, strict=True):
+        for name, value in zip(self.names, values, strict=True):
             named |= named_leaves(name, value)
         return named
 
     def state_values(self, state: Leaves) -> list[Any]:
-        """Return the states' values, as trees, given their leaves by name."""
+        """Return the Variables' values, as trees, given their leaves by name."""
         return [
             jax.tree_util.tree_unflatten(
-                jax.tree_util.tree_structure(value),
-                [state[leaf] for leaf in named_leaves(name, value)],
+                jax.tree_util.tree_structure(use.value),
+                [state[leaf] for leaf in named_leaves(name, use.value)],
             )
-            for name, value in zip(self._state_names, self.trace.values, strict=True)
+            for name, use in zip(self.names, self.states, strict=True)
         ]
 
     def run(
@@ -116,35 +141,45 @@ class TracedStep:
         args : sequence
             The leaves of its arguments.
         states : sequence
-            The value of each state.
+            The value of each Variable.
         read : callable, optional
             Called in the end with a function from the jaxpr's variables to their values.
 
         Returns
         -------
         result, states, read
-            The step's result, the new value of each state, and what ``read`` returned.
+            The step's result, the new value of each Variable, and what ``read`` returned.
         """
-        values = [constants[name] for name in self.constants]
-        arrays = [*self._consts, *self._hidden]
-        outs, extra = jaxprs.evaluate(
-            self.jaxpr,
-            values[: len(self._consts)],
-            [*args, *jax.tree_util.tree_leaves(list(states))],
-            {id(array): value for array, value in zip(arrays, values, strict=True)},
-            self.eqns,
-            read,
-        )
-        result, made = jax.tree_util.tree_unflatten(self._out_tree, outs)
-        new = [m if w else old for m, w, old in zip(made, self.written, states, strict=True)]
-        return result, new, extra
+        arrays = [constants[name] for name in self.constants]
+        constvars = [var for var, _ in self.trace.constants]
+        given = [
+            *zip(constvars, arrays[: len(constvars)], strict=True),
+            *zip(self.trace.invars, args, strict=True),
+        ]
+        new: list[Any] = []
+        for use, value in zip(self.states, states, strict=True):
+            fed, kept = seams.split_key(value) if use.splits else (value, value)
+            new.append(kept)
+            given += zip(use.reads, _leaves(fed), strict=True)
+        lifted = {id(a): value for a, value in zip(self._arrays, arrays, strict=True)}
+        value_of = jaxprs.evaluate(self.eqns, given, lifted, self.drop)
+        for number, use in enumerate(self.states):
+            if use.writes is not None:
+                tree: Any = jax.tree_util.tree_structure(use.value)
+                new[number] = tree.unflatten(map(value_of, use.writes))
+        result = self.trace.result_tree.unflatten(map(value_of, self.trace.result))
+        return result, new, read(value_of)
 
     def fingerprint(self, *extra: object) -> str:
         """Return a digest of the step and of what else tells its program from others."""
-        atoms = [*self.jaxpr.constvars, *self.jaxpr.invars, *self.jaxpr.outvars]
+        atoms = [var for var, _ in self.trace.constants] + self.trace.invars
+        atoms = [*atoms, *(var for use in self.states for var in use.reads), *self.outs]
         atoms = [atom for atom in atoms if not any(atom is one for one in self.dropped)]
         forms = [(k, form(v)) for k, v in (self.constants | self.state).items()]
+        splits = [use.splits for use in self.states]
         model = type(self.call.runner.target).__name__
         return jaxprs.fingerprint(
-            self.eqns, atoms, [model, self._state_names, self.written, forms, self.notes, *extra]
+            self.eqns,
+            atoms,
+            [model, self.names, self.written, splits, forms, self.notes, *extra],
         )

@@ -1,0 +1,202 @@
+"""What the probe finds in this environment, and whether it can capture here; changes nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+import warnings
+from importlib.util import find_spec
+
+import msgspec
+
+from brainpy_probe.errors import ProbeError, SeamMissing, told
+from brainpy_probe.live import autostart, launch, seams
+from brainpy_probe.live.capture import capture
+from brainpy_probe.live.patching import LEDGER
+from brainpy_probe.live.versions import installed, stack
+from brainpy_probe.settings import DIALECTS, VARIABLE, Settings
+
+__all__ = ["Activation", "Diagnosis", "SeamState", "Stack", "as_lines", "diagnose"]
+
+_PACKAGES = ("brainpy-probe", "brainpy", "brainstate", "brainevent", "jax", "jaxlib", "numpy")
+_EXTRAS = {"graph": "pygraphviz", "cpu": "numba"}
+
+
+class SeamState(msgspec.Struct, frozen=True, kw_only=True):
+    """One seam: the place that was taken, or what was found at each place that was tried."""
+
+    name: str
+    what: str
+    holds: str
+    place: str | None
+    tried: tuple[str, ...] = ()
+
+
+class Activation(msgspec.Struct, frozen=True, kw_only=True):
+    """How it stands with the activation from the environment.
+
+    Attributes
+    ----------
+    files : tuple of str
+        Where ``brainpy_probe.pth`` lies, so that the interpreter's start runs it.
+    variable : str or None
+        The value of ``BRAINPY_PROBE``.
+    started : bool
+        Whether the activation ran in this process.
+    problem : str
+        What is wrong with the variables, else empty.
+    """
+
+    files: tuple[str, ...]
+    variable: str | None
+    started: bool
+    problem: str
+
+
+class Stack(msgspec.Struct, frozen=True, kw_only=True):
+    """A combination of versions that the probe was tested with."""
+
+    name: str
+    brainpy: str
+    jax: str
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found.
+
+    Attributes
+    ----------
+    versions, extras : dict
+        The version of each package, or None where it is not installed.
+    stack : str or None
+        The tested stack that is installed.
+    problem : str
+        Why nothing can be captured here, else empty.
+    """
+
+    python: str
+    executable: str
+    versions: dict[str, str | None]
+    stack: str | None
+    tested: tuple[Stack, ...]
+    extras: dict[str, str | None]
+    activation: Activation
+    seams: tuple[SeamState, ...]
+    problem: str
+
+
+def diagnose() -> Diagnosis:
+    """Look at everything, and capture a network of one neuron to see whether that works."""
+    versions = {package: installed(package) for package in _PACKAGES}
+    return Diagnosis(
+        python=platform.python_version(),
+        executable=sys.executable,
+        versions=versions,
+        stack=stack(),
+        tested=tuple(Stack(name=n, brainpy=b, jax=j) for n, b, j in seams.TESTED),
+        extras={extra: installed(package) for extra, package in _EXTRAS.items()},
+        activation=_activation(),
+        seams=tuple(_seam(name) for name in seams.belonging()),
+        problem=_missing() or _trial(),
+    )
+
+
+def _activation() -> Activation:
+    problem = ""
+    try:
+        Settings.of_environment(os.environ)
+    except ProbeError as error:
+        problem = str(error)
+    return Activation(
+        files=tuple(map(str, launch.pth_files())),
+        variable=os.environ.get(VARIABLE),
+        started=autostart.has_started(),
+        problem=problem,
+    )
+
+
+def _seam(name: str) -> SeamState:
+    seam = seams.SEAMS[name]
+    place: str | None = None
+    tried: tuple[str, ...] = ()
+    try:
+        place = seams.taken_from(name)
+    except SeamMissing as missing:
+        tried = missing.tried
+    return SeamState(name=name, what=seam.what, holds=seam.holds, place=place, tried=tried)
+
+
+def _missing() -> str:
+    missing = [name for name in ("brainpy", "jax") if find_spec(name) is None]
+    if not missing:
+        return ""
+    return (
+        f"{' and '.join(missing)} can't be imported here: pip install 'brainpy[cpu]', or give "
+        "brainpy-probe to the environment that has them."
+    )
+
+
+def _trial() -> str:
+    """Capture a network of one neuron in every dialect; return what is wrong, if anything."""
+    try:
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import brainpy
+
+            for user in LEDGER.users:  # BRAINPY_PROBE is set: the trial is nothing to keep
+                LEDGER.leave(user)
+            runner = brainpy.DSRunner(
+                brainpy.neurons.LIF(1), inputs=("input", 20.0), progress_bar=False
+            )
+            with capture(folder, dialect=DIALECTS, strict=True) as captured:
+                runner.run(1.0)
+            (program,) = captured.programs
+            if not program.fidelity.proved:
+                return f"A text is not what it should be: {program.fidelity.checks}."
+    except Exception as error:
+        return told(error)
+    return ""
+
+
+def as_lines(found: Diagnosis) -> list[str]:
+    """Return a diagnosis as lines to read."""
+    names = [f"{name} {version or 'is not installed'}" for name, version in found.versions.items()]
+    tested = ", ".join(f"{one.brainpy} on {one.jax}" for one in found.tested)
+    said = f"yes: stack {found.stack}" if found.stack else "no"
+    lines = [
+        f"Python {found.python} in {found.executable}",
+        *names,
+        f"tested together: {said}. Tested are BrainPy {tested}.",
+        "",
+        "extras",
+    ]
+    for extra, version in found.extras.items():
+        has = f"{_EXTRAS[extra]} {version}" if version else f"pip install 'brainpy-probe[{extra}]'"
+        lines.append(f"  {extra}: {has}")
+    lines += ["", "activation", *_activation_lines(found.activation), "", "seams"]
+    for seam in found.seams:
+        if seam.place is not None:
+            lines.append(f"  {seam.name}: {seam.place}")
+        else:
+            lines.append(f"  {seam.name}: NOT FOUND; tried {'; '.join(seam.tried)}")
+        lines.append(f"    {seam.what}. {seam.holds}")
+    missing = [seam.name for seam in found.seams if seam.place is None]
+    if found.problem:
+        verdict = f"NO: {found.problem}"
+    elif missing:
+        verdict = f"yes: a trial passed; {', '.join(missing)} is not needed with these versions"
+    else:
+        verdict = "yes: a trial passed"
+    return [*lines, "", f"can capture here: {verdict}"]
+
+
+def _activation_lines(activation: Activation) -> list[str]:
+    files = activation.files or (
+        "not in this interpreter's site-packages; brainpy-probe run does without",
+    )
+    value = "not set" if activation.variable is None else repr(activation.variable)
+    lines = [*(f"  {launch.PTH}: {file}" for file in files), f"  {VARIABLE}: {value}"]
+    lines.append(f"  it was started in this process: {'yes' if activation.started else 'no'}")
+    return [*lines, f"  {activation.problem}"] if activation.problem else lines

@@ -1,0 +1,274 @@
+"""Notes what BrainPy traces up to 2.6, where it keeps its Variables itself; makes no program.
+
+From 2.4 on a run is one ``jax.lax.scan`` outside of any jit: the equation that JAX binds there is
+what runs. Before, and where a runner compiles its step, a run is a call of a ``bm.jit`` function:
+its jaxpr is read from JAX's own cache, so that no line of the model runs again.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from brainpy_probe.errors import CannotCapture
+from brainpy_probe.live import seams
+from brainpy_probe.live.calls import (
+    CURRENT_CALL,
+    LoopRun,
+    RunningCall,
+    StateUse,
+    StepTrace,
+    kept,
+)
+from brainpy_probe.live.patching import Patch
+
+__all__ = ["patches", "traced"]
+
+Wrapped = Callable[..., Any]
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+
+
+def patches() -> list[Patch]:
+    """Return what is to be wrapped while a capture is open."""
+    found = [Patch(seams.take("jit-transform"), "__call__", jit_call)]
+    if seams.splits_random_states():
+        found.append(Patch(seams.variable_stack(), "call_on_subset", call_on_subset))
+    if seams.loops_outside_of_jit():
+        found.append(Patch(jax.lax, "scan", scan))
+        found.append(Patch(seams.take("scan-primitive"), "bind", bind))
+    return found
+
+
+def _outermost() -> RunningCall | None:
+    """Return the call that goes on in this thread, if this is its own Python and not a trace."""
+    call = CURRENT_CALL.get()
+    if call is None or call.tracing or jax.config.jax_disable_jit:
+        return None
+    return call if seams.trace_state_clean() else None
+
+
+def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    """Stand in for ``jax.lax.scan``: notes the loops that a call makes outside of any trace."""
+    call = _outermost()
+    variables = None if call is None else seams.loop_variables(args, kwargs)
+    if call is None or variables is None:
+        return wrapped(*args, **kwargs)
+    call.found = None
+    with call.inside():
+        result = wrapped(*args, **kwargs)
+    with call.noting():
+        given = inspect.signature(wrapped).bind(*args, **kwargs).arguments
+        call.loops.append(_loop(call.found, variables, given["init"], given["xs"], result))
+    return result
+
+
+def bind(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    """Stand in for ``bind`` of JAX's scan: notes the equation that a loop runs."""
+    call = CURRENT_CALL.get()
+    if call is not None and call.tracing and call.found is None and seams.trace_state_clean():
+        call.found = args, kwargs
+    return wrapped(*args, **kwargs)
+
+
+def _loop(
+    found: tuple[Args, Kwargs] | None, variables: dict[Any, Any], init: Any, xs: Any, result: Any
+) -> LoopRun:
+    if found is None:
+        raise CannotCapture(
+            "A loop of BrainPy's ran without an equation that the probe could see.",
+            "A loop of no steps has none; else report the versions of BrainPy and JAX.",
+        )
+    operands, params = found
+    body = params["jaxpr"]
+    constants, carried = seams.scan_operands(params)
+    first, rest = list(operands[:constants]), list(body.jaxpr.invars[constants:])
+    # The loop carries a dict of the Variables' values, by id, and nothing of the user's.
+    keys = [path[0].key for path, _ in jax.tree_util.tree_flatten_with_path(init)[0]]
+    reads, invars = rest[:carried], rest[carried:]
+    writes, outs = body.jaxpr.outvars[:carried], body.jaxpr.outvars[carried:]
+    values = operands[constants : constants + carried]
+    after, ys = result
+    step = StepTrace(
+        eqns=list(body.jaxpr.eqns),
+        constants=[
+            *zip(body.jaxpr.invars[:constants], first, strict=True),
+            *zip(body.jaxpr.constvars, body.consts, strict=True),
+        ],
+        args=((), xs),
+        kwargs={},
+        invars=invars,
+        states=[
+            StateUse(variables[key], value, [read], _written(read, write))
+            for key, value, read, write in zip(keys, values, reads, writes, strict=True)
+        ],
+        result=list(outs),
+        result_tree=jax.tree_util.tree_structure(((), ys)),
+    )
+    options = {name: params[name] for name in ("length", "reverse", "unroll")}
+    return LoopRun(
+        step, (), xs, options, (), kept(ys), [after[key] for key in keys], list(range(len(keys)))
+    )
+
+
+def jit_call(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    """Stand in for the call of a ``bm.jit`` function: notes the outermost ones of a call."""
+    call = _outermost()
+    if call is None or id(instance) in call.noted:
+        return wrapped(*args, **kwargs)
+    call.found = None
+    before = seams.jit_variables(instance)
+    values = {key: seams.peek(variable) for key, variable in before.items()}
+    with call.inside():
+        result = wrapped(*args, **kwargs)
+    call.noted[id(instance)] = instance
+    with call.noting():
+        values = values if call.found is None else call.found
+        call.traces.append(_jitted(call, instance, values, args, kwargs, result))
+    return result
+
+
+def call_on_subset(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    """Stand in for the splitting of random states just before a ``bm.jit`` function runs."""
+    call = CURRENT_CALL.get()
+    if call is not None and call.tracing and seams.trace_state_clean():
+        call.found = {key: seams.peek(variable) for key, variable in instance.items()}
+    return wrapped(*args, **kwargs)
+
+
+def _jitted(
+    call: RunningCall,
+    transform: Any,
+    values: dict[Any, Any],
+    args: Args,
+    kwargs: Kwargs,
+    result: Any,
+) -> StepTrace:
+    variables = seams.jit_variables(transform)
+    after = {key: seams.peek(variable) for key, variable in variables.items()}
+    function = functools.partial(seams.jit_function(transform), **kwargs)
+    try:
+        with seams.untraceable(transform):
+            outer, shapes = jax.make_jaxpr(function, return_shape=True)(values, *args)
+    finally:
+        # Had JAX forgotten its trace, BrainPy would by now have put tracers into the Variables.
+        for key, variable in variables.items():
+            seams.put(variable, after[key])
+    jaxpr, invars, outs = _unwrapped(outer.jaxpr)
+    read, invars = invars[: len(values)], invars[len(values) :]
+    (out, out_tree), (changed, changes_tree) = seams.jit_results(
+        outs, jax.tree_util.tree_structure(shapes)
+    )
+    writes = changes_tree.unflatten(changed)
+    # A dict's leaves come in the order of its keys.
+    states = [
+        StateUse(
+            variables[key],
+            values[key],
+            [var],
+            _written(var, writes[key]) if key in writes else None,
+            splits=key not in writes,
+        )
+        for key, var in zip(sorted(values), read, strict=True)
+    ]
+    return StepTrace(
+        eqns=list(jaxpr.jaxpr.eqns),
+        constants=list(zip(jaxpr.jaxpr.constvars, jaxpr.consts, strict=True)),
+        args=seams.step_arguments(args),
+        kwargs={},
+        invars=invars,
+        states=states,
+        result=out,
+        result_tree=out_tree,
+        module=seams.jit_module(transform),
+        whole=_is_loop(jaxpr.jaxpr.eqns, call),
+        given=kept(result),
+        after=[after[key] for key in sorted(values)],
+    )
+
+
+def _unwrapped(outer: Any) -> tuple[Any, list[Any], list[Any]]:
+    """Return the jaxpr within a jit's only equation, and its variables behind the outer ones."""
+    if len(outer.eqns) != 1 or outer.constvars:
+        raise CannotCapture(
+            f"The trace of a bm.jit function is not one equation: {len(outer.eqns)} of them.",
+            "The probe does not know this version of BrainPy or JAX.",
+        )
+    (eqn,) = outer.eqns
+    jaxpr = eqn.params["jaxpr"]
+    within = dict(zip(eqn.invars, jaxpr.jaxpr.invars, strict=True))
+    within |= dict(zip(eqn.outvars, jaxpr.jaxpr.outvars, strict=True))
+    # What a jit hands through leaves outside of it (0.4.30).
+    invars = [within.get(var, var) for var in outer.invars]
+    return jaxpr, invars, [within.get(one, one) for one in outer.outvars]
+
+
+def _written(read: Any, write: Any) -> list[Any] | None:
+    return None if write is read else [write]
+
+
+def _is_loop(eqns: Sequence[Any], call: RunningCall) -> bool:
+    """Whether a function is nothing but a loop over the steps of a call."""
+    steps = None if call.indices is None else len(call.indices)
+    return [(e.primitive.name, e.params.get("length")) for e in eqns] == [("scan", steps)]
+
+
+def traced(
+    function: Callable[..., Any], args: Args, kwargs: Kwargs, reached: Sequence[Any]
+) -> StepTrace:
+    """Trace a function that reads and writes Variables; these are put back.
+
+    Parameters
+    ----------
+    function : callable
+        What is traced.
+    args, kwargs
+        What it is called with.
+    reached : sequence
+        All objects that it may reach: the Variables among them are what it can touch.
+
+    Raises
+    ------
+    Exception
+        Whatever the function raises.
+    """
+    variables = seams.own_variables(reached)
+    values = [seams.peek(variable) for variable in variables]
+
+    def pure(values: list[Any], args: Args, kwargs: Kwargs) -> Any:
+        for variable, value in zip(variables, values, strict=True):
+            seams.put(variable, value)
+        result = function(*args, **kwargs)
+        return result, [seams.peek(variable) for variable in variables]
+
+    try:
+        closed, shapes = jax.make_jaxpr(pure, return_shape=True)(values, args, kwargs)
+    finally:
+        for variable, value in zip(variables, values, strict=True):
+            seams.put(variable, value)
+    jaxpr, number = closed.jaxpr, len(variables)
+    tree: Any = jax.tree_util.tree_structure(shapes)
+    result_tree = tree.children()[0]
+    returned = result_tree.num_leaves
+    read = {id(var) for eqn in jaxpr.eqns for var in eqn.invars}
+    read |= {id(var) for var in jaxpr.outvars[:returned]}
+    uses = [
+        StateUse(variable, value, [before], _written(before, after))
+        for variable, value, before, after in zip(
+            variables, values, jaxpr.invars[:number], jaxpr.outvars[returned:], strict=True
+        )
+    ]
+    return StepTrace(
+        eqns=list(jaxpr.eqns),
+        constants=list(zip(jaxpr.constvars, closed.consts, strict=True)),
+        args=args,
+        kwargs=kwargs,
+        invars=list(jaxpr.invars[number:]),
+        states=[use for use in uses if use.writes is not None or id(use.reads[0]) in read],
+        result=list(jaxpr.outvars[:returned]),
+        result_tree=result_tree,
+    )

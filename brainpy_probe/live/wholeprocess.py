@@ -1,0 +1,159 @@
+"""The capture of a whole process, in a folder that is made when there is something to record.
+
+Knows how processes begin and end; what is recorded, and how, is the session's.
+"""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import multiprocessing.util
+import os
+import shlex
+import threading
+from collections.abc import Sized
+from dataclasses import dataclass, field
+from typing import Any
+
+from loguru import logger
+
+from brainpy_probe.errors import ProbeError, say, told
+from brainpy_probe.live import hooks, seams
+from brainpy_probe.live.calls import RunningCall
+from brainpy_probe.live.compilation import Compilation
+from brainpy_probe.live.patching import LEDGER, Patch
+from brainpy_probe.live.session import Session
+from brainpy_probe.records import Manifest
+from brainpy_probe.settings import Settings
+from brainpy_probe.store import RunFolder
+
+__all__ = ["ProcessCapture"]
+
+
+@dataclass(eq=False)
+class ProcessCapture:
+    """What the ledger has for a user where a whole process is captured.
+
+    A process that was forked makes a capture of its own; what the process from which it was forked
+    had captured until then is in that one's.
+    """
+
+    settings: Settings
+    _session: Session | None = None
+    _said: set[str] = field(default_factory=set)
+    _lock: Any = field(default_factory=threading.RLock)
+    _is_child: bool = False
+
+    def begin(self) -> None:
+        """Watch BrainPy and JAX from now on until the process ends.
+
+        Raises
+        ------
+        SeamMissing
+            If BrainPy or JAX is of a version that the probe can't work with.
+        """
+        hooks.attend()
+        LEDGER.enter(self, self._patches())
+        logger.enable("brainpy_probe")
+        atexit.register(self.finish)
+        os.register_at_fork(after_in_child=self._forked)
+        # Processes of multiprocessing end by os._exit(): they run their own finalizers, those only
+        # that were made once the process had been set up.
+        multiprocessing.util.register_after_fork(self, ProcessCapture._finish_with_child)
+        if multiprocessing.parent_process() is not None:
+            self._finish_with_child()
+
+    @property
+    def folder(self) -> RunFolder:
+        """The capture folder, made if it is not there yet."""
+        return self._opened().folder
+
+    def call_ended(self, call: RunningCall) -> ProbeError | None:
+        """Record a call."""
+        try:
+            return self._opened().call_ended(call)
+        except Exception as error:
+            return self.failed(error)
+
+    def module_compiled(self, compilation: Compilation) -> ProbeError | None:
+        """Record a module that was compiled outside of any call."""
+        try:
+            return self._opened().module_compiled(compilation)
+        except Exception as error:
+            return self.failed(error)
+
+    def failed(self, failure: Exception) -> ProbeError | None:
+        """Say once what failed in the probe; or return it for the user who asked for that."""
+        problem = told(failure)
+        if self.settings.strict:
+            return failure if isinstance(failure, ProbeError) else ProbeError(problem)
+        if problem not in self._said:
+            self._said.add(problem)
+            say(f"{problem} The simulation went on; this was not captured.")
+        return None
+
+    def finish(self) -> None:
+        """Close the capture, if there is one of this process, and say what is in it; once."""
+        if self not in LEDGER.users:
+            return
+        LEDGER.leave(self)
+        try:
+            session = self._session
+            if session is not None:
+                problem = session.close()
+                if problem is not None:
+                    say(problem)
+                logger.info(_summary(session.manifest, session.folder))
+            elif not self._is_child and not self._said:
+                logger.info("no runner's predict was called in process {}", os.getpid())
+        except Exception as error:
+            self.failed(error)
+
+    def _patches(self) -> list[Patch]:
+        def runner_made(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+            """Stand in for ``DSRunner.__init__``: its class may be one of the script's own."""
+            if self in LEDGER.users:
+                try:
+                    LEDGER.extend(hooks.patches())
+                except Exception as error:
+                    self.failed(error)
+            return wrapped(*args, **kwargs)
+
+        return [*hooks.patches(), Patch(seams.take("runner"), "__init__", runner_made)]
+
+    def _opened(self) -> Session:
+        with self._lock:
+            if self._session is None:
+                self._session = Session(self.settings)
+        return self._session
+
+    def _forked(self) -> None:
+        self._session, self._lock, self._is_child = None, threading.RLock(), True
+
+    def _finish_with_child(self) -> None:
+        self._is_child = True
+        multiprocessing.util.Finalize(None, self.finish, exitpriority=-100)
+
+
+def _summary(manifest: Manifest, folder: RunFolder) -> str:
+    outside = [one for one in manifest.modules if one.call is None]
+    compiled = [one for one in manifest.modules if one.call is not None]
+    seconds = sum(one.seconds.compile for one in compiled)
+    failed = sum(call.failure is not None for call in manifest.calls)
+    if manifest.calls:
+        lines = [
+            f"{_count(manifest.calls, 'call')}, {_count(manifest.programs, 'program')}, "
+            f"{_count(compiled, 'module')} for them, compiled in {seconds:.2f} s"
+        ]
+    else:
+        lines = [
+            f"no runner's predict was called in process {manifest.environment.pid}; "
+            f"{_count(outside, 'module')} compiled otherwise"
+        ]
+    if failed:
+        lines.append(f"the probe failed on {failed} of the calls")
+    return "\n".join([*lines, f"brainpy-probe show {shlex.quote(str(folder.path))}"])
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}" if len(things) == 1 else f"{len(things)} {name}s"

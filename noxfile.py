@@ -1,0 +1,63 @@
+"""A session for each stack of BrainPy and JAX, and one for the linters: nox -s stack-2022."""
+
+from __future__ import annotations
+
+import os
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "uv"
+nox.options.error_on_missing_interpreters = True
+# A stack is tested on an interpreter that is here, or not at all.
+nox.options.download_python = "never"
+os.environ["UV_PYTHON_DOWNLOADS"] = "never"
+
+# The stacks, each with its Python. Their versions stand in .ci/stacks/NAME.txt.
+PYTHONS = {
+    "2022": "3.11",
+    "2023": "3.11",
+    "2024": "3.11",
+    "py311": "3.11",
+    "latest": "3.13",
+}
+
+# What BrainPy needs for its event-driven synapses on a CPU: an extra from 2.7 on, and before that
+# requirements of the stack.
+EXTRAS = {"py311": "cpu,graph,test", "latest": "cpu,graph,test"}
+
+# The tests that a stack of BrainPy before 2.7 leaves to the others, each with the reason. All else
+# runs on every stack: nearly all time goes into what depends on the stack.
+ELSEWHERE = {
+    "tests/test_example.py": "runs examples/einet.py, and names what only a model of BrainPy 2.7 "
+    "and later has",
+}
+
+
+def _stack(name: str) -> None:
+    """Make the session of a stack: a fresh environment, the tests, and what they ran on."""
+
+    @nox.session(name=f"stack-{name}", python=PYTHONS[name])
+    def stack(session: nox.Session) -> None:
+        versions = f".ci/stacks/{name}.txt"
+        package = f".[{EXTRAS.get(name, 'graph,test')}]"
+        session.install("-r", versions, package)
+        session.run("python", ".ci/ran_on.py", versions)
+        chosen = session.posargs
+        if not chosen and name not in EXTRAS:
+            chosen = [f"--ignore={path}" for path in ELSEWHERE]
+        session.run("python", "-m", "pytest", *chosen, env={"JAX_PLATFORMS": "cpu"})
+
+
+for _name in PYTHONS:
+    _stack(_name)
+
+
+@nox.session(python=PYTHONS["latest"])
+def lint(session: nox.Session) -> None:
+    """Check style, types and layers."""
+    session.install("-r", ".ci/stacks/latest.txt", ".[dev]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("lint-imports")

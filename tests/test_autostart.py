@@ -1,0 +1,494 @@
+"""Activation from the environment: unchanged scripts, in real interpreters."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import brainpy_probe as probe
+from tests.processes import Interpreter, ended
+
+# A network that every BrainPy since 2.3 has. Whoever imports this imports BrainPy.
+NET = """
+import brainpy as bp
+
+def runner(kind=bp.DSRunner, **options):
+    return kind(bp.neurons.LIF(4), inputs=("input", 20.0), progress_bar=False, **options)
+
+def run(duration=5.0):
+    return runner(monitors=["V"]).run(duration)
+"""
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
+    """Return an interpreter that has brainpy_probe.pth in its site-packages."""
+    return Interpreter.make(tmp_path_factory.mktemp("active"), with_pth=True)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
+    """Return an interpreter that differs by nothing but the missing brainpy_probe.pth."""
+    return Interpreter.make(tmp_path_factory.mktemp("bare"), with_pth=False)
+
+
+@pytest.fixture
+def cwd(tmp_path: Path) -> Path:
+    """Return a working directory that has the network in it."""
+    (tmp_path / "net.py").write_text(NET)
+    return tmp_path
+
+
+def _captures(folder: Path) -> list[probe.Capture]:
+    return [probe.load(run) for run in sorted(folder.glob("run-*"))]
+
+
+def _only(folder: Path) -> probe.Capture:
+    (capture,) = _captures(folder)
+    return capture
+
+
+def _imported(interpreter: Interpreter, cwd: Path, **environment: str) -> set[str]:
+    done = interpreter.run(["-X", "importtime", "-c", "pass"], cwd, **environment)
+    lines = done.stderr.splitlines()
+    assert all(line.startswith("import time:") for line in lines), done.stderr
+    return {line.rpartition("|")[2].strip() for line in lines}
+
+
+@pytest.mark.parametrize("value", [None, "", "0"], ids=repr)
+def test_where_it_is_off_nothing_more_is_imported(
+    python: Interpreter, bare: Interpreter, tmp_path: Path, value: str | None
+) -> None:
+    environment = {} if value is None else {"BRAINPY_PROBE": value}
+    assert _imported(python, tmp_path, **environment) == _imported(bare, tmp_path)
+
+
+def test_before_the_scripts_first_line_nothing_is_imported_that_reads_the_environment(
+    python: Interpreter, tmp_path: Path
+) -> None:
+    imported = _imported(python, tmp_path, BRAINPY_PROBE="1")
+    assert "brainpy_probe.live.autostart" in imported
+    assert not imported & {"jax", "jaxlib", "brainpy", "brainstate", "numpy", "loguru", "rich"}
+    assert not list(tmp_path.iterdir())
+
+
+UNCHANGED = """
+import io, os, sys, threading, types
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=3"
+os.environ["LOGURU_LEVEL"] = "WARNING"
+sys.stderr = mine = io.StringIO()
+from loguru import logger
+import jax
+jax.config.update("jax_enable_x64", True)
+assert sys.argv[1:] == ["--its", "own"], sys.argv
+assert __name__ == "__main__"
+assert jax.device_count() == 3
+import net
+assert not os.path.exists("captures"), "made before there is anything to record"
+del os.environ["BRAINPY_PROBE"]
+os.mkdir("elsewhere")
+os.chdir("elsewhere")
+
+net.run()
+# BrainPy 2.8 can't run in a thread, which is seen all the same.
+thread = threading.Thread(target=net.runner().run, args=(5.0,), name="worker")
+thread.start()
+thread.join()
+
+# A runner with a copy of BrainPy's methods, as scripts have that change them.
+copies = {}
+for name in ("predict", "_predict"):
+    method = vars(net.bp.DSRunner)[name].__wrapped__
+    copies[name] = types.FunctionType(
+        method.__code__, method.__globals__, name, method.__defaults__, method.__closure__
+    )
+net.runner(type("Own", (net.bp.DSRunner,), copies)).run(1.0)
+
+import brainpy_probe
+with brainpy_probe.capture("inner") as inner:
+    net.run()
+assert len(inner.calls) == 1
+logger.info("nobody asked for this")
+logger.warning("the script's own")
+sys.stdout.write(mine.getvalue())
+"""
+
+
+def test_an_unchanged_script_is_captured_and_notices_nothing(
+    python: Interpreter, cwd: Path
+) -> None:
+    (cwd / "script.py").write_text(UNCHANGED)
+    done = python.run(
+        ["script.py", "--its", "own"],
+        cwd,
+        BRAINPY_PROBE="captures",
+        BRAINPY_PROBE_DIALECT="mhlo,hlo",
+        BRAINPY_PROBE_XLA_DUMP="text",
+        BRAINPY_PROBE_DATA="none",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the script's own" in done.stdout
+    assert "nobody asked" not in done.stdout + done.stderr
+    captured = _only(cwd / "captures")
+    assert captured.manifest.complete
+    threads = [call.record.thread for call in captured.calls]
+    assert threads == ["MainThread", "worker", "MainThread", "MainThread"]
+    assert [call.error for call in captured.calls if call.record.thread != "worker"] == [None] * 3
+    assert captured.programs[0].dialects == ("mhlo", "hlo")
+    assert captured.programs[0].fidelity.proved
+    assert captured.dump_paths
+    inner = _only(cwd / "elsewhere" / "inner")
+    assert [call.steps for call in inner.calls] == [50]
+    assert not list(captured.path.rglob("*.safetensors"))
+    assert list(inner.path.rglob("*.safetensors"))
+
+
+WAYS_IN = {
+    "-c": ["-c", "import net; net.run()"],
+    "-m": ["-m", "package"],
+    "a script that is killed": ["killed.py"],
+    "a script that raises": ["-c", "import net; net.run(); raise ValueError('its own')"],
+    "a script that exits": ["-c", "import net, sys; net.run(); sys.exit(3)"],
+    "a script that is interrupted": ["-c", "import net; net.run(); raise KeyboardInterrupt"],
+    "a script that leaves at once": ["-c", "import net, os; net.run(); os._exit(4)"],
+    "a script that becomes another": ["becomes.py"],
+}
+KILLED = """
+import net
+net.run()
+print("one has ended", flush=True)
+net.runner().run(1e6)
+"""
+BECOMES = """
+import os, sys, net
+net.run()
+if sys.argv[1:] != ["again"]:
+    os.execv(sys.executable, [sys.executable, "becomes.py", "again"])
+"""
+
+
+@pytest.fixture(scope="module")
+def ends(
+    python: Interpreter, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[subprocess.CompletedProcess[str], Path]]:
+    """Return how each of WAYS_IN ended, and where it was; they run at the same time."""
+    processes = {}
+    for name, words in WAYS_IN.items():
+        folder = tmp_path_factory.mktemp("way")
+        (folder / "net.py").write_text(NET)
+        (folder / "killed.py").write_text(KILLED)
+        (folder / "becomes.py").write_text(BECOMES)
+        (folder / "package").mkdir()
+        (folder / "package" / "__init__.py").write_text("import net\n")
+        (folder / "package" / "__main__.py").write_text("from . import net\nnet.run()\n")
+        processes[name] = python.start(words, folder, BRAINPY_PROBE="1"), folder
+    killed = processes["a script that is killed"][0]
+    assert killed.stdout is not None
+    assert killed.stdout.readline() == "one has ended\n"
+    time.sleep(0.3)
+    killed.send_signal(signal.SIGTERM)
+    return {name: (ended(process), folder) for name, (process, folder) in processes.items()}
+
+
+@pytest.mark.parametrize(
+    ("way", "code"),
+    [
+        ("-c", 0),
+        ("-m", 0),
+        ("a script that raises", 1),
+        ("a script that exits", 3),
+        ("a script that is interrupted", -signal.SIGINT),
+    ],
+)
+def test_a_capture_is_complete_and_its_summary_said_however_python_ends(
+    ends: Any, way: str, code: int
+) -> None:
+    done, folder = ends[way]
+    assert done.returncode == code, done.stderr
+    captured = _only(folder / "brainpy-probe")
+    assert captured.manifest.complete
+    assert len(captured.calls) == 1
+    assert "1 call, 1 program, 1 module for them" in done.stderr
+    assert f"brainpy-probe show {captured.path}" in done.stderr
+    assert done.stderr.count("Traceback") == (code in (1, -signal.SIGINT))
+
+
+@pytest.mark.parametrize(
+    ("way", "code"),
+    [("a script that is killed", -signal.SIGTERM), ("a script that leaves at once", 4)],
+)
+def test_where_python_gets_no_word_in_what_had_ended_is_there_and_show_says_so(
+    ends: Any, way: str, code: int
+) -> None:
+    done, folder = ends[way]
+    assert done.returncode == code, done.stderr
+    captured = _only(folder / "brainpy-probe")
+    assert not captured.manifest.complete
+    (call,) = captured.calls
+    assert call.program is not None
+    assert "func.func public @main" in call.program.text()
+    assert call.program.data()
+    assert "was killed, or still runs" in str(captured)
+
+
+def test_a_process_that_becomes_another_keeps_what_had_ended(ends: Any) -> None:
+    done, folder = ends["a script that becomes another"]
+    assert done.returncode == 0, done.stderr
+    before, after = sorted(
+        _captures(folder / "brainpy-probe"), key=lambda captured: captured.manifest.complete
+    )
+    assert not before.manifest.complete
+    assert after.manifest.complete
+    assert before.manifest.environment.pid == after.manifest.environment.pid
+    assert [len(captured.calls) for captured in (before, after)] == [1, 1]
+
+
+CHILDREN = """
+import multiprocessing, os, sys
+
+def work(which):
+    import net
+    net.run()
+
+if __name__ == "__main__":
+    forked = os.fork()
+    if not forked:
+        work("os.fork")
+        sys.exit(0)
+    children = [
+        multiprocessing.get_context(method).Process(target=work, args=(method,))
+        for method in ("fork", "spawn", "forkserver", "fork", "spawn", "forkserver", "fork")
+    ]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    print([child.exitcode for child in children], os.waitpid(forked, 0)[1])
+"""
+
+
+def test_eight_processes_of_all_kinds_lose_nothing(python: Interpreter, cwd: Path) -> None:
+    (cwd / "script.py").write_text(CHILDREN)
+    done = python.run(["-W", "ignore", "script.py"], cwd, BRAINPY_PROBE="1")
+    assert done.stdout == "[0, 0, 0, 0, 0, 0, 0] 0\n", done.stderr
+    captures = _captures(cwd / "brainpy-probe")
+    assert [captured.manifest.complete for captured in captures] == [True] * 8
+    assert [len(captured.calls) for captured in captures] == [1] * 8
+    assert len({captured.manifest.environment.pid for captured in captures}) == 8
+    for captured in captures:
+        assert captured.programs[0].text() == captures[0].programs[0].text()
+        assert f"brainpy-probe show {captured.path}\n" in done.stderr
+    assert "no runner's predict" not in done.stderr
+
+
+FORKED_AFTERWARDS = """
+import os, net
+import brainpy_probe as probe
+from brainpy_probe.live.patching import LEDGER
+
+net.run()
+try:
+    with probe.capture("inner") as inner:
+        net.run()
+        child = os.fork()
+        if not child:
+            whole, _ = LEDGER.users
+            assert f"-{os.getpid()}" in str(whole.folder.path)
+            print("a folder of its own", flush=True)
+            raise InterruptedError
+        os.waitpid(child, 0)
+        assert not probe.load(inner.path).manifest.complete, "the child's exit ended it"
+        net.run()
+except InterruptedError:
+    os._exit(0)  # JAX can't end properly in a forked process
+"""
+
+
+def test_a_forked_process_leaves_its_parents_captures_alone(python: Interpreter, cwd: Path) -> None:
+    (cwd / "script.py").write_text(FORKED_AFTERWARDS)
+    done = python.run(["-W", "ignore", "script.py"], cwd, BRAINPY_PROBE="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "a folder of its own\n"
+    assert done.stderr.count("brainpy-probe show") == 1
+    captures = [_only(cwd / "inner"), *_captures(cwd / "brainpy-probe")]
+    assert sorted(len(one.calls) for one in captures if one.manifest.complete) == [2, 3]
+    assert [len(one.calls) for one in captures if not one.manifest.complete] == [0]
+
+
+def _blocked(name: str) -> str:
+    return f"import sys; sys.modules[{name!r}] = None; import net; net.run(); print('went on')"
+
+
+NO_SEAM = """
+import dataclasses
+from brainpy_probe.live.seams import SEAMS
+SEAMS["compiler"] = dataclasses.replace(SEAMS["compiler"], places=("jax.nowhere:compiler",))
+import net; net.run(); print("went on")
+"""
+FULL = """
+import net, resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+net.run(); net.run(); print("went on")
+"""
+CLOSED = "import net, sys; sys.stderr.close(); net.run(); print('went on')"
+
+# The script, BRAINPY_PROBE, and the one line on stderr, or None where nobody could read one (that
+# is no failure at all, so that it is tried strictly).
+FAILURES: dict[str, tuple[str, str, str | None]] = {
+    "unwritable": (
+        "import net; net.run(); net.run(); print('went on')",
+        "/proc/nowhere",
+        "No such file or directory: '/proc/nowhere'. The simulation went on",
+    ),
+    "full": (FULL, "1", "File too large"),
+    "no seam": (NO_SEAM, "1", "Tried: jax.nowhere:compiler"),
+    "no loguru": (_blocked("loguru"), "1", "import of loguru halted"),
+    "no safetensors": (_blocked("safetensors.numpy"), "1", "import of safetensors"),
+    "closed stderr": (CLOSED, "1", None),
+}
+
+
+@pytest.fixture(scope="module")
+def failures(
+    python: Interpreter, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[subprocess.CompletedProcess[str], Path]]:
+    """Return how each of FAILURES ended, and where it was; they run at the same time."""
+    processes = {}
+    for name, (source, place, said) in FAILURES.items():
+        folder = tmp_path_factory.mktemp("failure")
+        (folder / "net.py").write_text(NET)
+        variables = {"BRAINPY_PROBE": place, "BRAINPY_PROBE_STRICT": "01"[said is None]}
+        processes[name] = python.start(["-c", source], folder, **variables), folder
+    return {name: (ended(process), folder) for name, (process, folder) in processes.items()}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_whatever_fails_in_the_probe_the_script_goes_on(failures: Any, name: str) -> None:
+    (done, folder), said = failures[name], FAILURES[name][2]
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "went on\n"
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("probe: ") + done.stderr.count("ProbeWarning: ") == (said is not None)
+    if said is not None:
+        assert said in done.stderr
+    assert "no runner's predict" not in done.stderr
+    runs = list(folder.glob("brainpy-probe/*"))
+    assert len(runs) == (name == "closed stderr")
+    assert all((run / "manifest.json").exists() for run in runs)
+
+
+def test_without_a_stderr_the_script_is_captured_all_the_same(
+    python: Interpreter, cwd: Path
+) -> None:
+    words = ["-c", f"{python.python} -c 'import net; net.run(); print(1)' 2>&-"]
+    done = Interpreter(Path("/bin/sh")).run(words, cwd, BRAINPY_PROBE="1")
+    assert (done.returncode, done.stdout) == (0, "1\n")
+    assert len(_only(cwd / "brainpy-probe").calls) == 1
+
+
+def test_a_process_that_imports_brainpy_and_runs_nothing_leaves_no_folder_and_says_so(
+    python: Interpreter, cwd: Path
+) -> None:
+    done = python.run(["-c", "import net"], cwd, BRAINPY_PROBE="1")
+    assert done.returncode == 0
+    (line,) = [line for line in done.stderr.splitlines() if "probe" in line]
+    assert "no runner's predict was called in process" in line
+    assert not (cwd / "brainpy-probe").exists()
+
+
+def test_a_process_without_brainpy_says_nothing(python: Interpreter, tmp_path: Path) -> None:
+    done = python.run(["-c", "print(1)"], tmp_path, BRAINPY_PROBE="1", BRAINPY_PROBE_DATA="full")
+    assert (done.stdout, done.stderr) == ("1\n", "")
+    assert not list(tmp_path.iterdir())
+
+
+BAD = [
+    ({"BRAINPY_PROBE_DIALECT": "mhlo,llvm"}, "BRAINPY_PROBE_DIALECT='mhlo,llvm': Unknown dialect"),
+    ({"BRAINPY_PROBE_XLA_DUMP": "pdf"}, "Allowed: text, dot, html, proto"),
+    ({"BRAINPY_PROBE_DATA": "all"}, "Allowed: none, inputs, full"),
+    ({"BRAINPY_PROBE_STRIKT": "1"}, "does not know BRAINPY_PROBE_STRIKT. It knows BRAINPY_PROBE,"),
+    ({"BRAINPY_PROBE": "/dev/null"}, "/dev/null is a file"),
+]
+
+
+@pytest.mark.parametrize(("environment", "said"), BAD, ids=lambda one: str(one))
+def test_a_bad_value_is_one_line_and_the_script_runs(
+    python: Interpreter, tmp_path: Path, environment: dict[str, str], said: str
+) -> None:
+    done = python.run(["-c", "print(1)"], tmp_path, **{"BRAINPY_PROBE": "1", **environment})
+    assert (done.returncode, done.stdout) == (0, "1\n")
+    (line,) = done.stderr.splitlines()
+    assert said in line
+    assert line.endswith("The script runs without the probe.")
+
+
+@pytest.mark.parametrize(("environment", "said"), BAD, ids=lambda one: str(one))
+def test_strictly_a_bad_value_stops_before_the_scripts_first_line(
+    python: Interpreter, tmp_path: Path, environment: dict[str, str], said: str
+) -> None:
+    variables = {"BRAINPY_PROBE": "1", "BRAINPY_PROBE_STRICT": "1", **environment}
+    done = python.run(["-c", "print(1)"], tmp_path, **variables)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert said in line
+
+
+@pytest.mark.parametrize("name", ["wrapt", "msgspec"])
+def test_what_the_start_itself_needs_and_lacks_is_one_line(tmp_path: Path, name: str) -> None:
+    broken = Interpreter.make(tmp_path / "broken", with_pth=True)
+    (packages,) = (tmp_path / "broken").glob("lib/python*/site-packages")
+    (packages / "a_block.pth").write_text(f"import sys; sys.modules[{name!r}] = None\n")
+    done = broken.run(["-c", "print(1)"], tmp_path, BRAINPY_PROBE="1")
+    assert (done.returncode, done.stdout) == (0, "1\n")
+    assert set(done.stderr.splitlines()) == {done.stderr.splitlines()[0]}
+    assert f"import of {name} halted" in done.stderr
+
+
+TWO_RANKS = """
+import sys, jax
+jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
+import net
+net.run()
+"""
+
+
+def test_each_rank_of_a_distributed_run_has_its_name(python: Interpreter, cwd: Path) -> None:
+    (cwd / "script.py").write_text(TWO_RANKS)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    both = [python.start(["script.py", address, str(n)], cwd, BRAINPY_PROBE="1") for n in (0, 1)]
+    for done in map(ended, both):
+        assert done.returncode == 0, done.stderr
+    captures = _captures(cwd / "brainpy-probe")
+    ranks = [captured.manifest.environment.rank for captured in captures]
+    assert sorted(ranks) == [0, 1]
+    assert all(c.path.name.endswith(f"-rank{r}") for c, r in zip(captures, ranks, strict=True))
+    assert [len(captured.calls) for captured in captures] == [1, 1]
+
+
+UNTESTED = """
+from brainpy_probe.live import seams
+seams.TESTED = (("other", "2.9.1", "0.12.1"),)
+import net
+net.run()
+import brainpy_probe as probe
+with probe.capture("inner"):
+    net.run()
+"""
+
+
+def test_an_untested_combination_works_and_is_said_once(python: Interpreter, cwd: Path) -> None:
+    done = python.run(["-W", "always", "-c", UNTESTED], cwd, BRAINPY_PROBE="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("was not tested with the probe") == 1
+    for folder in ("inner", "brainpy-probe"):
+        captured = _only(cwd / folder)
+        assert captured.calls
+        assert "Tested: 2.9.1 on 0.12.1" in captured.manifest.environment.untested
+        assert "was not tested with the probe" in str(captured)
