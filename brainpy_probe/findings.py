@@ -178,8 +178,9 @@ def _opaque_custom_call(manifest: Manifest) -> Iterator[Finding]:
                     f"({program.name}).{whose}"
                 ),
                 remedy=(
-                    'brainevent.config.set_backend("cpu", "jax_raw") before the run has the '
-                    "synapses written as plain StableHLO; it clears all of JAX's caches."
+                    "capture(portable=True) writes the program in plain StableHLO as well; "
+                    'brainevent.config.set_backend("cpu", "jax_raw") before the run has the run '
+                    "itself go without, but clears all of JAX's caches."
                     if event
                     else "Another compiler must bring the code itself."
                 ),

@@ -154,7 +154,7 @@ def test_doctor_tells_what_was_taken_and_that_a_trial_passed(
     found = json.loads(done.stdout)
     assert found["problem"] == ""
     places = {seam["name"]: seam["place"] for seam in found["seams"]}
-    assert set(places) == set(seams.SEAMS)
+    assert set(places) == set(seams.belonging())
     assert places["runner"] == "brainpy:DSRunner"
     assert all(seam["holds"] and seam["what"] for seam in found["seams"])
     assert found["versions"]["brainpy"] == version("brainpy")

@@ -83,9 +83,9 @@ def test_the_summary_of_a_run_names_all_there_is_to_know(lif: probe.Capture) -> 
 
 def test_an_open_capture_says_so_and_that_nothing_ran(out: Path) -> None:
     with probe.capture(out) as cap:
-        assert "The capture is open" in _assert_fits(cap)
+        assert "The capture did not end" in _assert_fits(cap)
     text = _assert_fits(cap)
-    assert "The capture is open" not in text
+    assert "The capture did not end" not in text
     assert "No runner's predict was called." in text
 
 

@@ -105,12 +105,15 @@ class Lowered:
 
     def _mhlo(self) -> Rendering:
         module = self._copy()
-        # CHLO first, by XLA's own rules: what has an operation in MHLO (erf, top_k) keeps it. Only
-        # if there is any: on 0.4.13 and 0.4.23 this pass folds constants as well.
-        if mlir.chlo(module):
-            seams.run_passes(module, "func.func(chlo-legalize-to-hlo)")
         operations = _operations(module)
         seams.run_passes(module, "stablehlo-legalize-to-hlo")
+        # CHLO by XLA's own rules: what has an operation in MHLO (erf, top_k) keeps it. Only if
+        # there is any, since this pass folds constants as well on 0.4.13 and 0.4.23; and not before
+        # the other, since it can't pass by a loop that carries StableHLO's tokens.
+        if mlir.chlo(module):
+            seams.run_passes(module, "func.func(chlo-legalize-to-hlo)")
+            operations = _operations(module)
+            seams.run_passes(module, "stablehlo-legalize-to-hlo")
         text = seams.mlir_text(module)
         check = _reparse(text)
         back = seams.parse_mlir(text, self.context)
