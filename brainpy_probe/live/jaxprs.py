@@ -223,7 +223,12 @@ def _rebuild(
     return None
 
 
-def fingerprint(eqns: Sequence[Any], atoms: Sequence[Any], extra: Sequence[object]) -> str:
+def fingerprint(
+    eqns: Sequence[Any],
+    atoms: Sequence[Any],
+    extra: Sequence[object],
+    drop: Callable[[Any], bool] | None = None,
+) -> str:
     """Return a digest of a computation: equal for equal equations, shapes, dtypes and literals.
 
     Parameters
@@ -234,9 +239,11 @@ def fingerprint(eqns: Sequence[Any], atoms: Sequence[Any], extra: Sequence[objec
         Its arguments and results, in order.
     extra : sequence
         What else tells it from others; each by its ``repr``.
+    drop : callable, optional
+        Whether an equation within one of these is left out, as by :func:`evaluate`.
     """
     digest = hashlib.sha256()
-    _feed_jaxpr(digest.update, {}, eqns, atoms)
+    _feed_jaxpr(digest.update, {}, eqns, atoms, drop)
     for one in extra:
         digest.update(repr(one).encode())
     return digest.hexdigest()
@@ -247,6 +254,7 @@ def _feed_jaxpr(
     numbers: dict[Any, int],
     eqns: Sequence[Any],
     atoms: Sequence[Any],
+    drop: Callable[[Any], bool] | None,
 ) -> None:
     def atom(one: Any) -> bytes:
         if isinstance(one, core.Literal):
@@ -259,10 +267,12 @@ def _feed_jaxpr(
         feed(b",".join(map(atom, eqn.invars)) + b"->" + b",".join(map(atom, eqn.outvars)))
         for name in sorted(eqn.params):
             feed(name.encode())
-            _feed_param(feed, eqn.params[name])
+            _feed_param(feed, eqn.params[name], drop)
 
 
-def _feed_param(feed: Callable[[bytes], None], value: Any) -> None:
+def _feed_param(
+    feed: Callable[[bytes], None], value: Any, drop: Callable[[Any], bool] | None
+) -> None:
     if isinstance(value, core.ClosedJaxpr):
         for constant in value.consts:
             feed(str((constant.shape, constant.dtype)).encode())
@@ -270,15 +280,16 @@ def _feed_param(feed: Callable[[bytes], None], value: Any) -> None:
                 feed(np.asarray(constant).tobytes())
         value = value.jaxpr
     if isinstance(value, core.Jaxpr):
-        _feed_jaxpr(feed, {}, value.eqns, [*value.constvars, *value.invars, *value.outvars])
+        eqns = value.eqns if drop is None else prune(value.eqns, value.outvars, drop)
+        _feed_jaxpr(feed, {}, eqns, [*value.constvars, *value.invars, *value.outvars], drop)
     elif isinstance(value, (tuple, list)):
         feed(f"[{len(value)}".encode())
         for one in value:
-            _feed_param(feed, one)
+            _feed_param(feed, one, drop)
     elif isinstance(value, dict):
         for key, one in value.items():
             feed(repr(key).encode())
-            _feed_param(feed, one)
+            _feed_param(feed, one, drop)
     elif isinstance(value, (np.ndarray, jax.Array)):
         feed(str((value.shape, value.dtype)).encode() + np.asarray(value).tobytes())
     else:

@@ -45,11 +45,7 @@ def children(thing: Any) -> list[tuple[str, Any]]:
         attributes = vars(thing)
     except TypeError:
         return parts
-    for name, value in attributes.items():
-        # What a model was given without a name is its own part, under the name it gave itself.
-        registered = name in IMPLICIT and isinstance(value, dict)
-        parts += value.items() if registered else [(name, value)]
-    return parts
+    return parts + list(attributes.items())
 
 
 def walk(
@@ -76,14 +72,16 @@ def walk(
             if isinstance(child, _ATOMS) or id(child) in seen or cost > _DEEPEST:
                 continue
             plain, price = _plain(part)
-            step = f"{path}.{plain}" if path else plain
+            step = ".".join(filter(None, (path, plain)))
             heapq.heappush(queue, (cost + price, step, next(order), child))
 
 
 def _plain(part: str) -> tuple[str, int]:
     # BrainPy puts objects' ids into some names (delay_of_delay_<id>): not the same in any two runs.
-    part = _OBJECT_ID.sub("id", part)
-    if part.isidentifier() or part.isdecimal():
+    if part in IMPLICIT:
+        return "", 3  # what a model was given without a name has the name that it gave itself
+    part, ids = _OBJECT_ID.subn("id", part)
+    if not ids and (part.isidentifier() or part.isdecimal()):
         return part, 3 if part.startswith("_") else 1
     return re.sub(r"\W+", "_", part).strip("_") or "item", 20
 

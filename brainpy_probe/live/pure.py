@@ -164,7 +164,9 @@ def _close_step(call: RunningCall, trace: StepTrace) -> ClosedProgram:
     for name, value in trace.kwargs.items():
         given |= named_leaves(name, value)
     given = {k: v if hasattr(v, "dtype") else np.asarray(v) for k, v in given.items()}
-    moved = _moved_axes(call, trace.given, step.notes) if trace.whole else {}
+    # A step that is the whole run as well: BPFF has no loop over time.
+    known = trace.given is not None and (trace.whole or call.indices is None)
+    moved = _moved_axes(call, trace.given, step.notes) if known else {}
 
     def program(constants: Leaves, state: Leaves, inputs: Leaves) -> dict[str, Leaves]:
         result, new, monitors = step.run(

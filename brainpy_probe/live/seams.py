@@ -482,14 +482,18 @@ def variable_stack() -> Any:
 
 
 def loop_variables(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[Any, Any] | None:
-    """Return the Variables of a loop of BrainPy's by id, given the arguments of its lax.scan.
+    """Return the Variables of a loop of BrainPy's by their keys in its carry.
 
-    ``fun2scan`` closes over them as ``dyn_vars`` (2.4.6, 2.6.0: _get_for_loop_transform in
-    _src/math/object_transform/controls.py); None for any other function.
+    Given the arguments of its lax.scan: ``fun2scan`` closes over them as ``dyn_vars``, by id in a
+    VariableStack on 2.4.6 and 2.6.0, in a list on 2.3.8 (for_loop in
+    _src/math/object_transform/controls.py). None for any other function.
     """
     cell = _closure_cell(args[0] if args else kwargs.get("f"), "dyn_vars")
     found = None if cell is None else cell.cell_contents
-    return dict(found) if isinstance(found, variable_stack()) else None
+    if isinstance(found, list) and all(isinstance(one, take("variable")) for one in found):
+        return dict(enumerate(found))
+    stack = variable_stack()
+    return dict(found) if stack is not None and isinstance(found, stack) else None
 
 
 def jit_variables(transform: Any) -> dict[Any, Any]:
@@ -563,11 +567,6 @@ def untraceable(transform: Any) -> Iterator[None]:
 def _closure_cell(function: Any, name: str) -> Any:
     names = getattr(getattr(function, "__code__", None), "co_freevars", ())
     return function.__closure__[names.index(name)] if function and name in names else None
-
-
-def loops_outside_of_jit() -> bool:
-    """Whether a run's loop is a lax.scan outside of any jit: from 2.4 on, not on 2.3.8."""
-    return splits_random_states()
 
 
 # --- JAX: arrays and their dtypes ---------------------------------------------------------------

@@ -182,4 +182,5 @@ class TracedStep:
             self.eqns,
             atoms,
             [model, self.names, self.written, splits, forms, self.notes, *extra],
+            self.drop,
         )

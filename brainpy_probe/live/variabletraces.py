@@ -38,9 +38,8 @@ def patches() -> list[Patch]:
     found = [Patch(seams.take("jit-transform"), "__call__", jit_call)]
     if seams.splits_random_states():
         found.append(Patch(seams.variable_stack(), "call_on_subset", call_on_subset))
-    if seams.loops_outside_of_jit():
-        found.append(Patch(jax.lax, "scan", scan))
-        found.append(Patch(seams.take("scan-primitive"), "bind", bind))
+    found.append(Patch(jax.lax, "scan", scan))
+    found.append(Patch(seams.take("scan-primitive"), "bind", bind))
     return found
 
 
@@ -63,7 +62,7 @@ def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
         result = wrapped(*args, **kwargs)
     with call.noting():
         given = inspect.signature(wrapped).bind(*args, **kwargs).arguments
-        call.loops.append(_loop(call.found, variables, given["init"], given["xs"], result))
+        call.loops.append(_loop(call.found, variables, given["xs"], result))
     return result
 
 
@@ -76,7 +75,7 @@ def bind(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
 
 
 def _loop(
-    found: tuple[Args, Kwargs] | None, variables: dict[Any, Any], init: Any, xs: Any, result: Any
+    found: tuple[Args, Kwargs] | None, variables: dict[Any, Any], xs: Any, result: Any
 ) -> LoopRun:
     if found is None:
         raise CannotCapture(
@@ -87,8 +86,8 @@ def _loop(
     body = params["jaxpr"]
     constants, carried = seams.scan_operands(params)
     first, rest = list(operands[:constants]), list(body.jaxpr.invars[constants:])
-    # The loop carries a dict of the Variables' values, by id, and nothing of the user's.
-    keys = [path[0].key for path, _ in jax.tree_util.tree_flatten_with_path(init)[0]]
+    # The loop carries the Variables' values, by id or in a list, and nothing of the user's.
+    keys = sorted(variables)
     reads, invars = rest[:carried], rest[carried:]
     writes, outs = body.jaxpr.outvars[:carried], body.jaxpr.outvars[carried:]
     values = operands[constants : constants + carried]
@@ -214,7 +213,10 @@ def _written(read: Any, write: Any) -> list[Any] | None:
 def _is_loop(eqns: Sequence[Any], call: RunningCall) -> bool:
     """Whether a function is nothing but a loop over the steps of a call."""
     steps = None if call.indices is None else len(call.indices)
-    return [(e.primitive.name, e.params.get("length")) for e in eqns] == [("scan", steps)]
+    lengths = [eqn.params["length"] for eqn in eqns if eqn.primitive.name == "scan"]
+    if steps is None:
+        return len(lengths) == 1  # a runner of the user's own
+    return len(eqns) == 1 and lengths == [steps]
 
 
 def traced(
