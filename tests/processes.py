@@ -95,5 +95,5 @@ class Interpreter:
 
 def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     """Wait for a process, and return what it said."""
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate(timeout=300)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)

@@ -22,7 +22,7 @@ from tests.networks import by_name
 from tests.watching import as_numpy
 from tests.xla import Array, Executable, inline, stablehlo_of
 
-__all__ = ["DIALECTS", "Array", "Replayer", "Taken", "captured", "named", "replay"]
+__all__ = ["DIALECTS", "Array", "Replayer", "Taken", "captured", "compiled_in", "named", "replay"]
 
 DIALECTS = ("stablehlo", "mhlo", "hlo")
 
@@ -145,8 +145,14 @@ def replay(
     """Compile a program's text in a dialect afresh and run it on the recorded arguments.
 
     Where the native run has the model's arrays as constants, they are that here too: `inlined`.
-    Up to 2.3 BrainPy compiles its loop so; from 2.4 on they are arguments of the loop.
     """
-    arrays = program.data()
-    constants = {key: array for key, array in arrays.items() if key.startswith("constant/")}
-    return Replayer(program, dialect, constants if inlined else None)(arrays)
+    return Replayer(program, dialect, compiled_in(program, inlined=inlined))(program.data())
+
+
+def compiled_in(program: probe.Program, *, inlined: bool = not eras.SINCE_2_4) -> dict[str, Array]:
+    """Return the arrays which the native run's loop has as constants, by ``role/name``.
+
+    Up to 2.3 BrainPy compiles its loop so with all of them; from 2.4 on they are its arguments.
+    """
+    arrays = program.data() if inlined else {}
+    return {key: array for key, array in arrays.items() if key.startswith("constant/")}

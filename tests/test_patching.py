@@ -15,7 +15,7 @@ from brainpy_probe.live import hooks
 from brainpy_probe.live.patching import LEDGER, Ledger, Patch
 from brainpy_probe.live.session import Session
 from brainpy_probe.settings import Settings
-from tests.eras import SINCE_2_4, DynamicalSystem
+from tests.eras import SINCE_2_4, DynamicalSystem, jit
 from tests.networks import by_name
 from tests.watching import PATCHED
 
@@ -218,9 +218,13 @@ class Loner(bp.DSRunner):
     """A runner that runs the model in its own way."""
 
     def predict(self, *_: Any, **__: Any) -> Any:
-        # A loop of BrainPy 2.3 must be told which Variables are in it.
+        # A loop of BrainPy 2.3 must be told its Variables; its runners compile it as a whole.
         given = {} if SINCE_2_4 else {"dyn_vars": self.target.vars()}
-        return bm.for_loop(lambda _: self.target(), bm.arange(7), **given)
+
+        def loop() -> Any:
+            return bm.for_loop(lambda _: self.target(), bm.arange(7), **given)
+
+        return loop() if SINCE_2_4 else jit(loop, self.target)()
 
 
 def _count(out: Path, runs: int, runner: bp.DSRunner) -> None:

@@ -35,6 +35,7 @@ from tests.replaying import (
     Replayer,
     Taken,
     captured,
+    compiled_in,
     given_by,
     named,
     replay,
@@ -54,7 +55,7 @@ TIMED_STEPS = [name for name in STEPS if name != "bpff-trainer-predict"]
 ROUNDED = {"shared-array": {"output/outputs"}}
 
 # BrainPy's own names for some Variables hold whole sentences; the probe finds plainer ones.
-RENAMED = {"einet-projections", "delay", "stdp", "delay-coupling"}
+RENAMED = {"einet-projections", "stdp", "delay-coupling"} | ({"delay"} if eras.SINCE_2_4 else set())
 
 
 def seeded(make: Callable[[], Any], **options: Any) -> bp.DSRunner:
@@ -69,6 +70,12 @@ def assert_same(one: Array, other: Array, name: str = "") -> None:
     """Assert that two arrays are equal bit for bit."""
     assert (one.dtype, one.shape) == (other.dtype, other.shape), name
     assert one.tobytes() == other.tobytes(), name
+
+
+def at_step(number: int) -> dict[str, Array]:
+    """Return what a step's program is told of the time; BrainPy 2.3 gives it the time itself."""
+    told: dict[str, Array] = {"input/i": np.int32(number)}
+    return told if eras.SINCE_2_4 else told | {"input/t": np.float32(number * 0.1)}
 
 
 # --- What it computes -------------------------------------------------------------------------
@@ -149,7 +156,7 @@ def test_step_program_iterated_gives_what_the_run_gave(name: str, dialect: str) 
     step, arrays = Replayer(program, dialect), program.data()
     results: list[dict[str, Array]] = []
     for i in range(taken.call.steps or 0):
-        arrays["input/i"] = np.int32(i)
+        arrays |= at_step(i)
         if name == "generator-input":
             arrays["input/iterated.0"] = np.float32(20.0 + 0.5 * i)
         results.append(step(arrays))
@@ -183,7 +190,7 @@ def test_step_program_takes_and_gives_the_random_state(options: dict[str, Any], 
     (program,) = cap.programs
     step, arrays = Replayer(program, "stablehlo"), program.data()
     for i in range(10):
-        arrays |= {"input/i": np.int32(i)}
+        arrays |= at_step(i)
         arrays |= {key: value for key, value in step(arrays).items() if key in arrays}
     _, _, variables = given_by(runner, returned)
     for key, value in variables.items():
@@ -232,7 +239,10 @@ def test_random_state_is_argument_and_result(name: str) -> None:
 def test_connectivity_is_a_named_argument() -> None:
     parts = ("comm.indices", "comm.indptr") if eras.SINCE_2_4 else ("conn_mask.0", "conn_mask.1")
     constants = [spec for spec in captured("einet").program.arguments if spec.role == "constant"]
-    assert [spec.name for spec in constants] == [
+    # BrainPy 2.3 also writes each scalar that it holds as an array down as a constant.
+    named_so = [spec.name for spec in constants if "." in spec.name]
+    assert (len(named_so) == len(constants)) >= eras.SINCE_2_4
+    assert named_so == [
         f"{synapse}.{part}" for synapse in ("E2E", "E2I", "I2E", "I2I") for part in parts
     ]
 
@@ -334,6 +344,7 @@ def test_unused_arguments_are_kept(out: Path) -> None:
         "state/ignored",
         "state/used",
         "input/indices",
+        *([] if eras.SINCE_2_4 else ["input/times"]),
     ]
     assert named(program.results) == ["output/outputs", "state/ignored", "state/used"]
     assert program.text("hlo").count(" parameter(") >= 4
@@ -369,7 +380,8 @@ def test_text_does_not_grow_with_the_network(out: Path) -> None:
         seeded(lambda: EINet(640, 160), inputs=[("E.input", 20.0)]).run(1.0)
     small, large = cap.programs
     for dialect in DIALECTS:
-        assert len(large.text(dialect)) < 1.05 * len(small.text(dialect))
+        # Shapes have more digits.
+        assert len(large.text(dialect)) < 1.1 * len(small.text(dialect))
     sizes = [sum(one.nbytes for one in program.arguments) for program in cap.programs]
     assert sizes[1] > 100 * sizes[0]
 
@@ -498,6 +510,11 @@ def test_each_duration_has_one_program(out: Path) -> None:
     assert digests[0]["in/state/lif.V"] != digests[2]["in/state/lif.V"]
 
 
+def call_times(indices: Array) -> Array:
+    """Return the times of a call that begins where others ended, as BrainPy 2.3 reckons them."""
+    return ((indices - indices[0]) * 0.1 + indices[0] * 0.1).astype(np.float32)
+
+
 def test_program_goes_on_from_where_the_first_run_ended(out: Path) -> None:
     """The third run, computed by the first run's program from the second run's end."""
     runner = seeded(NoisyLIF, monitors=["lif.V"])
@@ -505,13 +522,15 @@ def test_program_goes_on_from_where_the_first_run_ended(out: Path) -> None:
         for _ in range(3):
             runner.run(2.0)
     (program,) = cap.programs
-    run, arrays = Replayer(program, "stablehlo"), program.data()
+    run, arrays = Replayer(program, "stablehlo", compiled_in(program)), program.data()
     for call in cap.calls:
         made = run(arrays)
         for key, value in made.items():
             assert call.digests[f"out/{key}"] == hashlib.sha256(value.tobytes()).hexdigest()
         arrays |= {key: value for key, value in made.items() if key in arrays}
         arrays["input/indices"] = arrays["input/indices"] + 20
+        if not eras.SINCE_2_4:
+            arrays["input/times"] = call_times(arrays["input/indices"])
 
 
 def test_monitors_may_have_indices(out: Path) -> None:
@@ -563,15 +582,15 @@ def test_numpy_inputs_of_any_width_are_recorded_as_the_program_takes_them(
 
 def test_array_given_step_by_step_is_a_named_argument() -> None:
     program = captured("array-iter-input").program
-    (constant,) = [spec for spec in program.arguments if spec.role == "constant"]
-    assert constant.shape == (300, 10)
+    constants = [spec for spec in program.arguments if spec.role == "constant"]
+    (constant,) = [spec for spec in constants if spec.shape == (300, 10)]
     assert constant.name.startswith("runner.")
 
 
 def test_item_of_a_generator_is_an_input_of_the_step() -> None:
     program = captured("generator-input").program
     inputs = [spec.name for spec in program.arguments if spec.role == "input"]
-    assert inputs == ["i", "iterated.0"]
+    assert inputs == ["i", "iterated.0", *([] if eras.SINCE_2_4 else ["t"])]
     assert program.data()["input/iterated.0"] == 20.0
 
 
@@ -830,6 +849,9 @@ def _failing_and_next_run(case: Case, runner: bp.DSRunner, fails_at: int) -> lis
     error = case.run(runner)
     left = _left_by(runner, None)
     runner.target.fails_at = None
+    if not eras.SINCE_2_4:  # it leaves tracers, so that no next run could begin
+        runner.target.x.value = bm.zeros(3)
+        bm.random.seed(SEED)
     next_left = _left_by(runner, case.run(runner))
     return [error, left, next_left]
 

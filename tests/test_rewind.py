@@ -76,7 +76,7 @@ class Everything(Stepping):
     def monitors(self) -> dict[str, Any]:
         count, seen = 0, []
 
-        def monitor() -> Any:
+        def monitor(*_: Any) -> Any:
             nonlocal count
             count += 1
             seen.append(count)
@@ -292,14 +292,14 @@ class _Recorder:
     def __init__(self) -> None:
         self.seen: list[int] = []
 
-    def record(self) -> Any:
+    def record(self, *_: Any) -> Any:
         self.seen.append(len(self.seen))
         return bm.zeros(1)
 
     __call__ = record
 
 
-def _record_in(recorder: _Recorder) -> Any:
+def _record_in(recorder: _Recorder, *_: Any) -> Any:
     return recorder.record()
 
 

@@ -110,10 +110,13 @@ def as_bytes(value: Any) -> tuple[str, tuple[int, ...], bytes]:
 def as_numpy(value: Any) -> np.ndarray[Any, Any]:
     """Return a copy of an array of any kind; of a random key its words.
 
-    Random keys are of a type of their own from BrainPy 2.7 on, and plain words before.
+    Random keys are of a type of their own from BrainPy 2.7 on, and plain words before. Where a run
+    has failed, BrainPy 2.3 leaves the tracers of its trace behind: they have no value.
     """
     if isinstance(value, bm.Array):
         value = value.value
+    if isinstance(value, jax.core.Tracer):
+        return np.array("a tracer")
     if str(getattr(value, "dtype", "")).startswith("key<"):
         value = jax.random.key_data(value)
     return np.array(value)
