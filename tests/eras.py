@@ -16,7 +16,6 @@ import brainpy.math as bm
 import jax
 
 __all__ = [
-    "CHECKS_ARE_COMPILED",
     "COMPILES_EACH_RUN",
     "JAX_CACHES_ON_CPU",
     "JAX_HAS_COMPILER",
@@ -52,10 +51,6 @@ COMPILES_EACH_RUN = SINCE_2_4
 # BrainPy 2.4 to 2.6 hand a loop its Variables in the order of their ids: two builds of one model
 # may be two programs.
 ORDERS_BY_IDS = SINCE_2_4 and not SINCE_2_7
-
-# Whether BrainPy's checks of values are in what is compiled. From 2.7 on they are callbacks whose
-# results nothing reads, and JAX drops those: a check that fails raises nothing.
-CHECKS_ARE_COMPILED = not SINCE_2_7
 
 # JAX's name for the module of a jitted lambda.
 LAMBDA_MODULE = "jit__lambda" if SINCE_2_7 else "jit__lambda_"

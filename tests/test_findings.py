@@ -257,6 +257,11 @@ def test_a_runners_callback_is_found_and_leaving_it_off_takes_it_away(out: Path,
     assert found[1] == []
 
 
+# From BrainPy 2.7 on, a check in a loop is a pure callback whose result nobody reads: what runs has
+# none, though it is in the jaxpr.
+CHECKS_CALL_BACK = not eras.SINCE_2_7
+
+
 class _Talking(DynamicalSystem):
     """A model whose step calls back into Python: with JAX's print, BrainPy's check, or not."""
 
@@ -286,12 +291,10 @@ def test_a_models_callback_is_found_and_taking_it_out_takes_it_away(out: Path, h
     found = [
         _called_back(out, bp.DSRunner(_Talking(one), progress_bar=False)) for one in (how, "not")
     ]
+    assert len(found[0]) == (how == "print" or CHECKS_CALL_BACK)
+    for remedy in found[0]:
+        assert {"print": "jax.debug.print", "check": "bp.check.jit_error"}[how] in remedy
     assert found[1] == []
-    if how == "check" and not eras.CHECKS_ARE_COMPILED:
-        assert found[0] == []
-        return
-    assert len(found[0]) == 1
-    assert {"print": "jax.debug.print", "check": "bp.check.jit_error"}[how] in found[0][0]
 
 
 class _Delayed(DynamicalSystem):
@@ -311,9 +314,8 @@ class _Delayed(DynamicalSystem):
 
 def test_turning_the_checks_off_takes_those_of_delays_out(out: Path) -> None:
     found = _called_back(out, bp.DSRunner(_Delayed(), progress_bar=False))
-    assert ["bp.check.turn_off()" in remedy for remedy in found] == [
-        True
-    ] * eras.CHECKS_ARE_COMPILED
+    assert len(found) == CHECKS_CALL_BACK
+    assert all("bp.check.turn_off()" in remedy for remedy in found)
     bp.check.turn_off()
     try:
         assert _called_back(out, bp.DSRunner(_Delayed(), progress_bar=False)) == []
