@@ -19,13 +19,15 @@ SLOW_SECONDS = 1.0
 SLOW_SHARE = 0.5
 LARGE_CONSTANTS = 1 << 20
 
-_CACHE = (
-    'jax.config.update("jax_compilation_cache_dir", FOLDER) and '
-    'jax.config.update("jax_persistent_cache_min_compile_time_secs", 0) before the first run'
-)
 _NO_CACHE = "This JAX keeps no CPU programs in its persistent cache; from 0.4.28 on it does."
 # The first JAX whose persistent cache takes CPU programs: _src/compiler.py, supported_platforms.
 _CPU_CACHE_SINCE = (0, 4, 28)
+# A JAX that has the setting for the cache's folder (0.4.13 has not): _src/config.py.
+_CACHE_SETTING_SINCE = (0, 4, 23)
+# BrainPy keeps the jitted function that holds a runner's loop before the first of these, orders
+# what a loop is given by the Variables' ids from the first until the second.
+_LOOP_PER_RUN_SINCE = (2, 4)
+_STATES_SINCE = (2, 7)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,17 +98,22 @@ def _recompiled_identical(manifest: Manifest) -> Iterator[Finding]:
         if called_back
         else ""
     )
+    each, one = (
+        ("on every run()", "One longer run() in place of several")
+        if _at_least(manifest, "brainpy", _LOOP_PER_RUN_SINCE)
+        else ("for every runner", "One runner in place of several alike")
+    )
     yield Finding(
         slug="recompiled-identical",
         sentence=(
             f"{_count(len(again), 'module was', 'modules were')} compiled again though nothing "
             f"had changed: {lost.compile:.2f} s of compiling, {lost.trace + lost.lower:.2f} s of "
-            "tracing and lowering. BrainPy builds a new function on every run()."
+            f"tracing and lowering. BrainPy builds a new function {each}."
         ),
         remedy=(
-            f"JAX's persistent cache makes the second compilation a hit: {_CACHE}.{bar}"
+            f"JAX's persistent cache makes the second compilation a hit: {_cache(manifest)}.{bar}"
             if _has_cache(manifest)
-            else f"One longer run() in place of several compiles once. {_NO_CACHE}"
+            else f"{one} compiles once. {_NO_CACHE}"
         ),
     )
 
@@ -123,7 +130,8 @@ def _recompiled_shape(manifest: Manifest) -> Iterator[Finding]:
             ),
             remedy=(
                 "Let all runs have one duration and one batch size, splitting a long run into "
-                f"equal ones; with JAX's persistent cache only the first compiles: {_CACHE}."
+                "equal ones; with JAX's persistent cache only the first compiles: "
+                f"{_cache(manifest)}."
                 if _has_cache(manifest)
                 else f"Let all runs have one duration and one batch size. {_NO_CACHE}"
             ),
@@ -131,6 +139,19 @@ def _recompiled_shape(manifest: Manifest) -> Iterator[Finding]:
 
 
 def _slow_compile(manifest: Manifest) -> Iterator[Finding]:
+    if not _has_cache(manifest):
+        remedy = _NO_CACHE
+    elif _by_ids(manifest):
+        remedy = (
+            "Run the same runner again in this process, not in another: this BrainPy orders a "
+            "loop's Variables by their ids (2.4 to 2.6 do), so that each process makes another "
+            f"program. With JAX's persistent cache only the first run compiles: {_cache(manifest)}."
+        )
+    else:
+        remedy = (
+            "The next process that runs the same program need not compile it, with JAX's "
+            f"persistent cache: {_cache(manifest)}."
+        )
     for module in _for_calls(manifest):
         wall = manifest.calls[module.call or 0].native.wall
         slow = module.seconds.compile
@@ -141,12 +162,7 @@ def _slow_compile(manifest: Manifest) -> Iterator[Finding]:
                     f"XLA compiled {module.name} of call {module.call} for {slow:.2f} s, "
                     f"{100 * slow / max(wall, slow):.0f} % of the call."
                 ),
-                remedy=(
-                    "The next process that runs the same program need not compile it, with "
-                    f"JAX's persistent cache: {_CACHE}."
-                    if _has_cache(manifest)
-                    else _NO_CACHE
-                ),
+                remedy=remedy,
             )
 
 
@@ -218,6 +234,7 @@ def _host_callback(manifest: Manifest) -> Iterator[Finding]:
 
 
 def _large_constants_inlined(manifest: Manifest) -> Iterator[Finding]:
+    told = "" if _at_least(manifest, "brainpy", _LOOP_PER_RUN_SINCE) else "(dyn_vars=...)"
     for module in manifest.modules:
         if module.large_constants >= LARGE_CONSTANTS:
             yield Finding(
@@ -228,8 +245,8 @@ def _large_constants_inlined(manifest: Manifest) -> Iterator[Finding]:
                 ),
                 remedy=(
                     "Hand the array to the compiled function as an argument; or hold it as "
-                    "brainpy.math.Variable and compile with brainpy.math.jit, which does that "
-                    "(jax.jit keeps whatever a function closes over as a constant)."
+                    f"brainpy.math.Variable and compile with brainpy.math.jit{told}, which does "
+                    "that (jax.jit keeps whatever a function closes over as a constant)."
                 ),
             )
 
@@ -255,9 +272,33 @@ def _cache_hit_no_dump(manifest: Manifest) -> Iterator[Finding]:
 
 def _has_cache(manifest: Manifest) -> bool:
     """Whether JAX's persistent cache takes the programs of the backend that ran."""
-    version = manifest.environment.versions.get("jax", "")
-    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-    return manifest.environment.backend != "cpu" or not numbers or numbers >= _CPU_CACHE_SINCE
+    return manifest.environment.backend != "cpu" or _at_least(manifest, "jax", _CPU_CACHE_SINCE)
+
+
+def _cache(manifest: Manifest) -> str:
+    """Say how JAX's persistent cache is turned on."""
+    folder = (
+        'jax.config.update("jax_compilation_cache_dir", FOLDER)'
+        if _at_least(manifest, "jax", _CACHE_SETTING_SINCE)
+        else "jax.experimental.compilation_cache.compilation_cache.initialize_cache(FOLDER)"
+    )
+    return (
+        f'{folder} and jax.config.update("jax_persistent_cache_min_compile_time_secs", 0) '
+        "before the first run"
+    )
+
+
+def _by_ids(manifest: Manifest) -> bool:
+    """Whether the order of a loop's Variables is another one in each process."""
+    return _at_least(manifest, "brainpy", _LOOP_PER_RUN_SINCE) and not _at_least(
+        manifest, "brainpy", _STATES_SINCE
+    )
+
+
+def _at_least(manifest: Manifest, package: str, version: tuple[int, ...]) -> bool:
+    """Whether a package was of this version or a later one, or of none that is known."""
+    numbers = re.findall(r"\d+", manifest.environment.versions.get(package, ""))
+    return not numbers or tuple(map(int, numbers[: len(version)])) >= version
 
 
 def _calls_back(module: ModuleRecord) -> bool:

@@ -20,6 +20,7 @@ __all__ = [
     "JAX_CACHES_ON_CPU",
     "JAX_HAS_COMPILER",
     "LAMBDA_MODULE",
+    "ORDERS_BY_IDS",
     "SINCE_2_4",
     "SINCE_2_7",
     "ConductanceBased",
@@ -46,6 +47,10 @@ SINCE_2_7 = importlib.util.find_spec("brainstate") is not None
 # BrainPy 2.3 keeps the jitted function that holds a runner's loop; later ones make a loop in each
 # run, and JAX compiles it.
 COMPILES_EACH_RUN = SINCE_2_4
+
+# BrainPy 2.4 to 2.6 hand a loop its Variables in the order of their ids: two builds of one model
+# may be two programs.
+ORDERS_BY_IDS = SINCE_2_4 and not SINCE_2_7
 
 # JAX's name for the module of a jitted lambda.
 LAMBDA_MODULE = "jit__lambda" if SINCE_2_7 else "jit__lambda_"

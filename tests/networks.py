@@ -884,13 +884,10 @@ ABSENT: dict[str, str] = {case: reason for able, case, reason in _LIMITS if not 
 # the class that the process has made (children to which nobody gave a name).
 _UNSTABLE = frozenset({"delay-coupling", "einet-coba"} | (set() if eras.SINCE_2_4 else {"delay"}))
 
-# Cases whose builds differ by the last bit of their floats. BrainPy 2.4 to 2.6 hand a loop its
-# Variables in the order of their ids, so that XLA is given another program in each build, and LLVM
-# contracts another product to a fused multiply-add (seen: 1.2e-7 in 2 of 6 builds on 2.4.6,
-# 5e-8 in 2 of 30 on 2.6.0).
-ROUNDED: frozenset[str] = frozenset(
-    {"delay-coupling"} if eras.SINCE_2_4 and not eras.SINCE_2_7 else ()
-)
+# Cases whose builds differ by the last bit of their floats. Where XLA is given another program in
+# each build, LLVM contracts another product to a fused multiply-add (seen: 1.2e-7 in 2 of 6 builds
+# on 2.4.6, 5e-8 in 2 of 30 on 2.6.0).
+ROUNDED: frozenset[str] = frozenset({"delay-coupling"} if eras.ORDERS_BY_IDS else ())
 
 NETWORKS: tuple[Case, ...] = tuple(
     case for case in _CASES if case.name not in _UNSTABLE and case.name not in ABSENT

@@ -18,7 +18,7 @@ import brainpy_probe as probe
 from brainpy_probe.findings import find
 from tests import eras
 from tests.eras import DynamicalSystem
-from tests.networks import RefractoryLIF, by_name, compiling_runners
+from tests.networks import LOOP_MODULES, RefractoryLIF, by_name, compiling_runners
 from tests.processes import told_by
 
 
@@ -90,9 +90,8 @@ def test_whether_jax_caches_a_module_with_a_progress_bar_is_as_said(cached: Any)
     assert cached[0]["bar"]["origins"][1] == ("cache" if kept else "compiled")
     said = cached[0]["bar"]["findings"]
     assert ("recompiled-identical" in said) == (not kept)
-    if not kept:
-        remedied = "progress_bar=False" in said["recompiled-identical"]
-        assert remedied == eras.JAX_CACHES_ON_CPU
+    if eras.JAX_CACHES_ON_CPU and not kept:
+        assert "progress_bar=False" in said["recompiled-identical"]
 
 
 def test_a_cache_hit_says_that_nothing_was_dumped(cached: Any) -> None:
@@ -127,6 +126,21 @@ def test_identical_compilations_are_found_with_figures(out: Path) -> None:
     assert found.sentence.startswith("1 module was compiled again though nothing had changed: ")
     assert ("jax_compilation_cache_dir" in found.remedy) == eras.JAX_CACHES_ON_CPU
     assert "progress_bar" not in found.remedy
+    assert ("every run()" in found.sentence) == eras.COMPILES_EACH_RUN
+    if not eras.JAX_CACHES_ON_CPU:
+        once = "One longer run()" if eras.COMPILES_EACH_RUN else "One runner in place"
+        assert found.remedy.startswith(once)
+
+
+def test_one_runner_compiles_once_where_brainpy_keeps_its_loop(out: Path) -> None:
+    case = by_name("lif")
+    runner = case.build()
+    with probe.capture(out, strict=True) as cap:
+        case.run(runner)
+        case.run(runner)
+    loops = [module for module in cap.modules if module.name in LOOP_MODULES]
+    assert len(loops) == (2 if eras.COMPILES_EACH_RUN else 1)
+    assert ("recompiled-identical" in _slugs(cap)) == eras.COMPILES_EACH_RUN
 
 
 def test_equal_durations_take_other_shapes_away(out: Path) -> None:
@@ -152,6 +166,32 @@ def test_a_slow_compilation_is_found(out: Path) -> None:
     (finding,) = (one for one in found if one.slug == "slow-compile")
     assert "for 3.00 s" in finding.sentence
     assert ("jax_compilation_cache_dir" in finding.remedy) == eras.JAX_CACHES_ON_CPU
+    next_process = eras.JAX_CACHES_ON_CPU and eras.SINCE_2_7
+    assert ("The next process" in finding.remedy) == next_process
+
+
+TURNED_ON = """
+import json, sys
+import jax
+import jax.experimental.compilation_cache.compilation_cache
+FOLDER = sys.argv[1]
+for line in sys.argv[2].split(" and "):
+    exec(line)
+print(json.dumps(jax.config.jax_persistent_cache_min_compile_time_secs))
+"""
+
+
+def test_the_settings_of_the_cache_are_those_of_this_jax(out: Path) -> None:
+    case = by_name("lif")
+    runners = compiling_runners("lif", 2)
+    with probe.capture(out, strict=True) as cap:
+        for runner in runners:
+            case.run(runner)
+    environment = msgspec.structs.replace(cap.manifest.environment, backend="gpu")
+    found = find(msgspec.structs.replace(cap.manifest, environment=environment))
+    (remedy,) = (one.remedy for one in found if one.slug == "recompiled-identical")
+    settings = remedy.partition(": ")[2].partition(" before ")[0]
+    assert told_by(TURNED_ON, out, settings) == 0
 
 
 @pytest.mark.parametrize("how", ["runner", "jax"])
@@ -162,7 +202,7 @@ def test_a_run_without_jit_is_found_and_jit_takes_it_away(out: Path, how: str) -
         with jax.disable_jit(not jit and how == "jax"), probe.capture(out) as cap:
             runner.run(0.3)
         found.append("jit-disabled" in _slugs(cap))
-    # A runner of BrainPy 2.3 turns JAX's compilation on as it is told itself.
+    # A runner of BrainPy 2.3 turns JAX's jit on again, as it has jit=True itself.
     assert found == [how == "runner" or eras.SINCE_2_4, False]
 
 
@@ -187,11 +227,14 @@ print(json.dumps(found))
 
 def test_an_opaque_call_is_found_and_its_remedy_writes_it_out(out: Path) -> None:
     opaque, *plain = told_by(OPAQUE, out)
-    if not eras.SINCE_2_7:  # code of Numba's or of Taichi's, which can't be written otherwise
-        assert opaque
+    if not eras.SINCE_2_7:  # its own Numba or Taichi code, which can't be written otherwise
         for sentence, remedy in opaque:
             assert re.search(r"cfunc\.|taichi_kernel", sentence)
             assert "brainevent" not in remedy
+        computed = {
+            part for sentence, _ in opaque for part in re.findall(r"\b[EI]2[EI]\b", sentence)
+        }
+        assert computed == {"E2E", "E2I", "I2E", "I2I"}
         return
     ((sentence, remedy),) = opaque
     assert "brainevent_numba_ffi" in sentence
@@ -294,7 +337,7 @@ def test_large_constants_are_found_and_arguments_take_them_away(out: Path) -> No
     assert f"{eras.LAMBDA_MODULE} has 1.4 MiB of constants in its code" in finding.sentence
     assert "brainpy.math.jit" in finding.remedy
     assert found(lambda: jax.jit(lambda x, table: x @ table)(x, table)) == []
-    # A function of BrainPy 2.3 must be told its Variables.
-    given = {} if eras.SINCE_2_4 else {"dyn_vars": held}
-    assert found(lambda: bm.jit(lambda x: x @ held.value, **given)(x)) == []
+    variables: dict[str, Any] = {} if eras.SINCE_2_4 else {"dyn_vars": held}
+    assert ("dyn_vars" in finding.remedy) == bool(variables)
+    assert found(lambda: bm.jit(lambda x: x @ held.value, **variables)(x)) == []
     assert len(found(lambda: jax.jit(lambda x: x @ held.value)(x))) == 1
