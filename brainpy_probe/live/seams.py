@@ -481,6 +481,11 @@ def variable_stack() -> Any:
     return getattr(module, "VariableStack", None)
 
 
+def compiles_each_run() -> bool:
+    """Whether each run has a loop function of its own: from 2.4 on; 2.3.8 keeps a jitted one."""
+    return on_brainstate() or variable_stack() is not None
+
+
 def loop_variables(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[Any, Any] | None:
     """Return the Variables of a loop of BrainPy's by their keys in its carry.
 
