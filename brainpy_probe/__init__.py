@@ -11,6 +11,7 @@ from brainpy_probe.captured import Capture, load
 from brainpy_probe.errors import (
     BadSetting,
     CannotCapture,
+    CannotReplay,
     DamagedCapture,
     ProbeError,
     ProbeWarning,
@@ -25,6 +26,7 @@ from brainpy_probe.records import Failure, Fidelity, TensorSpec, Timing
 __all__ = [
     "BadSetting",
     "CannotCapture",
+    "CannotReplay",
     "Capture",
     "CompiledModule",
     "DamagedCapture",

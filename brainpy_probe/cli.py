@@ -6,6 +6,7 @@ import enum
 import inspect
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +20,10 @@ from rich.markup import escape
 from rich.progress import track
 
 from brainpy_probe.captured import Capture, load
-from brainpy_probe.errors import BadSetting, ProbeError
+from brainpy_probe.errors import BadSetting, ProbeError, first_line
 from brainpy_probe.live import launch
+from brainpy_probe.offline.checks import Outcome
+from brainpy_probe.parts import Program
 from brainpy_probe.settings import ARGUMENTS, DEFAULT_OUT
 from brainpy_probe.store import newest_run
 
@@ -67,15 +70,20 @@ def _told() -> Iterator[None]:
 
 def _open(run: Path | None) -> Capture:
     """Open a run that was named, by itself or by its parent, or else the newest one."""
+    return load(_found(run))
+
+
+def _found(run: Path | None) -> Path:
+    """Return the folder of a run that was named, or else of the newest one."""
     place = Path(DEFAULT_OUT) if run is None else run
     if (place / "manifest.json").exists() or place.name == "manifest.json":
-        return load(place)
+        return place
     found = newest_run(place) if place.is_dir() else None
     if found is None:
         raise FileNotFoundError(
             f"There is no capture in {place}. Give a folder run-..., or the folder that it is in."
         )
-    return load(found)
+    return found
 
 
 def _print_json(found: object) -> None:
@@ -201,6 +209,134 @@ def graph(
                 console.print(str(drawing.picture), highlight=False, markup=False)
         if not drawn:
             raise ProbeError("No file could be drawn.")
+
+
+class Compiler(enum.StrEnum):
+    """The compilers that a program can be handed to."""
+
+    IREE = "iree"
+
+
+_COLOURS: dict[Outcome, str] = {
+    "passed": "green",
+    "failed": "red",
+    "noted": "cyan",
+    "undecided": "yellow",
+}
+
+
+@app.command()
+def verify(
+    run: Run = None,
+    compiler: Annotated[
+        Compiler | None,
+        typer.Option(
+            "--with", help="Run each program by this compiler too; extra iree.", show_default=False
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
+) -> None:
+    """Prove a capture from its files: digests, texts, signatures, arrays, and what they give.
+
+    One line a check. Exit code 1 if one fails. Needs jaxlib, neither BrainPy nor JAX.
+    """
+    from brainpy_probe.offline.verify import verify as proved
+
+    with _told():
+        found = proved(_found(run), with_iree=compiler is Compiler.IREE)
+    if json:
+        _print_json(found)
+    else:
+        for check in found.checks:
+            colour = _COLOURS[check.outcome]
+            head = f"[{colour}]{check.outcome:9}[/]  {check.subject:19}  {check.name:19}"
+            console.print(f"{head}  {escape(check.reason)}", highlight=False)
+        counts = Counter(check.outcome for check in found.checks)
+        told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in _COLOURS if counts[outcome])
+        console.print(f"{found.path}: {told}", highlight=False, markup=False)
+    if not found.passed:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def replay(
+    run: Run = None,
+    program: Annotated[
+        int, typer.Option("--program", min=0, help="The program's number.", metavar="N")
+    ] = 0,
+    repeat: Annotated[
+        int, typer.Option("--repeat", min=1, help="Run it this many times.", metavar="K")
+    ] = 1,
+    portable: Annotated[
+        bool, typer.Option("--portable", help="Take the form without BrainPy's own kernels.")
+    ] = False,
+    override: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--override",
+            help="Take this array for an argument, as in state/E.V=file.npy; may come several "
+            "times. The results are compared with nothing then.",
+            metavar="NAME=FILE",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+) -> None:
+    """Run a captured program again, without BrainPy and JAX, and compare what it gives.
+
+    Needs the constants, state and inputs that capture(data=...) writes. Exit code 1 if a result
+    differs from the simulation's, or the program can't be run.
+    """
+    from brainpy_probe.offline.replayed import as_table
+
+    with _told():
+        capture = _open(run)
+        chosen = _chosen(capture, program, portable=portable)
+        done = chosen.replay(repeat=repeat, overrides=_arrays(override or []))
+    if json:
+        seconds = {"compile": done.compile_seconds, "run": done.run_seconds}
+        _print_json(
+            {"path": str(capture.path), "equal": done.equal, "seconds": seconds,
+             "results": done.compared}
+        )  # fmt: skip
+    else:
+        console.print(f"{capture.path}: program {program}, {chosen.name}", highlight=False)
+        console.print(as_table(done), highlight=False)
+    if done.equal is False:
+        raise typer.Exit(FAILED)
+
+
+def _chosen(capture: Capture, number: int, *, portable: bool) -> Program:
+    programs = capture.programs
+    if number >= len(programs):
+        raise BadSetting(
+            f"{capture.path} has no program {number}.", f"It has {len(programs)}, from 0 on."
+        )
+    if not portable:
+        return programs[number]
+    form = programs[number].portable
+    if form is None or not form.record.files:
+        raise BadSetting(
+            f"Program {number} has no portable form.", "capture(portable=True) makes one."
+        )
+    return form
+
+
+def _arrays(overrides: list[str]) -> dict[str, Any]:
+    import numpy as np
+
+    arrays = {}
+    for word in overrides:
+        name, separator, file = word.partition("=")
+        if not separator or not file:
+            raise BadSetting(f"--override {word!r} names no file.", "Write state/E.V=file.npy.")
+        try:
+            array = np.load(file, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise BadSetting(f"{file} can't be read: {first_line(error)}.") from None
+        if not isinstance(array, np.ndarray):
+            raise BadSetting(f"{file} holds several arrays.", "Give a file .npy with one.")
+        arrays[name] = array
+    return arrays
 
 
 @app.command()

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 __all__ = [
     "BadSetting",
     "CannotCapture",
+    "CannotReplay",
     "DamagedCapture",
     "ProbeError",
     "ProbeWarning",
@@ -107,6 +108,12 @@ class CannotCapture(ProbeError):
     """A predict call ran, but no closed program could be made of it."""
 
     slug = "cannot-capture"
+
+
+class CannotReplay(ProbeError):
+    """A captured program can't be compiled or run here."""
+
+    slug = "cannot-replay"
 
 
 class DamagedCapture(ProbeError):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from brainpy_probe.errors import BadSetting
+from brainpy_probe.arrays import read_arrays, restored
+from brainpy_probe.errors import BadSetting, CannotReplay, DamagedCapture
 from brainpy_probe.records import (
     CallRecord,
     Failure,
@@ -20,12 +22,17 @@ from brainpy_probe.records import (
     TensorSpec,
     Timing,
 )
-from brainpy_probe.store import read_file
+from brainpy_probe.store import MANIFEST, read_file
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from brainpy_probe.replay import Replay
+
 __all__ = ["CompiledModule", "PredictCall", "Program"]
+
+# The kinds of files that hold arrays; a shared one is another program's.
+_ARRAYS = ("data", "results", "shared")
 
 
 @dataclass(frozen=True)
@@ -75,21 +82,27 @@ class Program:
         form = self.record.portable
         if form is None:
             return None
-        arrays = [file for file in self.record.files if file.kind in ("data", "results")]
+        arrays = [file for file in self.record.files if file.kind in _ARRAYS]
         files = (*form.files, *arrays)
-        record = replace(self.record, fidelity=form.fidelity, files=files, portable=None)
+        record = replace(
+            self.record, fidelity=form.fidelity, files=files, portable=None, kernels=()
+        )
         return Program(self._folder, record)
 
     @property
     def dialects(self) -> tuple[str, ...]:
         """The dialects of which there is a text, in the order asked for."""
-        binary = {"vhlo", "data", "results"}
+        binary = {"vhlo", *_ARRAYS}
         return tuple(file.kind for file in self.record.files if file.kind not in binary)
 
     @property
     def paths(self) -> dict[str, Path]:
-        """The program's files by kind: a dialect, ``vhlo``, ``data``, ``results``."""
-        return {file.kind: self._folder / file.path for file in self.record.files}
+        """The program's own files by kind: a dialect, ``vhlo``, ``data``, ``results``.
+
+        An argument that an earlier program was given too stands in that program's file.
+        """
+        own = [file for file in self.record.files if file.kind != "shared"]
+        return {file.kind: self._folder / file.path for file in own}
 
     def text(self, dialect: str | None = None) -> str:
         """Return the program's text.
@@ -115,7 +128,7 @@ class Program:
         return self._read(wanted).decode()
 
     def data(self, kind: str = "data") -> dict[str, np.ndarray[Any, Any]]:
-        """Return the arrays of the program's first call, by ``role/name``.
+        """Return the arrays of the program's first call, by group and name, as ``state/E.V``.
 
         Parameters
         ----------
@@ -126,36 +139,77 @@ class Program:
         ------
         BadSetting
             If these arrays were not captured.
+        DamagedCapture
+            If a file is missing or altered, or does not hold what the manifest says.
         """
-        if kind not in ("data", "results") or kind not in self.paths:
+        specs = {"data": self.arguments, "results": self.results}.get(kind, ())
+        stored = [spec for spec in specs if spec.file]
+        if not stored:
             raise BadSetting(
                 f"This capture has no arrays {kind!r}.",
                 "capture(data='inputs') writes 'data', capture(data='full') 'results' as well.",
             )
-        from safetensors.numpy import load as unpack
-
-        specs = self.arguments if kind == "data" else self.results
-        raw = unpack(self._read(kind))
-        return {
-            name: raw[name].view(_dtype(spec.dtype)).reshape(spec.shape)
-            for spec in specs
-            if (name := f"{spec.role}/{spec.name}") in raw
+        written = {file.path: file for file in self.record.files}
+        absent = {spec.file for spec in stored} - written.keys()
+        if absent:
+            raise DamagedCapture(
+                f"{self._folder / MANIFEST} has arrays in files that it does not list: "
+                f"{', '.join(sorted(absent))}.",
+                "Capture again.",
+            )
+        raw = {
+            path: read_arrays(self._folder, written[path])
+            for path in dict.fromkeys(spec.file for spec in stored)
         }
+        return {
+            spec.path: restored(self._folder / spec.file, spec, raw[spec.file]) for spec in stored
+        }
+
+    def replay(
+        self, *, repeat: int = 1, overrides: Mapping[str, np.ndarray[Any, Any]] | None = None
+    ) -> Replay:
+        """Compile the program with jaxlib alone, run it on the captured arrays, and compare.
+
+        Parameters
+        ----------
+        repeat : int
+            How many times it runs.
+        overrides : mapping, optional
+            Arguments to take instead of the captured ones, by group and name, as ``state/E.V``.
+            The results are compared with nothing then.
+
+        Returns
+        -------
+        Replay
+            The results by group and name, how each compares, and the seconds.
+
+        Raises
+        ------
+        BadSetting
+            If the arguments were not captured, or what is to be taken instead does not fit.
+        DamagedCapture
+            If a file is missing or altered.
+        CannotReplay
+            If the program can't be compiled or run here.
+        """
+        from brainpy_probe.replay import check_overrides, replay  # NumPy and jaxlib are late
+
+        taken = check_overrides(self.arguments, overrides or {})
+        kinds = {file.kind for file in self.record.files}
+        form = next((kind for kind in ("vhlo", "stablehlo") if kind in kinds), None)
+        if form is None:
+            raise CannotReplay(
+                f"{self.name} was captured neither as VHLO nor as StableHLO.",
+                "Capture with dialect='stablehlo'.",
+            )
+        content = self._read(form)
+        given = {} if all(spec.path in taken for spec in self.arguments) else self.data()
+        expected = self.data("results") if any(spec.file for spec in self.results) else {}
+        return replay(self.record, content, given, expected, taken, repeat)
 
     def _read(self, kind: str) -> bytes:
         (file,) = (file for file in self.record.files if file.kind == kind)
         return read_file(self._folder, file)
-
-
-def _dtype(name: str) -> np.dtype[Any]:
-    import numpy as np  # late: see the package's docstring
-
-    try:
-        return np.dtype(name)
-    except TypeError:
-        import ml_dtypes  # with NumPy's own names for bfloat16 and its kin
-
-        return np.dtype(getattr(ml_dtypes, name))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -263,7 +317,7 @@ class PredictCall:
 
     @property
     def digests(self) -> dict[str, str]:
-        """SHA-256 of each argument (``in/role/name``) and result (``out/role/name``)."""
+        """SHA-256 of each argument (``in/state/E.V``) and result (``out/state/E.V``)."""
         return self.record.digests
 
     @property

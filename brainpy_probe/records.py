@@ -6,7 +6,7 @@ Knows neither BrainPy nor JAX, nor where a capture lies on disk.
 from __future__ import annotations
 
 import traceback as tracebacks
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -14,12 +14,14 @@ from brainpy_probe.settings import Settings
 
 __all__ = [
     "FORMAT",
+    "GROUPS",
     "VERSION",
     "CallRecord",
     "DialectCheck",
     "Environment",
     "Failure",
     "Fidelity",
+    "KernelCall",
     "Manifest",
     "ModuleRecord",
     "Origin",
@@ -31,12 +33,22 @@ __all__ = [
     "TensorSpec",
     "Timing",
     "WrittenFile",
+    "label",
 ]
 
 FORMAT = "brainpy-probe/capture"
 VERSION = 1
 
 Role = Literal["token", "constant", "state", "input", "output", "monitor"]
+# The groups in which a program takes its arguments and gives its results.
+GROUPS: dict[Role, str] = {
+    "token": "tokens",
+    "constant": "constants",
+    "state": "state",
+    "input": "inputs",
+    "output": "outputs",
+    "monitor": "monitors",
+}
 ProgramKind = Literal["loop", "step"]
 Origin = Literal["compiled", "cache"]
 Reason = Literal["first", "same", "backend", "shape", "dtype", "values", "code"]
@@ -66,6 +78,11 @@ class Timing(_Record, frozen=True, kw_only=True):
     wall: float = 0.0
 
 
+def label(role: Role, name: str) -> str:
+    """Return how a program's texts name an argument or a result: ``state['E.V']``."""
+    return f"{GROUPS[role]}[{name!r}]"
+
+
 class TensorSpec(_Record, frozen=True, kw_only=True):
     """One argument or result of a program, in the order of its ``main`` function.
 
@@ -83,6 +100,14 @@ class TensorSpec(_Record, frozen=True, kw_only=True):
         Size in bytes.
     key : str
         For a random state JAX's type of it, such as ``key<fry>`` (Threefry), else empty.
+    digest : str
+        SHA-256 of the value in the program's first call, its bytes in C order; empty where that
+        was not asked for, or the run did not give the value.
+    file : str
+        The file of the capture that holds this value, by its path; empty if none does. An array
+        that an earlier program was given too stands in that program's file.
+    entry : str
+        The value's name in that file.
     """
 
     name: str
@@ -91,6 +116,14 @@ class TensorSpec(_Record, frozen=True, kw_only=True):
     dtype: str
     nbytes: int
     key: str = ""
+    digest: str = ""
+    file: str = ""
+    entry: str = ""
+
+    @property
+    def path(self) -> str:
+        """The name with its group before it, as in ``constants/E2E.comm.indices``."""
+        return f"{GROUPS[self.role]}/{self.name}"
 
 
 class WrittenFile(_Record, frozen=True, kw_only=True):
@@ -174,6 +207,24 @@ class PortableForm(_Record, frozen=True, kw_only=True):
     files: tuple[WrittenFile, ...] = ()
 
 
+class KernelCall(_Record, frozen=True, kw_only=True):
+    """A call of a kernel that BrainPy registers with XLA when it lowers it.
+
+    Attributes
+    ----------
+    name : str
+        The kernel's name in brainevent's registry.
+    arguments : tuple
+        Shape and dtype of each argument.
+    parameters : dict
+        What else it is lowered with; an abstract array as ``{"shape": ..., "dtype": ...}``.
+    """
+
+    name: str
+    arguments: tuple[tuple[tuple[int, ...], str], ...]
+    parameters: dict[str, Any]
+
+
 class ProgramRecord(_Record, frozen=True, kw_only=True):
     """A distinct program: ``program(constants, state, inputs) -> {outputs, monitors, state}``.
 
@@ -185,6 +236,8 @@ class ProgramRecord(_Record, frozen=True, kw_only=True):
         Equal for programs whose computation, names, shapes and dtypes are equal.
     portable : PortableForm or None
         The form for compilers that do not know BrainPy's kernels, where it was asked for.
+    kernels : tuple of KernelCall
+        Calls of kernels that brainevent can register again in another process.
     """
 
     index: int
@@ -196,6 +249,7 @@ class ProgramRecord(_Record, frozen=True, kw_only=True):
     fidelity: Fidelity
     files: tuple[WrittenFile, ...]
     portable: PortableForm | None = None
+    kernels: tuple[KernelCall, ...] = ()
 
 
 class Failure(_Record, frozen=True, kw_only=True):
@@ -231,7 +285,8 @@ class CallRecord(_Record, frozen=True, kw_only=True):
     program : int or None
         The index of its program, or None if there is none.
     digests : dict
-        SHA-256 of each argument and result of the run, by ``role/name``.
+        SHA-256 of each argument of the run (``in/constants/E2E.comm.indices``) and of each result
+        (``out/state/E.V``).
     native : Timing
         The call as it runs without the probe.
     probe : Timing
@@ -334,7 +389,13 @@ class Environment(_Record, frozen=True, kw_only=True):
 
 
 class Manifest(_Record, frozen=True, kw_only=True):
-    """The index of a capture folder; every other file is named in it."""
+    """The index of a capture folder; every other file is named in it.
+
+    Attributes
+    ----------
+    digest : str
+        In the file, SHA-256 of the rest as msgspec encodes it; empty in memory.
+    """
 
     format: str = FORMAT
     version: int = VERSION
@@ -345,3 +406,4 @@ class Manifest(_Record, frozen=True, kw_only=True):
     calls: tuple[CallRecord, ...] = ()
     programs: tuple[ProgramRecord, ...] = ()
     modules: tuple[ModuleRecord, ...] = ()
+    digest: str = ""

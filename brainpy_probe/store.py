@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import itertools
 import os
 import re
 import socket
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import msgspec
+from msgspec.structs import replace
 
 from brainpy_probe.errors import DamagedCapture
 from brainpy_probe.records import FORMAT, VERSION, Manifest, WrittenFile
@@ -18,6 +20,8 @@ from brainpy_probe.records import FORMAT, VERSION, Manifest, WrittenFile
 __all__ = [
     "MANIFEST",
     "RunFolder",
+    "manifest_is_as_written",
+    "named_files",
     "newest_run",
     "read_file",
     "read_manifest",
@@ -55,10 +59,34 @@ class RunFolder:
         _write_atomically(self.path / name, content)
         return WrittenFile(path=name, kind=kind, size=len(content), digest=sha256(content))
 
+    def write_with(
+        self, name: str, kind: str, writer: Callable[[Path], Iterable[bytes | memoryview]]
+    ) -> WrittenFile:
+        """Have a file written by another library.
+
+        Parameters
+        ----------
+        name, kind : str
+            The file's path relative to the folder, and its kind.
+        writer : callable
+            Writes the file under the path that it is given; returns its content, in pieces.
+        """
+        digest = hashlib.sha256()
+        with _atomically(self.path / name) as temporary:
+            for piece in writer(temporary):
+                digest.update(piece)
+            size = temporary.stat().st_size
+        return WrittenFile(path=name, kind=kind, size=size, digest=digest.hexdigest())
+
     def write_manifest(self, manifest: Manifest) -> None:
         """Write the index, replacing an earlier one."""
-        encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+        signed = replace(manifest, digest=_digest(manifest))
+        encoded = msgspec.json.format(msgspec.json.encode(signed), indent=1)
         _write_atomically(self.path / MANIFEST, encoded)
+
+
+def _digest(manifest: Manifest) -> str:
+    return sha256(msgspec.json.encode(replace(manifest, digest="")))
 
 
 def sha256(content: bytes | memoryview) -> str:
@@ -89,10 +117,17 @@ def _new_folder(parent: Path, rank: int | None) -> Path:
 
 
 def _write_atomically(path: Path, content: bytes) -> None:
+    with _atomically(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def _atomically(path: Path) -> Iterator[Path]:
+    """Give the path under which a file is to be written, and rename that at the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(content)
+        yield temporary
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -158,12 +193,25 @@ def read_manifest(folder: str | os.PathLike[str]) -> tuple[Path, Manifest]:
     except msgspec.MsgspecError as error:
         raise DamagedCapture(f"{source} can't be read: {error}.", "Capture again.") from error
     _check_references(source, manifest)
-    written = [holder.files for holder in manifest.programs]
-    written += [one.portable.files for one in manifest.programs if one.portable is not None]
-    written += [holder.files for holder in manifest.modules]
-    for file in itertools.chain.from_iterable(written):
+    for file in named_files(manifest):
         _inside(path, file.path)
-    return path, manifest
+    return path, replace(manifest, digest="")
+
+
+def manifest_is_as_written(folder: Path) -> bool:
+    """Whether a manifest that can be read says what it said when it was written."""
+    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    return manifest.digest == _digest(manifest)
+
+
+def named_files(manifest: Manifest) -> Iterator[WrittenFile]:
+    """Yield each file that a manifest names."""
+    for program in manifest.programs:
+        yield from program.files
+        if program.portable is not None:
+            yield from program.portable.files
+    for module in manifest.modules:
+        yield from module.files
 
 
 class _Head(msgspec.Struct):
@@ -209,8 +257,13 @@ def read_file(folder: Path, file: WrittenFile) -> bytes:
     except OSError as error:
         raise DamagedCapture(f"{target} can't be read: {error}.", "Capture again.") from error
     if len(content) != file.size or sha256(content) != file.digest:
+        found = (
+            f"{len(content)} bytes instead of {file.size}"
+            if len(content) != file.size
+            else f"SHA-256 {sha256(content)} instead of {file.digest}"
+        )
         raise DamagedCapture(
-            f"{target} is not the file that was written: its size or digest differs.",
+            f"{target} is not the file that was written: its size or digest differs ({found}).",
             "Capture again.",
         )
     return content

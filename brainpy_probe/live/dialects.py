@@ -7,13 +7,12 @@ also led back to StableHLO, and XLA must make the same HLO of that as of what it
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from brainpy_probe.errors import first_line
-from brainpy_probe.live import mlir, seams
+from brainpy_probe.ir import mlir, proof, xla
 from brainpy_probe.records import DialectCheck
 from brainpy_probe.settings import Dialect
 
@@ -51,8 +50,8 @@ class Lowered:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.context = seams.mlir_context()
-        self.module = seams.parse_mlir(seams.mlir_bytecode(self.source), self.context)
+        self.context = xla.mlir_context()
+        self.module = xla.parse_mlir(xla.mlir_bytecode(self.source), self.context)
         removed = _remove_empty_sharding(self.module)
         if removed:
             self.notes.append(
@@ -63,10 +62,40 @@ class Lowered:
 
     def expand_chlo(self) -> None:
         """Write CHLO's operations out in StableHLO, where this jaxlib has the pass for it."""
-        seams.chlo_to_stablehlo(self.module)
+        xla.chlo_to_stablehlo(self.module)
         left = mlir.chlo(self.module)
         if left:
             self.notes.append(f"This jaxlib can't write out in StableHLO: {', '.join(left)}.")
+
+    def select_booleans(self) -> None:
+        """Write conversions of booleans to numbers as a choice of 1 and 0, which is the same.
+
+        IREE (3.5.0 to 3.13.0) can't multiply a converted vector of booleans, such as spikes, with a
+        matrix: "'linalg.vecmat' op expected type of bb argument #0 ('i1') to match element or self
+        type of the corresponding operand ('i8')". With --iree-opt-level=O2 it takes true for -1.
+        """
+        ir = xla.take("mlir")
+        for one in list(mlir.operations(self.module)):
+            if one.name != "stablehlo.convert" or not str(one.operands[0].type).endswith("i1>"):
+                continue
+            kind = one.results[0].type
+            if not re.search(r"[<x]u?[if]\d+>$", str(kind)):
+                continue
+            values = [f"dense<{n}> : {kind}" for n in _ONE_AND_ZERO[_is_float(kind)]]
+            with self.module.context, ir.Location.unknown(), ir.InsertionPoint(one):
+                made = [
+                    ir.Operation.create(
+                        "stablehlo.constant",
+                        results=[kind],
+                        attributes={"value": ir.Attribute.parse(value)},
+                    ).result
+                    for value in values
+                ]
+                chosen = ir.Operation.create(
+                    "stablehlo.select", results=[kind], operands=[one.operands[0], *made]
+                )
+            one.results[0].replace_all_uses_with(chosen.result)
+            one.erase()
 
     def render(self, dialect: Dialect) -> Rendering:
         """Render the program in a dialect."""
@@ -86,41 +115,34 @@ class Lowered:
             return None
         module = self._copy()
         try:
-            seams.chlo_to_stablehlo(module)
-            origin = _Compared.of(module)
-            content = seams.portable_bytecode(seams.without_locations(module))
-            back = seams.read_portable_bytecode(content, self.context)
+            xla.chlo_to_stablehlo(module)
+            origin = proof.Compared.of(module)
+            content = xla.portable_bytecode(xla.without_locations(module))
+            back = xla.read_portable_bytecode(content, self.context)
         except Exception as error:
             self.notes.append(f"The program has no portable bytecode: {first_line(error)}")
             return None
-        difference = origin.difference(_Compared.of(back))
+        difference = origin.difference(proof.Compared.of(back))
         return Rendering(content, DialectCheck(parsed=not difference, detail=difference))
 
     def _copy(self) -> Any:
-        return seams.parse_mlir(seams.mlir_bytecode(self.module), self.context)
+        return xla.parse_mlir(xla.mlir_bytecode(self.module), self.context)
 
     def _stablehlo(self) -> Rendering:
-        text = seams.mlir_text(self.module)
-        return Rendering(text.encode(), _reparse(text), mlir.chlo(self.module))
+        text = xla.mlir_text(self.module)
+        return Rendering(text.encode(), proof.reparse(text), mlir.chlo(self.module))
 
     def _mhlo(self) -> Rendering:
         module = self._copy()
-        operations = _operations(module)
-        seams.run_passes(module, "stablehlo-legalize-to-hlo")
-        # CHLO by XLA's own rules: what has an operation in MHLO (erf, top_k) keeps it. Only if
-        # there is any, since this pass folds constants as well on 0.4.13 and 0.4.23; and not before
-        # the other, since it can't pass by a loop that carries StableHLO's tokens.
-        if mlir.chlo(module):
-            seams.run_passes(module, "func.func(chlo-legalize-to-hlo)")
-            operations = _operations(module)
-            seams.run_passes(module, "stablehlo-legalize-to-hlo")
-        text = seams.mlir_text(module)
-        check = _reparse(text)
-        back = seams.parse_mlir(text, self.context)
+        operations = proof.to_mhlo(module)
+        text = xla.mlir_text(module)
+        check = proof.reparse(text)
+        back = xla.parse_mlir(text, self.context)
         # Each operation has its counterpart, dead ones too, which no HLO tells of.
-        difference = _difference(operations, _operations(back))
-        seams.run_passes(back, "hlo-legalize-to-stablehlo")
-        difference = difference or _Compared.of(self.module).difference(_Compared.of(back))
+        difference = proof.first_difference(operations, proof.operation_counts(back))
+        xla.run_passes(back, "hlo-legalize-to-stablehlo")
+        origin = proof.Compared.of(self.module)
+        difference = difference or origin.difference(proof.Compared.of(back))
         return Rendering(
             text.encode(),
             DialectCheck(
@@ -132,55 +154,18 @@ class Lowered:
         )
 
     def _hlo(self) -> Rendering:
-        module = seams.hlo_of(self.module)
-        text = seams.hlo_text(module)
-        back = seams.parse_hlo(text)
-        difference = _difference(seams.hlo_canonical_text(module), seams.hlo_canonical_text(back))
+        module = xla.hlo_of(self.module)
+        text = xla.hlo_text(module)
+        back = xla.parse_hlo(text)
+        difference = proof.first_difference(
+            xla.hlo_canonical_text(module), xla.hlo_canonical_text(back)
+        )
         return Rendering(text.encode(), DialectCheck(parsed=not difference, detail=difference))
-
-
-@dataclass(frozen=True)
-class _Compared:
-    """What tells one StableHLO module from another.
-
-    Not its text: what CHLO was does not come back, passes fold constants (0.4.13, 0.4.23),
-    attributes with their default value get lost, and JAX spells typed custom calls unlike MHLO.
-    The HLO that XLA makes of two modules of one program is the same, backend configs included;
-    what HLO knows nothing of, the names of main's arguments and results, stands beside it.
-    """
-
-    signature: str
-    hlo: str
-
-    @classmethod
-    def of(cls, module: Any) -> _Compared:
-        return cls(_signature(module), seams.hlo_canonical_text(seams.hlo_of(module)))
-
-    def difference(self, other: _Compared) -> str:
-        return _difference(self.signature, other.signature) or _difference(self.hlo, other.hlo)
-
-
-def _reparse(text: str) -> DialectCheck:
-    """Parse MLIR text in a context of its own and compare what that prints."""
-    again = seams.mlir_text(seams.parse_mlir(text, seams.mlir_context()))
-    difference = _difference(text, again)
-    return DialectCheck(parsed=not difference, detail=difference)
-
-
-def _difference(left: str, right: str) -> str:
-    """Return the first line in which two texts differ, or nothing."""
-    if left == right:
-        return ""
-    pairs = zip(left.splitlines(), right.splitlines(), strict=False)
-    for number, (one, other) in enumerate(pairs, 1):
-        if one != other:
-            return f"line {number} differs: {one.strip()[:200]!r} and {other.strip()[:200]!r}"
-    return "one text is longer than the other"
 
 
 def _rename(module: Any, name: str, arguments: Sequence[str], results: Sequence[str]) -> int:
     """Name the module, and ``main``'s arguments and results; return how many tokens lead them."""
-    ir = seams.take("mlir")
+    ir = xla.take("mlir")
     main = mlir.main(module)
     with module.context:
         module.operation.attributes["sym_name"] = ir.StringAttr.get(name)
@@ -230,24 +215,18 @@ def _remove_empty_sharding(module: Any) -> int:
     for one in constraints:
         one.results[0].replace_all_uses_with(one.operands[0])
         one.erase()
-    text = seams.mlir_text(module)
+    text = xla.mlir_text(module)
     for name in empty:
         if len(re.findall(rf"@{re.escape(name)}\b", text)) == 1:
             meshes[name].erase()
     return len(constraints)
 
 
+_ONE_AND_ZERO = {False: ("1", "0"), True: ("1.0", "0.0")}
+
+
+def _is_float(kind: Any) -> bool:
+    return re.search(r"[<x]f\d+>$", str(kind)) is not None
+
+
 _EMPTY_MESH = "#sdy.mesh<[]>"
-
-
-def _signature(module: Any) -> str:
-    """Print main's type, and the names and attributes of its arguments and results."""
-    attributes = mlir.main(module).operation.attributes
-    kinds = ("function_type", "arg_attrs", "res_attrs")
-    return "\n".join(str(attributes[kind]) for kind in kinds if kind in attributes)
-
-
-def _operations(module: Any) -> str:
-    """Print the number of operations by name, whatever their dialect."""
-    counted = Counter(one.name.partition(".")[2] for one in mlir.operations(module))
-    return "\n".join(f"{name} {counted[name]}" for name in sorted(counted))

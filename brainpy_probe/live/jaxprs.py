@@ -17,7 +17,7 @@ import numpy as np
 
 from brainpy_probe.live import seams
 
-__all__ = ["callbacks", "evaluate", "fingerprint", "inner_constants", "prune"]
+__all__ = ["callbacks", "equations", "evaluate", "fingerprint", "inner_constants", "prune"]
 
 core = seams.jaxpr_classes()
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -51,6 +51,14 @@ def _collect(eqns: Sequence[Any], found: dict[int, Any], visited: set[int]) -> N
             for constant in getattr(inner, "consts", ()):
                 found.setdefault(id(constant), constant)
             _collect(_open(inner).eqns, found, visited)
+
+
+def equations(eqns: Sequence[Any]) -> Iterator[Any]:
+    """Yield equations, and those within them, at whatever depth."""
+    for eqn in eqns:
+        yield eqn
+        for inner in _inner(eqn):
+            yield from equations(_open(inner).eqns)
 
 
 def callbacks(eqn: Any) -> Iterator[Any]:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from brainpy_probe.live import mlir, seams
+from brainpy_probe.ir import mlir, xla
+from brainpy_probe.live import seams
 from brainpy_probe.live.modules import ModuleFacts
 from brainpy_probe.records import Reason
 
@@ -51,7 +52,7 @@ def explain(
     )
     if changed:
         return changed
-    before_it, it = (seams.parse_mlir(one.content, seams.mlir_context()) for one in (last, now))
+    before_it, it = (xla.parse_mlir(one.content, xla.mlir_context()) for one in (last, now))
     if _without_values(before_it) == _without_values(it):
         return "values", "Other values are baked into the program as constants."
     if _operations(before_it) == _operations(it):
@@ -93,4 +94,4 @@ def _operations(module: Any) -> list[str]:
 def _without_values(module: Any) -> str:
     """Return a module's text, of its constants the types alone."""
     constant = re.compile(r"(stablehlo\.constant) .*( : \S+)$", re.MULTILINE)
-    return constant.sub(r"\1\2", seams.mlir_text(module, elements=1))
+    return constant.sub(r"\1\2", xla.mlir_text(module, elements=1))

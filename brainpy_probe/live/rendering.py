@@ -7,18 +7,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+from msgspec.structs import replace
 
 from brainpy_probe.errors import CannotCapture, first_line
-from brainpy_probe.live import mlir, seams, tensors
+from brainpy_probe.ir import mlir
+from brainpy_probe.live import seams, tensors
 from brainpy_probe.live.dialects import Lowered, Rendering
+from brainpy_probe.live.kernels import kernel_calls
 from brainpy_probe.live.pure import ClosedProgram, Named
 from brainpy_probe.records import (
+    GROUPS,
     DialectCheck,
     Fidelity,
+    KernelCall,
     PortableForm,
     ProgramRecord,
     TensorSpec,
     WrittenFile,
+    label,
 )
 from brainpy_probe.settings import Settings
 from brainpy_probe.store import RunFolder, safe_name
@@ -31,20 +37,16 @@ _FILES = {
     "hlo": "program.hlo.txt",
     "vhlo": "program.vhlo.mlirbc",
 }
-# The names of the groups in which a program takes its arguments and gives its results.
-_GROUPS = {
-    "constant": "constants",
-    "state": "state",
-    "input": "inputs",
-    "output": "outputs",
-    "monitor": "monitors",
-}
 # Bytes above which a constant in the text is worth a remark.
 _LARGE = 1024
 
 
 def write_program(
-    index: int, closed: ClosedProgram, settings: Settings, folder: RunFolder
+    index: int,
+    closed: ClosedProgram,
+    settings: Settings,
+    folder: RunFolder,
+    arrays: tensors.ArrayFiles,
 ) -> tuple[ProgramRecord, Exception | None]:
     """Render a program in the dialects asked for, write it, and record what was written.
 
@@ -58,6 +60,8 @@ def write_program(
         Which dialects, which arrays.
     folder : RunFolder
         Where the files go.
+    arrays : ArrayFiles
+        The arrays that the capture has written so far.
 
     Returns
     -------
@@ -75,19 +79,21 @@ def write_program(
     native = _form(closed, settings)
     if not native.renderings:
         raise CannotCapture("No text can be made of the program.", f"{_said(native.problems)}.")
+    texts = _write_texts(place, native, folder)
+    portable = _portable(place, closed, native, settings, folder) if settings.portable else None
+    arguments = _store(f"{place}/data.safetensors", "data", closed.arguments, settings, arrays)
+    results = _store(f"{place}/results.safetensors", "results", closed.results, settings, arrays)
     record = ProgramRecord(
         index=index,
         name=closed.name,
         kind=closed.kind,
         fingerprint=closed.fingerprint,
-        arguments=_specs(native.lowered.tokens, closed.arguments),
-        results=_specs(native.lowered.tokens, closed.results),
+        arguments=_specs(native.lowered.tokens, closed.arguments, arguments),
+        results=_specs(native.lowered.tokens, closed.results, results),
         fidelity=_fidelity(native, closed),
-        files=(
-            *_write_texts(place, native, folder),
-            *_write_data(place, closed, settings, folder),
-        ),
-        portable=_portable(place, closed, native, settings, folder) if settings.portable else None,
+        files=(*texts, *_files_of(place, arguments), *_files_of(place, results)),
+        portable=portable,
+        kernels=native.kernels,
     )
     return record, next(iter(native.problems.values()), None)
 
@@ -100,6 +106,7 @@ class _Form:
     cost: dict[str, float]
     renderings: dict[str, Rendering]
     problems: dict[str, Exception]
+    kernels: tuple[KernelCall, ...]
 
 
 def _form(closed: ClosedProgram, settings: Settings, *, plain: bool = False) -> _Form:
@@ -107,15 +114,17 @@ def _form(closed: ClosedProgram, settings: Settings, *, plain: bool = False) -> 
         return closed.function(*groups)
 
     with seams.plain_kernels() if plain else contextlib.nullcontext():
-        lowering = jax.jit(function, keep_unused=True).lower(*closed.grouped())
+        jitted = jax.jit(function, keep_unused=True)
+        lowering, jaxpr = seams.lowered_with_jaxpr(jitted, closed.grouped())
     lowered = Lowered(
         lowering.compiler_ir("stablehlo"),
         closed.name,
-        [f"{_GROUPS[one.role]}[{one.name!r}]" for one in closed.arguments],
-        [f"{_GROUPS[one.role]}[{one.name!r}]" for one in closed.results],
+        [label(one.role, one.name) for one in closed.arguments],
+        [label(one.role, one.name) for one in closed.results],
     )
     if plain:
         lowered.expand_chlo()
+        lowered.select_booleans()
     renderings: dict[str, Rendering] = {}
     problems: dict[str, Exception] = {}
     for dialect in settings.dialects:
@@ -127,7 +136,8 @@ def _form(closed: ClosedProgram, settings: Settings, *, plain: bool = False) -> 
     if bytecode is not None:
         renderings["vhlo"] = bytecode
     cost = seams.estimated_cost(lowering) if settings.portable else {}
-    return _Form(lowered, cost, renderings, problems)
+    kernels = () if plain or jaxpr is None else kernel_calls(jaxpr.eqns)
+    return _Form(lowered, cost, renderings, problems, kernels)
 
 
 def _fidelity(form: _Form, closed: ClosedProgram, *notes: str) -> Fidelity:
@@ -178,22 +188,30 @@ def _said(problems: dict[str, Exception]) -> str:
     return "; ".join(f"{kind}: {first_line(error)}" for kind, error in problems.items())
 
 
-def _write_data(
-    place: str, closed: ClosedProgram, settings: Settings, folder: RunFolder
-) -> list[WrittenFile]:
-    groups = {"data": closed.arguments, "results": closed.results}
-    wanted = {"none": (), "inputs": ("data",), "full": ("data", "results")}[settings.data]
-    return [
-        folder.write(f"{place}/{kind}.safetensors", kind, tensors.pack(values))
-        for kind in wanted
-        if (values := known_values(groups[kind]))
-    ]
+def _store(
+    name: str, kind: str, group: list[Named], settings: Settings, arrays: tensors.ArrayFiles
+) -> dict[str, tensors.Stored]:
+    """Do what is asked for: nothing, take the values' digests, or write them."""
+    values = known_values(group)
+    if settings.data == "none":
+        return {}
+    if kind == "data" or settings.data == "full":
+        return arrays.write(name, kind, values, share=kind == "data")
+    return arrays.digested(values)
+
+
+def _files_of(place: str, stored: dict[str, tensors.Stored]) -> list[WrittenFile]:
+    """Return the files that hold values, those of another program as shared ones."""
+    files = {one.file.path: one.file for one in stored.values() if one.file is not None}
+    own = [file for path, file in files.items() if path.startswith(f"{place}/")]
+    shared = [replace(file, kind="shared") for file in files.values() if file not in own]
+    return [*own, *shared]
 
 
 def known_values(group: list[Named]) -> dict[str, Any]:
-    """Return the values that the run gives, by ``role/name``."""
+    """Return the values that the run gives, by group and name, as ``state/E.V``."""
     return {
-        f"{one.role}/{one.name}": one.value
+        f"{GROUPS[one.role]}/{one.name}": one.value
         for one in group
         if not isinstance(one.value, jax.ShapeDtypeStruct)
     }
@@ -211,16 +229,23 @@ def _custom_calls(lowered: Lowered, closed: ClosedProgram) -> dict[str, tuple[st
     return found
 
 
-def _specs(tokens: int, group: list[Named]) -> tuple[TensorSpec, ...]:
+def _specs(
+    tokens: int, group: list[Named], stored: dict[str, tensors.Stored]
+) -> tuple[TensorSpec, ...]:
     leading = [
         TensorSpec(name=f"token.{n}", role="token", shape=(), dtype="token", nbytes=0)
         for n in range(tokens)
     ]
-    return (*leading, *map(_spec, group))
+    return (*leading, *(_spec(one, stored) for one in group))
 
 
-def _spec(one: Named) -> TensorSpec:
+def _spec(one: Named, stored: dict[str, tensors.Stored]) -> TensorSpec:
     shape, dtype, nbytes, key = tensors.lowered_form(one.value)
-    return TensorSpec(
+    spec = TensorSpec(
         name=one.name, role=one.role, shape=shape, dtype=dtype, nbytes=nbytes, key=key
     )
+    place = stored.get(spec.path)
+    if place is None:
+        return spec
+    file = "" if place.file is None else place.file.path
+    return replace(spec, digest=place.digest, file=file, entry=place.entry)

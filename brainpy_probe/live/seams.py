@@ -1,6 +1,7 @@
-"""The only home of version facts: each private name of BrainPy, JAX and jaxlib that is touched.
+"""The only home of BrainPy's and JAX's version facts: each private name of theirs that is touched.
 
 Knows what stands where in which version, and where that was seen; never what it is used for.
+jaxlib's own names stand in ``ir/xla.py``.
 """
 
 from __future__ import annotations
@@ -10,42 +11,20 @@ import contextlib
 import functools
 import importlib.util
 import inspect
-import io
 import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from brainpy_probe import foreign
 from brainpy_probe.errors import SeamMissing
+from brainpy_probe.foreign import Seam
+from brainpy_probe.ir import xla
 
-__all__ = ["IMPLICIT", "MONITOR_TAKER", "SEAMS", "TESTED", "Seam", "take", "taken_from"]
-
-
-@dataclass(frozen=True)
-class Seam:
-    """A name that the probe takes from another library.
-
-    Parameters
-    ----------
-    what : str
-        What it is, for error messages.
-    places : tuple of str
-        Where it may be, as ``module:attribute``, in the order in which they are tried.
-    holds : str
-        The versions for which this holds, and where that was seen.
-    era : str
-        ``brainstate`` or ``variables`` where only a BrainPy from 2.7 on, or only an earlier one,
-        is to have it.
-    """
-
-    what: str
-    places: tuple[str, ...]
-    holds: str
-    era: Literal["", "brainstate", "variables"] = ""
-
+__all__ = ["IMPLICIT", "MONITOR_TAKER", "SEAMS", "TESTED", "take", "taken_from"]
 
 SEAMS: dict[str, Seam] = {
     "runner": Seam(
@@ -154,46 +133,7 @@ SEAMS: dict[str, Seam] = {
         "too) has the parameters backend and computation, and below it stands "
         "backend_compile_and_load or backend_compile, with the parameter options",
     ),
-    "mlir": Seam(
-        "jaxlib's MLIR bindings",
-        ("jaxlib.mlir:ir",),
-        "jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0",
-    ),
-    "mlir-passes": Seam(
-        "MLIR's pass manager",
-        ("jaxlib.mlir.passmanager:PassManager",),
-        "jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0",
-    ),
-    "mlir-context": Seam(
-        "a fresh MLIR context with JAX's dialects",
-        ("jax._src.interpreters.mlir:make_ir_context",),
-        "jax 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: _src/interpreters/mlir.py",
-    ),
-    "mhlo": Seam(
-        "XLA's MHLO dialect and passes",
-        ("jaxlib.mlir._mlir_libs._mlirHlo:",),
-        "jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: register_mhlo_dialect, "
-        "register_mhlo_passes; of the passes stablehlo-legalize-to-hlo, hlo-legalize-to-stablehlo "
-        "and chlo-legalize-to-hlo",
-    ),
-    "stablehlo": Seam(
-        "the StableHLO dialect",
-        ("jaxlib.mlir.dialects.stablehlo:",),
-        "jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: get_current_version",
-    ),
-    "xla-mlir": Seam(
-        "XLA's translations between MLIR dialects",
-        ("jaxlib._jax:mlir", "jaxlib.xla_extension:mlir"),
-        "jaxlib 0.10.2, 0.12.0: _jax; 0.4.13, 0.4.23, 0.4.30: xla_extension. "
-        "mlir_module_to_xla_computation, serialize_portable_artifact, "
-        "deserialize_portable_artifact",
-    ),
-    "hlo": Seam(
-        "XLA's HLO parser and printer",
-        ("jaxlib._hlo:", "jaxlib.xla_extension:"),
-        "jaxlib 0.10.2, 0.12.0: _hlo; 0.4.13, 0.4.23, 0.4.30: xla_extension. "
-        "hlo_module_from_text, HloPrintOptions",
-    ),
+    **xla.SEAMS,
 }
 
 
@@ -206,47 +146,14 @@ def belonging() -> dict[str, Seam]:
     return {name: seam for name, seam in SEAMS.items() if seam.era in ("", era)}
 
 
-@functools.cache
 def take(name: str) -> Any:
-    """Return what a seam names, from the first place that has it.
-
-    Raises
-    ------
-    SeamMissing
-        With each place that was tried, if none has it.
-    """
-    seam = SEAMS[name]
-    tried = []
-    for place in seam.places:
-        try:
-            return _at(place)
-        except (ImportError, AttributeError) as error:
-            tried.append(f"{place.rstrip(':')} ({error})")
-    raise SeamMissing(seam.what, tried)
+    """Return what a seam names, as :func:`brainpy_probe.foreign.take` does."""
+    return foreign.take(SEAMS[name])
 
 
 def taken_from(name: str) -> str:
-    """Return the place from which :func:`take` takes a seam.
-
-    Raises
-    ------
-    SeamMissing
-        With each place that was tried, if none has it.
-    """
-    found = take(name)
-    for place in SEAMS[name].places:
-        with contextlib.suppress(ImportError, AttributeError):
-            if _at(place) is found:
-                return place.rstrip(":")
-    raise SeamMissing(SEAMS[name].what, SEAMS[name].places)
-
-
-def _at(place: str) -> Any:
-    module, _, attribute = place.partition(":")
-    found: Any = importlib.import_module(module)
-    for part in filter(None, attribute.split(".")):
-        found = getattr(found, part)
-    return found
+    """Return where it was taken from, as :func:`brainpy_probe.foreign.taken_from` does."""
+    return foreign.taken_from(SEAMS[name])
 
 
 # --- BrainPy, every version: DSRunner -----------------------------------------------------------
@@ -425,6 +332,28 @@ def plain_kernels() -> Iterator[None]:
         yield
     finally:
         config._global_backends = chosen
+
+
+def kernel_names() -> frozenset[str]:
+    """Return the names of brainevent's kernels, which are those of their primitives.
+
+    brainevent 0.2.1, 0.3.0: ``get_registry`` is public; none where there is no brainevent.
+    """
+    try:
+        return frozenset(importlib.import_module("brainevent").get_registry())
+    except (ImportError, AttributeError):
+        return frozenset()
+
+
+def lowered_with_jaxpr(jitted: Any, arguments: Sequence[Any]) -> tuple[Any, Any]:
+    """Lower a jitted function; return the lowering, and the jaxpr where JAX gives that too.
+
+    ``trace``, of which ``lower`` is the rest, is public in 0.10.2 and 0.12.0, absent up to 0.4.30.
+    """
+    if not hasattr(jitted, "trace"):
+        return jitted.lower(*arguments), None
+    traced = jitted.trace(*arguments)
+    return traced.lower(), traced.jaxpr
 
 
 # --- BrainPy up to 2.6: Variables and object transformations ------------------------------------
@@ -751,7 +680,7 @@ def option_overrides(options: Any) -> set[str]:
 
 def optimized_hlo(executable: Any) -> str:
     """Print an executable's HLO, as it runs, no constant elided."""
-    return "\n".join(hlo_text(module) for module in executable.hlo_modules())
+    return "\n".join(xla.hlo_text(module) for module in executable.hlo_modules())
 
 
 def estimated_cost(lowering: Any) -> dict[str, float]:
@@ -794,162 +723,6 @@ def executable_memory(executable: Any) -> dict[str, int]:
     if not (sizes["arguments"] or sizes["outputs"]):
         unknown |= sizes.keys() - {"code"}
     return {name: size for name, size in sizes.items() if name not in unknown}
-
-
-# --- jaxlib: MLIR ---------------------------------------------------------------------------------
-
-
-def mlir_context() -> Any:
-    """Return a context of our own that knows StableHLO, CHLO, MHLO, Shardy (if any) and func.
-
-    ``register_stablehlo_passes`` is absent on 0.4.13, 0.4.23 and 0.4.30.
-    """
-    mhlo = take("mhlo")
-    context = take("mlir-context")()
-    # MLIR prints to stderr what we report ourselves, stack and all.
-    context.attach_diagnostic_handler(lambda _: True)
-    mhlo.register_mhlo_dialect(context)
-    # Passes are registered once for the process; doing it again changes nothing.
-    mhlo.register_mhlo_passes()
-    getattr(take("stablehlo"), "register_stablehlo_passes", lambda: None)()
-    return context
-
-
-def mlir_is(thing: Any, kind: str) -> bool:
-    """Whether an MLIR value or attribute is of a kind.
-
-    ``cls.isinstance`` from 0.4.13 to 0.10.2; gone in 0.12.0, whose objects are of their own class.
-    """
-    cls = getattr(take("mlir"), kind)
-    return isinstance(thing, cls) or (hasattr(cls, "isinstance") and bool(cls.isinstance(thing)))
-
-
-def mlir_attributes(operation: Any) -> dict[str, Any]:
-    """Return an operation's attributes by name.
-
-    By number: going through them gives their names on 0.10.2 and 0.12.0, named attributes on
-    0.4.13, 0.4.23 and 0.4.30.
-    """
-    given = operation.attributes
-    return {given[n].name: given[n].attr for n in range(len(given))}
-
-
-def parse_mlir(source: str | bytes, context: Any) -> Any:
-    """Parse MLIR text or bytecode and verify it."""
-    module = take("mlir").Module.parse(source, context)
-    module.operation.verify()
-    return module
-
-
-def mlir_text(module: Any, elements: int | None = None) -> str:
-    """Print a module without locations; constants of more elements are elided, if that is given."""
-    return str(module.operation.get_asm(large_elements_limit=elements, enable_debug_info=False))
-
-
-def mlir_bytecode(module: Any) -> bytes:
-    """Write a module as MLIR bytecode, locations and names included."""
-    buffer = io.BytesIO()
-    module.operation.write_bytecode(buffer)
-    return buffer.getvalue()
-
-
-def run_passes(module: Any, pipeline: str) -> None:
-    """Run a pass pipeline over a module, in place."""
-    with module.context:
-        take("mlir-passes").parse(f"builtin.module({pipeline})").run(module.operation)
-
-
-@functools.cache
-def has_pass(pipeline: str) -> bool:
-    """Whether a pass is registered: ``strip-debuginfo`` is not on 0.4.13, others not on 0.4.x."""
-    with mlir_context():
-        try:
-            take("mlir-passes").parse(f"builtin.module({pipeline})")
-        except ValueError:
-            return False
-    return True
-
-
-def without_locations(module: Any) -> Any:
-    """Return a module with no trace of where it was made: itself, changed in place, or a copy.
-
-    Where there is no pass for it (0.4.13), the copy's locations are the lines of its own text.
-    """
-    if has_pass("strip-debuginfo"):
-        run_passes(module, "strip-debuginfo")
-        return module
-    return parse_mlir(mlir_text(module), module.context)
-
-
-def chlo_to_stablehlo(module: Any) -> None:
-    """Decompose CHLO operations, in place.
-
-    0.4.13, 0.4.23 and 0.4.30 have no pass for it; there ``portable_bytecode`` takes them.
-    """
-    pipeline = "func.func(chlo-legalize-to-stablehlo)"
-    if has_pass(pipeline):
-        run_passes(module, pipeline)
-
-
-def portable_bytecode(module: Any) -> bytes:
-    """Serialise a StableHLO module as VHLO bytecode of the current StableHLO version.
-
-    By XLA's own entry, which takes the module on 0.10.2 and 0.12.0, its bytecode where there is
-    ``jaxlib.xla_extension`` (0.4.13, 0.4.23, 0.4.30). The one in
-    ``jaxlib.mlir.dialects.stablehlo`` refuses LAPACK's typed calls (0.10.2, 0.12.0), or ends the
-    process (0.4.13, 0.4.23, 0.4.30): "LLVM ERROR: Trying to register different dialects for the
-    same namespace: builtin".
-    """
-    version = take("stablehlo").get_current_version()
-    given = mlir_bytecode(module) if _has_xla_extension() else module
-    with module.context:
-        return bytes(take("xla-mlir").serialize_portable_artifact(given, version))
-
-
-def read_portable_bytecode(content: bytes, context: Any) -> Any:
-    """Read VHLO bytecode back as a StableHLO module; ``jaxlib.xla_extension`` gives its text."""
-    deserialise = take("xla-mlir").deserialize_portable_artifact
-    if _has_xla_extension():
-        return parse_mlir(deserialise(content), context)
-    return deserialise(content, context)
-
-
-def _has_xla_extension() -> bool:
-    return importlib.util.find_spec("jaxlib.xla_extension") is not None
-
-
-# --- jaxlib: HLO ----------------------------------------------------------------------------------
-
-
-def hlo_of(module: Any) -> Any:
-    """Translate a StableHLO module to an HLO module."""
-    translate = take("xla-mlir").mlir_module_to_xla_computation
-    return translate(mlir_bytecode(module)).get_hlo_module()
-
-
-def hlo_text(module: Any) -> str:
-    """Print an HLO module, no constant elided."""
-    options = take("hlo").HloPrintOptions()
-    options.print_large_constants = True
-    return str(module.to_string(options))
-
-
-def hlo_canonical_text(module: Any) -> str:
-    """Print an HLO module so that two modules of one computation print alike."""
-    options = take("hlo").HloPrintOptions.canonical()
-    options.canonicalize_computations = True
-    options.print_large_constants = True
-    options.print_backend_config = True
-    options.print_metadata = False
-    # XLA's parser keeps the computations in another order, and on 0.4.23 and 0.4.30
-    # canonicalize_computations does not sort them. Empty lines part them; their names survive.
-    head, *computations = str(module.to_string(options)).strip().split("\n\n")
-    return "\n\n".join([head, *sorted(computations)])
-
-
-def parse_hlo(text: str) -> Any:
-    """Parse HLO text with XLA's own parser."""
-    return take("hlo").hlo_module_from_text(text)
 
 
 # --- Tested stacks ------------------------------------------------------------------------------

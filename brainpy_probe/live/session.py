@@ -53,7 +53,7 @@ class Session:
     capture: Capture = field(init=False)
     manifest: Manifest = field(init=False)
     _modules: ModuleLog = field(init=False)
-    _digests: tensors.Digests = field(default_factory=tensors.Digests)
+    _arrays: tensors.ArrayFiles = field(init=False)
     _programs: dict[str, int] = field(default_factory=dict)
     _warned: set[tuple[str, str]] = field(default_factory=set)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -71,6 +71,7 @@ class Session:
         except BaseException:
             self.folder.path.rmdir()
             raise
+        self._arrays = tensors.ArrayFiles(self.folder)
         self._modules = ModuleLog(self.settings, self.folder)
         self.capture = Capture(self.folder.path, self.manifest)
 
@@ -167,7 +168,7 @@ class Session:
         if known is not None:
             return self.manifest.programs[known], None
         index = len(self.manifest.programs)
-        record, problem = write_program(index, closed, self.settings, self.folder)
+        record, problem = write_program(index, closed, self.settings, self.folder, self._arrays)
         self._programs[closed.fingerprint] = index
         return record, problem
 
@@ -176,7 +177,7 @@ class Session:
             return {}
         arguments = {f"in/{k}": v for k, v in known_values(closed.arguments).items()}
         results = {f"out/{k}": v for k, v in known_values(closed.results).items()}
-        return {k: self._digests.of(v) for k, v in (arguments | results).items()}
+        return {k: self._arrays.digests.of(v) for k, v in (arguments | results).items()}
 
     def _call_record(
         self,

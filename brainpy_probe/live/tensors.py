@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from safetensors.numpy import save
+from safetensors.numpy import save_file
 
 from brainpy_probe.live import seams
-from brainpy_probe.store import sha256
+from brainpy_probe.records import WrittenFile
+from brainpy_probe.store import RunFolder, sha256
 
-__all__ = ["Digests", "lowered_form", "pack", "to_numpy"]
+__all__ = ["ArrayFiles", "Digests", "Stored", "lowered_form", "to_numpy"]
+
+# Bytes from which an array that an earlier file holds is not written again: below that, a file
+# that stands for itself is worth more.
+_SHARED = 4096
 
 
 def to_numpy(value: Any) -> np.ndarray[Any, Any]:
@@ -59,17 +66,89 @@ def _bytes_of(array: np.ndarray[Any, Any]) -> memoryview:
     return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
 
 
-def pack(values: Mapping[str, Any]) -> bytes:
-    """Write arrays as safetensors.
+@dataclass(frozen=True)
+class Stored:
+    """What became of a value: its digest, and the file and entry that hold it, if any do."""
 
-    Element types that the format lacks are stored as bytes, one row an element; their real shape
-    and dtype stand in the manifest.
+    digest: str
+    file: WrittenFile | None = None
+    entry: str = ""
+
+
+@dataclass
+class ArrayFiles:
+    """The arrays of one capture as safetensors; a large one is written once.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        Where the files go.
     """
-    return save({name: _storable(to_numpy(value)) for name, value in values.items()})
+
+    folder: RunFolder
+    digests: Digests = field(default_factory=Digests)
+    _written: dict[tuple[str, str, tuple[int, ...]], Stored] = field(default_factory=dict)
+
+    def write(
+        self, name: str, kind: str, values: Mapping[str, Any], *, share: bool = False
+    ) -> dict[str, Stored]:
+        """Write arrays straight from host memory; return where each is.
+
+        Parameters
+        ----------
+        name, kind : str
+            The file's path relative to the folder, and its kind.
+        values : mapping
+            The values by their names in the file.
+        share : bool
+            Leave out what an earlier file that was written so holds already.
+        """
+        found: dict[str, Stored] = {}
+        made: dict[str, np.ndarray[Any, Any]] = {}
+        digests = {entry: one.digest for entry, one in self.digested(values).items()}
+        for entry, value in values.items():
+            array = np.asarray(to_numpy(value), order="C")
+            known = self._written.get(_key(digests[entry], array)) if share else None
+            if known is None:
+                made[entry] = array
+            else:
+                found[entry] = known
+        if made:
+            file = self.folder.write_with(name, kind, lambda path: _save(made, path))
+            for entry, array in made.items():
+                found[entry] = Stored(digests[entry], file, entry)
+                if share and array.nbytes >= _SHARED:
+                    self._written.setdefault(_key(digests[entry], array), found[entry])
+        return found
+
+    def digested(self, values: Mapping[str, Any]) -> dict[str, Stored]:
+        """Return the values' digests alone."""
+        return {entry: Stored(self.digests.of(value)) for entry, value in values.items()}
+
+
+def _key(digest: str, array: np.ndarray[Any, Any]) -> tuple[str, str, tuple[int, ...]]:
+    return digest, str(array.dtype), array.shape
+
+
+def _save(arrays: Mapping[str, np.ndarray[Any, Any]], path: Path) -> Iterator[bytes | memoryview]:
+    """Write arrays as safetensors; yield the file's content from where it lies in memory.
+
+    Element types that the format's NumPy side lacks are stored as bytes, one row an element; the
+    file's metadata names them, and the manifest has the real shape and dtype.
+    """
+    stored = {name: _storable(array) for name, array in arrays.items()}
+    named = {k: str(a.dtype) for k, a in arrays.items() if stored[k].dtype != a.dtype}
+    save_file(stored, path, metadata=named or None)
+    with path.open("rb") as file:  # a length of 8 bytes, the header as JSON, the arrays
+        length = file.read(8)
+        header = file.read(int.from_bytes(length, "little"))
+    yield length + header
+    places = {k: v["data_offsets"] for k, v in json.loads(header).items() if k in stored}
+    for name in sorted(stored, key=lambda name: places[name]):
+        yield _bytes_of(stored[name])
 
 
 def _storable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    array = np.ascontiguousarray(array)
     if array.dtype.kind in "biuf" and array.dtype.isbuiltin == 1:
         return array
-    return array.view(np.uint8).reshape(*array.shape, array.dtype.itemsize)
+    return array.reshape(-1).view(np.uint8).reshape(*array.shape, array.dtype.itemsize)

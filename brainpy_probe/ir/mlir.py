@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from brainpy_probe.live import seams
+from brainpy_probe.ir import xla
 
 __all__ = [
+    "READABLE_ELEMENTS",
+    "argument_names",
     "argument_types",
     "chlo",
     "custom_calls",
@@ -21,9 +23,13 @@ __all__ = [
     "main",
     "maker",
     "operations",
+    "result_names",
     "result_types",
     "string",
 ]
+
+# Constants of more elements are cut in a text that is only to be read.
+READABLE_ELEMENTS = 16
 
 _CALLBACK = re.compile(r"callback", re.IGNORECASE)
 # Custom calls that every XLA knows: they are annotations, not code from elsewhere.
@@ -43,8 +49,8 @@ def operations(module: Any) -> Iterator[Any]:
 
 def string(attribute: Any) -> str:
     """Return the value of a string attribute or of a symbol reference."""
-    ir = seams.take("mlir")
-    if seams.mlir_is(attribute, "FlatSymbolRefAttr"):
+    ir = xla.take("mlir")
+    if xla.mlir_is(attribute, "FlatSymbolRefAttr"):
         return str(ir.FlatSymbolRefAttr(attribute).value)
     return str(ir.StringAttr(attribute).value)
 
@@ -69,8 +75,27 @@ def result_types(module: Any) -> tuple[str, ...]:
 
 
 def _function_type(module: Any) -> Any:
-    ir = seams.take("mlir")
+    ir = xla.take("mlir")
     return ir.FunctionType(ir.TypeAttr(main(module).operation.attributes["function_type"]).value)
+
+
+def argument_names(module: Any) -> tuple[str, ...]:
+    """Return the names of main's arguments, ``state['E.V']``; empty where one has none."""
+    return _names(module, "arg_attrs", "jax.arg_info", len(argument_types(module)))
+
+
+def result_names(module: Any) -> tuple[str, ...]:
+    """Return the names of main's results; empty where one has none."""
+    return _names(module, "res_attrs", "jax.result_info", len(result_types(module)))
+
+
+def _names(module: Any, kind: str, info: str, count: int) -> tuple[str, ...]:
+    ir = xla.take("mlir")
+    attributes = main(module).operation.attributes
+    if kind not in attributes:
+        return ("",) * count
+    entries = [ir.DictAttr(one) for one in ir.ArrayAttr(attributes[kind])]
+    return tuple(string(one[info]) if info in one else "" for one in entries)
 
 
 def chlo(module: Any) -> tuple[str, ...]:
@@ -81,7 +106,7 @@ def chlo(module: Any) -> tuple[str, ...]:
 
 def large_constants(module: Any, above: int) -> list[tuple[str, int]]:
     """Return type and bytes of the constants above a size that are not one value throughout."""
-    ir = seams.take("mlir")
+    ir = xla.take("mlir")
     found = []
     for operation in operations(module):
         if operation.name != "stablehlo.constant":
@@ -117,7 +142,7 @@ def custom_calls(module: Any) -> dict[str, list[Any]]:
 
 def maker(value: Any) -> Any:
     """Return the operation that makes a value; None for a block's argument."""
-    if seams.mlir_is(value, "BlockArgument"):
+    if xla.mlir_is(value, "BlockArgument"):
         return None
     return value.owner.operation if hasattr(value.owner, "operation") else value.owner
 
@@ -128,7 +153,7 @@ def feeding_arguments(module: Any, operation: Any) -> set[int]:
     Followed are calls of functions and what a loop carries from its start; values that are
     computed on the way are not.
     """
-    ir = seams.take("mlir")
+    ir = xla.take("mlir")
     entry = main(module).operation
     callers: dict[str, list[Any]] = {}
     for one in operations(module):

@@ -1,0 +1,80 @@
+"""The arrays of a capture, read back and held against the manifest; knows no program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from brainpy_probe.errors import DamagedCapture
+from brainpy_probe.records import TensorSpec, WrittenFile
+from brainpy_probe.store import read_file, sha256
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["named_dtype", "read_arrays", "restored"]
+
+
+def read_arrays(folder: Path, file: WrittenFile) -> dict[str, np.ndarray[Any, Any]]:
+    """Read a file of arrays as it is stored.
+
+    Raises
+    ------
+    DamagedCapture
+        If the file is missing or altered, or no safetensors.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load  # late: see the package's docstring
+
+    content = read_file(folder, file)
+    try:
+        return load(content)
+    except SafetensorError as error:
+        raise DamagedCapture(
+            f"{folder / file.path} is no safetensors file: {error}.", "Capture again."
+        ) from error
+
+
+def restored(
+    path: Path, spec: TensorSpec, raw: dict[str, np.ndarray[Any, Any]]
+) -> np.ndarray[Any, Any]:
+    """Return one of a file's arrays, in its own type.
+
+    Raises
+    ------
+    DamagedCapture
+        If it is missing, or its shape, type or digest is not what the manifest has.
+    """
+    stored = raw.get(spec.entry)
+    if stored is None:
+        raise DamagedCapture(f"{path} holds no {spec.entry!r}.", "Capture again.")
+    dtype = named_dtype(spec.dtype)
+    as_bytes = (*spec.shape, dtype.itemsize)  # a type that the format lacks: one row an element
+    if stored.dtype == dtype and stored.shape == spec.shape:
+        array = stored
+    elif stored.dtype == "uint8" and stored.shape == as_bytes:
+        array = stored.reshape(-1).view(dtype).reshape(spec.shape)
+    else:
+        raise DamagedCapture(
+            f"{path} holds {spec.entry!r} as {stored.dtype} of shape {stored.shape}; "
+            f"the manifest has {spec.dtype} of shape {spec.shape}.",
+            "Capture again.",
+        )
+    if sha256(array.reshape(-1).view("uint8").data) != spec.digest:
+        raise DamagedCapture(
+            f"{path} holds another {spec.entry!r} than was written: its digest differs.",
+            "Capture again.",
+        )
+    return array
+
+
+def named_dtype(name: str) -> np.dtype[Any]:
+    """Return the element type of a name in the manifest."""
+    import numpy as np
+
+    try:
+        return np.dtype(name)
+    except TypeError:
+        import ml_dtypes  # with NumPy's own names for bfloat16 and its kin
+
+        return np.dtype(getattr(ml_dtypes, name))  # type: ignore[no-any-return]

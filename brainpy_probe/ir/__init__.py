@@ -1,0 +1,1 @@
+"""A program's texts, read with jaxlib alone: its names, its modules, the proof of a text."""

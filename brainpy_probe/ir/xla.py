@@ -1,0 +1,260 @@
+"""The only home of jaxlib's version facts: its MLIR bindings, XLA's parsers, printers and passes.
+
+Knows what stands where in which version, and where that was seen; never what it is used for, and
+no JAX: jaxlib alone is enough.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import io
+from importlib import metadata
+from typing import Any
+
+from brainpy_probe import foreign
+from brainpy_probe.foreign import Seam
+
+__all__ = ["SEAMS", "take"]
+
+SEAMS: dict[str, Seam] = {
+    "mlir": Seam(
+        "jaxlib's MLIR bindings",
+        ("jaxlib.mlir.ir:",),
+        "jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0",
+    ),
+    "mlir-passes": Seam(
+        "MLIR's pass manager",
+        ("jaxlib.mlir.passmanager:PassManager",),
+        "jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0",
+    ),
+    "mlir-dialects": Seam(
+        "what registers MLIR's own dialects",
+        (
+            "jaxlib.mlir._mlir_libs._jax_mlir_ext:register_dialects",
+            "jaxlib.mlir._mlir_libs.register_jax_dialects:register_dialects",
+            "jaxlib.mlir._mlir_libs._site_initialize_0:register_dialects",
+        ),
+        "jaxlib 0.10.2, 0.12.0: _jax_mlir_ext; 0.4.23, 0.4.30: register_jax_dialects; 0.4.13: "
+        "_site_initialize_0, of which every context knows already",
+    ),
+    "mhlo": Seam(
+        "XLA's MHLO dialect and passes",
+        ("jaxlib.mlir._mlir_libs._mlirHlo:",),
+        "jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: register_mhlo_dialect, "
+        "register_mhlo_passes; of the passes stablehlo-legalize-to-hlo, hlo-legalize-to-stablehlo "
+        "and chlo-legalize-to-hlo",
+    ),
+    "stablehlo": Seam(
+        "the StableHLO dialect",
+        ("jaxlib.mlir.dialects.stablehlo:",),
+        "jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: get_current_version",
+    ),
+    "xla-mlir": Seam(
+        "XLA's translations between MLIR dialects",
+        ("jaxlib._jax:mlir", "jaxlib.xla_extension:mlir"),
+        "jaxlib 0.10.2, 0.12.0: _jax; 0.4.13, 0.4.23, 0.4.30: xla_extension. "
+        "mlir_module_to_xla_computation, serialize_portable_artifact, "
+        "deserialize_portable_artifact",
+    ),
+    "hlo": Seam(
+        "XLA's HLO parser and printer",
+        ("jaxlib._hlo:", "jaxlib.xla_extension:"),
+        "jaxlib 0.10.2, 0.12.0: _hlo; 0.4.13, 0.4.23, 0.4.30: xla_extension. "
+        "hlo_module_from_text, HloPrintOptions",
+    ),
+}
+
+
+def take(name: str) -> Any:
+    """Return what a seam names, as :func:`brainpy_probe.foreign.take` does."""
+    return foreign.take(SEAMS[name])
+
+
+def other_version(written: str) -> str:
+    """Return nothing if jaxlib is of this version, else a remark that tells of both."""
+    here = metadata.version("jaxlib")
+    return "" if here == written else f"written with jaxlib {written}, read with {here}"
+
+
+# --- MLIR -----------------------------------------------------------------------------------------
+
+
+def mlir_context() -> Any:
+    """Return a fresh context that knows StableHLO, CHLO, MHLO, Shardy (if any) and MLIR's own.
+
+    As ``make_ir_context`` of jax/_src/interpreters/mlir.py builds it, without JAX; that of 0.12.0
+    gives out one context ten times. ``register_stablehlo_passes`` is absent on 0.4.13, 0.4.23 and
+    0.4.30, the dialects sdy and mpmd likewise.
+    """
+    ir, mhlo = take("mlir"), take("mhlo")
+    context, registry = ir.Context(), ir.DialectRegistry()
+    take("mlir-dialects")(registry)
+    context.append_dialect_registry(registry)
+    context.load_all_available_dialects()
+    context.enable_multithreading(False)  # else each context keeps a pool of threads alive
+    # MLIR prints to stderr what we report ourselves, stack and all.
+    context.attach_diagnostic_handler(lambda _: True)
+    mhlo.register_mhlo_dialect(context)
+    for name in ("chlo", "stablehlo", "sdy", "mpmd"):
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module(f"jaxlib.mlir.dialects.{name}").register_dialect(context)
+    # Passes are registered once for the process; doing it again changes nothing.
+    mhlo.register_mhlo_passes()
+    getattr(take("stablehlo"), "register_stablehlo_passes", lambda: None)()
+    return context
+
+
+def mlir_is(thing: Any, kind: str) -> bool:
+    """Whether an MLIR value or attribute is of a kind.
+
+    ``cls.isinstance`` from 0.4.13 to 0.10.2; gone in 0.12.0, whose objects are of their own class.
+    """
+    cls = getattr(take("mlir"), kind)
+    return isinstance(thing, cls) or (hasattr(cls, "isinstance") and bool(cls.isinstance(thing)))
+
+
+def mlir_attributes(operation: Any) -> dict[str, Any]:
+    """Return an operation's attributes by name.
+
+    By number: going through them gives their names on 0.10.2 and 0.12.0, named attributes on
+    0.4.13, 0.4.23 and 0.4.30.
+    """
+    given = operation.attributes
+    return {given[n].name: given[n].attr for n in range(len(given))}
+
+
+def parse_mlir(source: str | bytes, context: Any) -> Any:
+    """Parse MLIR text or bytecode and verify it."""
+    module = take("mlir").Module.parse(source, context)
+    module.operation.verify()
+    return module
+
+
+def mlir_text(module: Any, elements: int | None = None) -> str:
+    """Print a module without locations; constants of more elements are elided, if that is given."""
+    return str(module.operation.get_asm(large_elements_limit=elements, enable_debug_info=False))
+
+
+def mlir_bytecode(module: Any) -> bytes:
+    """Write a module as MLIR bytecode, locations and names included."""
+    buffer = io.BytesIO()
+    module.operation.write_bytecode(buffer)
+    return buffer.getvalue()
+
+
+def run_passes(module: Any, pipeline: str) -> None:
+    """Run a pass pipeline over a module, in place."""
+    with module.context:
+        take("mlir-passes").parse(f"builtin.module({pipeline})").run(module.operation)
+
+
+@functools.cache
+def has_pass(pipeline: str) -> bool:
+    """Whether a pass is registered: ``strip-debuginfo`` is not on 0.4.13, others not on 0.4.x."""
+    with mlir_context():
+        try:
+            take("mlir-passes").parse(f"builtin.module({pipeline})")
+        except ValueError:
+            return False
+    return True
+
+
+def without_locations(module: Any) -> Any:
+    """Return a module with no trace of where it was made: itself, changed in place, or a copy.
+
+    Where there is no pass for it (0.4.13), the copy's locations are the lines of its own text.
+    """
+    if has_pass("strip-debuginfo"):
+        run_passes(module, "strip-debuginfo")
+        return module
+    return parse_mlir(mlir_text(module), module.context)
+
+
+def chlo_to_stablehlo(module: Any) -> None:
+    """Decompose CHLO operations, in place.
+
+    0.4.13, 0.4.23 and 0.4.30 have no pass for it; there ``portable_bytecode`` takes them.
+    """
+    pipeline = "func.func(chlo-legalize-to-stablehlo)"
+    if has_pass(pipeline):
+        run_passes(module, pipeline)
+
+
+def portable_bytecode(module: Any) -> bytes:
+    """Serialise a StableHLO module as VHLO bytecode of the current StableHLO version.
+
+    By XLA's own entry, which takes the module on 0.10.2 and 0.12.0, its bytecode where there is
+    ``jaxlib.xla_extension`` (0.4.13, 0.4.23, 0.4.30). The one in
+    ``jaxlib.mlir.dialects.stablehlo`` refuses LAPACK's typed calls (0.10.2, 0.12.0), or ends the
+    process (0.4.13, 0.4.23, 0.4.30): "LLVM ERROR: Trying to register different dialects for the
+    same namespace: builtin".
+    """
+    version = take("stablehlo").get_current_version()
+    given = mlir_bytecode(module) if _has_xla_extension() else module
+    with module.context:
+        return bytes(take("xla-mlir").serialize_portable_artifact(given, version))
+
+
+def read_portable_bytecode(content: bytes, context: Any) -> Any:
+    """Read VHLO bytecode back as a StableHLO module; ``jaxlib.xla_extension`` gives its text."""
+    deserialise = take("xla-mlir").deserialize_portable_artifact
+    if _has_xla_extension():
+        return parse_mlir(deserialise(content), context)
+    return deserialise(content, context)
+
+
+def _has_xla_extension() -> bool:
+    return importlib.util.find_spec("jaxlib.xla_extension") is not None
+
+
+# --- HLO ------------------------------------------------------------------------------------------
+
+
+def hlo_of(module: Any) -> Any:
+    """Translate a StableHLO module to an HLO module."""
+    translate = take("xla-mlir").mlir_module_to_xla_computation
+    return translate(mlir_bytecode(module)).get_hlo_module()
+
+
+def hlo_text(module: Any) -> str:
+    """Print an HLO module, no constant elided."""
+    options = take("hlo").HloPrintOptions()
+    options.print_large_constants = True
+    return str(module.to_string(options))
+
+
+def hlo_canonical_text(module: Any) -> str:
+    """Print an HLO module so that two modules of one computation print alike."""
+    options = take("hlo").HloPrintOptions.canonical()
+    options.canonicalize_computations = True
+    options.print_large_constants = True
+    options.print_backend_config = True
+    options.print_metadata = False
+    # XLA's parser keeps the computations in another order, and on 0.4.23 and 0.4.30
+    # canonicalize_computations does not sort them. Empty lines part them; their names survive.
+    head, *computations = str(module.to_string(options)).strip().split("\n\n")
+    return "\n\n".join([head, *sorted(computations)])
+
+
+def parse_hlo(text: str) -> Any:
+    """Parse HLO text with XLA's own parser."""
+    return take("hlo").hlo_module_from_text(text)
+
+
+def hlo_types(module: Any) -> tuple[list[str], list[str]]:
+    """Return the types of an HLO module's parameters and results, without their layouts.
+
+    ``XlaComputation`` stands where the parser does; ``str`` of a shape is ``f32[20]{0}``.
+    """
+    computation = take("hlo").XlaComputation(module.as_serialized_hlo_module_proto())
+    shape = computation.program_shape()
+    result = shape.result_shape()
+    results = result.tuple_shapes() if result.is_tuple() else [result]
+    given = [_without_layout(one) for one in shape.parameter_shapes()]
+    return given, [_without_layout(one) for one in results]
+
+
+def _without_layout(shape: Any) -> str:
+    return str(shape).partition("{")[0]

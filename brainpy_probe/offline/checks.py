@@ -1,0 +1,53 @@
+"""What verifying finds: one record for each check; knows no file and no compiler."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+__all__ = ["Check", "Outcome", "failed", "noted", "passed", "undecided"]
+
+Outcome = Literal["passed", "failed", "noted", "undecided"]
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One check and what came of it.
+
+    Attributes
+    ----------
+    subject : str
+        What was checked: ``files``, ``program 0``, ``program 0, portable``, ``module 3``.
+    name : str
+        The check.
+    outcome : str
+        ``passed``; ``failed``; ``noted``: worth knowing, and no fault; ``undecided``: this capture
+        holds nothing by which it could be told.
+    reason : str
+        What was seen; of a fault the file.
+    """
+
+    subject: str
+    name: str
+    outcome: Outcome
+    reason: str
+
+
+def passed(subject: str, name: str, reason: str) -> Check:
+    """Return a check that passed."""
+    return Check(subject=subject, name=name, outcome="passed", reason=reason)
+
+
+def failed(subject: str, name: str, reason: str) -> Check:
+    """Return a check that failed."""
+    return Check(subject=subject, name=name, outcome="failed", reason=reason)
+
+
+def noted(subject: str, name: str, reason: str) -> Check:
+    """Return a remark."""
+    return Check(subject=subject, name=name, outcome="noted", reason=reason)
+
+
+def undecided(subject: str, name: str, reason: str) -> Check:
+    """Return a check that can't be decided."""
+    return Check(subject=subject, name=name, outcome="undecided", reason=reason)

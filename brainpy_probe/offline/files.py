@@ -1,0 +1,72 @@
+"""Checks a capture's files against its manifest; knows no compiler and reads no content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from brainpy_probe.errors import DamagedCapture
+from brainpy_probe.offline.checks import Check, failed, noted, passed
+from brainpy_probe.records import Manifest, WrittenFile
+from brainpy_probe.store import MANIFEST, named_files, read_file, sha256
+
+__all__ = ["check_files"]
+
+_SUBJECT = "files"
+
+
+def check_files(folder: Path, manifest: Manifest) -> Iterator[Check]:
+    """Check that each file is there and is the one that was written; name what else is there.
+
+    A file that the manifest does not name is no fault: a picture that ``graph`` draws lies beside
+    its source, and nothing that the capture says rests on it.
+    """
+    # A file that several programs share is named by each.
+    files = list({(f.path, f.size, f.digest): f for f in named_files(manifest)}.values())
+    unnamed = _unnamed(folder, files)
+    wrong = 0
+    for file in files:
+        fault = _fault(folder, file)
+        if fault:
+            wrong += 1
+            yield failed(_SUBJECT, "size and digest", fault + _renamed(folder, file, unnamed))
+    if not wrong:
+        reason = f"{len(files)} files have the size and the SHA-256 that the manifest says"
+        yield passed(_SUBJECT, "size and digest", reason)
+    if unnamed:
+        reason = f"not in the manifest, and not checked: {', '.join(sorted(unnamed))}"
+        yield noted(_SUBJECT, "nothing else", reason)
+    else:
+        yield passed(_SUBJECT, "nothing else", "the manifest names every file in the folder")
+
+
+def _fault(folder: Path, file: WrittenFile) -> str:
+    target = folder / file.path
+    if not target.is_file():
+        return f"{file.path} is missing"
+    size = target.stat().st_size
+    if size != file.size:
+        return f"{file.path} has {size:,} bytes instead of {file.size:,}"
+    try:
+        read_file(folder, file)
+    except DamagedCapture as error:
+        unreadable = error.__cause__
+        return f"{file.path} has another SHA-256" if unreadable is None else str(unreadable)
+    return ""
+
+
+def _unnamed(folder: Path, files: list[WrittenFile]) -> set[str]:
+    named = {MANIFEST, *(file.path for file in files)}
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return there - named
+
+
+def _renamed(folder: Path, file: WrittenFile, unnamed: set[str]) -> str:
+    """Return the sentence's end, if a file that is missing lies there under another name."""
+    if (folder / file.path).exists():
+        return ""
+    for name in sorted(unnamed):
+        other = folder / name
+        if other.stat().st_size == file.size and sha256(other.read_bytes()) == file.digest:
+            return f"; {name} has its content"
+    return ""

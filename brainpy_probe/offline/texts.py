@@ -1,0 +1,283 @@
+"""Proves a capture's texts anew, from the files alone; needs jaxlib, and knows no JAX, no BrainPy.
+
+A parser may end the process on a text that is damaged, so that this runs in one of its own: each
+path is given out before its file is read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from brainpy_probe.errors import DamagedCapture, first_line
+from brainpy_probe.ir import mlir, proof, xla
+from brainpy_probe.ir.types import hlo_type, mlir_type
+from brainpy_probe.offline.checks import Check, failed, passed, undecided
+from brainpy_probe.records import Manifest, TensorSpec, WrittenFile, label
+from brainpy_probe.store import read_file
+
+__all__ = ["Texts", "prove", "texts_of"]
+
+# A constant that a printer has left out: MLIR's, and HLO's.
+_ELIDED = re.compile(rb"__elided__|constant\(\{\.\.\.\}\)")
+_IN_MLIR = ("stablehlo", "mhlo", "vhlo", "mlirbc")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The texts of one program in one form, or of one compiled module.
+
+    Attributes
+    ----------
+    arguments, results : tuple of TensorSpec, or None
+        What the manifest says of a program's main; None for a module.
+    jaxlib : str
+        The jaxlib that wrote them.
+    """
+
+    subject: str
+    files: tuple[WrittenFile, ...]
+    arguments: tuple[TensorSpec, ...] | None
+    results: tuple[TensorSpec, ...] | None
+    jaxlib: str
+
+
+def texts_of(manifest: Manifest) -> list[Texts]:
+    """Return all texts of a capture that jaxlib's parsers are for; XLA's dumps are not."""
+    jaxlib = manifest.environment.versions.get("jaxlib", "")
+    found = []
+    for program in manifest.programs:
+        forms = [("", program.files)]
+        if program.portable is not None:
+            forms.append((", portable", program.portable.files))
+        for form, files in forms:
+            kept = tuple(file for file in files if file.kind in (*_IN_MLIR, "hlo"))
+            name = f"program {program.index}{form}"
+            found.append(Texts(name, kept, program.arguments, program.results, jaxlib))
+    for module in manifest.modules:
+        kept = tuple(file for file in module.files if file.kind in (*_IN_MLIR, "hlo"))
+        found.append(Texts(f"module {module.index}", kept, None, None, jaxlib))
+    return [texts for texts in found if texts.files]
+
+
+def prove(folder: Path, texts: Texts) -> Iterator[Check | str]:
+    """Prove the texts of one program or module.
+
+    Yields
+    ------
+    Check or str
+        What was found, or the path of the file that is read next.
+    """
+    proving = _Proving(texts)
+    for file in texts.files:
+        yield file.path
+        yield proving.read(folder, file)
+    yield from proving.compared()
+
+
+@dataclass
+class _Proving:
+    """The texts of one program or module while they are proved."""
+
+    texts: Texts
+
+    def __post_init__(self) -> None:
+        self.modules: dict[str, Any] = {}
+        self.contents: dict[str, bytes] = {}
+        self.paths = {file.kind: file.path for file in self.texts.files}
+        self.differs = xla.other_version(self.texts.jaxlib)
+
+    def _wrong(self, name: str, reason: str) -> Check:
+        """Return a fault, or what is none for sure.
+
+        Texts promise nothing from one version to the next: 0.12.0 reads no StableHLO text of
+        0.4.13 that slices, and names HLO's computations otherwise.
+        """
+        if self.differs:
+            return undecided(self.texts.subject, name, f"{reason} ({self.differs})")
+        return failed(self.texts.subject, name, reason)
+
+    def read(self, folder: Path, file: WrittenFile) -> Check:
+        """Parse one file."""
+        subject, name = self.texts.subject, f"{file.kind} parses"
+        try:
+            content = read_file(folder, file)
+        except DamagedCapture:
+            return undecided(subject, name, f"{file.path} is not the file that was written")
+        try:
+            module = _PARSERS[file.kind](content)
+        except Exception as error:
+            return self._wrong(name, f"{file.path}: {_gist(error)}")
+        self.modules[file.kind], self.contents[file.kind] = module, content
+        again = self._printed(file.kind)
+        if again and not self.differs:
+            return failed(subject, name, f"{file.path} prints otherwise: {again}")
+        parser = "XLA's parser" if file.kind == "hlo" else "MLIR's parser, verified"
+        return passed(subject, name, f"by {parser}{f' ({self.differs})' if again else ''}")
+
+    def _printed(self, kind: str) -> str:
+        """Return in what a text of MLIR's differs from what its module prints."""
+        if kind not in ("stablehlo", "mhlo"):
+            return ""
+        text = self.contents[kind].decode()
+        if self.texts.arguments is not None:
+            return proof.first_difference(text, xla.mlir_text(self.modules[kind]))
+        return ""
+
+    def compared(self) -> Iterator[Check]:
+        """Yield what the texts are beside one another."""
+        if not self.modules:
+            return
+        yield self._elided()
+        if self.texts.arguments is None or self.texts.results is None:
+            yield from self._module()
+            return
+        yield from self._same()
+        yield self._signature(self.texts.arguments, self.texts.results)
+
+    def _elided(self) -> Check:
+        name = "nothing elided"
+        # Of a module, the StableHLO is there to be read: its bytecode is complete.
+        module = self.texts.arguments is None
+        checked = {k: v for k, v in self.contents.items() if not (module and k == "stablehlo")}
+        cut = [self.paths[kind] for kind, content in checked.items() if _ELIDED.search(content)]
+        if cut:
+            reason = f"a constant is left out in {', '.join(cut)}"
+            return failed(self.texts.subject, name, reason)
+        return passed(self.texts.subject, name, f"no constant is left out of {_listed(checked)}")
+
+    def _module(self) -> Iterator[Check]:
+        if not {"stablehlo", "mlirbc"} <= self.modules.keys():
+            return
+        lines = self.contents["stablehlo"].decode().splitlines(keepends=True)
+        text = "".join(line for line in lines if not line.startswith("//"))
+        printed = xla.mlir_text(self.modules["mlirbc"], mlir.READABLE_ELEMENTS)
+        yield self._told_of(
+            "stablehlo", "the text of mlirbc", proof.first_difference(text, printed)
+        )
+
+    def _same(self) -> Iterator[Check]:
+        """Yield for each text whether XLA makes the same HLO of it as of the first one."""
+        kinds = [kind for kind in ("stablehlo", "mhlo", "vhlo", "hlo") if kind in self.modules]
+        if len(kinds) == 1:
+            reason = f"there is no other text than {kinds[0]}"
+            yield undecided(self.texts.subject, "same program", reason)
+            return
+        first, *others = kinds
+        differences = self._differences(first, others)
+        if len(others) > 1 and all(differences.values()):
+            # It may be the first one that is wrong: the others are to say so.
+            second, *rest = others
+            if not any(self._differences(second, rest).values()):
+                whose = f"the program of {', '.join(others)}"
+                yield self._told_of(first, whose, differences[second])
+                return
+        for kind in others:
+            yield self._told_of(kind, f"the program of {first}", differences[kind])
+
+    def _differences(self, first: str, others: Sequence[str]) -> dict[str, str]:
+        origin = _Origin(first, self.modules[first])
+        return {kind: origin.difference(kind, self) for kind in others}
+
+    def _told_of(self, kind: str, whose: str, difference: str) -> Check:
+        name = f"{kind} is the same"
+        if difference:
+            reason = f"{self.paths[kind]} is not {whose}: {difference}"
+            return self._wrong(name, reason)
+        return passed(self.texts.subject, name, f"it is {whose}")
+
+    def _signature(self, arguments: Sequence[TensorSpec], results: Sequence[TensorSpec]) -> Check:
+        name = "signature"
+        for kind, module in self.modules.items():
+            for what, specs, found in zip(
+                ("argument", "result"), (arguments, results), _types(kind, module), strict=True
+            ):
+                fault = _disagreement(what, [_expected(kind, spec) for spec in specs], found)
+                if fault:
+                    return failed(self.texts.subject, name, f"{self.paths[kind]}: {fault}")
+        reason = f"{len(arguments)} arguments and {len(results)} results are those of the manifest"
+        return passed(self.texts.subject, name, f"{reason}, in {_listed(self.modules)}")
+
+
+class _Origin:
+    """The text with which the others of a program are compared."""
+
+    def __init__(self, kind: str, module: Any) -> None:
+        self.module = module
+        if kind == "mhlo":
+            self.module = _copy(module)
+            xla.run_passes(self.module, "hlo-legalize-to-stablehlo")
+
+    def difference(self, kind: str, proving: _Proving) -> str:
+        """Return the first line in which XLA makes something else of another text, or nothing."""
+        other = proving.modules[kind]
+        if kind == "hlo":
+            here = xla.hlo_canonical_text(xla.hlo_of(self.module))
+            return proof.first_difference(here, xla.hlo_canonical_text(other))
+        origin = _copy(self.module)
+        if kind == "vhlo":
+            xla.chlo_to_stablehlo(origin)  # bytecode has none
+            return proof.Compared.of(origin).difference(proof.Compared.of(other))
+        # Each operation has its counterpart, dead ones too, which no HLO tells of.
+        operations = proof.to_mhlo(origin)
+        difference = proof.first_difference(operations, proof.operation_counts(other))
+        back = _copy(other)
+        xla.run_passes(back, "hlo-legalize-to-stablehlo")
+        return difference or proof.Compared.of(self.module).difference(proof.Compared.of(back))
+
+
+def _copy(module: Any) -> Any:
+    return xla.parse_mlir(xla.mlir_bytecode(module), xla.mlir_context())
+
+
+_PARSERS: Mapping[str, Callable[[bytes], Any]] = {
+    "stablehlo": lambda content: xla.parse_mlir(content.decode(), xla.mlir_context()),
+    "mhlo": lambda content: xla.parse_mlir(content.decode(), xla.mlir_context()),
+    "mlirbc": lambda content: xla.parse_mlir(content, xla.mlir_context()),
+    "vhlo": lambda content: xla.read_portable_bytecode(content, xla.mlir_context()),
+    "hlo": lambda content: xla.parse_hlo(content.decode()),
+}
+
+
+def _types(kind: str, module: Any) -> tuple[list[str], list[str]]:
+    """Return main's arguments and results, each with its name where the dialect has one."""
+    if kind == "hlo":
+        return xla.hlo_types(module)
+    arguments = zip(mlir.argument_types(module), mlir.argument_names(module), strict=True)
+    results = zip(mlir.result_types(module), mlir.result_names(module), strict=True)
+    return [_named(*one) for one in arguments], [_named(*one) for one in results]
+
+
+def _named(kind: str, name: str) -> str:
+    return f"{name or 'without a name'}: {kind.replace('!mhlo.token', '!stablehlo.token')}"
+
+
+def _expected(kind: str, spec: TensorSpec) -> str:
+    if kind == "hlo":
+        return hlo_type(spec.shape, spec.dtype)
+    name = f"token[{spec.name.partition('.')[2]}]"
+    if spec.role != "token":
+        name = label(spec.role, spec.name)
+    return _named(mlir_type(spec.shape, spec.dtype), name)
+
+
+def _disagreement(what: str, expected: Sequence[str], found: Sequence[str]) -> str:
+    if len(expected) != len(found):
+        return f"main has {len(found)} {what}s, the manifest {len(expected)}"
+    for position, (one, other) in enumerate(zip(expected, found, strict=True)):
+        if one != other:
+            return f"{what} {position} is {other}, in the manifest {one}"
+    return ""
+
+
+def _gist(error: Exception) -> str:
+    """Return what a parser found; MLIR's says first that it found something."""
+    lines = [line.strip() for line in str(error).splitlines() if "error:" in line]
+    return lines[0][:300] if lines else first_line(error)
+
+
+def _listed(names: Mapping[str, Any]) -> str:
+    return ", ".join(names)

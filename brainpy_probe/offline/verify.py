@@ -1,0 +1,113 @@
+"""Proves a capture folder: what is checked, in which order; knows no parser and no compiler."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import msgspec
+
+from brainpy_probe.captured import Capture
+from brainpy_probe.errors import DamagedCapture
+from brainpy_probe.offline import iree
+from brainpy_probe.offline.apart import prove_apart
+from brainpy_probe.offline.checks import Check, failed, noted, passed
+from brainpy_probe.offline.files import check_files
+from brainpy_probe.offline.runs import run_anew
+from brainpy_probe.offline.stored import check_arrays
+from brainpy_probe.offline.texts import texts_of
+from brainpy_probe.store import MANIFEST, manifest_is_as_written, read_manifest
+
+__all__ = ["Verification", "verify"]
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found of a capture.
+
+    Attributes
+    ----------
+    path : str
+        The capture folder.
+    passed : bool
+        Whether no check failed.
+    checks : tuple of Check
+        Each check, in order.
+    """
+
+    path: str
+    passed: bool
+    checks: tuple[Check, ...]
+
+
+def verify(path: str | os.PathLike[str], *, with_iree: bool = False) -> Verification:
+    """Prove a capture from its files alone; jaxlib is needed, BrainPy and JAX are not.
+
+    Parameters
+    ----------
+    path : str or path
+        A folder ``run-...``, or its ``manifest.json``.
+    with_iree : bool
+        Also compile each program with IREE, run it and compare.
+
+    Returns
+    -------
+    Verification
+        A capture whose manifest can't be read has failed.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is no capture folder.
+    ProbeError
+        If IREE is asked for and not installed.
+    """
+    if with_iree:
+        iree.require()
+    try:
+        folder, manifest = read_manifest(path)
+    except DamagedCapture as error:
+        checks = [failed("manifest", "can be read", str(error))]
+        return Verification(path=str(path), passed=False, checks=tuple(checks))
+    checks = list(_checks(Capture(folder, manifest), with_iree))
+    good = all(check.outcome != "failed" for check in checks)
+    return Verification(path=str(folder), passed=good, checks=tuple(checks))
+
+
+def _checks(capture: Capture, with_iree: bool) -> Iterator[Check]:
+    manifest = capture.manifest
+    reason = f"{MANIFEST} is of version {manifest.version}, and names no file outside its folder"
+    yield passed("manifest", "can be read", reason)
+    if manifest_is_as_written(capture.path):
+        yield passed("manifest", "SHA-256", "it says what it said when it was written")
+    else:
+        yield failed("manifest", "SHA-256", f"{MANIFEST} is not the one that was written")
+    if not manifest.complete:
+        yield noted("manifest", "complete", "the capture did not end; what had ended is here")
+    yield from check_files(capture.path, manifest)
+    jaxlib = manifest.environment.versions.get("jaxlib", "")
+    there = find_spec("jaxlib") is not None
+    if there:
+        yield from _texts(capture)
+    else:
+        reason = f"jaxlib is not here: pip install jaxlib=={jaxlib}"
+        yield failed("programs", "parse and replay", reason)
+    for program in capture.programs:
+        yield from check_arrays(capture.path, program.record)
+        calls = (call for call in manifest.calls if call.program == program.record.index)
+        call = next(calls, None)
+        steps = call.steps if call is not None and program.kind == "loop" else None
+        if there:
+            yield from run_anew(capture.path, program, steps, jaxlib, with_iree=with_iree)
+
+
+def _texts(capture: Capture) -> Iterator[Check]:
+    good: Counter[str] = Counter()
+    for check in prove_apart(capture.path, texts_of(capture.manifest)):
+        if check.outcome == "passed" and check.subject.startswith("module"):
+            good[check.name] += 1  # a script may well compile hundreds
+        else:
+            yield check
+    for name, count in good.items():
+        yield passed("modules", name, f"of {count}")

@@ -1,0 +1,211 @@
+"""Runs a captured program on arrays with jaxlib alone, and compares; knows no folder."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from brainpy_probe import kernels, xla
+from brainpy_probe.arrays import named_dtype
+from brainpy_probe.comparing import Difference, difference
+from brainpy_probe.errors import BadSetting, CannotReplay, first_line
+from brainpy_probe.records import ProgramRecord, TensorSpec
+
+__all__ = ["Compared", "Replay", "check_overrides", "replay"]
+
+Array = np.ndarray[Any, Any]
+Arrays = Mapping[str, Array]
+
+
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """One result beside that of the simulation.
+
+    Attributes
+    ----------
+    name : str
+        Its group and name, as ``state/E.V``.
+    equal : bool or None
+        Whether it is the same bit for bit; None where there is nothing to compare it with.
+    difference : Difference or None
+        How far it is off, if it differs and the simulation's own was captured (``data="full"``).
+    """
+
+    name: str
+    equal: bool | None
+    difference: Difference | None = None
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a captured program gave when it ran again.
+
+    Attributes
+    ----------
+    results : dict
+        The results by group and name, as ``state/E.V``.
+    compared : tuple of Compared
+        The same results, each beside that of the simulation.
+    compile_seconds : float
+        How long XLA took to compile the program.
+    run_seconds : tuple of float
+        How long each run took.
+    """
+
+    results: dict[str, Array]
+    compared: tuple[Compared, ...]
+    compile_seconds: float
+    run_seconds: tuple[float, ...]
+
+    @property
+    def equal(self) -> bool | None:
+        """Whether all results are the simulation's, bit for bit; None if one can't be compared."""
+        verdicts = {one.equal for one in self.compared}
+        if False in verdicts:
+            return False
+        return None if None in verdicts else True
+
+
+def replay(
+    record: ProgramRecord,
+    content: bytes,
+    given: Arrays,
+    expected: Arrays,
+    overrides: Arrays,
+    repeat: int = 1,
+) -> Replay:
+    """Compile a program and run it.
+
+    Parameters
+    ----------
+    record : ProgramRecord
+        The program.
+    content : bytes
+        Its VHLO bytecode, or its StableHLO text.
+    given : mapping
+        The arguments by group and name.
+    expected : mapping
+        What the simulation gave, as far as it was captured.
+    overrides : mapping
+        Arguments to take instead; nothing is compared then.
+    repeat : int
+        How many times it runs.
+
+    Raises
+    ------
+    BadSetting
+        If an argument to take instead does not fit.
+    CannotReplay
+        If the program can't be compiled or run here.
+    """
+    if repeat < 1:
+        raise BadSetting(f"repeat={repeat!r} is not allowed.", "Allowed: 1 and more.")
+    arguments = [{**given, **overrides}[spec.path] for spec in record.arguments]
+    executable, compile_seconds = _compile(record, content)
+    run_seconds = []
+    try:
+        placed = executable.put(arguments)
+        for _ in range(repeat):
+            begun = time.perf_counter()
+            made = executable.run(placed)
+            run_seconds.append(time.perf_counter() - begun)
+    except Exception as error:
+        raise CannotReplay(f"{record.name} failed as it ran: {first_line(error)}.") from error
+    results = dict(zip((s.path for s in record.results), executable.take(made), strict=True))
+    compared = [
+        Compared(name=spec.path, equal=None)
+        if overrides
+        else _compare(spec, results[spec.path], expected.get(spec.path))
+        for spec in record.results
+    ]
+    return Replay(results, tuple(compared), compile_seconds, tuple(run_seconds))
+
+
+def check_overrides(specs: Iterable[TensorSpec], overrides: Arrays) -> dict[str, Array]:
+    """Return arrays that are to be taken for arguments, in the arguments' own types.
+
+    Raises
+    ------
+    BadSetting
+        If there is no such argument, or the array is not of its shape and type.
+    """
+    known = {spec.path: spec for spec in specs}
+    checked = {}
+    for name, value in overrides.items():
+        if name not in known:
+            raise BadSetting(
+                f"The program has no argument {name!r}.", f"It has {', '.join(known)}."
+            )
+        spec, array = known[name], np.asarray(value)
+        wanted = named_dtype(spec.dtype)
+        if array.dtype.kind == "V" and array.dtype.itemsize == wanted.itemsize:
+            array = array.view(wanted)  # .npy knows no bfloat16, and keeps its bytes
+        if array.shape != spec.shape or array.dtype != wanted:
+            raise BadSetting(
+                f"{name} is {spec.dtype} of shape {spec.shape}; "
+                f"what is to be taken for it is {array.dtype} of shape {array.shape}.",
+                "Give an array of that shape and type.",
+            )
+        checked[name] = array
+    return checked
+
+
+def _compile(record: ProgramRecord, content: bytes) -> tuple[xla.Executable, float]:
+    fidelity = record.fidelity
+    if fidelity.host_callbacks:
+        raise CannotReplay(
+            f"{record.name} calls back into the Python that it was captured in: "
+            f"{', '.join(fidelity.host_callbacks)}.",
+            "Capture it without the callback.",
+        )
+    problem = kernels.register(fidelity.custom_calls, record.kernels)
+    missing = kernels.unknown(fidelity.custom_calls)
+    if missing and not xla.refuses_unknown_calls():
+        raise _needs(record, missing, problem)
+    begun = time.perf_counter()
+    try:
+        executable = xla.Executable(content)
+    except Exception as error:  # whatever XLA raises; it has no class that all versions share
+        if any(target in str(error) for target in missing):
+            raise _needs(record, missing, problem) from error
+        raise CannotReplay(
+            f"{record.name} can't be compiled by jaxlib {xla.version()}: {first_line(error)}."
+        ) from error
+    return executable, time.perf_counter() - begun
+
+
+def _needs(record: ProgramRecord, missing: Sequence[str], problem: str) -> CannotReplay:
+    said = f"{record.name} calls kernels that only BrainPy registers: {', '.join(missing)}."
+    if problem:
+        said += f" {problem}"
+    if any(target.startswith("brainevent_") for target in missing):
+        remedy = (
+            "Replay where the BrainPy is installed that it was captured with, or capture with "
+            "portable=True and replay program.portable (brainpy-probe replay --portable)."
+        )
+    else:
+        remedy = (
+            "They are of one process alone, and BrainPy up to 2.6 has no plain form of its own: "
+            "capture with a later one and portable=True."
+        )
+    return CannotReplay(said, remedy)
+
+
+def _compare(spec: TensorSpec, made: Array, expected: Array | None) -> Compared:
+    if made.shape != spec.shape or made.dtype != named_dtype(spec.dtype):
+        raise CannotReplay(
+            f"{spec.path} came as {made.dtype} of shape {made.shape}; "
+            f"the manifest has {spec.dtype} of shape {spec.shape}."
+        )
+    if expected is not None:
+        apart = difference(made, expected)
+        return Compared(name=spec.path, equal=apart is None, difference=apart)
+    if not spec.digest:
+        return Compared(name=spec.path, equal=None)
+    content = np.ascontiguousarray(made).reshape(-1).view(np.uint8)
+    return Compared(name=spec.path, equal=hashlib.sha256(content).hexdigest() == spec.digest)

@@ -1,0 +1,178 @@
+"""Programs compiled and run by jaxlib alone; outside of live the only home of jaxlib's names.
+
+Knows no capture. What is said of versions was seen on jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2 and
+0.12.0, in a process in which ``import jax`` fails and in one that has imported it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Executable", "refuses_unknown_calls", "register_lapack", "registered", "version"]
+
+Array = np.ndarray[Any, Any]
+
+_BYTECODE = b"ML\xefR"  # what MLIR's bytecode begins with; else it is text
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Have XLA leave out its information lines, as JAX does when it is imported."""
+    name = "TF_CPP_MIN_LOG_LEVEL"
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
+@functools.cache
+def _jaxlib() -> Any:
+    """Return ``jaxlib.xla_client``, which is XLA's Python side and needs no JAX."""
+    with _quietly():
+        from jaxlib import xla_client
+    return xla_client
+
+
+def version() -> str:
+    """Return jaxlib's version."""
+    import jaxlib
+
+    return str(jaxlib.__version__)
+
+
+@functools.cache
+def _client() -> Any:
+    """Return XLA's client for the CPU."""
+    jaxlib = _jaxlib()
+    with contextlib.suppress(ImportError):
+        # Where JAX is installed, jaxlib imports its class of shardings when it makes its first
+        # array, and goes on without where it is not. Here it is no part of a run's seconds.
+        importlib.import_module("jax.sharding")
+    jit: Any = getattr(jaxlib._xla, "jax_jit", None)
+    state: Any = jit.global_state() if hasattr(jit, "global_state") else None
+    if hasattr(state, "enable_memories") and sys.modules.get("jax") is None:
+        # 0.4.23, 0.4.30: making an array ends the process ("Check failed:
+        # global_state.enable_memories.has_value()", "initialize_local_state.ptr() != nullptr")
+        # as long as nobody has said this. JAX says it when it is imported, then or later.
+        state.enable_memories = False
+        jit.set_thread_local_state_initialization_callback(lambda: None)
+    with _quietly():
+        return jaxlib.make_cpu_client()
+
+
+def registered() -> frozenset[str] | None:
+    """Return the custom calls that XLA has been told of, or None where it can't be asked.
+
+    ``custom_call_targets`` is in 0.4.30, 0.10.2, 0.12.0. Before 0.10 only some of them are known.
+    """
+    _client()  # what was registered before there was a client is told to it
+    asked = getattr(_jaxlib(), "custom_call_targets", None)
+    return None if asked is None else frozenset(asked("cpu"))
+
+
+def refuses_unknown_calls() -> bool:
+    """Whether XLA raises an error when it compiles a custom call that nobody has registered.
+
+    0.10.2, 0.12.0: "No FFI handler registered for ...". Earlier ones compile it, print "JIT session
+    error: Symbols not found" or raise "Symbol main.404 not found", and may crash when it runs.
+    """
+    return hasattr(_client(), "compile_and_load")
+
+
+def register_lapack() -> None:
+    """Register LAPACK's kernels, which are jaxlib's own and take LAPACK from SciPy.
+
+    Importing ``jaxlib.lapack`` registers them up to 0.4.30; 0.10.2 and 0.12.0 leave that to JAX and
+    list them in ``registrations``.
+    """
+    from jaxlib import lapack
+
+    lapack._lapack.initialize()
+    for platform, kernels in getattr(lapack, "registrations", dict)().items():
+        for name, kernel, api in kernels:
+            _jaxlib().register_custom_call_target(name, kernel, platform=platform, api_version=api)
+
+
+class Executable:
+    """A StableHLO program, compiled by XLA for the CPU with the options that XLA has by itself.
+
+    Parameters
+    ----------
+    content : bytes
+        VHLO bytecode, or StableHLO text.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        client, jaxlib = _client(), _jaxlib()
+        self._device = client.local_devices()[0]
+        options = jaxlib.CompileOptions()
+        if hasattr(client, "compile_and_load"):  # 0.10.2, 0.12.0: they read VHLO themselves
+            devices = jaxlib.DeviceList((self._device,))
+            self._loaded = client.compile_and_load(content, devices, options)
+        else:
+            if content.startswith(_BYTECODE):  # 0.4.13, 0.4.23: "dialect 'vhlo' is unknown"
+                content = jaxlib._xla.mlir.deserialize_portable_artifact(content)
+            self._loaded = client.compile(content, options)
+
+    def put(self, arrays: Sequence[Array]) -> list[Any]:
+        """Return arrays as XLA takes them; it may read the memory of the ones that are given."""
+        return [self._put(np.asarray(array, order="C")) for array in arrays]
+
+    def _put(self, array: Array) -> Any:
+        jaxlib, client = _jaxlib(), _client()
+        if hasattr(client, "buffer_from_pyval"):  # 0.4.13, 0.4.23, 0.4.30
+            return client.buffer_from_pyval(array)
+        # 0.10.2, 0.12.0. enable_x64: "enable_x64_state is not set" without JAX; and whatever JAX
+        # has set, 64 bits are to stay 64 bits.
+        form = SimpleNamespace(shape=array.shape, dtype=array.dtype, weak_type=False)
+        place = _sharding_class()(self._device)
+        put = jaxlib.batched_device_put
+        return put(form, place, [array], [self._device], enable_x64=True)
+
+    def run(self, arguments: Sequence[Any]) -> list[Any]:
+        """Run the program to its end on what :meth:`put` gave; return XLA's arrays."""
+        made = list(self._loaded.execute(list(arguments)))
+        for array in made:
+            array.block_until_ready()
+        return made
+
+    def take(self, made: Sequence[Any]) -> list[Array]:
+        """Return XLA's arrays as NumPy's."""
+        return [np.asarray(_host_array(array)) for array in made]
+
+
+@functools.cache
+def _sharding_class() -> Any:
+    """Return jaxlib's sharding on one device, with what JAX's own class of it adds in Python."""
+    jaxlib = _jaxlib()
+
+    class OneDevice(jaxlib.SingleDeviceSharding):  # type: ignore[misc, name-defined]
+        memory_kind = None
+
+        def _to_xla_hlo_sharding(self, _: int) -> Any:
+            return jaxlib.HloSharding.replicate()
+
+    return OneDevice
+
+
+def _host_array(array: Any) -> Any:
+    """Return an array's content; ``np.asarray`` of it would need JAX for what is no plain number.
+
+    ``_single_device_array_to_np_array_did_copy`` on 0.10.2 and 0.12.0; before, that name ends at
+    ``array``.
+    """
+    both = getattr(array, "_single_device_array_to_np_array_did_copy", None)
+    return array._single_device_array_to_np_array() if both is None else both()[0]
