@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from brainpy_probe import xla
 from brainpy_probe.arrays import named_dtype
 from brainpy_probe.errors import first_line
 from brainpy_probe.records import KernelCall
+from brainpy_probe.xla import execution
 
 __all__ = ["register", "unknown"]
 
@@ -37,7 +37,7 @@ def register(targets: Iterable[str], calls: Sequence[KernelCall]) -> str:
     missing = unknown(targets)
     if any(target.startswith(("lapack_", "blas_")) for target in missing):
         try:
-            xla.register_lapack()
+            execution.register_lapack()
         except ImportError as error:
             return f"LAPACK can't be had: {first_line(error)}."
     if not any(_OF_CONTENT.fullmatch(target) for target in missing):
@@ -56,7 +56,7 @@ def register(targets: Iterable[str], calls: Sequence[KernelCall]) -> str:
 
 def unknown(targets: Iterable[str]) -> list[str]:
     """Return the custom calls that XLA has not been told of, as far as it says."""
-    known = xla.registered() or frozenset()
+    known = execution.registered() or frozenset()
     return [target for target in targets if target not in known]
 
 

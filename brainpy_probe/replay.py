@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from brainpy_probe import kernels, xla
+from brainpy_probe import kernels
 from brainpy_probe.arrays import named_dtype
 from brainpy_probe.comparing import Difference, difference
 from brainpy_probe.errors import BadSetting, CannotReplay, first_line
 from brainpy_probe.records import ProgramRecord, TensorSpec
+from brainpy_probe.xla import execution
 
 __all__ = ["Compared", "Replay", "check_overrides", "replay"]
 
@@ -155,7 +156,7 @@ def check_overrides(specs: Iterable[TensorSpec], overrides: Arrays) -> dict[str,
     return checked
 
 
-def _compile(record: ProgramRecord, content: bytes) -> tuple[xla.Executable, float]:
+def _compile(record: ProgramRecord, content: bytes) -> tuple[execution.Executable, float]:
     fidelity = record.fidelity
     if fidelity.host_callbacks:
         raise CannotReplay(
@@ -165,16 +166,16 @@ def _compile(record: ProgramRecord, content: bytes) -> tuple[xla.Executable, flo
         )
     problem = kernels.register(fidelity.custom_calls, record.kernels)
     missing = kernels.unknown(fidelity.custom_calls)
-    if missing and not xla.refuses_unknown_calls():
+    if missing and not execution.refuses_unknown_calls():
         raise _needs(record, missing, problem)
     begun = time.perf_counter()
     try:
-        executable = xla.Executable(content)
+        executable = execution.Executable(content)
     except Exception as error:  # whatever XLA raises; it has no class that all versions share
         if any(target in str(error) for target in missing):
             raise _needs(record, missing, problem) from error
         raise CannotReplay(
-            f"{record.name} can't be compiled by jaxlib {xla.version()}: {first_line(error)}."
+            f"{record.name} can't be compiled by jaxlib {execution.version()}: {first_line(error)}."
         ) from error
     return executable, time.perf_counter() - begun
 

@@ -16,7 +16,7 @@ import numpy as np
 from jax.tree_util import tree_leaves
 
 import brainpy_probe as probe
-from brainpy_probe.live import seams
+from brainpy_probe.xla import bindings
 from tests import eras
 from tests.networks import by_name
 from tests.watching import as_numpy
@@ -99,7 +99,7 @@ def named(specs: Sequence[probe.TensorSpec]) -> list[str]:
 def _module(program: probe.Program, dialect: str) -> Any:
     if dialect == "vhlo":
         content = program.paths["vhlo"].read_bytes()
-        return seams.read_portable_bytecode(content, seams.mlir_context())
+        return bindings.read_portable_bytecode(content, bindings.mlir_context())
     return stablehlo_of(program.text(dialect), dialect)
 
 

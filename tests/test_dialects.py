@@ -16,7 +16,8 @@ import pytest
 from jaxlib.mlir.ir import MLIRError
 
 import brainpy_probe as probe
-from brainpy_probe.live import dialects, seams
+from brainpy_probe.live import dialects
+from brainpy_probe.xla import bindings, proof
 from tests import eras
 from tests.eras import DynamicalSystem
 from tests.networks import NETWORKS, UNSTABLE_NAMES
@@ -45,7 +46,7 @@ def families(module: Any) -> set[str]:
 
 def parsed(text: str) -> Any:
     """Parse MLIR text in a context of its own."""
-    return seams.parse_mlir(text, seams.mlir_context())
+    return bindings.parse_mlir(text, bindings.mlir_context())
 
 
 # --- What is proved of every network ----------------------------------------------------------
@@ -110,11 +111,11 @@ def test_shardy_stands_only_at_a_callback(out: Path) -> None:
 def test_portable_bytecode_is_a_module_of_the_same_signature(name: str) -> None:
     program = captured(name).program
     content = program.paths["vhlo"].read_bytes()
-    module = seams.read_portable_bytecode(content, seams.mlir_context())
+    module = bindings.read_portable_bytecode(content, bindings.mlir_context())
     assert families(module) == {"builtin", "func", "stablehlo"}
     signatures = [
         re.findall(r"tensor<[^>]*>", next(line for line in text.splitlines() if "@main(" in line))
-        for text in (seams.mlir_text(module), program.text("stablehlo"))
+        for text in (bindings.mlir_text(module), program.text("stablehlo"))
     ]
     assert signatures[0] == signatures[1]
 
@@ -139,7 +140,7 @@ def test_mhlo_and_hlo_lead_back_to_the_stablehlo_signature(name: str) -> None:
 
 
 def _signature(module: Any) -> list[str]:
-    line = next(one for one in seams.mlir_text(module).splitlines() if "@main(" in one)
+    line = next(one for one in bindings.mlir_text(module).splitlines() if "@main(" in one)
     # XLA of JAX 0.4 leaves each argument's layout beside it, as an attribute.
     return [one for one in re.findall(r"tensor<[^>]*>", line) if "index" not in one]
 
@@ -243,9 +244,9 @@ def test_changed_constant_changes_what_a_replay_gives(dialect: str) -> None:
 def _canonical(text: str, dialect: str) -> str:
     """Print a text as the probe compares it with what it came from."""
     if dialect == "hlo":
-        return seams.hlo_canonical_text(seams.parse_hlo(text))
+        return bindings.hlo_canonical_text(bindings.parse_hlo(text))
     operations = dialects._operations(parsed(text))
-    compared = dialects._Compared.of(stablehlo_of(text, dialect))
+    compared = proof.Compared.of(stablehlo_of(text, dialect))
     return "\n".join([operations, compared.signature, compared.hlo])
 
 

@@ -37,11 +37,20 @@ def test_the_public_names_are_there() -> None:
     assert all(getattr(probe, name) is not None for name in probe.__all__)
 
 
-@pytest.mark.parametrize("private", ["jax._src", "_mlir_libs", "_jax:", "_hlo:", "xla_extension"])
-def test_private_names_stand_in_the_seams_alone(private: str) -> None:
+def _modules_that_name(private: str) -> set[str]:
     modules = {path.relative_to(PACKAGE).as_posix(): path for path in PACKAGE.rglob("*.py")}
-    naming = {name for name, path in modules.items() if private in path.read_text()}
-    assert naming == {"live/seams.py"}
+    return {name for name, path in modules.items() if private in path.read_text()}
+
+
+def test_jaxs_private_names_stand_in_the_seams_alone() -> None:
+    assert _modules_that_name("jax._src") == {"live/seams.py"}
+
+
+@pytest.mark.parametrize("private", ["_mlir_libs", "_jax:", "_hlo:", "xla_extension", "xla_client"])
+def test_jaxlibs_private_names_stand_in_the_room_for_xla_alone(private: str) -> None:
+    naming = _modules_that_name(private)
+    assert naming
+    assert {Path(name).parent.as_posix() for name in naming} == {"xla"}
 
 
 def test_imports_run_one_way() -> None:

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from jax.experimental import io_callback
 
-from brainpy_probe.live import dialects, mlir, seams, tensors
+from brainpy_probe.live import dialects, seams, tensors
 from brainpy_probe.live.dialects import Lowered
+from brainpy_probe.xla import bindings, mlir, proof
 
 X = jnp.linspace(0.1, 0.9, 100)
 W = np.sin(np.arange(10_000, dtype=np.float32)).reshape(100, 100)
@@ -117,7 +118,7 @@ def test_the_portable_bytecode_is_proved_and_has_no_locations(name: str) -> None
     assert portable.check.parsed
     assert portable.check.detail == ""
     assert __file__.encode() not in portable.content
-    back = seams.read_portable_bytecode(portable.content, seams.mlir_context())
+    back = bindings.read_portable_bytecode(portable.content, bindings.mlir_context())
     assert not mlir.chlo(back)
     assert len(mlir.argument_types(back)) == 2
 
@@ -134,7 +135,7 @@ def test_what_calls_back_into_this_process_is_not_portable() -> None:
 def test_chlo_is_counted_and_gone_from_mhlo(name: str) -> None:
     lowered = _lowered(name)
     assert bool(lowered.render("stablehlo").chlo) == (name not in WITHOUT_CHLO)
-    mhlo = seams.parse_mlir(lowered.render("mhlo").content.decode(), seams.mlir_context())
+    mhlo = bindings.parse_mlir(lowered.render("mhlo").content.decode(), bindings.mlir_context())
     families = {one.name.partition(".")[0] for one in mlir.operations(mhlo)}
     assert families - {"sdy"} == {"builtin", "func", "mhlo"}  # the callback's device is Shardy's
 
@@ -150,9 +151,9 @@ def test_mhlo_is_what_a_jax_that_prints_mhlo_prints(name: str) -> None:
             # The MHLO of a JAX that no longer prints any is proved by the way back alone.
             assert "unknown dialect: mhlo" in str(error)  # noqa: PT017
             return
-    named = seams.parse_mlir(theirs, seams.mlir_context())
+    named = bindings.parse_mlir(theirs, bindings.mlir_context())
     dialects._rename(named, "program", *_names(named))
-    assert _lowered(name).render("mhlo").content.decode() == seams.mlir_text(named)
+    assert _lowered(name).render("mhlo").content.decode() == bindings.mlir_text(named)
 
 
 def test_no_constant_is_elided_in_any_text() -> None:
@@ -205,8 +206,8 @@ def test_mhlo_that_leads_elsewhere_is_not_passed(
     text = lowered.render("mhlo").content.decode()
     wrong, count = re.subn(*WRONG[what], text, count=1)
     assert count
-    printed = seams.mlir_text
-    monkeypatch.setattr(seams, "mlir_text", lambda *given: printed(*given).replace(text, wrong))
+    printed = bindings.mlir_text
+    monkeypatch.setattr(bindings, "mlir_text", lambda *given: printed(*given).replace(text, wrong))
     check = lowered.render("mhlo").check
     assert check.returns is False
     assert "differs" in check.detail
@@ -217,10 +218,10 @@ def test_the_target_of_a_call_is_compared() -> None:
     text = lowered.render("stablehlo").content.decode()
     targets = {*re.findall(r"custom_call @(\w+)\(", text)}
     (target, *_) = sorted(one for one in targets if "potrf" in one)
-    one = dialects._Compared.of(seams.parse_mlir(text, lowered.context))
-    other = seams.parse_mlir(text.replace(f"@{target}(", "@another("), lowered.context)
+    one = proof.Compared.of(bindings.parse_mlir(text, lowered.context))
+    other = bindings.parse_mlir(text.replace(f"@{target}(", "@another("), lowered.context)
     assert one.difference(one) == ""
-    assert one.difference(dialects._Compared.of(other))
+    assert one.difference(proof.Compared.of(other))
 
 
 def test_the_configuration_of_a_call_is_compared() -> None:
@@ -232,7 +233,7 @@ def test_the_configuration_of_a_call_is_compared() -> None:
             f'{{backend_config = "{configuration}"}} : (tensor<2xf32>) -> tensor<2xf32> '
             "return %0 : tensor<2xf32> } }"
         )
-        configured.append(dialects._Compared.of(seams.parse_mlir(text, seams.mlir_context())))
+        configured.append(proof.Compared.of(bindings.parse_mlir(text, bindings.mlir_context())))
     assert "left" in configured[0].difference(configured[1])
 
 

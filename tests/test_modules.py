@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.live import seams
+from brainpy_probe.xla import bindings
 from tests.listening import durations
 from tests.networks import LOOP_MODULES, by_name
 from tests.processes import told_by
@@ -115,12 +115,12 @@ def test_the_readable_text_cuts_large_constants_and_says_so(cap: Any) -> None:
 
 def test_the_bytecode_is_the_complete_module(cap: Any) -> None:
     (module,) = (module for module in cap.modules if module.name == "jit_outside")
-    context = seams.mlir_context()
-    parsed = seams.parse_mlir(module.paths["mlirbc"].read_bytes(), context)
-    text = seams.mlir_text(parsed)
+    context = bindings.mlir_context()
+    parsed = bindings.parse_mlir(module.paths["mlirbc"].read_bytes(), context)
+    text = bindings.mlir_text(parsed)
     assert "__elided__" not in text
     assert len(text) > 64 * 64 * 4
-    assert "dot" in seams.hlo_text(seams.hlo_of(parsed))
+    assert "dot" in bindings.hlo_text(bindings.hlo_of(parsed))
 
 
 def test_the_optimised_hlo_is_complete(cap: Any) -> None:
@@ -128,7 +128,7 @@ def test_the_optimised_hlo_is_complete(cap: Any) -> None:
     assert "{...}" not in module.text("hlo")
     assert "4095" in module.text("hlo")
     for one in cap.modules:
-        assert seams.parse_hlo(one.text("hlo")) is not None
+        assert bindings.parse_hlo(one.text("hlo")) is not None
 
 
 def test_modules_are_the_same_when_loaded(cap: Any) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.live import seams
+from brainpy_probe.xla import bindings
 from tests import eras, watching
 from tests.eras import DynamicalSystem, LifRef
 from tests.networks import (
@@ -638,12 +638,12 @@ def test_text_that_can_not_be_made_costs_no_other_text(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pass of a name that XLA does not know stands for one that a program is too much for."""
-    run_passes = seams.run_passes
+    run_passes = bindings.run_passes
 
     def without_the_way(module: Any, pipeline: str) -> None:
         run_passes(module, pipeline.replace("stablehlo-legalize-to-hlo", "stablehlo-to-nowhere"))
 
-    monkeypatch.setattr(seams, "run_passes", without_the_way)
+    monkeypatch.setattr(bindings, "run_passes", without_the_way)
     runner = seeded(lambda: Talking([], ordered=True))
     with probe.capture(out, dialect=DIALECTS) as cap:
         runner.run(0.5)

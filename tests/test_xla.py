@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from brainpy_probe.live import seams
+from brainpy_probe.xla import bindings
 from tests.xla import Array, Executable, inline, stablehlo_of
 
 
@@ -32,7 +32,7 @@ def _loop(x: Any, weights: Any, mask: Any) -> Any:
 
 def _lowered(function: Callable[..., Any], *arrays: Array) -> Any:
     lowered = jax.jit(function).lower(*arrays)
-    return seams.parse_mlir(str(lowered.compiler_ir("stablehlo")), seams.mlir_context())
+    return bindings.parse_mlir(str(lowered.compiler_ir("stablehlo")), bindings.mlir_context())
 
 
 def _same(made: list[Array], expected: Any) -> None:
@@ -60,13 +60,13 @@ def test_text_of_any_dialect_leads_back_to_stablehlo(dialect: str) -> None:
     arrays = _arrays()
     module = _lowered(_loop, *arrays)
     if dialect == "hlo":
-        text = seams.hlo_text(seams.hlo_of(module))
+        text = bindings.hlo_text(bindings.hlo_of(module))
     else:
         if dialect == "mhlo":
-            seams.run_passes(module, "stablehlo-legalize-to-hlo")
-        text = seams.mlir_text(module)
+            bindings.run_passes(module, "stablehlo-legalize-to-hlo")
+        text = bindings.mlir_text(module)
     assert ("stablehlo." in text) == (dialect == "stablehlo")
     module = stablehlo_of(text, dialect)
-    assert "stablehlo.tanh" in seams.mlir_text(module)
-    assert "mhlo.tanh" not in seams.mlir_text(module)
+    assert "stablehlo.tanh" in bindings.mlir_text(module)
+    assert "mhlo.tanh" not in bindings.mlir_text(module)
     _same(Executable(module)(arrays), jax.jit(_loop)(*arrays))

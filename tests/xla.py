@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax._src.lib import xla_client
 
-from brainpy_probe.live import seams
+from brainpy_probe.xla import bindings
 
 try:
     from jax._src.compiler import get_compile_options
@@ -28,17 +28,17 @@ Array = np.ndarray[Any, Any]
 
 def stablehlo_of(text: str, dialect: str) -> Any:
     """Parse a text in any dialect, in a context of its own, and lead it back to StableHLO."""
-    context = seams.mlir_context()
+    context = bindings.mlir_context()
     source: Any = _mlir_of_hlo(text) if dialect == "hlo" else text
-    module = seams.parse_mlir(source, context)
-    if "mhlo." in seams.mlir_text(module):
-        seams.run_passes(module, "hlo-legalize-to-stablehlo")
+    module = bindings.parse_mlir(source, context)
+    if "mhlo." in bindings.mlir_text(module):
+        bindings.run_passes(module, "hlo-legalize-to-stablehlo")
     return module
 
 
 def _mlir_of_hlo(text: str) -> Any:
     """Lead HLO back to StableHLO's bytecode, or up to JAX 0.4 to MHLO's text."""
-    proto = seams.parse_hlo(text).as_serialized_hlo_module_proto()
+    proto = bindings.parse_hlo(text).as_serialized_hlo_module_proto()
     if hasattr(translation, "hlo_to_stablehlo"):
         return translation.hlo_to_stablehlo(proto)
     return translation.xla_computation_to_mlir_module(xla_client.XlaComputation(proto))
@@ -50,7 +50,7 @@ def inline(module: Any, arrays: Mapping[int, Array]) -> None:
     The arguments stay, unread. XLA compiles a product with a constant otherwise than one with an
     argument, so that a program which is to give the same bits as another needs its constants.
     """
-    ir: Any = seams.take("mlir")
+    ir: Any = bindings.take("mlir")
     (main,) = [op for op in module.body.operations if op.name.value == "main"]
     block = main.regions[0].blocks[0]
     with module.context, ir.Location.unknown(), ir.InsertionPoint.at_block_begin(block):
@@ -80,7 +80,7 @@ class Executable:
 
     def __init__(self, module: Any) -> None:
         device = jax.devices()[0]
-        content = seams.mlir_bytecode(module)
+        content = bindings.mlir_bytecode(module)
         options = get_compile_options(num_replicas=1, num_partitions=1)
         client: Any = device.client
         if hasattr(client, "compile_and_load"):

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from brainpy_probe.ir import xla
 from brainpy_probe.live import dumps, seams
 from brainpy_probe.live.calls import CURRENT_CALL
 from brainpy_probe.live.compilation import CURRENT_COMPILATION, PENDING_PHASES, Compilation
 from brainpy_probe.live.patching import LEDGER, Patch
 from brainpy_probe.live.timing import Phase, by_phase, ended_now
+from brainpy_probe.xla import bindings
 
 __all__ = ["note_phase", "patches"]
 
@@ -91,7 +91,7 @@ def _begun(wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Compilation | None:
         return None  # an XlaComputation, as pmap compiled on old versions: no network's program
     return Compilation(
         name=str(module.operation.attributes["sym_name"]).strip('"'),
-        bytecode=xla.mlir_bytecode(module),
+        bytecode=bindings.mlir_bytecode(module),
         backend=str(given["backend"].platform),
         trace=seconds["trace"],
         lower=seconds["lower"],

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from brainpy_probe.errors import first_line
-from brainpy_probe.ir import mlir, proof, xla
 from brainpy_probe.records import DialectCheck
 from brainpy_probe.settings import Dialect
+from brainpy_probe.xla import bindings, mlir, proof
 
 __all__ = ["Lowered", "Rendering"]
 
@@ -50,8 +50,8 @@ class Lowered:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.context = xla.mlir_context()
-        self.module = xla.parse_mlir(xla.mlir_bytecode(self.source), self.context)
+        self.context = bindings.mlir_context()
+        self.module = bindings.parse_mlir(bindings.mlir_bytecode(self.source), self.context)
         removed = _remove_empty_sharding(self.module)
         if removed:
             self.notes.append(
@@ -62,7 +62,7 @@ class Lowered:
 
     def expand_chlo(self) -> None:
         """Write CHLO's operations out in StableHLO, where this jaxlib has the pass for it."""
-        xla.chlo_to_stablehlo(self.module)
+        bindings.chlo_to_stablehlo(self.module)
         left = mlir.chlo(self.module)
         if left:
             self.notes.append(f"This jaxlib can't write out in StableHLO: {', '.join(left)}.")
@@ -74,7 +74,7 @@ class Lowered:
         matrix: "'linalg.vecmat' op expected type of bb argument #0 ('i1') to match element or self
         type of the corresponding operand ('i8')". With --iree-opt-level=O2 it takes true for -1.
         """
-        ir = xla.take("mlir")
+        ir = bindings.take("mlir")
         for one in list(mlir.operations(self.module)):
             if one.name != "stablehlo.convert" or not str(one.operands[0].type).endswith("i1>"):
                 continue
@@ -115,10 +115,10 @@ class Lowered:
             return None
         module = self._copy()
         try:
-            xla.chlo_to_stablehlo(module)
+            bindings.chlo_to_stablehlo(module)
             origin = proof.Compared.of(module)
-            content = xla.portable_bytecode(xla.without_locations(module))
-            back = xla.read_portable_bytecode(content, self.context)
+            content = bindings.portable_bytecode(bindings.without_locations(module))
+            back = bindings.read_portable_bytecode(content, self.context)
         except Exception as error:
             self.notes.append(f"The program has no portable bytecode: {first_line(error)}")
             return None
@@ -126,21 +126,21 @@ class Lowered:
         return Rendering(content, DialectCheck(parsed=not difference, detail=difference))
 
     def _copy(self) -> Any:
-        return xla.parse_mlir(xla.mlir_bytecode(self.module), self.context)
+        return bindings.parse_mlir(bindings.mlir_bytecode(self.module), self.context)
 
     def _stablehlo(self) -> Rendering:
-        text = xla.mlir_text(self.module)
+        text = bindings.mlir_text(self.module)
         return Rendering(text.encode(), proof.reparse(text), mlir.chlo(self.module))
 
     def _mhlo(self) -> Rendering:
         module = self._copy()
         operations = proof.to_mhlo(module)
-        text = xla.mlir_text(module)
+        text = bindings.mlir_text(module)
         check = proof.reparse(text)
-        back = xla.parse_mlir(text, self.context)
+        back = bindings.parse_mlir(text, self.context)
         # Each operation has its counterpart, dead ones too, which no HLO tells of.
         difference = proof.first_difference(operations, proof.operation_counts(back))
-        xla.run_passes(back, "hlo-legalize-to-stablehlo")
+        bindings.run_passes(back, "hlo-legalize-to-stablehlo")
         origin = proof.Compared.of(self.module)
         difference = difference or origin.difference(proof.Compared.of(back))
         return Rendering(
@@ -154,18 +154,18 @@ class Lowered:
         )
 
     def _hlo(self) -> Rendering:
-        module = xla.hlo_of(self.module)
-        text = xla.hlo_text(module)
-        back = xla.parse_hlo(text)
+        module = bindings.hlo_of(self.module)
+        text = bindings.hlo_text(module)
+        back = bindings.parse_hlo(text)
         difference = proof.first_difference(
-            xla.hlo_canonical_text(module), xla.hlo_canonical_text(back)
+            bindings.hlo_canonical_text(module), bindings.hlo_canonical_text(back)
         )
         return Rendering(text.encode(), DialectCheck(parsed=not difference, detail=difference))
 
 
 def _rename(module: Any, name: str, arguments: Sequence[str], results: Sequence[str]) -> int:
     """Name the module, and ``main``'s arguments and results; return how many tokens lead them."""
-    ir = xla.take("mlir")
+    ir = bindings.take("mlir")
     main = mlir.main(module)
     with module.context:
         module.operation.attributes["sym_name"] = ir.StringAttr.get(name)
@@ -215,7 +215,7 @@ def _remove_empty_sharding(module: Any) -> int:
     for one in constraints:
         one.results[0].replace_all_uses_with(one.operands[0])
         one.erase()
-    text = xla.mlir_text(module)
+    text = bindings.mlir_text(module)
     for name in empty:
         if len(re.findall(rf"@{re.escape(name)}\b", text)) == 1:
             meshes[name].erase()

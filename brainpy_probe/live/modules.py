@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from brainpy_probe.errors import first_line
-from brainpy_probe.ir import mlir, xla
 from brainpy_probe.live import seams
 from brainpy_probe.live.compilation import Compilation
 from brainpy_probe.store import sha256
+from brainpy_probe.xla import bindings, mlir
 
 __all__ = ["ModuleFacts", "facts"]
 
@@ -48,13 +48,13 @@ class ModuleFacts:
 
 def facts(compilation: Compilation) -> ModuleFacts:
     """Read what a compilation's module and executable tell."""
-    module = xla.parse_mlir(compilation.bytecode, xla.mlir_context())
-    text = _HEADER + xla.mlir_text(module, mlir.READABLE_ELEMENTS)
+    module = bindings.parse_mlir(compilation.bytecode, bindings.mlir_context())
+    text = _HEADER + bindings.mlir_text(module, mlir.READABLE_ELEMENTS)
     _forget_names(module)
     _forget_addresses(module)
     # Last: on JAX 0.4.13 each operation's location is then its place in the text, names and all.
-    module = xla.without_locations(module)
-    content = xla.mlir_bytecode(module)
+    module = bindings.without_locations(module)
+    content = bindings.mlir_bytecode(module)
     notes = list(compilation.notes)
 
     def had(what: str, get: Callable[[Any], Any], otherwise: Any) -> Any:
@@ -92,7 +92,7 @@ def _forget_names(module: Any) -> None:
     JAX 0.4.13 names each argument; with BrainPy 2.3.8 that is a Variable's name, which counts the
     models made so far.
     """
-    ir = xla.take("mlir")
+    ir = bindings.take("mlir")
     attributes = mlir.main(module).operation.attributes
     with module.context:
         for kind, info in (("arg_attrs", "jax.arg_info"), ("res_attrs", "jax.result_info")):
@@ -113,11 +113,11 @@ def _forget_addresses(module: Any) -> None:
     JAX 0.4.30 writes one into the call and into the constant that it takes first
     (_src/interpreters/mlir.py: emit_python_callback); today's write a number instead.
     """
-    ir = xla.take("mlir")
+    ir = bindings.take("mlir")
     with module.context:
         for target, calls in mlir.custom_calls(module).items():
             for call in calls if mlir.is_callback(target) else ():
-                address = str(xla.mlir_attributes(call).get("backend_config", "")).strip('"')
+                address = str(bindings.mlir_attributes(call).get("backend_config", "")).strip('"')
                 if not address.isdecimal():
                     continue
                 call.attributes["backend_config"] = ir.StringAttr.get("")

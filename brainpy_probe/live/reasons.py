@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from brainpy_probe.ir import mlir, xla
 from brainpy_probe.live import seams
 from brainpy_probe.live.modules import ModuleFacts
 from brainpy_probe.records import Reason
+from brainpy_probe.xla import bindings, mlir
 
 __all__ = ["explain"]
 
@@ -52,7 +52,9 @@ def explain(
     )
     if changed:
         return changed
-    before_it, it = (xla.parse_mlir(one.content, xla.mlir_context()) for one in (last, now))
+    before_it, it = (
+        bindings.parse_mlir(one.content, bindings.mlir_context()) for one in (last, now)
+    )
     if _without_values(before_it) == _without_values(it):
         return "values", "Other values are baked into the program as constants."
     if _operations(before_it) == _operations(it):
@@ -94,4 +96,4 @@ def _operations(module: Any) -> list[str]:
 def _without_values(module: Any) -> str:
     """Return a module's text, of its constants the types alone."""
     constant = re.compile(r"(stablehlo\.constant) .*( : \S+)$", re.MULTILINE)
-    return constant.sub(r"\1\2", xla.mlir_text(module, elements=1))
+    return constant.sub(r"\1\2", bindings.mlir_text(module, elements=1))

@@ -10,7 +10,6 @@ import jax
 from msgspec.structs import replace
 
 from brainpy_probe.errors import CannotCapture, first_line
-from brainpy_probe.ir import mlir
 from brainpy_probe.live import seams, tensors
 from brainpy_probe.live.dialects import Lowered, Rendering
 from brainpy_probe.live.kernels import kernel_calls
@@ -28,6 +27,7 @@ from brainpy_probe.records import (
 )
 from brainpy_probe.settings import Settings
 from brainpy_probe.store import RunFolder, safe_name
+from brainpy_probe.xla import mlir
 
 __all__ = ["known_values", "write_program"]
 

@@ -1,7 +1,7 @@
 """The only home of BrainPy's and JAX's version facts: each private name of theirs that is touched.
 
 Knows what stands where in which version, and where that was seen; never what it is used for.
-jaxlib's own names stand in ``ir/xla.py``.
+jaxlib's own names stand in ``xla/bindings.py``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 from brainpy_probe import foreign
 from brainpy_probe.errors import SeamMissing
 from brainpy_probe.foreign import Seam
-from brainpy_probe.ir import xla
+from brainpy_probe.xla import bindings
 
 __all__ = ["IMPLICIT", "MONITOR_TAKER", "SEAMS", "TESTED", "take", "taken_from"]
 
@@ -133,7 +133,7 @@ SEAMS: dict[str, Seam] = {
         "too) has the parameters backend and computation, and below it stands "
         "backend_compile_and_load or backend_compile, with the parameter options",
     ),
-    **xla.SEAMS,
+    **bindings.SEAMS,
 }
 
 
@@ -680,7 +680,7 @@ def option_overrides(options: Any) -> set[str]:
 
 def optimized_hlo(executable: Any) -> str:
     """Print an executable's HLO, as it runs, no constant elided."""
-    return "\n".join(xla.hlo_text(module) for module in executable.hlo_modules())
+    return "\n".join(bindings.hlo_text(module) for module in executable.hlo_modules())
 
 
 def estimated_cost(lowering: Any) -> dict[str, float]:

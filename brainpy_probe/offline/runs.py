@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from brainpy_probe.errors import BadSetting, ProbeError, told
-from brainpy_probe.ir import xla
 from brainpy_probe.offline import iree
 from brainpy_probe.offline.agreement import Agreement, agreement
 from brainpy_probe.offline.checks import Check, failed, passed, undecided
 from brainpy_probe.parts import Program
 from brainpy_probe.records import TensorSpec
 from brainpy_probe.store import read_file
+from brainpy_probe.xla import bindings
 
 __all__ = ["run_anew"]
 
@@ -53,7 +53,7 @@ def run_anew(
     subject = f"program {program.record.index}"
     expected = _Expected(program.results, _stored(program), "the simulation gave", steps)
     check, made = _replayed(subject, program)
-    differs = xla.other_version(jaxlib)
+    differs = bindings.other_version(jaxlib)
     if check.outcome == "failed" and made and differs:
         check = undecided(subject, "replay", f"{check.reason} ({differs})")
         if expected.arrays:

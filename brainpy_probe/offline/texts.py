@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from brainpy_probe.errors import DamagedCapture, first_line
-from brainpy_probe.ir import mlir, proof, xla
-from brainpy_probe.ir.types import hlo_type, mlir_type
 from brainpy_probe.offline.checks import Check, failed, passed, undecided
 from brainpy_probe.records import Manifest, TensorSpec, WrittenFile, label
 from brainpy_probe.store import read_file
+from brainpy_probe.xla import bindings, mlir, proof
+from brainpy_probe.xla.types import hlo_type, mlir_type
 
 __all__ = ["Texts", "prove", "texts_of"]
 
@@ -88,7 +88,7 @@ class _Proving:
         self.modules: dict[str, Any] = {}
         self.contents: dict[str, bytes] = {}
         self.paths = {file.kind: file.path for file in self.texts.files}
-        self.differs = xla.other_version(self.texts.jaxlib)
+        self.differs = bindings.other_version(self.texts.jaxlib)
 
     def _wrong(self, name: str, reason: str) -> Check:
         """Return a fault, or what is none for sure.
@@ -124,7 +124,7 @@ class _Proving:
             return ""
         text = self.contents[kind].decode()
         if self.texts.arguments is not None:
-            return proof.first_difference(text, xla.mlir_text(self.modules[kind]))
+            return proof.first_difference(text, bindings.mlir_text(self.modules[kind]))
         return ""
 
     def compared(self) -> Iterator[Check]:
@@ -154,7 +154,7 @@ class _Proving:
             return
         lines = self.contents["stablehlo"].decode().splitlines(keepends=True)
         text = "".join(line for line in lines if not line.startswith("//"))
-        printed = xla.mlir_text(self.modules["mlirbc"], mlir.READABLE_ELEMENTS)
+        printed = bindings.mlir_text(self.modules["mlirbc"], mlir.READABLE_ELEMENTS)
         yield self._told_of(
             "stablehlo", "the text of mlirbc", proof.first_difference(text, printed)
         )
@@ -209,43 +209,43 @@ class _Origin:
         self.module = module
         if kind == "mhlo":
             self.module = _copy(module)
-            xla.run_passes(self.module, "hlo-legalize-to-stablehlo")
+            bindings.run_passes(self.module, "hlo-legalize-to-stablehlo")
 
     def difference(self, kind: str, proving: _Proving) -> str:
         """Return the first line in which XLA makes something else of another text, or nothing."""
         other = proving.modules[kind]
         if kind == "hlo":
-            here = xla.hlo_canonical_text(xla.hlo_of(self.module))
-            return proof.first_difference(here, xla.hlo_canonical_text(other))
+            here = bindings.hlo_canonical_text(bindings.hlo_of(self.module))
+            return proof.first_difference(here, bindings.hlo_canonical_text(other))
         origin = _copy(self.module)
         if kind == "vhlo":
-            xla.chlo_to_stablehlo(origin)  # bytecode has none
+            bindings.chlo_to_stablehlo(origin)  # bytecode has none
             return proof.Compared.of(origin).difference(proof.Compared.of(other))
         # Each operation has its counterpart, dead ones too, which no HLO tells of.
         operations = proof.to_mhlo(origin)
         difference = proof.first_difference(operations, proof.operation_counts(other))
         back = _copy(other)
-        xla.run_passes(back, "hlo-legalize-to-stablehlo")
+        bindings.run_passes(back, "hlo-legalize-to-stablehlo")
         return difference or proof.Compared.of(self.module).difference(proof.Compared.of(back))
 
 
 def _copy(module: Any) -> Any:
-    return xla.parse_mlir(xla.mlir_bytecode(module), xla.mlir_context())
+    return bindings.parse_mlir(bindings.mlir_bytecode(module), bindings.mlir_context())
 
 
 _PARSERS: Mapping[str, Callable[[bytes], Any]] = {
-    "stablehlo": lambda content: xla.parse_mlir(content.decode(), xla.mlir_context()),
-    "mhlo": lambda content: xla.parse_mlir(content.decode(), xla.mlir_context()),
-    "mlirbc": lambda content: xla.parse_mlir(content, xla.mlir_context()),
-    "vhlo": lambda content: xla.read_portable_bytecode(content, xla.mlir_context()),
-    "hlo": lambda content: xla.parse_hlo(content.decode()),
+    "stablehlo": lambda content: bindings.parse_mlir(content.decode(), bindings.mlir_context()),
+    "mhlo": lambda content: bindings.parse_mlir(content.decode(), bindings.mlir_context()),
+    "mlirbc": lambda content: bindings.parse_mlir(content, bindings.mlir_context()),
+    "vhlo": lambda content: bindings.read_portable_bytecode(content, bindings.mlir_context()),
+    "hlo": lambda content: bindings.parse_hlo(content.decode()),
 }
 
 
 def _types(kind: str, module: Any) -> tuple[list[str], list[str]]:
     """Return main's arguments and results, each with its name where the dialect has one."""
     if kind == "hlo":
-        return xla.hlo_types(module)
+        return bindings.hlo_types(module)
     arguments = zip(mlir.argument_types(module), mlir.argument_names(module), strict=True)
     results = zip(mlir.result_types(module), mlir.result_names(module), strict=True)
     return [_named(*one) for one in arguments], [_named(*one) for one in results]

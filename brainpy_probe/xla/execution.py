@@ -1,6 +1,6 @@
-"""Programs compiled and run by jaxlib alone; outside of live the only home of jaxlib's names.
+"""Programs compiled and run by jaxlib alone; knows no text and no capture.
 
-Knows no capture. What is said of versions was seen on jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2 and
+What is said of versions was seen on jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2 and
 0.12.0, in a process in which ``import jax`` fails and in one that has imported it.
 """
 
@@ -16,6 +16,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
+from brainpy_probe.xla import bindings
 
 __all__ = ["Executable", "refuses_unknown_calls", "register_lapack", "registered", "version"]
 
@@ -40,10 +42,9 @@ def _quietly() -> Iterator[None]:
 
 @functools.cache
 def _jaxlib() -> Any:
-    """Return ``jaxlib.xla_client``, which is XLA's Python side and needs no JAX."""
+    """Return XLA's client, XLA's Python side, which needs no JAX."""
     with _quietly():
-        from jaxlib import xla_client
-    return xla_client
+        return bindings.take("client")
 
 
 def version() -> str:

@@ -64,6 +64,12 @@ SEAMS: dict[str, Seam] = {
         "jaxlib 0.10.2, 0.12.0: _hlo; 0.4.13, 0.4.23, 0.4.30: xla_extension. "
         "hlo_module_from_text, HloPrintOptions",
     ),
+    "client": Seam(
+        "XLA's client, which compiles and runs",
+        ("jaxlib.xla_client:",),
+        "jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: make_cpu_client, CompileOptions; what else "
+        "differs from one to the other stands in execution.py",
+    ),
 }
 
 

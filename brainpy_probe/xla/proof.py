@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from brainpy_probe.ir import mlir, xla
 from brainpy_probe.records import DialectCheck
+from brainpy_probe.xla import bindings, mlir
 
 __all__ = ["Compared", "first_difference", "operation_counts", "reparse", "signature", "to_mhlo"]
 
@@ -28,7 +28,7 @@ class Compared:
     @classmethod
     def of(cls, module: Any) -> Compared:
         """Return it of a StableHLO module."""
-        return cls(signature(module), xla.hlo_canonical_text(xla.hlo_of(module)))
+        return cls(signature(module), bindings.hlo_canonical_text(bindings.hlo_of(module)))
 
     def difference(self, other: Compared) -> str:
         """Return the first line in which they differ, or nothing."""
@@ -39,7 +39,7 @@ class Compared:
 
 def reparse(text: str) -> DialectCheck:
     """Parse MLIR text in a context of its own and compare what that prints."""
-    again = xla.mlir_text(xla.parse_mlir(text, xla.mlir_context()))
+    again = bindings.mlir_text(bindings.parse_mlir(text, bindings.mlir_context()))
     difference = first_difference(text, again)
     return DialectCheck(parsed=not difference, detail=difference)
 
@@ -71,12 +71,12 @@ def operation_counts(module: Any) -> str:
 def to_mhlo(module: Any) -> str:
     """Legalise a StableHLO module to MHLO, in place; return the operations that it is made of."""
     operations = operation_counts(module)
-    xla.run_passes(module, "stablehlo-legalize-to-hlo")
+    bindings.run_passes(module, "stablehlo-legalize-to-hlo")
     # CHLO by XLA's own rules: what has an operation in MHLO (erf, top_k) keeps it. Only if there is
     # any, since this pass folds constants as well on 0.4.13 and 0.4.23; and not before the other,
     # since it can't pass by a loop that carries StableHLO's tokens.
     if mlir.chlo(module):
-        xla.run_passes(module, "func.func(chlo-legalize-to-hlo)")
+        bindings.run_passes(module, "func.func(chlo-legalize-to-hlo)")
         operations = operation_counts(module)
-        xla.run_passes(module, "stablehlo-legalize-to-hlo")
+        bindings.run_passes(module, "stablehlo-legalize-to-hlo")
     return operations

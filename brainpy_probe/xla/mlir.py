@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from brainpy_probe.ir import xla
+from brainpy_probe.xla import bindings
 
 __all__ = [
     "READABLE_ELEMENTS",
@@ -49,8 +49,8 @@ def operations(module: Any) -> Iterator[Any]:
 
 def string(attribute: Any) -> str:
     """Return the value of a string attribute or of a symbol reference."""
-    ir = xla.take("mlir")
-    if xla.mlir_is(attribute, "FlatSymbolRefAttr"):
+    ir = bindings.take("mlir")
+    if bindings.mlir_is(attribute, "FlatSymbolRefAttr"):
         return str(ir.FlatSymbolRefAttr(attribute).value)
     return str(ir.StringAttr(attribute).value)
 
@@ -75,7 +75,7 @@ def result_types(module: Any) -> tuple[str, ...]:
 
 
 def _function_type(module: Any) -> Any:
-    ir = xla.take("mlir")
+    ir = bindings.take("mlir")
     return ir.FunctionType(ir.TypeAttr(main(module).operation.attributes["function_type"]).value)
 
 
@@ -90,7 +90,7 @@ def result_names(module: Any) -> tuple[str, ...]:
 
 
 def _names(module: Any, kind: str, info: str, count: int) -> tuple[str, ...]:
-    ir = xla.take("mlir")
+    ir = bindings.take("mlir")
     attributes = main(module).operation.attributes
     if kind not in attributes:
         return ("",) * count
@@ -106,7 +106,7 @@ def chlo(module: Any) -> tuple[str, ...]:
 
 def large_constants(module: Any, above: int) -> list[tuple[str, int]]:
     """Return type and bytes of the constants above a size that are not one value throughout."""
-    ir = xla.take("mlir")
+    ir = bindings.take("mlir")
     found = []
     for operation in operations(module):
         if operation.name != "stablehlo.constant":
@@ -142,7 +142,7 @@ def custom_calls(module: Any) -> dict[str, list[Any]]:
 
 def maker(value: Any) -> Any:
     """Return the operation that makes a value; None for a block's argument."""
-    if xla.mlir_is(value, "BlockArgument"):
+    if bindings.mlir_is(value, "BlockArgument"):
         return None
     return value.owner.operation if hasattr(value.owner, "operation") else value.owner
 
@@ -153,7 +153,7 @@ def feeding_arguments(module: Any, operation: Any) -> set[int]:
     Followed are calls of functions and what a loop carries from its start; values that are
     computed on the way are not.
     """
-    ir = xla.take("mlir")
+    ir = bindings.take("mlir")
     entry = main(module).operation
     callers: dict[str, list[Any]] = {}
     for one in operations(module):

@@ -1,0 +1,94 @@
+"""What the shell's commands share: the app, where they print, which run is meant, exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from loguru import logger
+from rich.console import Console
+from rich.markup import escape
+
+from brainpy_probe.captured import Capture, load
+from brainpy_probe.errors import BadSetting, ProbeError
+from brainpy_probe.settings import DEFAULT_OUT
+from brainpy_probe.store import newest_run
+
+__all__ = [
+    "FAILED",
+    "USAGE",
+    "Run",
+    "app",
+    "chosen_run",
+    "console",
+    "errors",
+    "opened",
+    "print_json",
+    "told",
+]
+
+FAILED, USAGE = 1, 2
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Shows what XLA makes of a BrainPy network, and leaves the network alone.",
+)
+console = Console(soft_wrap=True)
+errors = Console(stderr=True, soft_wrap=True)
+
+Run = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="RUN",
+        help=f"A capture folder run-..., or the folder that it lies in. Left out: the newest one "
+        f"below ./{DEFAULT_OUT}.",
+        show_default=False,
+    ),
+]
+
+
+@app.callback()
+def _log() -> None:
+    logger.enable("brainpy_probe")
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn the probe's errors into one line and an exit code."""
+    try:
+        yield
+    except BadSetting as error:
+        errors.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
+        raise typer.Exit(USAGE) from None
+    except (ProbeError, OSError) as error:
+        errors.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
+        raise typer.Exit(FAILED) from None
+
+
+def opened(run: Path | None) -> Capture:
+    """Open a run that was named, by itself or by its parent, or else the newest one."""
+    return load(chosen_run(run))
+
+
+def chosen_run(run: Path | None) -> Path:
+    """Return the folder of a run that was named, or else of the newest one."""
+    place = Path(DEFAULT_OUT) if run is None else run
+    if (place / "manifest.json").exists() or place.name == "manifest.json":
+        return place
+    found = newest_run(place) if place.is_dir() else None
+    if found is None:
+        raise FileNotFoundError(
+            f"There is no capture in {place}. Give a folder run-..., or the folder that it is in."
+        )
+    return found
+
+
+def print_json(found: object) -> None:
+    """Print a record as JSON."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")

@@ -1,1 +1,0 @@
-"""A program's texts, read with jaxlib alone: its names, its modules, the proof of a text."""
