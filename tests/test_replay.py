@@ -12,6 +12,7 @@ from typing import Any
 
 import brainpy.math as bm
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -341,6 +342,30 @@ def test_a_program_runs_from_elsewhere(tmp_path: Path) -> None:
     same = program.replay(overrides={name: start})
     for key, value in program.data("results").items():
         assert same.results[key].tobytes() == value.tobytes()
+
+
+class Leaking(DynamicalSystem):
+    """Leaks at rates that it holds, which BrainPy 2.3 compiles in, of several element types."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rates = np.linspace(0.1, 0.9, 6, dtype=np.float32)
+        self.on = np.arange(6) % 2 == 0
+        self.x = bm.Variable(bm.ones(6))
+
+    def update(self) -> Any:
+        self.x.value = bm.as_jax(self.x) * jnp.where(self.on, self.rates, 1.0)
+        return self.x.value
+
+
+def test_a_constant_may_be_overridden_too(out: Path) -> None:
+    with probe.capture(out, data="full", strict=True) as cap:
+        seeded(Leaking).run(0.2)
+    (program,) = cap.programs
+    assert program.replay().equal is True
+    given = {"constants/rates": np.zeros(6, np.float32), "constants/on": np.arange(6) > 2}
+    made = program.replay(overrides=given).results["state/x"]
+    assert made.tolist() == [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(
