@@ -238,6 +238,9 @@ class ProgramRecord(_Record, frozen=True, kw_only=True):
         The form for compilers that do not know BrainPy's kernels, where it was asked for.
     kernels : tuple of KernelCall
         Calls of kernels that brainevent can register again in another process.
+    compiled_in : bool
+        Whether the run had the constants in its compiled code, where this program has arguments:
+        XLA compiles a product with a constant otherwise than one with an argument.
     """
 
     index: int
@@ -250,6 +253,7 @@ class ProgramRecord(_Record, frozen=True, kw_only=True):
     files: tuple[WrittenFile, ...]
     portable: PortableForm | None = None
     kernels: tuple[KernelCall, ...] = ()
+    compiled_in: bool = False
 
 
 class Failure(_Record, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from brainpy_probe.comparing import Difference, difference
 from brainpy_probe.errors import BadSetting, CannotReplay, first_line
 from brainpy_probe.records import ProgramRecord, TensorSpec
 from brainpy_probe.xla import execution
+from brainpy_probe.xla.inlining import with_constants
 
 __all__ = ["Compared", "Replay", "check_overrides", "replay"]
 
@@ -107,7 +108,7 @@ def replay(
     if repeat < 1:
         raise BadSetting(f"repeat={repeat!r} is not allowed.", "Allowed: 1 and more.")
     arguments = [{**given, **overrides}[spec.path] for spec in record.arguments]
-    executable, compile_seconds = _compile(record, content)
+    executable, compile_seconds = _compile(record, content, arguments)
     run_seconds = []
     try:
         placed = executable.put(arguments)
@@ -156,7 +157,9 @@ def check_overrides(specs: Iterable[TensorSpec], overrides: Arrays) -> dict[str,
     return checked
 
 
-def _compile(record: ProgramRecord, content: bytes) -> tuple[execution.Executable, float]:
+def _compile(
+    record: ProgramRecord, content: bytes, arguments: Sequence[Array]
+) -> tuple[execution.Executable, float]:
     fidelity = record.fidelity
     if fidelity.host_callbacks:
         raise CannotReplay(
@@ -168,9 +171,14 @@ def _compile(record: ProgramRecord, content: bytes) -> tuple[execution.Executabl
     missing = kernels.unknown(fidelity.custom_calls)
     if missing and not execution.refuses_unknown_calls():
         raise _needs(record, missing, problem)
+    constants = {
+        position: array
+        for position, (spec, array) in enumerate(zip(record.arguments, arguments, strict=True))
+        if record.compiled_in and spec.role == "constant"
+    }
     begun = time.perf_counter()
     try:
-        executable = execution.Executable(content)
+        executable = execution.Executable(with_constants(content, constants))
     except Exception as error:  # whatever XLA raises; it has no class that all versions share
         if any(target in str(error) for target in missing):
             raise _needs(record, missing, problem) from error

@@ -9,10 +9,14 @@ import site
 import subprocess
 import sys
 import venv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
+from importlib.metadata import Distribution, distribution, requires
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 
@@ -73,6 +77,22 @@ class Interpreter:
             shutil.copy(ROOT / "brainpy_probe.pth", packages)
         return cls(folder / "bin" / "python")
 
+    @classmethod
+    def bare(cls, folder: Path) -> Interpreter:
+        """Make a virtual environment of jaxlib and what this package needs, no BrainPy, no JAX.
+
+        Its packages are links to those of the tests' own Python.
+        """
+        venv.create(folder, symlinks=True)
+        (packages,) = folder.glob("lib/python*/site-packages")
+        names = [Requirement(one).name for one in requires("brainpy-probe") or () if ";" not in one]
+        for found in _required([*names, "jaxlib"], leaving_out={"brainpy", "jax"}):
+            for top in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
+                if not (packages / top).exists():
+                    (packages / top).symlink_to(Path(str(found.locate_file(top))))
+        (packages / "brainpy_probe").symlink_to(ROOT / "brainpy_probe")
+        return cls(folder / "bin" / "python")
+
     def start(
         self, words: Sequence[str | Path], cwd: Path, **environment: str
     ) -> subprocess.Popen[str]:
@@ -91,6 +111,22 @@ class Interpreter:
     ) -> subprocess.CompletedProcess[str]:
         """Run it with these arguments to its end."""
         return ended(self.start(words, cwd, **environment))
+
+
+def _required(names: Iterable[str], leaving_out: Set[str]) -> list[Distribution]:
+    """Return distributions and all that they require, at any depth."""
+    found: dict[str, Distribution] = {}
+    pending = list(names)
+    while pending:
+        name = canonicalize_name(pending.pop())
+        if name in found or name in leaving_out:
+            continue
+        found[name] = distribution(name)
+        for word in found[name].requires or ():
+            requirement = Requirement(word)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                pending.append(requirement.name)
+    return list(found.values())
 
 
 def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:

@@ -92,8 +92,9 @@ def given_by(
 
 
 def named(specs: Sequence[probe.TensorSpec]) -> list[str]:
-    """Return ``role/name`` of each argument or result, in order."""
-    return [f"{spec.role}/{spec.name}" for spec in specs]
+    """Return group and name of each argument or result, as ``state/E.V``, in order."""
+    plural = {"state": ""}
+    return [f"{spec.role}{plural.get(spec.role, 's')}/{spec.name}" for spec in specs]
 
 
 def _module(program: probe.Program, dialect: str) -> Any:
@@ -113,7 +114,7 @@ class Replayer:
     dialect : str
         Which of its texts is compiled, or ``"vhlo"`` for the portable bytecode.
     inlined : mapping
-        The arguments, by ``role/name``, that are compiled as constants of these values. A run
+        The arguments, by group and name, that are compiled as constants of these values. A run
         that compiles them so gives its bits only to a program that does likewise.
     """
 
@@ -129,11 +130,12 @@ class Replayer:
         self._executable = Executable(module)
 
     def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """Run the program on its arguments, by ``role/name``; return its results likewise."""
+        """Run the program on its arguments, by group and name; return its results likewise."""
+        specs = self.program.arguments
         made = self._executable(
             [
-                np.asarray(arrays[f"{spec.role}/{spec.name}"], spec.dtype)
-                for spec in self.program.arguments
+                np.asarray(arrays[name], spec.dtype)
+                for name, spec in zip(named(specs), specs, strict=True)
             ]
         )
         return dict(zip(named(self.program.results), made, strict=True))
@@ -150,9 +152,9 @@ def replay(
 
 
 def compiled_in(program: probe.Program, *, inlined: bool = not eras.SINCE_2_4) -> dict[str, Array]:
-    """Return the arrays which the native run's loop has as constants, by ``role/name``.
+    """Return the arrays which the native run's loop has as constants, by group and name.
 
     Up to 2.3 BrainPy compiles its loop so with all of them; from 2.4 on they are its arguments.
     """
     arrays = program.data() if inlined else {}
-    return {key: array for key, array in arrays.items() if key.startswith("constant/")}
+    return {key: array for key, array in arrays.items() if key.startswith("constants/")}

@@ -12,6 +12,7 @@ import brainpy as bp
 import brainpy.math as bm
 import jax
 import jax.numpy as jnp
+import msgspec
 import numpy as np
 import pytest
 
@@ -52,7 +53,7 @@ TIMED_STEPS = [name for name in STEPS if name != "bpff-trainer-predict"]
 # before that of `fast`, and LLVM then keeps no product `0.8 * fast` for the output: it contracts
 # `0.8 * fast - slow` to one fused multiply-add, which rounds once where the native run rounds
 # twice. State and monitors are equal.
-ROUNDED = {"shared-array": {"output/outputs"}}
+ROUNDED = {"shared-array": {"outputs/outputs"}}
 
 # BrainPy's own names for some Variables hold whole sentences; the probe finds plainer ones.
 RENAMED = {"einet-projections", "stdp", "delay-coupling"} | ({"delay"} if eras.SINCE_2_4 else set())
@@ -74,8 +75,8 @@ def assert_same(one: Array, other: Array, name: str = "") -> None:
 
 def at_step(number: int) -> dict[str, Array]:
     """Return what a step's program is told of the time; BrainPy 2.3 gives it the time itself."""
-    told: dict[str, Array] = {"input/i": np.int32(number)}
-    return told if eras.SINCE_2_4 else told | {"input/t": np.float32(number * 0.1)}
+    told: dict[str, Array] = {"inputs/i": np.int32(number)}
+    return told if eras.SINCE_2_4 else told | {"inputs/t": np.float32(number * 0.1)}
 
 
 # --- What it computes -------------------------------------------------------------------------
@@ -100,12 +101,12 @@ def test_text_compiled_afresh_gives_what_the_run_gave(name: str, dialect: str) -
 def test_recorded_results_are_those_of_the_run(name: str) -> None:
     taken = captured(name)
     recorded = taken.program.data("results")
-    outputs = [value for key, value in recorded.items() if key.startswith("output/")]
+    outputs = [value for key, value in recorded.items() if key.startswith("outputs/")]
     for one, other in zip(outputs, taken.outputs, strict=True):
         assert_same(one, other)
     for key, value in recorded.items():
-        role, _, plain = key.partition("/")
-        if role == "monitor":
+        group, _, plain = key.partition("/")
+        if group == "monitors":
             assert_same(value, taken.monitors[plain], key)
     assert_final_state(name, taken, {k: v for k, v in recorded.items() if k.startswith("state/")})
 
@@ -158,17 +159,17 @@ def test_step_program_iterated_gives_what_the_run_gave(name: str, dialect: str) 
     for i in range(taken.call.steps or 0):
         arrays |= at_step(i)
         if name == "generator-input":
-            arrays["input/iterated.0"] = np.float32(20.0 + 0.5 * i)
+            arrays["inputs/iterated.0"] = np.float32(20.0 + 0.5 * i)
         results.append(step(arrays))
         arrays |= {key: value for key, value in results[-1].items() if key in arrays}
     assert results
     assert len(taken.outputs) == (name != "memory-efficient")
     for outputs in taken.outputs:
-        assert_close(np.stack([one["output/outputs"] for one in results]), outputs)
+        assert_close(np.stack([one["outputs/outputs"] for one in results]), outputs)
     monitored = [spec.name for spec in program.results if spec.role == "monitor"]
     assert monitored
     for key in monitored:
-        assert_close(np.stack([one[f"monitor/{key}"] for one in results]), taken.monitors[key])
+        assert_close(np.stack([one[f"monitors/{key}"] for one in results]), taken.monitors[key])
     for key, value in taken.variables.items():
         assert_close(arrays[f"state/{key}"], value)
 
@@ -202,7 +203,7 @@ def test_step_program_takes_and_gives_the_random_state(options: dict[str, Any], 
 def test_step_of_a_model_without_time_is_the_whole_run(dialect: str) -> None:
     taken = captured("bpff-trainer-predict")
     made = replay(taken.program, dialect)
-    assert_close(made["output/outputs"], taken.outputs[0])
+    assert_close(made["outputs/outputs"], taken.outputs[0])
     for key, value in taken.variables.items():
         assert_same(made[f"state/{key}"], value, key)
 
@@ -215,12 +216,17 @@ def test_every_variable_is_argument_and_result(name: str) -> None:
     taken = captured(name)
     before = [spec for spec in taken.program.arguments if spec.role == "state"]
     after = [spec for spec in taken.program.results if spec.role == "state"]
-    assert before == after
+    assert list(map(without_value, before)) == list(map(without_value, after))
     names = {spec.name for spec in before} - {"random"}
     assert len(names) == len(taken.variables)
     if name not in RENAMED:
         assert names == set(taken.variables)
     assert all(re.fullmatch(r"\w+(\.\w+)*", one) for one in names)
+
+
+def without_value(spec: probe.TensorSpec) -> probe.TensorSpec:
+    """Return what is said of an argument or result, but not which value it had."""
+    return msgspec.structs.replace(spec, digest="", file="", entry="")
 
 
 @pytest.mark.parametrize("name", ["noise", "poisson"])
@@ -340,13 +346,13 @@ def test_unused_arguments_are_kept(out: Path) -> None:
         seeded(Ignorant).run(1.0)
     (program,) = cap.programs
     assert named(program.arguments) == [
-        "constant/table",
+        "constants/table",
         "state/ignored",
         "state/used",
-        "input/indices",
-        *([] if eras.SINCE_2_4 else ["input/times"]),
+        "inputs/indices",
+        *([] if eras.SINCE_2_4 else ["inputs/times"]),
     ]
-    assert named(program.results) == ["output/outputs", "state/ignored", "state/used"]
+    assert named(program.results) == ["outputs/outputs", "state/ignored", "state/used"]
     assert program.text("hlo").count(" parameter(") >= 4
     np.testing.assert_array_equal(replay(program, "hlo")["state/ignored"], np.ones(5))
 
@@ -471,9 +477,9 @@ def test_array_in_an_inner_function_is_a_named_argument(name: str, out: Path) ->
     with probe.capture(out, dialect=DIALECTS, data="full", strict=True) as cap:
         runner.run(1.0)
     (program,) = cap.programs
-    assert "constant/weights" in named(program.arguments)
+    assert "constants/weights" in named(program.arguments)
     assert program.fidelity.inlined_constants == ()
-    assert_same(program.data()["constant/weights"], runner.target.weights)
+    assert_same(program.data()["constants/weights"], runner.target.weights)
     inlined = not eras.SINCE_2_4 or (name in JITTED and not eras.SINCE_2_7)
     for dialect in DIALECTS:
         made = replay(program, dialect, inlined=inlined)
@@ -530,9 +536,9 @@ def test_program_goes_on_from_where_the_first_run_ended(out: Path) -> None:
         for key, value in made.items():
             assert call.digests[f"out/{key}"] == hashlib.sha256(value.tobytes()).hexdigest()
         arrays |= {key: value for key, value in made.items() if key in arrays}
-        arrays["input/indices"] = arrays["input/indices"] + 20
+        arrays["inputs/indices"] = arrays["inputs/indices"] + 20
         if not eras.SINCE_2_4:
-            arrays["input/times"] = call_times(arrays["input/indices"])
+            arrays["inputs/times"] = call_times(arrays["inputs/indices"])
 
 
 def test_monitors_may_have_indices(out: Path) -> None:
@@ -542,10 +548,10 @@ def test_monitors_may_have_indices(out: Path) -> None:
     (program,) = cap.programs
     _, monitors, _ = given_by(runner, returned)
     recorded = program.data("results")
-    assert recorded["monitor/lif.V"].shape == (30, 2)
+    assert recorded["monitors/lif.V"].shape == (30, 2)
     for name in ("lif.V", "lif.spike"):
-        assert_same(recorded[f"monitor/{name}"], monitors[name])
-    assert_same(replay(program, "stablehlo")["monitor/lif.V"], monitors["lif.V"])
+        assert_same(recorded[f"monitors/{name}"], monitors[name])
+    assert_same(replay(program, "stablehlo")["monitors/lif.V"], monitors["lif.V"])
 
 
 @pytest.mark.parametrize("memory_efficient", [False, True])
@@ -559,8 +565,8 @@ def test_shared_arguments_are_part_of_the_program(memory_efficient: bool, out: P
             assert program is not None
             arrays = program.data()
             arrays["state/total"] = start
-            if "input/shared_args.gain" in arrays:
-                arrays["input/shared_args.gain"] = np.float32(gain)
+            if "inputs/shared_args.gain" in arrays:
+                arrays["inputs/shared_args.gain"] = np.float32(gain)
             made = Replayer(program, "stablehlo")(arrays)["state/total"]
             np.testing.assert_allclose(made, np.array(runner.target.total.value), rtol=1e-6)
     assert cap.calls[0].program == cap.calls[2].program
@@ -576,7 +582,7 @@ def test_numpy_inputs_of_any_width_are_recorded_as_the_program_takes_them(
     with probe.capture(out, data="full", strict=True) as cap:
         runner.run(inputs=given)
     (program,) = cap.programs
-    recorded = program.data()["input/inputs"]
+    recorded = program.data()["inputs/inputs"]
     expected = given[0] if program.kind == "step" else given
     np.testing.assert_array_equal(recorded, expected.astype(recorded.dtype))
     assert set(replay(program, "stablehlo")) == set(named(program.results))
@@ -593,7 +599,7 @@ def test_item_of_a_generator_is_an_input_of_the_step() -> None:
     program = captured("generator-input").program
     inputs = [spec.name for spec in program.arguments if spec.role == "input"]
     assert inputs == ["i", "iterated.0", *([] if eras.SINCE_2_4 else ["t"])]
-    assert program.data()["input/iterated.0"] == 20.0
+    assert program.data()["inputs/iterated.0"] == 20.0
 
 
 # --- The user's own callbacks -----------------------------------------------------------------

@@ -53,6 +53,8 @@ class ClosedProgram:
         JAX's name for the module in which BrainPy has the same compiled, if that is known.
     native_arguments : tuple of str
         The names of that module's arguments, in its order.
+    compiled_in : bool
+        Whether that module has the model's arrays as constants.
     """
 
     name: str
@@ -64,6 +66,7 @@ class ClosedProgram:
     notes: tuple[str, ...] = ()
     native_module: str = ""
     native_arguments: tuple[str, ...] = ()
+    compiled_in: bool = False
 
     def grouped(self) -> tuple[Leaves, Leaves, Leaves]:
         """Return the values of the arguments as ``function`` takes them."""
@@ -187,7 +190,14 @@ def _close_step(call: RunningCall, trace: StepTrace) -> ClosedProgram:
         results = jax.eval_shape(program, step.constants, step.state, given)
     closed = _closed(step, "loop" if trace.whole else "step", program, given, results)
     native = (*step.names_of(range(len(trace.states))), *given)
-    return replace(closed, native_module=trace.module, native_arguments=native)
+    # A whole run is a step of BrainPy 2.3 alone, which gives its jit the Variables; JAX 0.4 makes
+    # constants of what else a jit takes from around it.
+    return replace(
+        closed,
+        native_module=trace.module,
+        native_arguments=native,
+        compiled_in=trace.whole,
+    )
 
 
 def _leave_host_out(step: TracedStep, carry: Any = None) -> bool:

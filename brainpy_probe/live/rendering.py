@@ -94,6 +94,7 @@ def write_program(
         files=(*texts, *_files_of(place, arguments), *_files_of(place, results)),
         portable=portable,
         kernels=native.kernels,
+        compiled_in=closed.compiled_in,
     )
     return record, next(iter(native.problems.values()), None)
 

@@ -150,6 +150,11 @@ def mlir_bytecode(module: Any) -> bytes:
     return buffer.getvalue()
 
 
+def is_bytecode(content: bytes) -> bool:
+    """Whether a module is MLIR's bytecode, VHLO or other; else it is text."""
+    return content.startswith(b"ML\xefR")
+
+
 def run_passes(module: Any, pipeline: str) -> None:
     """Run a pass pipeline over a module, in place."""
     with module.context:

@@ -23,8 +23,6 @@ __all__ = ["Executable", "refuses_unknown_calls", "register_lapack", "registered
 
 Array = np.ndarray[Any, Any]
 
-_BYTECODE = b"ML\xefR"  # what MLIR's bytecode begins with; else it is text
-
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
@@ -124,7 +122,7 @@ class Executable:
             devices = jaxlib.DeviceList((self._device,))
             self._loaded = client.compile_and_load(content, devices, options)
         else:
-            if content.startswith(_BYTECODE):  # 0.4.13, 0.4.23: "dialect 'vhlo' is unknown"
+            if bindings.is_bytecode(content):  # 0.4.13, 0.4.23: "dialect 'vhlo' is unknown"
                 content = jaxlib._xla.mlir.deserialize_portable_artifact(content)
             self._loaded = client.compile(content, options)
 

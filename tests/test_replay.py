@@ -1,0 +1,554 @@
+"""A captured program runs again, where neither BrainPy nor JAX is, and gives what the run gave."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import brainpy.math as bm
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from msgspec.structs import replace
+from safetensors.numpy import load_file, save_file
+from typer.testing import CliRunner
+
+import brainpy_probe as probe
+from brainpy_probe import records, store
+from brainpy_probe.cli import app
+from tests.eras import DynamicalSystem
+from tests.networks import ABSENT, by_name
+from tests.processes import ROOT, Interpreter
+from tests.replaying import Array, captured, named
+from tests.test_program import seeded
+
+TEN = (
+    "lif",
+    "einet",
+    "hh",
+    "izhikevich",
+    "delay",
+    "stp",
+    "stdp",
+    "gap-junction",
+    "noise",
+    "reservoir",
+)
+HERE = [name for name in TEN if name not in ABSENT]
+
+# Its synapses are BrainPy's own kernels.
+OPAQUE = "einet"
+
+# BrainPy names a kernel by its content from 2.7 on; before, by something of one process.
+NAMES_KERNELS = find_spec("brainevent") is not None
+
+ABSENT_THERE = """
+import importlib
+for name in ("brainpy", "jax", "brainstate", "brainevent"):
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        continue
+    raise SystemExit(f"{name} can be imported")
+"""
+
+REPLAYING = f"""
+import hashlib, json, sys
+{ABSENT_THERE}
+import brainpy_probe as probe
+told = {{}}
+for name, run in json.loads(sys.argv[1]).items():
+    try:
+        done = probe.load(run).programs[0].replay()
+    except probe.CannotReplay as error:
+        told[name] = {{"error": str(error)}}
+        continue
+    told[name] = {{"equal": done.equal, "results": {{
+        key: [str(array.dtype), list(array.shape), hashlib.sha256(array.tobytes()).hexdigest()]
+        for key, array in done.results.items()
+    }}}}
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
+    """Return an interpreter without BrainPy and JAX."""
+    return Interpreter.bare(tmp_path_factory.mktemp("bare"))
+
+
+def _digested(arrays: dict[str, Array]) -> dict[str, list[Any]]:
+    return {
+        key: [str(one.dtype), list(one.shape), hashlib.sha256(one.tobytes()).hexdigest()]
+        for key, one in arrays.items()
+    }
+
+
+def _run(*words: object) -> Any:
+    return CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200"})
+
+
+# --- Where neither BrainPy nor JAX is ---------------------------------------------------------
+
+
+def test_every_result_is_the_simulations_where_brainpy_is_not(
+    bare: Interpreter, tmp_path: Path
+) -> None:
+    runs = {name: str(captured(name).capture.path) for name in HERE}
+    done = bare.run(["-c", REPLAYING, json.dumps(runs)], tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert list(told) == HERE
+    opaque = told.pop(OPAQUE)
+    for name, one in told.items():
+        results = captured(name).program.data("results")
+        assert one == {"equal": True, "results": _digested(results)}, name
+    (target, *_) = captured(OPAQUE).program.fidelity.custom_calls
+    assert "kernels that only BrainPy registers" in opaque["error"]
+    assert target in opaque["error"]
+    assert "portable=True" in opaque["error"]
+    assert ("brainevent can't be imported" in opaque["error"]) == NAMES_KERNELS
+
+
+def test_the_shell_command_needs_no_brainpy(bare: Interpreter, tmp_path: Path) -> None:
+    words = ["-m", "brainpy_probe", "replay", captured("lif").capture.path, "--repeat", "3"]
+    done = bare.run(words, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "results are the simulation's, bit for bit." in done.stdout
+    assert "(median of 2)" in done.stdout
+    assert done.stderr == ""
+
+
+PORTABLE = f"""
+import sys
+{ABSENT_THERE}
+import numpy as np
+import brainpy_probe as probe
+program = probe.load(sys.argv[1]).programs[0]
+try:
+    done = program.portable.replay()
+except probe.CannotReplay as error:
+    raise SystemExit(str(error))
+np.savez(sys.argv[2], **{{name.replace("/", "|"): one for name, one in done.results.items()}})
+print({{one.name: one.equal for one in done.compared}})
+"""
+
+
+def test_the_portable_form_stands_for_brainpys_kernels(
+    bare: Interpreter, out: Path, tmp_path: Path
+) -> None:
+    case = by_name(OPAQUE)
+    runner = case.build()
+    with probe.capture(out, data="full", portable=True, strict=True) as cap:
+        case.run(runner)
+    done = bare.run(["-c", PORTABLE, cap.path, tmp_path / "made.npz"], tmp_path)
+    shell = bare.run(["-m", "brainpy_probe", "replay", cap.path, "--portable"], tmp_path)
+    (program,) = cap.programs
+    assert program.portable is not None
+    if not NAMES_KERNELS:
+        assert done.returncode == shell.returncode == 1
+        for said in (done.stderr, shell.stderr):
+            assert "of one process alone" in said
+            assert "BrainPy up to 2.6 has no plain form of its own" in said
+        return
+    assert done.returncode == 0, done.stderr
+    made = np.load(tmp_path / "made.npz")
+    recorded = program.data("results")
+    assert sorted(made.files) == sorted(name.replace("/", "|") for name in recorded)
+    for name, one in recorded.items():
+        other = made[name.replace("/", "|")]
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
+        if one.dtype.kind == "f":  # sums are taken in another order
+            np.testing.assert_allclose(other, one, rtol=1e-5, err_msg=name)
+        else:
+            np.testing.assert_array_equal(other, one, err_msg=name)
+    pairs = [(one, made[name.replace("/", "|")]) for name, one in recorded.items()]
+    differ = any(one.tobytes() != other.tobytes() for one, other in pairs)
+    assert shell.returncode == int(differ), shell.stdout + shell.stderr
+    assert ("ulp" in shell.stdout) == differ
+
+
+def test_brainpys_kernels_are_loaded_where_they_are(tmp_path: Path) -> None:
+    """In another process than the one that captured, which registers none by itself."""
+    source = "import sys; from brainpy_probe.cli import app; app()"
+    python = Interpreter.make(tmp_path / "venv", with_pth=False)
+    done = python.run(["-c", source, "replay", captured(OPAQUE).capture.path], ROOT)
+    if NAMES_KERNELS:
+        assert done.returncode == 0, done.stderr
+        count = len(captured(OPAQUE).program.results)
+        assert f"{count} of {count} results are the simulation's, bit for bit." in done.stdout
+        return
+    assert done.returncode == 1
+    assert "They are of one process alone" in done.stderr
+
+
+# --- What it gives ----------------------------------------------------------------------------
+
+
+def test_results_are_named_and_timed() -> None:
+    program = captured("noise").program
+    done = program.replay(repeat=3)
+    recorded = program.data("results")
+    assert list(done.results) == list(recorded) == named(program.results)
+    for name, one in recorded.items():
+        assert done.results[name].tobytes() == one.tobytes()
+    assert [one.name for one in done.compared] == named(program.results)
+    assert {one.equal for one in done.compared} == {True}
+    assert done.equal is True
+    assert done.compile_seconds > 0.0
+    assert len(done.run_seconds) == 3
+    assert min(done.run_seconds) > 0.0
+
+
+def test_digests_alone_tell_whether_a_replay_is_equal(out: Path) -> None:
+    cap = _captured_lif(out, data="inputs")
+    assert cap.programs[0].replay().equal is True
+    spec = cap.programs[0].results[0]
+    assert spec.digest
+    assert not spec.file
+    _rewrite(cap.path, lambda manifest: _with_result(manifest, digest="0" * 64))
+    done = probe.load(cap.path).programs[0].replay()
+    assert done.equal is False
+    assert done.compared[0] == type(done.compared[0])(name=spec.path, equal=False)
+    shown = _run("replay", cap.path)
+    assert shown.exit_code == 1
+    assert "another SHA-256" in shown.stdout
+
+
+def test_a_step_has_nothing_to_be_compared_with() -> None:
+    program = captured("python-loop").program
+    done = program.replay()
+    assert set(done.results) == set(named(program.results))
+    assert done.equal is None
+    assert _run("replay", captured("python-loop").capture.path).exit_code == 0
+
+
+def _captured_lif(out: Path, **options: Any) -> probe.Capture:
+    case = by_name("lif")
+    runner = case.build()
+    with probe.capture(out, strict=True, **options) as cap:
+        case.run(runner)
+    return cap
+
+
+def _rewrite(folder: Path, change: Callable[[records.Manifest], records.Manifest]) -> None:
+    """Write a manifest anew, as the probe would have."""
+    _, manifest = store.read_manifest(folder)
+    written = store.RunFolder.__new__(store.RunFolder)
+    written.path = folder
+    written.write_manifest(change(manifest))
+
+
+def _with_result(manifest: records.Manifest, **changes: Any) -> records.Manifest:
+    """Return a manifest in which something else is said of the first result."""
+    (program, *more) = manifest.programs
+    first, *others = program.results
+    results = (replace(first, **changes), *others)
+    return replace(manifest, programs=(replace(program, results=results), *more))
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Return a copy of a capture, to be altered."""
+    source = captured("lif").capture.path
+    return Path(shutil.copytree(source, tmp_path / source.name))
+
+
+def _alter_results(folder: Path, change: Callable[[Array], Array]) -> probe.TensorSpec:
+    """Alter the first result in its file, so that file, digests and manifest agree."""
+    program = probe.load(folder).programs[0]
+    path, spec = program.paths["results"], program.results[0]
+    arrays = load_file(path)
+    arrays[spec.entry] = change(arrays[spec.entry].copy())
+    save_file(arrays, path)
+    content = path.read_bytes()
+
+    def altered(manifest: records.Manifest) -> records.Manifest:
+        manifest = _with_result(manifest, digest=store.sha256(arrays[spec.entry].tobytes()))
+        (one,) = manifest.programs
+        files = tuple(
+            replace(file, size=len(content), digest=store.sha256(content))
+            if file.kind == "results"
+            else file
+            for file in one.files
+        )
+        return replace(manifest, programs=(replace(one, files=files),))
+
+    _rewrite(folder, altered)
+    return spec
+
+
+def test_a_difference_is_told_in_value_and_in_ulps(copy: Path) -> None:
+    original = captured("lif").program.data("results")
+    (first, *_) = original.values()
+    assert first.dtype == np.float32, "a monitor of V"
+
+    def change(array: Array) -> Array:
+        flat = array.reshape(-1)
+        flat[3] = np.nextafter(flat[3], np.float32(np.inf))
+        flat[7] += np.float32(0.5)
+        flat[9] = np.nan
+        return array
+
+    spec = _alter_results(copy, change)
+    done = probe.load(copy).programs[0].replay()
+    assert done.equal is False
+    found = done.compared[0].difference
+    assert found is not None
+    altered = change(first.copy()).reshape(-1)[7]
+    steps = abs(int(altered.view(np.int32)) - int(first.reshape(-1)[7].view(np.int32)))
+    assert (found.elements, found.nans, found.ulps) == (3, 1, steps)
+    assert found.largest == abs(float(altered) - float(first.reshape(-1)[7]))
+    assert [one.equal for one in done.compared[1:]] == [True] * (len(original) - 1)
+
+    shown = _run("replay", copy)
+    assert shown.exit_code == 1
+    assert spec.path in shown.stdout
+    assert f"differs in 3 elements, by at most {found.largest:.3g} ({steps} ulps)" in shown.stdout
+    assert "1 times NaN in one alone" in shown.stdout
+    count = len(original)
+    assert f"{count - 1} of {count} results are the simulation's" in shown.stdout
+    assert "1 differ." in shown.stdout
+    told = json.loads(_run("replay", copy, "--json").stdout)
+    assert told["equal"] is False
+    assert told["results"][0]["difference"]["ulps"] == steps
+
+
+# --- From elsewhere ---------------------------------------------------------------------------
+
+
+def test_a_program_runs_from_elsewhere(tmp_path: Path) -> None:
+    """From the state in which the run ended: as the next run would, if it had these indices."""
+    program = captured("lif").program
+    name = "state/V"
+    start = program.data()[name]
+    elsewhere = program.data("results")[name]
+    assert start.tobytes() != elsewhere.tobytes()
+    done = program.replay(overrides={name: elsewhere})
+    assert done.equal is None
+    assert {one.equal for one in done.compared} == {None}
+    assert done.results["state/V"].tobytes() != elsewhere.tobytes()
+    np.save(tmp_path / "V.npy", elsewhere)
+    shown = _run("replay", captured("lif").capture.path, "--override", f"{name}={tmp_path}/V.npy")
+    assert shown.exit_code == 0, shown.stderr
+    assert f"for {len(program.results)} there is nothing to compare" in shown.stdout
+
+    same = program.replay(overrides={name: start})
+    for key, value in program.data("results").items():
+        assert same.results[key].tobytes() == value.tobytes()
+
+
+class Leaking(DynamicalSystem):
+    """Leaks at rates that it holds, which BrainPy 2.3 compiles in, of several element types."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rates = np.linspace(0.1, 0.9, 6, dtype=np.float32)
+        self.on = np.arange(6) % 2 == 0
+        self.x = bm.Variable(bm.ones(6))
+
+    def update(self) -> Any:
+        self.x.value = bm.as_jax(self.x) * jnp.where(self.on, self.rates, 1.0)
+        return self.x.value
+
+
+def test_a_constant_may_be_overridden_too(out: Path) -> None:
+    with probe.capture(out, data="full", strict=True) as cap:
+        seeded(Leaking).run(0.2)
+    (program,) = cap.programs
+    assert program.replay().equal is True
+    given = {"constants/rates": np.zeros(6, np.float32), "constants/on": np.arange(6) > 2}
+    made = program.replay(overrides=given).results["state/x"]
+    assert made.tolist() == [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"state/W": np.zeros(2, np.float32)}, "has no argument 'state/W'. It has "),
+        ({"V": np.zeros(2, np.float32)}, "has no argument 'V'. It has "),
+        ({"state/V": np.zeros(2, np.float32)}, "what is to be taken for it is float32 of shape (2"),
+        ({"state/V": "float64"}, "what is to be taken for it is float64 of shape"),
+        ({"state/V": "int32"}, "what is to be taken for it is int32 of shape"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_an_override_that_does_not_fit_is_refused(
+    overrides: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    program = captured("lif").program
+    (name, given) = next(iter(overrides.items()))
+    if isinstance(given, str):
+        given = program.data()[name].astype(given)
+    with pytest.raises(probe.BadSetting) as refusal:
+        program.replay(overrides={name: given})
+    assert said in str(refusal.value)
+    np.save(tmp_path / "given.npy", given)
+    shown = _run(
+        "replay", captured("lif").capture.path, "--override", f"{name}={tmp_path}/given.npy"
+    )
+    assert shown.exit_code == 2
+    assert said in shown.stderr
+
+
+def test_a_file_that_is_no_array_is_refused(tmp_path: Path) -> None:
+    run = captured("lif").capture.path
+    np.savez(tmp_path / "two.npz", a=np.zeros(2), b=np.zeros(2))
+    (tmp_path / "text.npy").write_text("no array")
+    (tmp_path / "empty.npy").write_bytes(b"")
+    np.save(tmp_path / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
+    for word, said in (
+        ("state/V", "names no file"),
+        ("state/V=", "names no file"),
+        (f"state/V={tmp_path}/nothing.npy", "can't be read"),
+        (f"state/V={tmp_path}/text.npy", "can't be read"),
+        (f"state/V={tmp_path}/empty.npy", "can't be read"),
+        (f"state/V={tmp_path}/pickled.npy", "can't be read"),
+        (f"state/V={tmp_path}/two.npz", "several arrays"),
+    ):
+        shown = _run("replay", run, "--override", word)
+        assert shown.exit_code == 2, word
+        assert said in shown.stderr, word
+
+
+# --- What is refused --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("repeat", [0, -1])
+def test_no_run_at_all_is_refused(repeat: int) -> None:
+    with pytest.raises(probe.BadSetting, match="1 and more"):
+        captured("lif").program.replay(repeat=repeat)
+    assert _run("replay", captured("lif").capture.path, "--repeat", repeat).exit_code == 2
+
+
+def test_a_program_that_is_not_there_is_refused() -> None:
+    run = captured("lif").capture.path
+    assert _run("replay", run, "--program", 0).exit_code == 0
+    shown = _run("replay", run, "--program", 1)
+    assert shown.exit_code == 2
+    assert "has no program 1. It has 1, from 0 on." in shown.stderr
+    shown = _run("replay", run, "--portable")
+    assert shown.exit_code == 2
+    assert "capture(portable=True) makes one" in shown.stderr
+
+
+def test_the_shell_command_tells_all_as_json() -> None:
+    program = captured("hh").program
+    shown = _run("replay", captured("hh").capture.path, "--json", "--repeat", 2)
+    assert shown.exit_code == 0
+    told = json.loads(shown.stdout)
+    assert told["path"] == str(captured("hh").capture.path)
+    assert told["equal"] is True
+    assert told["seconds"]["compile"] > 0.0
+    assert len(told["seconds"]["run"]) == 2
+    assert [one["name"] for one in told["results"]] == named(program.results)
+
+
+def test_a_capture_without_arrays_is_said_to_have_none(out: Path) -> None:
+    cap = _captured_lif(out, data="none")
+    with pytest.raises(probe.BadSetting, match="data='inputs'"):
+        cap.programs[0].replay()
+    shown = _run("replay", out)
+    assert shown.exit_code == 2
+    assert "data='inputs'" in shown.stderr
+    # With all of its arguments from elsewhere it runs.
+    arrays = captured("lif").program.data()
+    done = cap.programs[0].replay(overrides=arrays)
+    for key, value in captured("lif").program.data("results").items():
+        assert done.results[key].tobytes() == value.tobytes()
+
+
+class Telling(DynamicalSystem):
+    """Calls back into Python at each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x = bm.Variable(bm.zeros(2))
+
+    def update(self) -> Any:
+        self.x.value = self.x + 1.0
+        jax.debug.callback(lambda _: None, self.x.value[0])
+        return self.x.value
+
+
+def test_a_program_that_calls_back_is_said_to_be_of_its_process(out: Path) -> None:
+    with probe.capture(out, strict=True) as cap:
+        seeded(Telling).run(0.5)
+    with pytest.raises(probe.CannotReplay, match="calls back into the Python that it was captured"):
+        cap.programs[0].replay()
+    shown = _run("replay", out)
+    assert shown.exit_code == 1
+    assert "Capture it without the callback." in shown.stderr
+
+
+@pytest.mark.parametrize("kind", ["vhlo", "data", "results"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "missing", "renamed"])
+def test_a_damaged_file_is_named_with_its_fault(kind: str, damage: str, copy: Path) -> None:
+    path = probe.load(copy).programs[0].paths[kind]
+    content = bytearray(path.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    elif damage == "cut":
+        path.write_bytes(content[:-1])
+    elif damage == "missing":
+        path.unlink()
+    else:
+        path.rename(path.with_name("another"))
+    fault = {
+        "flipped": "SHA-256",
+        "cut": f"{len(content) - 1} bytes instead of {len(content)}",
+    }.get(damage, "No such file")
+    with pytest.raises(probe.DamagedCapture) as refusal:
+        probe.load(copy).programs[0].replay()
+    assert str(path) in str(refusal.value)
+    assert fault in str(refusal.value)
+    shown = _run("replay", copy)
+    assert shown.exit_code == 1
+    assert str(path) in shown.stderr
+    assert fault in shown.stderr
+
+
+def _change(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    manifest = json.loads((folder / store.MANIFEST).read_text())
+    change(manifest)
+    (folder / store.MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_a_manifest_entry_outside_of_the_folder_is_refused(copy: Path) -> None:
+    _change(copy, lambda manifest: manifest["programs"][0]["files"][-1].update(path="../x"))
+    shown = _run("replay", copy)
+    assert shown.exit_code == 1
+    assert "names a file outside its folder: '../x'" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"shape": [3, 3]}, "the manifest has float32 of shape (3, 3)"),
+        ({"dtype": "int32"}, "the manifest has int32 of shape"),
+        ({"entry": "state/W"}, "holds no 'state/W'"),
+        ({"digest": "0" * 64}, "its digest differs"),
+        ({"file": "programs/none.safetensors"}, "does not list: programs/none.safetensors"),
+    ],
+    ids=lambda one: next(iter(one)) if isinstance(one, dict) else "",
+)
+def test_a_tensor_that_is_not_what_the_manifest_says_is_refused(
+    changes: dict[str, Any], said: str, copy: Path
+) -> None:
+    program = probe.load(copy).programs[0]
+    position = [spec.path for spec in program.arguments].index("state/V")
+    _change(copy, lambda manifest: manifest["programs"][0]["arguments"][position].update(changes))
+    with pytest.raises(probe.DamagedCapture) as refusal:
+        probe.load(copy).programs[0].replay()
+    assert said in str(refusal.value)
+    shown = _run("replay", copy)
+    assert shown.exit_code == 1
+    assert said in shown.stderr
+    assert str(copy) in shown.stderr
