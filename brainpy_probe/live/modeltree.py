@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 import re
@@ -49,19 +50,24 @@ def children(thing: Any) -> list[tuple[str, Any]]:
 
 
 def walk(
-    root: Any, name: str = "", parts: Callable[[Any], list[tuple[str, Any]]] | None = None
+    root: Any,
+    name: str = "",
+    parts: Callable[[Any], list[tuple[str, Any]]] | None = None,
+    seen: dict[int, Any] | None = None,
 ) -> Iterator[tuple[str, Any]]:
     """Yield each object that is reached from a root once, by the plainest name that leads to it.
 
-    What an object consists of is what ``parts`` says, by default :func:`children`.
+    What an object consists of is what ``parts`` says, by default :func:`children`. What another
+    walk has ``seen`` is passed over, and this walk's objects come in addition.
 
     A name is plainer the fewer parts it has, and the fewer of them are private or no identifiers
     (BrainPy keeps shared synapses in dictionaries whose keys are whole sentences).
     """
     order = itertools.count()
     queue: list[tuple[int, str, int, Any]] = [(0, name, next(order), root)]
-    seen: dict[int, Any] = {}
-    while queue and len(seen) < _MOST:
+    seen = {} if seen is None else seen
+    most = len(seen) + _MOST
+    while queue and len(seen) < most:
         cost, path, _, thing = heapq.heappop(queue)
         if id(thing) in seen:
             continue
@@ -76,6 +82,7 @@ def walk(
             heapq.heappush(queue, (cost + price, step, next(order), child))
 
 
+@functools.lru_cache(maxsize=4096)
 def _plain(part: str) -> tuple[str, int]:
     # BrainPy puts objects' ids into some names (delay_of_delay_<id>): not the same in any two runs.
     if part in IMPLICIT:
@@ -110,9 +117,10 @@ class ModelNames:
             if all(part.isidentifier() and _plain(part)[0] == part for part in name.split(".")):
                 self._name_state(name, variable)
         self._name_state("random", take("random-state"))
-        for name, thing in walk(self.target):
+        seen: dict[int, Any] = {}
+        for name, thing in walk(self.target, seen=seen):
             self._name(name, thing)
-        for name, thing in walk(self.runner, "runner"):
+        for name, thing in walk(self.runner, "runner", seen=seen):
             self._name(name, thing)
 
     def _brainpys_own(self) -> list[tuple[str, Any]]:
