@@ -21,6 +21,7 @@ from brainpy_probe.errors import ProbeError, ProbeWarning, first_line
 from brainpy_probe.live import pure, tensors
 from brainpy_probe.live.calls import CURRENT_WATCH, RunningCall
 from brainpy_probe.live.compilation import PENDING_PHASES, Compilation
+from brainpy_probe.live.modeltree import KnownNames
 from brainpy_probe.live.modulelog import ModuleLog
 from brainpy_probe.live.rendering import known_values, write_program
 from brainpy_probe.live.timing import Stopwatch, summed
@@ -54,6 +55,7 @@ class Session:
     manifest: Manifest = field(init=False)
     _modules: ModuleLog = field(init=False)
     _arrays: tensors.ArrayFiles = field(init=False)
+    _names: KnownNames = field(default_factory=KnownNames)
     _programs: dict[str, int] = field(default_factory=dict)
     _warned: set[tuple[str, str]] = field(default_factory=set)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -122,7 +124,7 @@ class Session:
         failure: Exception | None = None
         try:
             if call.error is None or call.loops:
-                closed = pure.close(call)
+                closed = pure.close(call, self._names)
                 native = closed.native_module, closed.native_arguments
                 program, failure = self._program(closed)
                 digests = self._digest(closed)
