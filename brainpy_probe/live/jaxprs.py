@@ -287,21 +287,25 @@ def _printed(aval: Any) -> bytes:
     return str(aval).encode()
 
 
+def _feed_inner(
+    feed: Callable[[bytes], None], value: Any, drop: Callable[[Any], bool] | None
+) -> None:
+    for constant in getattr(value, "consts", ()):
+        feed(str((constant.shape, constant.dtype)).encode())
+        if not seams.is_extended(constant.dtype):
+            feed(np.asarray(constant).tobytes())
+    jaxpr = _open(value)
+    eqns = jaxpr.eqns if drop is None else prune(jaxpr.eqns, jaxpr.outvars, drop)
+    _feed_jaxpr(feed, {}, eqns, [*jaxpr.constvars, *jaxpr.invars, *jaxpr.outvars], drop)
+
+
 def _feed_param(
     feed: Callable[[bytes], None], value: Any, drop: Callable[[Any], bool] | None
 ) -> None:
     if value is None or isinstance(value, (str, int, float)):
         feed(repr(value).encode())
-        return
-    if isinstance(value, core.ClosedJaxpr):
-        for constant in value.consts:
-            feed(str((constant.shape, constant.dtype)).encode())
-            if not seams.is_extended(constant.dtype):
-                feed(np.asarray(constant).tobytes())
-        value = value.jaxpr
-    if isinstance(value, core.Jaxpr):
-        eqns = value.eqns if drop is None else prune(value.eqns, value.outvars, drop)
-        _feed_jaxpr(feed, {}, eqns, [*value.constvars, *value.invars, *value.outvars], drop)
+    elif isinstance(value, (core.ClosedJaxpr, core.Jaxpr)):
+        _feed_inner(feed, value, drop)
     elif isinstance(value, (tuple, list)):
         feed(f"[{len(value)}".encode())
         for one in value:
