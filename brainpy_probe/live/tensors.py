@@ -58,7 +58,8 @@ class Digests:
             return known[1]
         digest = sha256(_bytes_of(to_numpy(value)))
         if isinstance(value, jax.Array):
-            self._known[id(value)] = (weakref.ref(value), digest)
+            key = id(value)
+            self._known[key] = (weakref.ref(value, lambda _: self._known.pop(key, None)), digest)
         return digest
 
 

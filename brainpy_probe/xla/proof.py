@@ -27,11 +27,11 @@ class Compared:
     """What tells one StableHLO module from another.
 
     Modules that print alike, but for where their constants stand, are one program: VHLO gathers
-    constants at the head of a function. What prints otherwise may be one all the same: what CHLO
-    was does not come back, passes fold constants (0.4.13, 0.4.23), attributes with their default
-    value get lost, and JAX spells typed custom calls unlike MHLO. Then XLA must make the same HLO
-    of both, backend configs included; what HLO knows nothing of, the names of main's arguments and
-    results, stands beside it.
+    constants at the head of a function, and leaves a default out. What prints otherwise may be one
+    all the same: what CHLO was does not come back, passes fold constants (0.4.13, 0.4.23), other
+    defaults get lost, and JAX spells typed custom calls unlike MHLO. Then XLA must make the same
+    HLO of both, backend configs included; what HLO knows nothing of, the names of main's arguments
+    and results, stands beside it.
 
     Parameters
     ----------
@@ -69,6 +69,9 @@ _CONSTANT = re.compile(r" *(%\w+) = (stablehlo\.constant .*)")
 # A string; or a value where it is defined (``%1:2 =``, ``%arg0: tensor``), or where it is used.
 _VALUE = re.compile(r'"(?:[^"\\]|\\.)*"|(%\w+)((?::\d+)? =|: )?')
 
+# What a custom call has by default: VHLO does not bring it back.
+_DEFAULT = re.compile(r'(?<![\w.])backend_config = "", ')
+
 
 def constants_in_place(text: str) -> str:
     """Put the constants of a module's text where they are used, and number its values anew.
@@ -92,7 +95,7 @@ def constants_in_place(text: str) -> str:
     for line in text.splitlines():
         constant = _CONSTANT.fullmatch(line)
         if constant is None:
-            lines.append(_VALUE.sub(numbered, line))
+            lines.append(_VALUE.sub(numbered, _DEFAULT.sub("", line)))
         else:
             named[constant[1]] = f"<{hashlib.sha256(constant[2].encode()).hexdigest()}>"
     return "\n".join(lines)
