@@ -5,8 +5,6 @@ environment or from ``sys.stderr`` when it is imported (NumPy, loguru): an uncha
 which the probe is there first, must find them as if it were not.
 """
 
-import wrapt
-
 from brainpy_probe.captured import Capture, load
 from brainpy_probe.errors import (
     BadSetting,
@@ -22,6 +20,7 @@ from brainpy_probe.findings import Finding
 from brainpy_probe.live.capture import capture
 from brainpy_probe.parts import CompiledModule, PredictCall, Program
 from brainpy_probe.records import Failure, Fidelity, TensorSpec, Timing
+from brainpy_probe.silence import be_silent
 
 __all__ = [
     "BadSetting",
@@ -45,4 +44,4 @@ __all__ = [
     "load",
 ]
 
-wrapt.register_post_import_hook(lambda loguru: loguru.logger.disable("brainpy_probe"), "loguru")
+be_silent()

@@ -16,6 +16,7 @@ __all__ = [
     "FORMAT",
     "GROUPS",
     "VERSION",
+    "Addition",
     "CallRecord",
     "DialectCheck",
     "Environment",
@@ -392,6 +393,21 @@ class Environment(_Record, frozen=True, kw_only=True):
     untested: str = ""
 
 
+class Addition(_Record, frozen=True, kw_only=True):
+    """What one call, or one module outside of any, adds to the index of a capture that goes on.
+
+    Attributes
+    ----------
+    digest : str
+        In the file, SHA-256 of the rest as msgspec encodes it; empty in memory.
+    """
+
+    calls: tuple[CallRecord, ...] = ()
+    programs: tuple[ProgramRecord, ...] = ()
+    modules: tuple[ModuleRecord, ...] = ()
+    digest: str = ""
+
+
 class Manifest(_Record, frozen=True, kw_only=True):
     """The index of a capture folder; every other file is named in it.
 
@@ -411,3 +427,16 @@ class Manifest(_Record, frozen=True, kw_only=True):
     programs: tuple[ProgramRecord, ...] = ()
     modules: tuple[ModuleRecord, ...] = ()
     digest: str = ""
+
+    def extended(self, addition: Addition) -> Manifest:
+        """Return the index with what an addition has and it has not yet."""
+
+        def both(mine: tuple[Any, ...], more: tuple[Any, ...]) -> tuple[Any, ...]:
+            return (*mine, *(one for one in more if one.index >= len(mine)))
+
+        return msgspec.structs.replace(
+            self,
+            calls=both(self.calls, addition.calls),
+            programs=both(self.programs, addition.programs),
+            modules=both(self.modules, addition.modules),
+        )

@@ -15,9 +15,10 @@ import msgspec
 from msgspec.structs import replace
 
 from brainpy_probe.errors import DamagedCapture
-from brainpy_probe.records import FORMAT, VERSION, Manifest, WrittenFile
+from brainpy_probe.records import FORMAT, VERSION, Addition, Manifest, WrittenFile
 
 __all__ = [
+    "JOURNAL",
     "MANIFEST",
     "RunFolder",
     "manifest_is_as_written",
@@ -30,13 +31,17 @@ __all__ = [
 ]
 
 MANIFEST = "manifest.json"
+# What a capture that goes on has added to its index, one line each.
+JOURNAL = "journal.jsonl"
 
 
 class RunFolder:
     """The folder of one capture while it is written.
 
     Every file is written under a temporary name and then renamed, so that a reader, or a process
-    that is killed, never leaves half a file under a final name.
+    that is killed, never leaves half a file under a final name. What a call adds to the index is a
+    line of the journal until the capture ends: writing it costs the same however long the index is,
+    and a line that a killed process has left unended was none.
 
     Parameters
     ----------
@@ -79,14 +84,31 @@ class RunFolder:
         return WrittenFile(path=name, kind=kind, size=size, digest=digest.hexdigest())
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Write the index, replacing an earlier one."""
-        signed = replace(manifest, digest=_digest(manifest))
-        encoded = msgspec.json.format(msgspec.json.encode(signed), indent=1)
+        """Write the index, replacing an earlier one and its journal."""
+        encoded = msgspec.json.format(_signed(manifest), indent=1)
         _write_atomically(self.path / MANIFEST, encoded)
+        (self.path / JOURNAL).unlink(missing_ok=True)
+
+    def append(self, addition: Addition) -> None:
+        """Add to the index."""
+        line = _signed(addition) + b"\n"
+        with (self.path / JOURNAL).open("ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                written = file.write(line)
+                if written != len(line):
+                    raise OSError(f"{JOURNAL} took {written} bytes of {len(line)}")
+            except BaseException:
+                file.truncate(end)  # else the next line would begin within this one
+                raise
 
 
-def _digest(manifest: Manifest) -> str:
-    return sha256(msgspec.json.encode(replace(manifest, digest="")))
+def _signed(index: Manifest | Addition) -> bytes:
+    return msgspec.json.encode(replace(index, digest=_digest(index)))
+
+
+def _digest(index: Manifest | Addition) -> str:
+    return sha256(msgspec.json.encode(replace(index, digest="")))
 
 
 def sha256(content: bytes | memoryview) -> str:
@@ -142,7 +164,9 @@ def newest_run(parent: str | os.PathLike[str]) -> Path | None:
 
 def _when_made(run: Path) -> tuple[str, int]:
     """Order runs by the second in their name, and within one by the last change."""
-    return run.name.split("-")[1], (run / MANIFEST).stat().st_mtime_ns
+    indices = (run / name for name in (MANIFEST, JOURNAL))
+    changes = [index.stat().st_mtime_ns for index in indices if index.exists()]
+    return run.name.split("-")[1], max(changes)
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> tuple[Path, Manifest]:
@@ -190,18 +214,32 @@ def read_manifest(folder: str | os.PathLike[str]) -> tuple[Path, Manifest]:
         )
     try:
         manifest = msgspec.json.decode(content, type=Manifest)
+        source = path / JOURNAL
+        for addition in _journal(path):
+            manifest = manifest.extended(addition)
     except msgspec.MsgspecError as error:
         raise DamagedCapture(f"{source} can't be read: {error}.", "Capture again.") from error
+    source = path / MANIFEST
     _check_references(source, manifest)
     for file in named_files(manifest):
         _inside(path, file.path)
     return path, replace(manifest, digest="")
 
 
+def _journal(folder: Path) -> list[Addition]:
+    """Return the journal's lines; what stands behind the last line's end was cut off."""
+    source = folder / JOURNAL
+    if not source.is_file():
+        return []
+    *lines, _ = source.read_bytes().split(b"\n")
+    return [msgspec.json.decode(line, type=Addition) for line in lines]
+
+
 def manifest_is_as_written(folder: Path) -> bool:
-    """Whether a manifest that can be read says what it said when it was written."""
+    """Whether an index that can be read says what it said when it was written."""
     manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
-    return manifest.digest == _digest(manifest)
+    written: list[Manifest | Addition] = [manifest, *_journal(folder)]
+    return all(one.digest == _digest(one) for one in written)
 
 
 def named_files(manifest: Manifest) -> Iterator[WrittenFile]:

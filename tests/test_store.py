@@ -16,9 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 import brainpy_probe as probe
-from brainpy_probe.store import MANIFEST, RunFolder, newest_run
+from brainpy_probe.records import Addition, Manifest
+from brainpy_probe.store import (
+    JOURNAL,
+    MANIFEST,
+    RunFolder,
+    manifest_is_as_written,
+    newest_run,
+    read_manifest,
+)
 from tests.networks import by_name
 
 ROOT = Path(__file__).parent.parent
@@ -135,6 +144,87 @@ def test_a_block_that_is_killed_keeps_the_calls_that_had_ended(tmp_path: Path) -
     assert loaded.text.startswith("module @LIF")
     assert not loaded.manifest.complete
     assert not list(folder.rglob(".*"))
+
+
+def _cut_short(live: probe.Capture, parent: Path) -> tuple[RunFolder, Manifest]:
+    """Return a folder as a process leaves it that is killed after the calls of a capture."""
+    folder = RunFolder(parent)
+    whole = replace(live.manifest, complete=False)
+    begun = replace(whole, calls=(), programs=(), modules=())
+    folder.write_manifest(begun)
+    for call in whole.calls:
+        folder.append(
+            Addition(
+                calls=(call,),
+                programs=whole.programs if call.index == 0 else (),
+                modules=tuple(one for one in whole.modules if one.call == call.index),
+            )
+        )
+    return folder, whole
+
+
+def test_an_index_and_its_journal_are_read_as_one(live: probe.Capture, tmp_path: Path) -> None:
+    folder, whole = _cut_short(live, tmp_path)
+    assert read_manifest(folder.path)[1] == whole
+    assert manifest_is_as_written(folder.path)
+
+
+def test_a_journal_costs_each_call_the_same(live: probe.Capture, tmp_path: Path) -> None:
+    folder, whole = _cut_short(live, tmp_path)
+    index = (folder.path / MANIFEST).read_bytes()
+    lengths = []
+    for number in range(len(whole.calls), 1000):
+        before = (folder.path / JOURNAL).stat().st_size
+        folder.append(Addition(calls=(replace(whole.calls[-1], index=number),)))
+        lengths.append((folder.path / JOURNAL).stat().st_size - before)
+    assert max(lengths) - min(lengths) <= 4, "the number's digits"
+    assert (folder.path / MANIFEST).read_bytes() == index
+    assert len(read_manifest(folder.path)[1].calls) == 1000
+
+
+def test_a_line_that_was_cut_off_was_none(live: probe.Capture, tmp_path: Path) -> None:
+    folder, whole = _cut_short(live, tmp_path)
+    content = (folder.path / JOURNAL).read_bytes()
+    last = content.rindex(b"\n", 0, -1) + 1
+    for length in (last, last + 1, len(content) - 1):
+        (folder.path / JOURNAL).write_bytes(content[:length])
+        read = read_manifest(folder.path)[1]
+        assert read.calls == whole.calls[:-1]
+        assert read.programs == whole.programs
+
+
+def test_a_journal_that_was_altered_is_told(live: probe.Capture, tmp_path: Path) -> None:
+    folder, _ = _cut_short(live, tmp_path)
+    journal = folder.path / JOURNAL
+    content = journal.read_bytes()
+    journal.write_bytes(content.replace(b'"runner":"DSRunner"', b'"runner":"DsRunner"'))
+    assert not manifest_is_as_written(folder.path)
+    journal.write_bytes(content.replace(b"{", b"(", 1))
+    with pytest.raises(probe.DamagedCapture, match=JOURNAL):
+        probe.load(folder.path)
+
+
+def test_an_index_written_whole_has_no_journal(live: probe.Capture, tmp_path: Path) -> None:
+    folder, whole = _cut_short(live, tmp_path)
+    journal = (folder.path / JOURNAL).read_bytes()
+    folder.write_manifest(whole)
+    assert not (folder.path / JOURNAL).exists()
+    # A process that was killed between the two: nothing is there twice.
+    (folder.path / JOURNAL).write_bytes(journal)
+    assert read_manifest(folder.path)[1] == whole
+
+
+def test_a_line_that_finds_no_room_leaves_the_journal_as_it_was(
+    live: probe.Capture, tmp_path: Path
+) -> None:
+    folder, whole = _cut_short(live, tmp_path)
+    before = (folder.path / JOURNAL).read_bytes()
+    addition = Addition(calls=(replace(whole.calls[-1], index=len(whole.calls)),))
+    with _files_no_larger_than(len(before) + 10), pytest.raises(OSError, match=JOURNAL):
+        folder.append(addition)
+    assert (folder.path / JOURNAL).read_bytes() == before
+    folder.append(addition)
+    assert len(read_manifest(folder.path)[1].calls) == len(whole.calls) + 1
 
 
 # --- finding and reading ----------------------------------------------------------------------

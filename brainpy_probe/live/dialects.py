@@ -6,6 +6,7 @@ also led back to StableHLO, and XLA must make the same HLO of that as of what it
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -115,15 +116,22 @@ class Lowered:
             return None
         module = self._copy()
         try:
-            bindings.chlo_to_stablehlo(module)
-            origin = proof.Compared.of(module)
+            origin = self._origin
+            if mlir.chlo(module):
+                bindings.chlo_to_stablehlo(module)
+                origin = proof.Compared(module)
             content = bindings.portable_bytecode(bindings.without_locations(module))
             back = bindings.read_portable_bytecode(content, self.context)
         except Exception as error:
             self.notes.append(f"The program has no portable bytecode: {first_line(error)}")
             return None
-        difference = origin.difference(proof.Compared.of(back))
+        difference = origin.difference(proof.Compared(back))
         return Rendering(content, DialectCheck(parsed=not difference, detail=difference))
+
+    @functools.cached_property
+    def _origin(self) -> proof.Compared:
+        """The program as every other form of it must be."""
+        return proof.Compared(self.module)
 
     def _copy(self) -> Any:
         return bindings.parse_mlir(bindings.mlir_bytecode(self.module), self.context)
@@ -141,8 +149,7 @@ class Lowered:
         # Each operation has its counterpart, dead ones too, which no HLO tells of.
         difference = proof.first_difference(operations, proof.operation_counts(back))
         bindings.run_passes(back, "hlo-legalize-to-stablehlo")
-        origin = proof.Compared.of(self.module)
-        difference = difference or origin.difference(proof.Compared.of(back))
+        difference = difference or self._origin.difference(proof.Compared(back))
         return Rendering(
             text.encode(),
             DialectCheck(
@@ -154,12 +161,9 @@ class Lowered:
         )
 
     def _hlo(self) -> Rendering:
-        module = bindings.hlo_of(self.module)
-        text = bindings.hlo_text(module)
+        text = bindings.hlo_text(self._origin.hlo_module)
         back = bindings.parse_hlo(text)
-        difference = proof.first_difference(
-            bindings.hlo_canonical_text(module), bindings.hlo_canonical_text(back)
-        )
+        difference = proof.first_difference(self._origin.hlo, bindings.hlo_canonical_text(back))
         return Rendering(text.encode(), DialectCheck(parsed=not difference, detail=difference))
 
 

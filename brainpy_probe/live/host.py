@@ -84,6 +84,9 @@ def drop_taps(step: TracedStep) -> None:
     version, the checks that raise an error of BrainPy's, such as those of a delay's bounds
     (math/object_transform, check.py: jit_error).
     """
+    called = {_source(one) for eqn in step.eqns for one in jaxprs.callbacks(eqn)}
+    if not called:
+        return
     homes = seams.brainpy_folders()
 
     def taps(eqn: Any) -> bool:
@@ -93,7 +96,6 @@ def drop_taps(step: TracedStep) -> None:
     def is_brainpys(source: str) -> bool:
         return source.startswith(homes)
 
-    called = {_source(one) for eqn in step.eqns for one in jaxprs.callbacks(eqn)}
     if any(is_brainpys(one) and not one.endswith("runners.py") for one in called):
         step.notes.append(
             "BrainPy's own checks, which call Python to raise an error, are left out."

@@ -7,6 +7,7 @@ hide in inner jaxprs are handed in from outside.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -93,8 +94,10 @@ def prune(
     unused : sequence of Var
         Those of ``outvars`` that nobody will read.
     """
-    before = _needed(eqns, outvars)
     kept = [eqn for eqn in eqns if not drop(eqn)]
+    if len(kept) == len(eqns) and not unused:
+        return kept
+    before = _needed(eqns, outvars)
     gone = {id(var) for var in unused}
     after = _needed(kept, [var for var in outvars if id(var) not in gone])
     return [eqn for eqn in kept if id(eqn) in after or id(eqn) not in before]
@@ -266,8 +269,8 @@ def _feed_jaxpr(
 ) -> None:
     def atom(one: Any) -> bytes:
         if isinstance(one, core.Literal):
-            return b"=" + np.asarray(one.val).tobytes() + str(one.aval).encode()
-        return f"%{numbers.setdefault(one, len(numbers))}:{one.aval}".encode()
+            return b"=" + np.asarray(one.val).tobytes() + _printed(one.aval)
+        return b"%%%d:" % numbers.setdefault(one, len(numbers)) + _printed(one.aval)
 
     feed(b"(" + b",".join(map(atom, atoms)) + b")")
     for eqn in eqns:
@@ -278,18 +281,31 @@ def _feed_jaxpr(
             _feed_param(feed, eqn.params[name], drop)
 
 
+@functools.lru_cache(maxsize=4096)
+def _printed(aval: Any) -> bytes:
+    """Print a shape and a dtype; the same few go with most variables of a jaxpr."""
+    return str(aval).encode()
+
+
+def _feed_inner(
+    feed: Callable[[bytes], None], value: Any, drop: Callable[[Any], bool] | None
+) -> None:
+    for constant in getattr(value, "consts", ()):
+        feed(str((constant.shape, constant.dtype)).encode())
+        if not seams.is_extended(constant.dtype):
+            feed(np.asarray(constant).tobytes())
+    jaxpr = _open(value)
+    eqns = jaxpr.eqns if drop is None else prune(jaxpr.eqns, jaxpr.outvars, drop)
+    _feed_jaxpr(feed, {}, eqns, [*jaxpr.constvars, *jaxpr.invars, *jaxpr.outvars], drop)
+
+
 def _feed_param(
     feed: Callable[[bytes], None], value: Any, drop: Callable[[Any], bool] | None
 ) -> None:
-    if isinstance(value, core.ClosedJaxpr):
-        for constant in value.consts:
-            feed(str((constant.shape, constant.dtype)).encode())
-            if not seams.is_extended(constant.dtype):
-                feed(np.asarray(constant).tobytes())
-        value = value.jaxpr
-    if isinstance(value, core.Jaxpr):
-        eqns = value.eqns if drop is None else prune(value.eqns, value.outvars, drop)
-        _feed_jaxpr(feed, {}, eqns, [*value.constvars, *value.invars, *value.outvars], drop)
+    if value is None or isinstance(value, (str, int, float)):
+        feed(repr(value).encode())
+    elif isinstance(value, (core.ClosedJaxpr, core.Jaxpr)):
+        _feed_inner(feed, value, drop)
     elif isinstance(value, (tuple, list)):
         feed(f"[{len(value)}".encode())
         for one in value:

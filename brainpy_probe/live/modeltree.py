@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 import re
+import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
@@ -16,7 +18,7 @@ import numpy as np
 
 from brainpy_probe.live.seams import IMPLICIT, state_class, take
 
-__all__ = ["ModelNames", "children", "walk"]
+__all__ = ["KnownNames", "ModelNames", "children", "walk"]
 
 _LONG = 4096
 # Where a walk ends: some objects make new ones as often as they are asked for their parts.
@@ -49,19 +51,24 @@ def children(thing: Any) -> list[tuple[str, Any]]:
 
 
 def walk(
-    root: Any, name: str = "", parts: Callable[[Any], list[tuple[str, Any]]] | None = None
+    root: Any,
+    name: str = "",
+    parts: Callable[[Any], list[tuple[str, Any]]] | None = None,
+    seen: dict[int, Any] | None = None,
 ) -> Iterator[tuple[str, Any]]:
     """Yield each object that is reached from a root once, by the plainest name that leads to it.
 
-    What an object consists of is what ``parts`` says, by default :func:`children`.
+    What an object consists of is what ``parts`` says, by default :func:`children`. What another
+    walk has ``seen`` is passed over, and this walk's objects come in addition.
 
     A name is plainer the fewer parts it has, and the fewer of them are private or no identifiers
     (BrainPy keeps shared synapses in dictionaries whose keys are whole sentences).
     """
     order = itertools.count()
     queue: list[tuple[int, str, int, Any]] = [(0, name, next(order), root)]
-    seen: dict[int, Any] = {}
-    while queue and len(seen) < _MOST:
+    seen = {} if seen is None else seen
+    most = len(seen) + _MOST
+    while queue and len(seen) < most:
         cost, path, _, thing = heapq.heappop(queue)
         if id(thing) in seen:
             continue
@@ -76,6 +83,7 @@ def walk(
             heapq.heappush(queue, (cost + price, step, next(order), child))
 
 
+@functools.lru_cache(maxsize=4096)
 def _plain(part: str) -> tuple[str, int]:
     # BrainPy puts objects' ids into some names (delay_of_delay_<id>): not the same in any two runs.
     if part in IMPLICIT:
@@ -86,9 +94,8 @@ def _plain(part: str) -> tuple[str, int]:
     return re.sub(r"\W+", "_", part).strip("_") or "item", 20
 
 
-@dataclass
 class ModelNames:
-    """The names of a model's Variables and arrays.
+    """The names of a model's Variables and arrays, at one moment; none of these is kept alive.
 
     Parameters
     ----------
@@ -96,35 +103,31 @@ class ModelNames:
         The model.
     runner : brainpy.DSRunner
         Its runner, whose own arrays (inputs, say) are named ``runner....``.
+
+    Attributes
+    ----------
+    states, arrays : dict
+        The names by the things' ``id``.
     """
 
-    target: Any
-    runner: Any
-    states: dict[int, str] = field(default_factory=dict)
-    arrays: dict[int, str] = field(default_factory=dict)
-    _held: list[Any] = field(default_factory=list)
-    _by_content: list[tuple[str, Any]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        for name, variable in self._brainpys_own():
+    def __init__(self, target: Any, runner: Any) -> None:
+        self.states: dict[int, str] = {}
+        self.arrays: dict[int, str] = {}
+        self._alive: dict[int, Callable[[], Any]] = {}
+        self._by_content: list[tuple[str, Callable[[], Any]]] = []
+        for name, variable in _brainpys_own(target):
             if all(part.isidentifier() and _plain(part)[0] == part for part in name.split(".")):
                 self._name_state(name, variable)
         self._name_state("random", take("random-state"))
-        for name, thing in walk(self.target):
+        seen: dict[int, Any] = {}
+        for name, thing in walk(target, seen=seen):
             self._name(name, thing)
-        for name, thing in walk(self.runner, "runner"):
+        for name, thing in walk(runner, "runner", seen=seen):
             self._name(name, thing)
-
-    def _brainpys_own(self) -> list[tuple[str, Any]]:
-        try:
-            return list(self.target.vars(method="relative").unique().items())
-        except ValueError:
-            # Two Variables in one container: BrainPy gives both the container's name and gives up.
-            return []
 
     def _name_state(self, name: str, state: Any) -> None:
         self.states.setdefault(id(state), name)
-        self._held.append(state)
+        self._alive[id(state)] = _reference(state)
 
     def _name(self, name: str, thing: Any) -> None:
         if isinstance(thing, state_class()):
@@ -134,12 +137,13 @@ class ModelNames:
             thing = thing.value
         if isinstance(thing, (jax.Array, np.ndarray)):
             self.arrays.setdefault(id(thing), name)
-            self._by_content.append((name, thing))
-            self._held.append(thing)
+            self._alive[id(thing)] = _reference(thing)
+            if isinstance(thing, np.ndarray):
+                self._by_content.append((name, self._alive[id(thing)]))
 
     def state(self, state: Any) -> str | None:
         """Return a Variable's name, or None if the model does not hold it."""
-        return self.states.get(id(state))
+        return self._of(self.states, state)
 
     def array(self, array: Any) -> str | None:
         """Return the name of an array that a trace closed over, or None.
@@ -147,15 +151,59 @@ class ModelNames:
         JAX keeps a ``jax.Array`` as it is, but copies or casts what NumPy holds: there the
         content decides.
         """
-        name = self.arrays.get(id(array))
+        name = self._of(self.arrays, array)
         if name is not None or isinstance(array, jax.Array):
             return name
         value = np.asarray(array)
-        for name, candidate in self._by_content:
+        for name, reference in self._by_content:
+            candidate = reference()
             if (
-                isinstance(candidate, np.ndarray)
+                candidate is not None
                 and candidate.shape == value.shape
                 and np.array_equal(candidate.astype(value.dtype, copy=False), value)
             ):
                 return name
         return None
+
+    def _of(self, names: dict[int, str], thing: Any) -> str | None:
+        name = names.get(id(thing))
+        return name if name is not None and self._alive[id(thing)]() is thing else None
+
+
+def _brainpys_own(target: Any) -> list[tuple[str, Any]]:
+    try:
+        return list(target.vars(method="relative").unique().items())
+    except ValueError:
+        # Two Variables in one container: BrainPy gives both the container's name and gives up.
+        return []
+
+
+def _reference(thing: Any) -> Callable[[], Any]:
+    try:
+        return weakref.ref(thing)
+    except TypeError:  # a Variable of BrainPy 2.4 to 2.6 has slots, and none for this
+        return lambda: thing
+
+
+@dataclass
+class KnownNames:
+    """The names in the models of one capture, read again only when something is without one.
+
+    A Variable or an array keeps the name by which it was known first.
+    """
+
+    _models: weakref.WeakKeyDictionary[Any, ModelNames] = field(
+        default_factory=weakref.WeakKeyDictionary
+    )
+
+    def of(
+        self, runner: Any, states: Sequence[Any], arrays: Sequence[Any]
+    ) -> tuple[list[str | None], list[str | None]]:
+        """Return the names of Variables and of arrays that a runner's model was traced with."""
+        known = self._models.get(runner)
+        if known is not None:
+            named = [known.state(one) for one in states], [known.array(one) for one in arrays]
+            if None not in named[0] and None not in named[1]:
+                return named
+        known = self._models[runner] = ModelNames(runner.target, runner)
+        return [known.state(one) for one in states], [known.array(one) for one in arrays]

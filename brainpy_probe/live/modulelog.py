@@ -1,17 +1,21 @@
-"""Records each compiled module, writes its files, and remembers it for the next one's reason."""
+"""Records each compiled module, writes its files, and remembers it for the next one's reason.
+
+A module that XLA compiles anew into what it was before is known by its bytecode and by the
+executable's fingerprint: it is read once, and its files stand once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from brainpy_probe.live import dumps
+from brainpy_probe.live import dumps, seams
 from brainpy_probe.live.compilation import Compilation
-from brainpy_probe.live.modules import ModuleFacts, facts
+from brainpy_probe.live.modules import ModuleFacts, ModuleTexts, facts
 from brainpy_probe.live.reasons import explain
 from brainpy_probe.records import ModuleRecord, Timing, WrittenFile
 from brainpy_probe.settings import Settings
-from brainpy_probe.store import RunFolder, safe_name
+from brainpy_probe.store import RunFolder, safe_name, sha256
 
 __all__ = ["ModuleLog"]
 
@@ -30,6 +34,9 @@ class ModuleLog:
 
     settings: Settings
     folder: RunFolder
+    _read: dict[tuple[str, ...], tuple[ModuleFacts, tuple[WrittenFile, ...]]] = field(
+        default_factory=dict
+    )
     _before: dict[tuple[str, str], list[ModuleFacts]] = field(default_factory=dict)
 
     def record(
@@ -55,17 +62,18 @@ class ModuleLog:
         names : sequence of str
             The names of its arguments, if they are known.
         """
-        module = facts(compilation)
+        place = "outside" if call is None else f"predict{call:03d}"
+        place = f"modules/{index:04d}-{place}-{safe_name(compilation.name)}"
+        module, files = self._facts(place, compilation)
         before = self._before.setdefault((model, module.name), [])
         known = _all_names(module, names)
         reason, why = explain(module, before, known)
         self._remember(before, module)
-        notes = list(module.notes)
+        notes = [*compilation.notes, *module.notes]
         if self.settings.xla_dump and not compilation.compiled:
             notes.append(
                 "It came from JAX's persistent cache: nothing was compiled, so nothing dumped."
             )
-        place = "outside" if call is None else f"predict{call:03d}"
         return ModuleRecord(
             index=index,
             name=module.name,
@@ -89,9 +97,7 @@ class ModuleLog:
             custom_calls=module.custom_calls,
             large_constants=module.large_constants,
             notes=tuple(notes),
-            files=self._write(
-                f"modules/{index:04d}-{place}-{safe_name(module.name)}", compilation, module
-            ),
+            files=(*files, *self._dumped(place, compilation)),
         )
 
     def _remember(self, before: list[ModuleFacts], module: ModuleFacts) -> None:
@@ -101,21 +107,41 @@ class ModuleLog:
             # The last one stands last: the next module is compared with it.
             before.sort(key=lambda one: one.fingerprint == module.fingerprint)
 
+    def _facts(
+        self, place: str, compilation: Compilation
+    ) -> tuple[ModuleFacts, tuple[WrittenFile, ...]]:
+        """Return what a module is, and its files, which are written if it is a new one."""
+        made = seams.executable_fingerprint(compilation.executable)
+        key = (compilation.backend, sha256(compilation.bytecode), made)
+        if key in self._read:
+            return self._read[key]
+        module, texts = facts(compilation)
+        found = module, self._write(place, compilation, texts)
+        if made:
+            self._read[key] = found
+        return found
+
     def _write(
-        self, place: str, compilation: Compilation, module: ModuleFacts
+        self, place: str, compilation: Compilation, texts: ModuleTexts
     ) -> tuple[WrittenFile, ...]:
+        stablehlo, hlo = texts.stablehlo.encode(), texts.hlo.encode()
         files = [
-            self.folder.write(f"{place}/module.stablehlo.mlir", "stablehlo", module.text.encode()),
+            self.folder.write(f"{place}/module.stablehlo.mlir", "stablehlo", stablehlo),
             self.folder.write(f"{place}/module.mlirbc", "mlirbc", compilation.bytecode),
         ]
-        if module.hlo:
-            hlo = module.hlo.encode()
+        if hlo:
             files.append(self.folder.write(f"{place}/module.optimized.hlo.txt", "hlo", hlo))
-        if self.settings.xla_dump and compilation.dumps is not None:
-            for source in dumps.gathered(compilation.dumps):
-                name = source.relative_to(compilation.dumps).as_posix()
-                files.append(self.folder.write(f"{place}/xla/{name}", "xla", source.read_bytes()))
         return tuple(files)
+
+    def _dumped(self, place: str, compilation: Compilation) -> list[WrittenFile]:
+        """Write what XLA dumped for this very compilation."""
+        if not self.settings.xla_dump or compilation.dumps is None:
+            return []
+        found = []
+        for source in dumps.gathered(compilation.dumps):
+            name = source.relative_to(compilation.dumps).as_posix()
+            found.append(self.folder.write(f"{place}/xla/{name}", "xla", source.read_bytes()))
+        return found
 
 
 def _all_names(module: ModuleFacts, names: Sequence[str]) -> list[str]:

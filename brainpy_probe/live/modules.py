@@ -12,7 +12,7 @@ from brainpy_probe.live.compilation import Compilation
 from brainpy_probe.store import sha256
 from brainpy_probe.xla import bindings, mlir
 
-__all__ = ["ModuleFacts", "facts"]
+__all__ = ["ModuleFacts", "ModuleTexts", "facts"]
 
 _LARGE = 1024
 
@@ -23,12 +23,10 @@ class ModuleFacts:
 
     Attributes
     ----------
-    text : str
-        StableHLO to read: constants of more than 16 elements are cut.
-    hlo : str
-        The optimised HLO, complete; empty if it can't be had.
     content : bytes
         The module as bytecode for comparison: locations, names and addresses left out.
+    notes : tuple of str
+        What could not be had, and why.
     """
 
     name: str
@@ -36,8 +34,6 @@ class ModuleFacts:
     fingerprint: str
     arguments: tuple[str, ...]
     results: tuple[str, ...]
-    text: str
-    hlo: str
     content: bytes
     cost: dict[str, float]
     memory: dict[str, int]
@@ -46,7 +42,23 @@ class ModuleFacts:
     notes: tuple[str, ...]
 
 
-def facts(compilation: Compilation) -> ModuleFacts:
+@dataclass(frozen=True)
+class ModuleTexts:
+    """The texts of a module.
+
+    Attributes
+    ----------
+    stablehlo : str
+        StableHLO to read: constants of more than 16 elements are cut.
+    hlo : str
+        The optimised HLO, complete; empty if it can't be had.
+    """
+
+    stablehlo: str
+    hlo: str
+
+
+def facts(compilation: Compilation) -> tuple[ModuleFacts, ModuleTexts]:
     """Read what a compilation's module and executable tell."""
     module = bindings.parse_mlir(compilation.bytecode, bindings.mlir_context())
     text = _HEADER + bindings.mlir_text(module, mlir.READABLE_ELEMENTS)
@@ -55,7 +67,7 @@ def facts(compilation: Compilation) -> ModuleFacts:
     # Last: on JAX 0.4.13 each operation's location is then its place in the text, names and all.
     module = bindings.without_locations(module)
     content = bindings.mlir_bytecode(module)
-    notes = list(compilation.notes)
+    notes: list[str] = []
 
     def had(what: str, get: Callable[[Any], Any], otherwise: Any) -> Any:
         try:
@@ -64,14 +76,13 @@ def facts(compilation: Compilation) -> ModuleFacts:
             notes.append(f"XLA gives no {what}: {first_line(error)}")
             return otherwise
 
-    return ModuleFacts(
+    texts = ModuleTexts(text, had("optimised HLO", seams.optimized_hlo, ""))
+    made = ModuleFacts(
         name=compilation.name,
         backend=compilation.backend,
         fingerprint=sha256(content),
         arguments=mlir.argument_types(module),
         results=mlir.result_types(module),
-        text=text,
-        hlo=had("optimised HLO", seams.optimized_hlo, ""),
         content=content,
         cost=had("cost analysis", seams.executable_cost, {}),
         memory=had("memory analysis", seams.executable_memory, {}),
@@ -79,6 +90,7 @@ def facts(compilation: Compilation) -> ModuleFacts:
         large_constants=sum(size for _, size in mlir.large_constants(module, _LARGE)),
         notes=tuple(notes),
     )
+    return made, texts
 
 
 _HEADER = f"""// To be read: constants of more than {mlir.READABLE_ELEMENTS} elements are cut.

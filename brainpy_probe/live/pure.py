@@ -20,6 +20,7 @@ from brainpy_probe.live import seams
 from brainpy_probe.live.calls import LoopRun, RunningCall, StepTrace
 from brainpy_probe.live.host import drop_progress_bar, drop_taps, take_offloaded_monitors
 from brainpy_probe.live.leaves import Leaves, form, named_inputs, named_leaves, named_results
+from brainpy_probe.live.modeltree import KnownNames
 from brainpy_probe.live.traced import TracedStep, inside_transformation
 from brainpy_probe.records import ProgramKind, Role
 
@@ -76,8 +77,15 @@ class ClosedProgram:
         return groups["constant"], groups["state"], groups["input"]
 
 
-def close(call: RunningCall) -> ClosedProgram:
+def close(call: RunningCall, names: KnownNames) -> ClosedProgram:
     """Make the closed program of a call that has ended.
+
+    Parameters
+    ----------
+    call : RunningCall
+        The call.
+    names : KnownNames
+        The names in the models of the capture.
 
     Raises
     ------
@@ -87,9 +95,10 @@ def close(call: RunningCall) -> ClosedProgram:
     if call.problem is not None:
         raise call.problem
     if call.loops:
-        return _close_loop(call, max(call.loops, key=lambda loop: loop.options["length"] or 0))
+        longest = max(call.loops, key=lambda loop: loop.options["length"] or 0)
+        return _close_loop(call, longest, names)
     if call.step is not None or call.traces:
-        return _close_step(call, call.step or call.traces[0])
+        return _close_step(call, call.step or call.traces[0], names)
     if call.nested:
         raise inside_transformation()
     if call.step_failure is not None:
@@ -104,8 +113,8 @@ def close(call: RunningCall) -> ClosedProgram:
     )
 
 
-def _close_loop(call: RunningCall, loop: LoopRun) -> ClosedProgram:
-    step = TracedStep(call, loop.step)
+def _close_loop(call: RunningCall, loop: LoopRun, names: KnownNames) -> ClosedProgram:
+    step = TracedStep(call, loop.step, names)
     if len(call.loops) > 1:
         step.notes.append(
             f"The call ran {len(call.loops)} loops; the program is the longest one alone."
@@ -153,8 +162,8 @@ def _close_loop(call: RunningCall, loop: LoopRun) -> ClosedProgram:
     return replace(closed, native_module="jit_scan", native_arguments=tuple(native))
 
 
-def _close_step(call: RunningCall, trace: StepTrace) -> ClosedProgram:
-    step = TracedStep(call, trace)
+def _close_step(call: RunningCall, trace: StepTrace, names: KnownNames) -> ClosedProgram:
+    step = TracedStep(call, trace, names)
     if not trace.whole:
         step.notes.append(
             "The runner's loop over time is Python's (jit=False or memory_efficient=True), "

@@ -678,6 +678,16 @@ def option_overrides(options: Any) -> set[str]:
     return {str(name) for name, _ in options.env_option_overrides}
 
 
+def executable_fingerprint(executable: Any) -> str:
+    """Return XLA's digest of an executable's optimised HLO; empty where there is none.
+
+    Public on 0.10.2 and 0.12.0, where it is another one if a pass is disabled by the module's own
+    ``compiler_options``; None on 0.4.13, 0.4.23 and 0.4.30.
+    """
+    fingerprint = getattr(executable, "fingerprint", None)
+    return fingerprint.hex() if isinstance(fingerprint, bytes) else ""
+
+
 def optimized_hlo(executable: Any) -> str:
     """Print an executable's HLO, as it runs, no constant elided."""
     return "\n".join(bindings.hlo_text(module) for module in executable.hlo_modules())

@@ -21,11 +21,13 @@ from brainpy_probe.errors import ProbeError, ProbeWarning, first_line
 from brainpy_probe.live import pure, tensors
 from brainpy_probe.live.calls import CURRENT_WATCH, RunningCall
 from brainpy_probe.live.compilation import PENDING_PHASES, Compilation
+from brainpy_probe.live.modeltree import KnownNames
 from brainpy_probe.live.modulelog import ModuleLog
 from brainpy_probe.live.rendering import known_values, write_program
 from brainpy_probe.live.timing import Stopwatch, summed
 from brainpy_probe.live.versions import installed, untested
 from brainpy_probe.records import (
+    Addition,
     CallRecord,
     Environment,
     Failure,
@@ -54,6 +56,7 @@ class Session:
     manifest: Manifest = field(init=False)
     _modules: ModuleLog = field(init=False)
     _arrays: tensors.ArrayFiles = field(init=False)
+    _names: KnownNames = field(default_factory=KnownNames)
     _programs: dict[str, int] = field(default_factory=dict)
     _warned: set[tuple[str, str]] = field(default_factory=set)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -89,7 +92,9 @@ class Session:
             return None
         with self._lock:
             try:
-                self._publish(complete=True)
+                manifest = msgspec.structs.replace(self.manifest, complete=True)
+                self.folder.write_manifest(manifest)
+                self.manifest = self.capture.manifest = manifest
             except Exception as error:
                 return self.failed(error)
         return None
@@ -114,7 +119,6 @@ class Session:
 
     def _record_call(self, call: RunningCall, watch: Stopwatch) -> ProbeError | None:
         index = len(self.manifest.calls)
-        programs = self.manifest.programs
         program: ProgramRecord | None = None
         modules: list[ModuleRecord] = []
         digests: dict[str, str] = {}
@@ -122,7 +126,7 @@ class Session:
         failure: Exception | None = None
         try:
             if call.error is None or call.loops:
-                closed = pure.close(call)
+                closed = pure.close(call, self._names)
                 native = closed.native_module, closed.native_arguments
                 program, failure = self._program(closed)
                 digests = self._digest(closed)
@@ -138,15 +142,14 @@ class Session:
         except Exception as error:
             failure = failure or error
         try:
-            self._publish(
-                calls=(
-                    *self.manifest.calls,
-                    self._call_record(index, call, watch, program, digests, failure),
-                ),
-                programs=(*programs, program)
-                if program and program.index == len(programs)
-                else programs,
-                modules=(*self.manifest.modules, *modules),
+            made = self._call_record(index, call, watch, program, digests, failure)
+            fresh = program is not None and program.index == len(self.manifest.programs)
+            self._add(
+                Addition(
+                    calls=(made,),
+                    programs=(program,) if program and fresh else (),
+                    modules=tuple(modules),
+                )
             )
             with contextlib.suppress(Exception):  # a handler of the user's, a closed stderr
                 logger.info("captured call {} of {} in {}", index, _model(call), self.folder.path)
@@ -157,7 +160,7 @@ class Session:
     def _record_module(self, compilation: Compilation) -> ProbeError | None:
         try:
             record = self._modules.record(len(self.manifest.modules), compilation)
-            self._publish(modules=(*self.manifest.modules, record))
+            self._add(Addition(modules=(record,)))
         except Exception as error:
             return self.failed(error)
         return None
@@ -231,10 +234,9 @@ class Session:
                     logger.warning("{} The simulation went on.", error)
         return None
 
-    def _publish(self, **changes: object) -> None:
-        manifest = msgspec.structs.replace(self.manifest, **changes)
-        self.folder.write_manifest(manifest)
-        self.manifest = self.capture.manifest = manifest
+    def _add(self, addition: Addition) -> None:
+        self.folder.append(addition)
+        self.manifest = self.capture.manifest = self.manifest.extended(addition)
 
 
 def _model(call: RunningCall) -> str:

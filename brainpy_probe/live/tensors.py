@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -35,14 +36,13 @@ def to_numpy(value: Any) -> np.ndarray[Any, Any]:
 
 def lowered_form(value: Any) -> tuple[tuple[int, ...], str, int, str]:
     """Return shape, dtype, bytes and random key's type of a value in the lowered program."""
-    key = str(value.dtype) if seams.is_key(value) else ""
-    form = jax.eval_shape(jax.random.key_data if key else _same, value)
-    size = int(np.prod(form.shape, dtype=np.int64)) * form.dtype.itemsize
-    return tuple(form.shape), str(form.dtype), size, key
-
-
-def _same(value: Any) -> Any:
-    return value
+    key = ""
+    if seams.is_key(value):
+        key, value = str(value.dtype), jax.eval_shape(jax.random.key_data, value)
+    given = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+    dtype = jax.dtypes.canonicalize_dtype(given)
+    shape = tuple(np.shape(value))
+    return shape, str(dtype), math.prod(shape) * dtype.itemsize, key
 
 
 @dataclass
@@ -58,7 +58,8 @@ class Digests:
             return known[1]
         digest = sha256(_bytes_of(to_numpy(value)))
         if isinstance(value, jax.Array):
-            self._known[id(value)] = (weakref.ref(value), digest)
+            key = id(value)
+            self._known[key] = (weakref.ref(value, lambda _: self._known.pop(key, None)), digest)
         return digest
 
 

@@ -11,7 +11,7 @@ from brainpy_probe.errors import CannotCapture
 from brainpy_probe.live import jaxprs, seams
 from brainpy_probe.live.calls import RunningCall, StepTrace
 from brainpy_probe.live.leaves import Leaves, form, named_leaves, unused
-from brainpy_probe.live.modeltree import ModelNames
+from brainpy_probe.live.modeltree import KnownNames
 
 __all__ = ["TracedStep", "inside_transformation"]
 
@@ -36,6 +36,8 @@ class TracedStep:
         The call in which it ran.
     trace : StepTrace
         What BrainPy traced.
+    known : KnownNames
+        The names in the models of the capture.
 
     Attributes
     ----------
@@ -62,7 +64,7 @@ class TracedStep:
         If the call ran inside another JAX transformation.
     """
 
-    def __init__(self, call: RunningCall, trace: StepTrace) -> None:
+    def __init__(self, call: RunningCall, trace: StepTrace, known: KnownNames) -> None:
         values = [use.value for use in trace.states]
         if any(isinstance(one, jax.core.Tracer) for one in _leaves((values, trace.args, call.xs))):
             raise inside_transformation()
@@ -71,14 +73,16 @@ class TracedStep:
         self.dropped: list[Any] = []
         self.drop: Callable[[Any], bool] | None = None
         self.eqns: list[Any] = list(trace.eqns)
-        model = ModelNames(call.runner.target, call.runner)
+        outer = {id(array) for _, array in trace.constants}
+        held = jaxprs.inner_constants(self.eqns)
+        self._arrays = [array for _, array in trace.constants]
+        self._arrays += [array for array in held if id(array) not in outer]
+        variables = [use.variable for use in trace.states]
+        of_states, of_arrays = known.of(call.runner, variables, self._arrays)
         taken: set[str] = set()
         names = [
-            unused(
-                model.state(use.variable) or getattr(use.variable, "name", None) or "variable",
-                taken,
-            )
-            for use in trace.states
+            unused(name or getattr(variable, "name", None) or "variable", taken)
+            for name, variable in zip(of_states, variables, strict=True)
         ]
         # BrainPy's order may be that of the objects' addresses: the names' own is the same in
         # every process (2.4.6, 2.6.0: object_transform/controls.py, dicts keyed by id).
@@ -89,11 +93,7 @@ class TracedStep:
         self.outs = list(trace.result)
         self.outs += [atom for use in self.states for atom in use.writes or ()]
         taken.clear()
-        held = jaxprs.inner_constants(self.eqns)
-        outer = {id(array) for _, array in trace.constants}
-        self._arrays = [array for _, array in trace.constants]
-        self._arrays += [array for array in held if id(array) not in outer]
-        constants = [unused(model.array(array) or "array", taken) for array in self._arrays]
+        constants = [unused(name or "array", taken) for name in of_arrays]
         self.constants: Leaves = dict(zip(constants, self._arrays, strict=True))
         self.state = self.state_leaves([use.value for use in self.states])
 

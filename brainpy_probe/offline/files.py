@@ -8,7 +8,7 @@ from pathlib import Path
 from brainpy_probe.errors import DamagedCapture
 from brainpy_probe.offline.checks import Check, failed, noted, passed
 from brainpy_probe.records import Manifest, WrittenFile
-from brainpy_probe.store import MANIFEST, named_files, read_file, sha256
+from brainpy_probe.store import JOURNAL, MANIFEST, named_files, read_file, sha256
 
 __all__ = ["check_files"]
 
@@ -56,7 +56,7 @@ def _fault(folder: Path, file: WrittenFile) -> str:
 
 
 def _unnamed(folder: Path, files: list[WrittenFile]) -> set[str]:
-    named = {MANIFEST, *(file.path for file in files)}
+    named = {MANIFEST, JOURNAL, *(file.path for file in files)}
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     return there - named
 

@@ -57,9 +57,12 @@ def texts_of(manifest: Manifest) -> list[Texts]:
             kept = tuple(file for file in files if file.kind in (*_IN_MLIR, "hlo"))
             name = f"program {program.index}{form}"
             found.append(Texts(name, kept, program.arguments, program.results, jaxlib))
+    proved: set[tuple[WrittenFile, ...]] = set()
     for module in manifest.modules:
         kept = tuple(file for file in module.files if file.kind in (*_IN_MLIR, "hlo"))
-        found.append(Texts(f"module {module.index}", kept, None, None, jaxlib))
+        if kept not in proved:  # modules that were compiled into the same share their files
+            found.append(Texts(f"module {module.index}", kept, None, None, jaxlib))
+        proved.add(kept)
     return [texts for texts in found if texts.files]
 
 
@@ -220,13 +223,13 @@ class _Origin:
         origin = _copy(self.module)
         if kind == "vhlo":
             bindings.chlo_to_stablehlo(origin)  # bytecode has none
-            return proof.Compared.of(origin).difference(proof.Compared.of(other))
+            return proof.Compared(origin).difference(proof.Compared(other))
         # Each operation has its counterpart, dead ones too, which no HLO tells of.
         operations = proof.to_mhlo(origin)
         difference = proof.first_difference(operations, proof.operation_counts(other))
         back = _copy(other)
         bindings.run_passes(back, "hlo-legalize-to-stablehlo")
-        return difference or proof.Compared.of(self.module).difference(proof.Compared.of(back))
+        return difference or proof.Compared(self.module).difference(proof.Compared(back))
 
 
 def _copy(module: Any) -> Any:

@@ -98,7 +98,6 @@ def mlir_context() -> Any:
     context, registry = ir.Context(), ir.DialectRegistry()
     take("mlir-dialects")(registry)
     context.append_dialect_registry(registry)
-    context.load_all_available_dialects()
     context.enable_multithreading(False)  # else each context keeps a pool of threads alive
     # MLIR prints to stderr what we report ourselves, stack and all.
     context.attach_diagnostic_handler(lambda _: True)

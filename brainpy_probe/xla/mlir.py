@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
-
-import numpy as np
 
 from brainpy_probe.xla import bindings
 
@@ -32,6 +31,8 @@ __all__ = [
 READABLE_ELEMENTS = 16
 
 _CALLBACK = re.compile(r"callback", re.IGNORECASE)
+# Bytes of the widest element, a complex128.
+_WIDEST = 16
 # Custom calls that every XLA knows: they are annotations, not code from elsewhere.
 _ANNOTATIONS = {"Sharding", "SPMDFullToShardShape", "SPMDShardToFullShape"}
 
@@ -112,7 +113,10 @@ def large_constants(module: Any, above: int) -> list[tuple[str, int]]:
         if operation.name != "stablehlo.constant":
             continue
         shaped = ir.ShapedType(operation.results[0].type)
-        size = int(np.prod(shaped.shape, dtype=np.int64)) * _bits(shaped.element_type) // 8
+        elements = math.prod(shaped.shape)
+        if elements * _WIDEST <= above:
+            continue
+        size = elements * _bits(shaped.element_type) // 8
         if size > above and not ir.DenseElementsAttr(operation.attributes["value"]).is_splat:
             found.append((str(shaped), size))
     return found

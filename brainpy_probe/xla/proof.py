@@ -2,39 +2,103 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import itertools
+import re
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 from brainpy_probe.records import DialectCheck
 from brainpy_probe.xla import bindings, mlir
 
-__all__ = ["Compared", "first_difference", "operation_counts", "reparse", "signature", "to_mhlo"]
+__all__ = [
+    "Compared",
+    "constants_in_place",
+    "first_difference",
+    "operation_counts",
+    "reparse",
+    "signature",
+    "to_mhlo",
+]
 
 
-@dataclass(frozen=True)
 class Compared:
     """What tells one StableHLO module from another.
 
-    Not its text: what CHLO was does not come back, passes fold constants (0.4.13, 0.4.23),
-    attributes with their default value get lost, and JAX spells typed custom calls unlike MHLO.
-    The HLO that XLA makes of two modules of one program is the same, backend configs included;
-    what HLO knows nothing of, the names of main's arguments and results, stands beside it.
+    Modules that print alike, but for where their constants stand, are one program: VHLO gathers
+    constants at the head of a function, and leaves a default out. What prints otherwise may be one
+    all the same: what CHLO was does not come back, passes fold constants (0.4.13, 0.4.23), other
+    defaults get lost, and JAX spells typed custom calls unlike MHLO. Then XLA must make the same
+    HLO of both, backend configs included; what HLO knows nothing of, the names of main's arguments
+    and results, stands beside it.
+
+    Parameters
+    ----------
+    module : ir.Module
+        A StableHLO module that nobody changes from now on, but for its locations.
     """
 
-    signature: str
-    hlo: str
+    def __init__(self, module: Any) -> None:
+        self._module = module
 
-    @classmethod
-    def of(cls, module: Any) -> Compared:
-        """Return it of a StableHLO module."""
-        return cls(signature(module), bindings.hlo_canonical_text(bindings.hlo_of(module)))
+    @functools.cached_property
+    def text(self) -> str:
+        """The module's text, constants where they are used, values by their number."""
+        return constants_in_place(bindings.mlir_text(self._module))
+
+    @functools.cached_property
+    def hlo_module(self) -> Any:
+        """The HLO module that XLA makes of it."""
+        return bindings.hlo_of(self._module)
+
+    @functools.cached_property
+    def hlo(self) -> str:
+        """That module's canonical text."""
+        return bindings.hlo_canonical_text(self.hlo_module)
 
     def difference(self, other: Compared) -> str:
         """Return the first line in which they differ, or nothing."""
-        return first_difference(self.signature, other.signature) or first_difference(
-            self.hlo, other.hlo
-        )
+        if self.text == other.text:
+            return ""
+        mine, theirs = signature(self._module), signature(other._module)
+        return first_difference(mine, theirs) or first_difference(self.hlo, other.hlo)
+
+
+_CONSTANT = re.compile(r" *(%\w+) = (stablehlo\.constant .*)")
+# A string; or a value where it is defined (``%1:2 =``, ``%arg0: tensor``), or where it is used.
+_VALUE = re.compile(r'"(?:[^"\\]|\\.)*"|(%\w+)((?::\d+)? =|: )?')
+
+# What a custom call has by default: VHLO does not bring it back.
+_DEFAULT = re.compile(r'(?<![\w.])backend_config = "", ')
+
+
+def constants_in_place(text: str) -> str:
+    """Put the constants of a module's text where they are used, and number its values anew.
+
+    Texts that are equal then are of modules with the same operations, in the same order, on the
+    same values. MLIR prints a value before what uses it, and gives a name away again only where the
+    value that had it has gone out of scope: so the last value of a name is the one that is meant.
+    """
+    named: dict[str, str] = {}
+    numbers = itertools.count()
+
+    def numbered(match: re.Match[str]) -> str:
+        name, defined = match[1], match[2]
+        if name is None:
+            return match[0]
+        if defined:
+            named[name] = f"%{next(numbers)}"
+        return named.get(name, name) + (defined or "")
+
+    lines = []
+    for line in text.splitlines():
+        constant = _CONSTANT.fullmatch(line)
+        if constant is None:
+            lines.append(_VALUE.sub(numbered, _DEFAULT.sub("", line)))
+        else:
+            named[constant[1]] = f"<{hashlib.sha256(constant[2].encode()).hexdigest()}>"
+    return "\n".join(lines)
 
 
 def reparse(text: str) -> DialectCheck:

@@ -1,0 +1,102 @@
+"""What is measured apart from any run: start, import, replay, conversion, proof."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.figures import Spread, spread
+from benchmarks.processes import ROOT, measure, measure_bare
+from benchmarks.work import Work
+
+__all__ = ["NAMES", "Apart", "measure_apart"]
+
+NAMES = ("start", "import", "capture")
+
+_IMPORT = """
+import time
+begun = time.perf_counter()
+import brainpy_probe
+print(time.perf_counter() - begun)
+"""
+# What site does with each .pth file, on one folder.
+_START = """
+import site, time
+begun = time.perf_counter()
+site.addpackage({folder!r}, {name!r}, set())
+print(time.perf_counter() - begun)
+"""
+
+
+class Apart(msgspec.Struct, frozen=True, kw_only=True):
+    """One such figure: seconds, and what they are a ratio to, if they are."""
+
+    seconds: Spread
+    ratio: Spread | None = None
+    to: str = ""
+
+
+def measure_apart(name: str, begin: Callable[[str], object], *, quick: bool) -> dict[str, Apart]:
+    """Measure one of :data:`NAMES`."""
+    return {"start": _start, "import": _import, "capture": _of_a_capture}[name](begin, quick)
+
+
+def _import(begin: Callable[[str], object], quick: bool) -> dict[str, Apart]:
+    begin("import brainpy_probe")
+    measure_bare(_IMPORT)
+    found = [measure_bare(_IMPORT).seconds["own"] for _ in range(5 if quick else 25)]
+    return {"import brainpy_probe": Apart(seconds=spread(found))}
+
+
+def _start(begin: Callable[[str], object], quick: bool) -> dict[str, Apart]:
+    """Compare brainpy_probe.pth with a file that has a comment in place of its line."""
+    begin("interpreter start")
+    over, of_start = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        line = (ROOT / "brainpy_probe.pth").read_text()
+        (Path(folder) / "with.pth").write_text(line)
+        (Path(folder) / "without.pth").write_text("#" * len(line))
+        codes = [_START.format(folder=folder, name=f"{name}.pth") for name in ("with", "without")]
+        for _ in range(10 if quick else 50):
+            with_it, without = (measure_bare(code) for code in codes)
+            over.append(with_it.seconds["own"] - without.seconds["own"])
+            of_start.append(over[-1] / without.process)
+    start = Apart(seconds=spread(over), ratio=spread(of_start), to="an interpreter's start and end")
+    return {"brainpy_probe.pth, variable unset": start}
+
+
+def _of_a_capture(begin: Callable[[str], object], quick: bool) -> dict[str, Apart]:
+    replayed, converted, verified, to_script, to_run, to_lines = [], [], [], [], [], []
+    for number in range(1 if quick else 3):
+        with tempfile.TemporaryDirectory() as folder:
+            begin(f"a capture, to be replayed and verified, round {number + 1}")
+            options = {"data": "full", "dialect": ["stablehlo", "mhlo", "hlo"]}
+            size, steps = (0.1, 1_000) if quick else (1.0, 10_000)
+            script = Work(size=size, steps=steps, way="probe", options=options, folder=folder)
+            plain = measure(msgspec.structs.replace(script, way="plain", options={}))
+            captured = measure(script)
+            begin("replay")
+            again = measure(Work(task="replay", folder=folder))
+            begin("conversion to MHLO")
+            mhlo = measure(Work(task="mhlo", folder=folder))
+            begin("verify")
+            proof = measure(Work(task="verify", folder=folder))
+        replayed.append(again.process)
+        to_script.append(again.process / plain.process)
+        converted.append(mhlo.seconds["again"])
+        to_lines.append(mhlo.seconds["again"] / captured.runs[0].added)
+        verified.append(proof.seconds["verify"])
+        to_run.append(proof.seconds["verify"] / statistics.median(r.wall for r in plain.runs))
+    return {
+        "replay, a process": Apart(
+            seconds=spread(replayed), ratio=spread(to_script), to="running the script again"
+        ),
+        "conversion to MHLO": Apart(
+            seconds=spread(converted), ratio=spread(to_lines), to="what the probe adds in all"
+        ),
+        "verify": Apart(seconds=spread(verified), ratio=spread(to_run), to="the plain first run"),
+    }

@@ -1,0 +1,132 @@
+"""The bars that the probe is held to; a figure that was not measured is neither met nor missed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from benchmarks.apart import Apart
+from benchmarks.results import CaseResult, Result
+
+__all__ = ["Bar", "bars"]
+
+_MB = 1_000_000
+# What calls may leave behind for each: their own records, and the allocator's slack.
+_RECORD = 10_000
+
+
+class Bar(msgspec.Struct, frozen=True):
+    """One bar: what is held to it, the bar, the figure, and whether it is met."""
+
+    name: str
+    bar: str
+    figure: str
+    met: bool | None
+
+
+def bars(cases: Sequence[CaseResult], apart: Mapping[str, Apart]) -> list[Bar]:
+    """Hold what was measured to the bars."""
+    found = {case.name: case for case in cases}
+    return [
+        *_shares(found),
+        *_old_way(found),
+        *_growth(found),
+        *_calls(found),
+        _peak(found),
+        _seconds("interpreter start, variable unset", apart, "brainpy_probe.pth", 0.1),
+        _seconds("`import brainpy_probe`", apart, "import brainpy_probe", 50.0),
+        _compilations(cases),
+    ]
+
+
+def _shares(found: Mapping[str, CaseResult]) -> Iterator[Bar]:
+    for name, variant, again, bar in (
+        ('first run, scale 1, `data="none"`', "none", False, 0.03),
+        ('first run, scale 1, `data="inputs"`', "inputs", False, 0.05),
+        ('repeated run, scale 1, `data="none"`', "none", True, 0.01),
+    ):
+        one = _result(found, "einet-1", variant)
+        share = None if one is None else (one.share_again if again else one.share_first)
+        whole = None if one is None else (one.again if again else one.first)
+        text = f"at most {bar:.0%} over plain"
+        if share is None or whole is None:
+            yield Bar(name, text, "", None)
+            continue
+        figure = f"{share.median:.1%} (whole runs {whole.median - 1:+.1%})"
+        yield Bar(name, text, figure, share.median <= bar)
+
+
+def _old_way(found: Mapping[str, CaseResult]) -> Iterator[Bar]:
+    probed, old = (_result(found, "einet-1", name) for name in ("hlo", "old way"))
+    names = "time added, scale 1, against the old way", "text, scale 1, against the old way"
+    if probed is None or old is None or not probed.added_first or not old.added_first:
+        yield from (Bar(name, bar, "", None) for name, bar in zip(names, _TIMES, strict=True))
+        return
+    faster = old.added_first.median / probed.added_first.median
+    shorter = old.text / probed.text
+    yield Bar(names[0], _TIMES[0], f"{faster:.1f} times less", faster >= 10)
+    yield Bar(names[1], _TIMES[1], f"{shorter:,.0f} times less", shorter >= 1000)
+
+
+_TIMES = ("at least 10 times less", "at least 1,000 times less")
+
+
+def _growth(found: Mapping[str, CaseResult]) -> Iterator[Bar]:
+    small, large = (_result(found, f"einet-{scale}", "none") for scale in ("0.25", "2"))
+    names = "time added, 64 times the synapses", "text, 64 times the synapses"
+    if small is None or large is None or not small.added_first or not large.added_first:
+        yield Bar(names[0], "at most 1.2 times", "", None)
+        yield Bar(names[1], "at most 1.05 times", "", None)
+        return
+    times = large.added_first.median / small.added_first.median
+    longer = large.text / small.text
+    yield Bar(names[0], "at most 1.2 times", f"{times:.2f} times", times <= 1.2)
+    yield Bar(names[1], "at most 1.05 times", f"{longer:.3f} times", longer <= 1.05)
+
+
+def _calls(found: Mapping[str, CaseResult]) -> Iterator[Bar]:
+    for variant in ("none", "inputs"):
+        one = _result(found, "calls-1000", variant)
+        names = f'1,000 calls, `data="{variant}"`', f'memory after ten, `data="{variant}"`'
+        flat = f"flat: at most {_RECORD // 1000} kB a call, its records"
+        if one is None or one.added_again is None or one.resident is None:
+            yield Bar(names[0], "at most 2 ms a call", "", None)
+            yield Bar(names[1], flat, "", None)
+            continue
+        own, block = one.added_again.median * 1e3, one.over_block.median * 1e3
+        figure = f"{own:.2f} ms (whole block {block:+.2f} ms)"
+        yield Bar(names[0], "at most 2 ms a call", figure, own <= 2)
+        yield Bar(names[1], flat, f"{one.resident / 1000:+.1f} kB", one.resident <= _RECORD)
+
+
+def _peak(found: Mapping[str, CaseResult]) -> Bar:
+    name, bar = 'peak memory, scale 1, `data="inputs"`', "under 64 MB over plain"
+    one = _result(found, "einet-1", "inputs")
+    if one is None:
+        return Bar(name, bar, "", None)
+    return Bar(name, bar, f"{one.peak / _MB:+.0f} MB", one.peak < 64 * _MB)
+
+
+def _seconds(name: str, apart: Mapping[str, Apart], begins: str, most: float) -> Bar:
+    known = [one for key, one in apart.items() if key.startswith(begins)]
+    bar = f"under {most:g} ms"
+    if not known:
+        return Bar(name, bar, "", None)
+    median = known[0].seconds.median * 1e3
+    return Bar(name, bar, f"{median:.3g} ms", median < most)
+
+
+def _compilations(cases: Sequence[CaseResult]) -> Bar:
+    counts = [
+        one.compilations
+        for case in cases
+        for name, one in case.results.items()
+        if one.added_first is not None and name != "old way"
+    ]
+    met = None if not counts else not any(counts)
+    return Bar("XLA compilations added", "none", str(sum(counts)) if counts else "", met)
+
+
+def _result(found: Mapping[str, CaseResult], case: str, variant: str) -> Result | None:
+    return found[case].results.get(variant) if case in found else None

@@ -1,0 +1,168 @@
+"""The cases: which networks, which ways of running, how many rounds; measures nothing."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from typing import Any
+
+import brainpy_probe as probe
+from benchmarks.work import Way, Work
+
+__all__ = ["PLAIN", "Case", "Variant", "all_cases"]
+
+PLAIN = "plain"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of running a case's network.
+
+    Attributes
+    ----------
+    options : dict
+        Arguments for ``capture()``, or the dialect of the old way.
+    once : bool
+        Whether a second run would die: the old way's trace has leaked into the model.
+    """
+
+    name: str
+    way: Way = "probe"
+    options: dict[str, Any] = field(default_factory=dict)
+    once: bool = False
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network that is run in several ways, round by round.
+
+    Attributes
+    ----------
+    group : str
+        What the cases have in common over which growth is fitted; empty for one of its own.
+    size, steps, runs
+        As in :class:`benchmarks.work.Work`.
+    """
+
+    name: str
+    variants: tuple[Variant, ...]
+    rounds: int
+    network: str = "einet"
+    group: str = ""
+    size: float = 1.0
+    steps: int = 10_000
+    runs: int = 3
+
+    def work(self, variant: Variant, folder: str) -> Work:
+        """Return what a process is to do for a variant."""
+        return Work(
+            network=self.network,
+            size=self.size,
+            steps=self.steps,
+            runs=1 if variant.once else self.runs,
+            way=variant.way,
+            options=variant.options,
+            folder=folder,
+        )
+
+
+_PLAIN = Variant(PLAIN, "plain")
+_NONE = Variant("none", options={"data": "none"})
+_INPUTS = Variant("inputs", options={"data": "inputs"})
+_HLO = Variant("hlo", options={"data": "none", "dialect": "hlo"})
+_OLD = Variant("old way", "old", {"dialect": "hlo"}, once=True)
+
+
+def all_cases(*, quick: bool) -> list[Case]:
+    """Return the cases in the order in which they are measured.
+
+    Parameters
+    ----------
+    quick : bool
+        Small networks, one round: shows that all of it works, and no more.
+    """
+    return [*_scales(quick), *_options(quick), *_components(quick), *_steps(quick), *_calls(quick)]
+
+
+def _scales(quick: bool) -> list[Case]:
+    every = (_PLAIN, _NONE, _INPUTS, _HLO, _OLD)
+    ways: dict[float, tuple[int, tuple[Variant, ...]]] = {
+        0.1: (5, (_PLAIN, _NONE)),
+        0.25: (5, (_PLAIN, _NONE, _INPUTS)),
+        0.5: (3, (_PLAIN, _NONE)),
+        1.0: (5, every),
+        2.0: (2, (_PLAIN, _NONE)),
+    }
+    if quick:
+        ways = {0.05: (1, (_PLAIN, _NONE)), 0.1: (1, every)}
+    steps, runs = (1_000, 2) if quick else (10_000, 4)
+    return [
+        Case(f"einet-{x:g}", variants, rounds, group="scale", size=x, steps=steps, runs=runs)
+        for x, (rounds, variants) in ways.items()
+    ]
+
+
+def _options(quick: bool) -> list[Case]:
+    every = ["stablehlo", "mhlo", "hlo"]
+    variants = [
+        _PLAIN,
+        Variant("mhlo", options={"data": "none", "dialect": "mhlo"}),
+        Variant("three dialects", options={"data": "none", "dialect": every}),
+        Variant("full", options={"data": "full"}),
+        Variant("portable", options={"data": "none", "portable": True}),
+        Variant("xla_dump", options={"data": "none", "xla_dump": True}),
+        Variant("JAX_DUMP_IR_TO", "jax-dump"),
+        Variant("XLA_FLAGS", "xla-flags"),
+    ]
+    if not quick:
+        variants[1:1] = [_NONE, _INPUTS, _HLO]
+    if "profile" in inspect.signature(probe.capture).parameters:
+        variants.append(Variant("profile", options={"data": "none", "profile": True}))
+    steps, rounds = (1_000, 1) if quick else (10_000, 3)
+    return [Case("options", tuple(variants), rounds, size=0.1, steps=steps, runs=2)]
+
+
+def _components(quick: bool) -> list[Case]:
+    return [
+        Case(
+            f"components-{number}",
+            (_PLAIN, _NONE),
+            1 if quick else 2,
+            network="components",
+            group="components",
+            size=number,
+            steps=100,
+            runs=1,
+        )
+        for number in ((4, 16) if quick else (25, 50, 100, 200))
+    ]
+
+
+def _steps(quick: bool) -> list[Case]:
+    return [
+        Case(
+            f"steps-{steps}",
+            (_PLAIN, _NONE) if quick else (_PLAIN, _NONE, _INPUTS),
+            1 if quick else 3,
+            group="steps",
+            size=0.02,
+            steps=steps,
+            runs=2,
+        )
+        for steps in ((1_000, 10_000) if quick else (1_000, 10_000, 100_000))
+    ]
+
+
+def _calls(quick: bool) -> list[Case]:
+    return [
+        Case(
+            f"calls-{calls}",
+            (_PLAIN, _NONE) if quick else (_PLAIN, _NONE, _INPUTS),
+            1 if quick else 2,
+            group="calls",
+            size=0.02,
+            steps=10,
+            runs=calls,
+        )
+        for calls in ((50,) if quick else (1_000,))
+    ]

@@ -1,0 +1,159 @@
+"""A process that is measured: does what it is told, and prints what it took as JSON.
+
+python -m benchmarks.child '{"task": "runs", "size": 0.1, "way": "probe"}'
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmarks.work import Measured, Run, Work
+
+__all__ = ["main"]
+
+_COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+def runs(work: Work) -> Measured:
+    """Build a network and run it."""
+    import brainpy as bp
+    import jax
+
+    import brainpy_probe as probe
+    from benchmarks.networks import runner_of
+    from benchmarks.oldway import OldWay
+
+    folder = Path(work.folder)
+    runner = runner_of(work.network, work.size)
+    compiled: list[str] = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, *_, **__: compiled.append(event) if event == _COMPILED else None
+    )
+    old = OldWay(folder / "old.txt", work.options.get("dialect", "hlo"))
+    if work.way == "old":
+        old.edit(bp.DSRunner)
+    scope: Any = contextlib.nullcontext()
+    if work.way == "probe":
+        scope = probe.capture(folder, strict=True, **work.options)
+    made = []
+    _forget_peak()
+    begun = time.perf_counter()
+    with scope as cap:
+        opened = time.perf_counter()
+        for _ in range(work.runs):
+            compiled.clear()
+            before, wall, cpu = old.added, time.perf_counter(), time.process_time()
+            runner.run(work.steps * runner.dt)
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            added = old.added - before
+            if cap is not None:
+                added = cap.manifest.calls[-1].probe.wall
+            made.append(
+                Run(
+                    wall=wall,
+                    cpu=cpu,
+                    added=added,
+                    compilations=len(compiled),
+                    resident=_memory("VmRSS"),
+                )
+            )
+        ended = time.perf_counter()
+    around = opened - begun + time.perf_counter() - ended
+    peak = _memory("VmHWM")
+    text = old.file.stat().st_size if old.file.exists() else 0
+    if cap is not None:
+        text = len(cap.text.encode())
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    return Measured(runs=made, peak=peak, around=around, text=text, folder=size)
+
+
+def _forget_peak() -> None:
+    """Have Linux forget the most that the process held: building may have held more than a run."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _memory(name: str) -> int:
+    """Return bytes of memory as Linux has them; elsewhere the greatest so far."""
+    try:
+        found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    except OSError:
+        found = None
+    if found is not None:
+        return int(found[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def replayed(work: Work) -> Measured:
+    """Run the last program of a capture again, from its files."""
+    import brainpy_probe as probe
+
+    begun = time.perf_counter()
+    made = probe.load(_capture(work)).programs[-1].replay()
+    return Measured(
+        seconds={
+            "replay": time.perf_counter() - begun,
+            "compile": made.compile_seconds,
+            "run": made.run_seconds[0],
+        }
+    )
+
+
+def verified(work: Work) -> Measured:
+    """Prove a capture."""
+    from brainpy_probe.offline.verify import verify
+
+    begun = time.perf_counter()
+    found = verify(_capture(work))
+    seconds = time.perf_counter() - begun
+    assert found.passed, [check for check in found.checks if check.outcome == "failed"]
+    return Measured(seconds={"verify": seconds})
+
+
+def converted(work: Work) -> Measured:
+    """Convert the last program of a capture to MHLO: the conversion alone, no proof."""
+    import brainpy_probe as probe
+    from brainpy_probe.xla import bindings, proof
+
+    text = probe.load(_capture(work)).programs[-1].text("stablehlo")
+    seconds = []
+    for _ in range(5):
+        module = bindings.parse_mlir(text, bindings.mlir_context())
+        begun = time.perf_counter()
+        proof.to_mhlo(module)
+        bindings.mlir_text(module)
+        seconds.append(time.perf_counter() - begun)
+    return Measured(seconds={"first": seconds[0], "again": min(seconds[1:])})
+
+
+def _capture(work: Work) -> Path:
+    (manifest,) = Path(work.folder).glob("run-*/manifest.json")
+    return manifest.parent
+
+
+TASKS: dict[str, Callable[[Work], Measured]] = {
+    "runs": runs,
+    "replay": replayed,
+    "verify": verified,
+    "mhlo": converted,
+}
+
+
+def main() -> None:
+    """Do the work that the first argument has, and print what it took."""
+    work = msgspec.json.decode(sys.argv[1], type=Work)
+    print(msgspec.json.encode(TASKS[work.task](work)).decode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Measures a case round by round, each process a fresh one, the order turning; reckons nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+
+from benchmarks.cases import Case, Variant
+from benchmarks.processes import measure
+from benchmarks.work import Measured
+
+__all__ = ["Rounds", "measure_case", "warm_up"]
+
+# What each variant took, by its name, in each round.
+Rounds = list[dict[str, Measured]]
+
+
+def warm_up(case: Case) -> None:
+    """Run each way of a case once, for the disk's caches."""
+    for variant in case.variants:
+        _measured(case, variant)
+
+
+def measure_case(case: Case, begin: Callable[[str], object]) -> Rounds:
+    """Measure a case.
+
+    Parameters
+    ----------
+    case : Case
+        The case.
+    begin : callable
+        Called with the name of each process before it starts.
+    """
+    rounds: Rounds = []
+    for number in range(case.rounds):
+        turned = number % len(case.variants)
+        found = {}
+        for variant in case.variants[turned:] + case.variants[:turned]:
+            begin(f"{case.name}: {variant.name}, round {number + 1} of {case.rounds}")
+            found[variant.name] = _measured(case, variant)
+        rounds.append(found)
+    return rounds
+
+
+def _measured(case: Case, variant: Variant) -> Measured:
+    with tempfile.TemporaryDirectory() as folder:
+        return measure(case.work(variant, folder))
