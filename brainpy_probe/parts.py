@@ -13,8 +13,10 @@ from brainpy_probe.arrays import read_arrays, restored
 from brainpy_probe.errors import BadSetting, CannotReplay, DamagedCapture
 from brainpy_probe.records import (
     CallRecord,
+    Costs,
     Failure,
     Fidelity,
+    Measured,
     ModuleRecord,
     ProgramKind,
     ProgramRecord,
@@ -85,7 +87,12 @@ class Program:
         arrays = [file for file in self.record.files if file.kind in _ARRAYS]
         files = (*form.files, *arrays)
         record = replace(
-            self.record, fidelity=form.fidelity, files=files, portable=None, kernels=()
+            self.record,
+            fidelity=form.fidelity,
+            files=files,
+            portable=None,
+            kernels=(),
+            measured=None,
         )
         return Program(self._folder, record)
 
@@ -206,6 +213,32 @@ class Program:
         given = {} if all(spec.path in taken for spec in self.arguments) else self.data()
         expected = self.data("results") if any(spec.file for spec in self.results) else {}
         return replay(self.record, content, given, expected, taken, repeat)
+
+    @property
+    def costs(self) -> Costs:
+        """What each component costs, as XLA counts it before it optimises; needs jaxlib.
+
+        Raises
+        ------
+        CannotReplay
+            If there is no text of the program that XLA reads.
+        DamagedCapture
+            If the file is missing or altered.
+        """
+        from brainpy_probe.costs import count, hlo_module  # jaxlib is late
+
+        kinds = {file.kind for file in self.record.files}
+        kind = next((one for one in ("vhlo", "stablehlo", "hlo") if one in kinds), None)
+        if kind is None:
+            raise CannotReplay(
+                f"{self.name} was captured as MHLO alone.", "Capture with dialect='stablehlo'."
+            )
+        return count(self.record, hlo_module(kind, self._read(kind)))
+
+    @property
+    def measured(self) -> Measured | None:
+        """How long each component ran, where ``capture(profile=True)`` measured it."""
+        return self.record.measured
 
     def _read(self, kind: str) -> bytes:
         (file,) = (file for file in self.record.files if file.kind == kind)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from brainpy_probe import naming
 from brainpy_probe.errors import first_line
 from brainpy_probe.records import DialectCheck
 from brainpy_probe.settings import Dialect
@@ -59,6 +60,15 @@ class Lowered:
             )
         self.tokens = _rename(self.module, self.name, self.arguments, self.results)
         self.module.operation.verify()
+        self._name_locations()
+
+    def _name_locations(self) -> None:
+        """Have each op's location say whose it is, and nothing of this machine's files."""
+        try:
+            self.module = bindings.with_renamed_locations(self.module, naming.location)
+        except Exception as error:
+            self.notes.append(f"The ops do not say whose they are: {first_line(error)}")
+            self.module = bindings.without_locations(self.module)
 
     def expand_chlo(self) -> None:
         """Write CHLO's operations out in StableHLO, where this jaxlib has the pass for it."""
@@ -117,7 +127,7 @@ class Lowered:
         try:
             bindings.chlo_to_stablehlo(module)
             origin = proof.Compared.of(module)
-            content = bindings.portable_bytecode(bindings.without_locations(module))
+            content = bindings.portable_bytecode(module)
             back = bindings.read_portable_bytecode(content, self.context)
         except Exception as error:
             self.notes.append(f"The program has no portable bytecode: {first_line(error)}")
@@ -129,13 +139,13 @@ class Lowered:
         return bindings.parse_mlir(bindings.mlir_bytecode(self.module), self.context)
 
     def _stablehlo(self) -> Rendering:
-        text = bindings.mlir_text(self.module)
+        text = bindings.mlir_text(self.module, locations=True)
         return Rendering(text.encode(), proof.reparse(text), mlir.chlo(self.module))
 
     def _mhlo(self) -> Rendering:
         module = self._copy()
         operations = proof.to_mhlo(module)
-        text = bindings.mlir_text(module)
+        text = bindings.mlir_text(module, locations=True)
         check = proof.reparse(text)
         back = bindings.parse_mlir(text, self.context)
         # Each operation has its counterpart, dead ones too, which no HLO tells of.

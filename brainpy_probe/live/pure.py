@@ -9,7 +9,7 @@ again.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -53,6 +53,8 @@ class ClosedProgram:
         JAX's name for the module in which BrainPy has the same compiled, if that is known.
     native_arguments : tuple of str
         The names of that module's arguments, in its order.
+    components : dict
+        The class of each component by its name; the model first.
     """
 
     name: str
@@ -64,6 +66,7 @@ class ClosedProgram:
     notes: tuple[str, ...] = ()
     native_module: str = ""
     native_arguments: tuple[str, ...] = ()
+    components: dict[str, str] = field(default_factory=dict)
 
     def grouped(self) -> tuple[Leaves, Leaves, Leaves]:
         """Return the values of the arguments as ``function`` takes them."""
@@ -245,6 +248,7 @@ def _closed(
             *named("state", results["state"]),
         ],
         tuple(step.notes),
+        components={name: type(one).__name__ for name, one in step.call.components.values()},
     )
 
 

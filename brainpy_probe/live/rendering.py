@@ -9,6 +9,7 @@ from typing import Any
 import jax
 from msgspec.structs import replace
 
+from brainpy_probe import naming
 from brainpy_probe.errors import CannotCapture, first_line
 from brainpy_probe.live import seams, tensors
 from brainpy_probe.live.dialects import Lowered, Rendering
@@ -27,7 +28,7 @@ from brainpy_probe.records import (
 )
 from brainpy_probe.settings import Settings
 from brainpy_probe.store import RunFolder, safe_name
-from brainpy_probe.xla import mlir
+from brainpy_probe.xla import bindings, mlir
 
 __all__ = ["known_values", "write_program"]
 
@@ -94,6 +95,7 @@ def write_program(
         files=(*texts, *_files_of(place, arguments), *_files_of(place, results)),
         portable=portable,
         kernels=native.kernels,
+        components=_components(native.lowered.module, closed),
     )
     return record, next(iter(native.problems.values()), None)
 
@@ -154,6 +156,12 @@ def _fidelity(form: _Form, closed: ClosedProgram, *notes: str) -> Fidelity:
         inlined_constants=tuple(kind for kind, _ in mlir.large_constants(lowered.module, _LARGE)),
         notes=(*closed.notes, *lowered.notes, *notes),
     )
+
+
+def _components(module: Any, closed: ClosedProgram) -> dict[str, str]:
+    """Return the model's components, if the ops of the program say whose they are."""
+    named = f'loc("{naming.scope("")}' in bindings.mlir_text(module, locations=True)
+    return closed.components if named else {}
 
 
 def _portable(

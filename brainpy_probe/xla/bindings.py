@@ -10,6 +10,8 @@ import contextlib
 import functools
 import importlib.util
 import io
+import re
+from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
@@ -138,9 +140,14 @@ def parse_mlir(source: str | bytes, context: Any) -> Any:
     return module
 
 
-def mlir_text(module: Any, elements: int | None = None) -> str:
-    """Print a module without locations; constants of more elements are elided, if that is given."""
-    return str(module.operation.get_asm(large_elements_limit=elements, enable_debug_info=False))
+def mlir_text(module: Any, elements: int | None = None, *, locations: bool = False) -> str:
+    """Print a module; constants of more elements are elided, if that is given."""
+    return str(module.operation.get_asm(large_elements_limit=elements, enable_debug_info=locations))
+
+
+def has_locations(text: str) -> bool:
+    """Whether a module's text was printed with locations, as captures of before 0.1 were not."""
+    return re.search(r"^#loc\d* = loc\(", text, re.MULTILINE) is not None
 
 
 def mlir_bytecode(module: Any) -> bytes:
@@ -176,6 +183,53 @@ def without_locations(module: Any) -> Any:
         run_passes(module, "strip-debuginfo")
         return module
     return parse_mlir(mlir_text(module), module.context)
+
+
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_ALIAS = re.compile(r"^(#loc\d*) = loc\((.*)\)$", re.MULTILINE)
+# A location holds others: callsite("f"(#loc1) at fused[#loc2, "g"(#loc3)]).
+_INNERMOST = rf"(?:{_STRING}|[^()\"])*"
+_NESTED = rf"(?:{_STRING}|[^()\"]|\((?:{_STRING}|[^()\"]|\({_INNERMOST}\))*\))*"
+_LOCATION = re.compile(rf"\bloc\(({_NESTED})\)")
+_NAMED = re.compile(rf"({_STRING})(?!:\d)|(#loc\d*)")
+
+
+def with_renamed_locations(module: Any, rename: Callable[[str], str]) -> Any:
+    """Return a copy of a module whose locations are names alone: no file, no line.
+
+    No binding sets a location (0.4.13 to 0.10.2), so the module is printed, renamed and parsed.
+
+    Parameters
+    ----------
+    module : ir.Module
+        The module; it stays as it is.
+    rename : callable
+        Gives the new name for the one that a location has, or nothing.
+
+    Raises
+    ------
+    ValueError
+        If anything but locations would change.
+    """
+    text = mlir_text(module, locations=True)
+    aliases = dict(_ALIAS.findall(text))
+
+    def name_of(location: str, depth: int = 0) -> str:
+        # "name"(child); callsite(callee at caller), fused[...]: the first part that has a name
+        for string, alias in _NAMED.findall(location) if depth <= len(aliases) else ():
+            name = rename(string[1:-1]) if string else name_of(aliases.get(alias, ""), depth + 1)
+            if name:
+                return name
+        return ""
+
+    def renamed(found: re.Match[str]) -> str:
+        name = name_of(found[1])
+        return f'loc("{name}")' if name else "loc(unknown)"
+
+    copy = parse_mlir(_LOCATION.sub(renamed, _ALIAS.sub("", text)), module.context)
+    if mlir_text(copy) != mlir_text(module):
+        raise ValueError("the module without its locations is another one")
+    return copy
 
 
 def chlo_to_stablehlo(module: Any) -> None:
@@ -247,6 +301,11 @@ def hlo_canonical_text(module: Any) -> str:
 def parse_hlo(text: str) -> Any:
     """Parse HLO text with XLA's own parser."""
     return take("hlo").hlo_module_from_text(text)
+
+
+def hlo_from_proto(content: bytes) -> Any:
+    """Make an HLO module of its protocol buffer; XLA checks it."""
+    return take("hlo").HloModule.from_serialized_hlo_module_proto(content)
 
 
 def hlo_types(module: Any) -> tuple[list[str], list[str]]:

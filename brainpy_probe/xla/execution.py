@@ -107,6 +107,17 @@ def register_lapack() -> None:
             _jaxlib().register_custom_call_target(name, kernel, platform=platform, api_version=api)
 
 
+def cost_analysis(module: Any) -> dict[str, float]:
+    """Return XLA's cost analysis of an HLO module, by its own names: a loop's body counts once.
+
+    ``hlo_module_cost_analysis`` is in ``jaxlib._jax`` (0.10.2, 0.12.0), before in ``_xla``.
+    """
+    counted = getattr(_jaxlib(), "_xla", None)
+    if not hasattr(counted, "hlo_module_cost_analysis"):
+        counted = importlib.import_module("jaxlib._jax")
+    return {k: float(v) for k, v in counted.hlo_module_cost_analysis(_client(), module).items()}
+
+
 class Executable:
     """A StableHLO program, compiled by XLA for the CPU with the options that XLA has by itself.
 
