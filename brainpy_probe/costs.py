@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from brainpy_probe import naming
 from brainpy_probe.records import ComponentCost, Costs, Count, ProgramRecord
 from brainpy_probe.xla import bindings, hlo
@@ -176,7 +178,8 @@ class _Ledger:
             for component, counted in most.items():
                 chosen.setdefault(component, {})[kind] = getattr(counted, kind)
         for component, counts in chosen.items():
-            self._add(component, Count(**counts), outside=outside)
+            whole = {**counts, "ops": int(counts["ops"])} if "ops" in counts else counts
+            self._add(component, msgspec.convert(whole, Count), outside=outside)
 
     def _add(self, owner: str, counted: Count, *, outside: bool) -> None:
         kept = self.once if outside else self.step

@@ -9,7 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-__all__ = ["INPUTS", "LOOP", "MONITORS", "OUTSIDE", "SHARED", "UNTIMED", "belongs", "location", "owner", "scope"]
+__all__ = [
+    "INPUTS",
+    "LOOP",
+    "MONITORS",
+    "OUTSIDE",
+    "SHARED",
+    "UNTIMED",
+    "belongs",
+    "location",
+    "owner",
+    "scope",
+]
 
 # XLA cuts a name at "@" (NameLoc of MLIR, all versions), and takes what ends in ":" for a type.
 _MARK = "~"
@@ -27,8 +38,8 @@ OUTSIDE = "(outside the loop)"
 # What several components use, such as a constant.
 SHARED = "(shared)"
 UNTIMED = "(between ops)"
-# How a loop over time takes a step's entry of what it is given, and where it puts the step's results
-# (scan in jax/_src/lax/control_flow/loops.py, 0.4.13 to 0.12.0).
+# How a loop over time takes a step's entry of what it is given, and where it puts what the step
+# gives (scan in jax/_src/lax/control_flow/loops.py, 0.4.13 to 0.12.0).
 _OF_LOOP = {
     "dynamic_update_slice": MONITORS,
     "dynamic_update_index_in_dim": MONITORS,

@@ -29,6 +29,7 @@ from brainpy_probe.store import MANIFEST, read_file
 if TYPE_CHECKING:
     import numpy as np
 
+    from brainpy_probe.measuring import Measuring
     from brainpy_probe.replay import Replay
 
 __all__ = ["CompiledModule", "PredictCall", "Program"]
@@ -202,14 +203,7 @@ class Program:
         from brainpy_probe.replay import check_overrides, replay  # NumPy and jaxlib are late
 
         taken = check_overrides(self.arguments, overrides or {})
-        kinds = {file.kind for file in self.record.files}
-        form = next((kind for kind in ("vhlo", "stablehlo") if kind in kinds), None)
-        if form is None:
-            raise CannotReplay(
-                f"{self.name} was captured neither as VHLO nor as StableHLO.",
-                "Capture with dialect='stablehlo'.",
-            )
-        content = self._read(form)
+        content = self._runnable()
         given = {} if all(spec.path in taken for spec in self.arguments) else self.data()
         expected = self.data("results") if any(spec.file for spec in self.results) else {}
         return replay(self.record, content, given, expected, taken, repeat)
@@ -235,10 +229,39 @@ class Program:
             )
         return count(self.record, hlo_module(kind, self._read(kind)))
 
+    def measure(self) -> Measuring:
+        """Compile the program, run it on the captured arrays, and measure each component's time.
+
+        Raises
+        ------
+        BadSetting
+            If the arguments were not captured.
+        DamagedCapture
+            If a file is missing or altered.
+        CannotMeasure
+            If this jaxlib does not tell which op ran when, or there is no loop to measure.
+        CannotReplay
+            If the program can't be compiled here.
+        """
+        from brainpy_probe.measuring import measure  # jaxlib is late
+
+        return measure(self.record, self._runnable(), self.data())
+
     @property
     def measured(self) -> Measured | None:
         """How long each component ran, where ``capture(profile=True)`` measured it."""
         return self.record.measured
+
+    def _runnable(self) -> bytes:
+        """Return the text or the bytecode that is compiled when the program runs again."""
+        kinds = {file.kind for file in self.record.files}
+        form = next((kind for kind in ("vhlo", "stablehlo") if kind in kinds), None)
+        if form is None:
+            raise CannotReplay(
+                f"{self.name} was captured neither as VHLO nor as StableHLO.",
+                "Capture with dialect='stablehlo'.",
+            )
+        return self._read(form)
 
     def _read(self, kind: str) -> bytes:
         (file,) = (file for file in self.record.files if file.kind == kind)

@@ -18,7 +18,7 @@ from brainpy_probe.errors import BadSetting, CannotReplay, first_line
 from brainpy_probe.records import ProgramRecord, TensorSpec
 from brainpy_probe.xla import execution
 
-__all__ = ["Compared", "Replay", "check_overrides", "replay"]
+__all__ = ["Compared", "Replay", "check_overrides", "compiled", "replay"]
 
 Array = np.ndarray[Any, Any]
 Arrays = Mapping[str, Array]
@@ -107,7 +107,7 @@ def replay(
     if repeat < 1:
         raise BadSetting(f"repeat={repeat!r} is not allowed.", "Allowed: 1 and more.")
     arguments = [{**given, **overrides}[spec.path] for spec in record.arguments]
-    executable, compile_seconds = _compile(record, content)
+    executable, compile_seconds = compiled(record, content)
     run_seconds = []
     try:
         placed = executable.put(arguments)
@@ -156,7 +156,14 @@ def check_overrides(specs: Iterable[TensorSpec], overrides: Arrays) -> dict[str,
     return checked
 
 
-def _compile(record: ProgramRecord, content: bytes) -> tuple[execution.Executable, float]:
+def compiled(record: ProgramRecord, content: bytes) -> tuple[execution.Executable, float]:
+    """Compile a program; return it, and how long that took.
+
+    Raises
+    ------
+    CannotReplay
+        If it can't be compiled here.
+    """
     fidelity = record.fidelity
     if fidelity.host_callbacks:
         raise CannotReplay(

@@ -46,9 +46,7 @@ def component_names(target: Any) -> dict[int, tuple[str, Any]]:
 
 def patches(components: dict[int, tuple[str, Any]]) -> list[Patch]:
     """Return what is to be wrapped: the methods of the components' own classes."""
-    classes = {
-        cls: None for _, one in components.values() for cls in type(one).__mro__[:-1]
-    }
+    classes = {cls: None for _, one in components.values() for cls in type(one).__mro__[:-1]}
     return [
         Patch(cls, name, component_method)
         for cls in classes

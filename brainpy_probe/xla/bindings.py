@@ -10,8 +10,9 @@ import contextlib
 import functools
 import importlib.util
 import io
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import Any
 
@@ -66,6 +67,19 @@ SEAMS: dict[str, Seam] = {
         "jaxlib 0.10.2, 0.12.0: _hlo; 0.4.13, 0.4.23, 0.4.30: xla_extension. "
         "hlo_module_from_text, HloPrintOptions",
     ),
+    "profiler": Seam(
+        "XLA's profiler",
+        ("jaxlib._profiler:",),
+        "jaxlib 0.10.2, 0.12.0: ProfilerSession, ProfileOptions; up to 0.4.30 nothing reads what "
+        "xla_extension.profiler writes",
+        era="brainstate",
+    ),
+    "profile-data": Seam(
+        "the reader of what XLA's profiler wrote",
+        ("jaxlib._profile_data:",),
+        "jaxlib 0.10.2, 0.12.0: ProfileData, which is jax.profiler.ProfileData",
+        era="brainstate",
+    ),
     "client": Seam(
         "XLA's client, which compiles and runs",
         ("jaxlib.xla_client:",),
@@ -75,9 +89,24 @@ SEAMS: dict[str, Seam] = {
 }
 
 
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Have XLA leave out its information lines, as JAX does when it is imported."""
+    name = "TF_CPP_MIN_LOG_LEVEL"
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
 def take(name: str) -> Any:
     """Return what a seam names, as :func:`brainpy_probe.foreign.take` does."""
-    return foreign.take(SEAMS[name])
+    with quietly():
+        return foreign.take(SEAMS[name])
 
 
 def other_version(written: str) -> str:

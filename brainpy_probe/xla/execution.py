@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,25 +25,10 @@ Array = np.ndarray[Any, Any]
 _BYTECODE = b"ML\xefR"  # what MLIR's bytecode begins with; else it is text
 
 
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Have XLA leave out its information lines, as JAX does when it is imported."""
-    name = "TF_CPP_MIN_LOG_LEVEL"
-    if name in os.environ:
-        yield
-        return
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        del os.environ[name]
-
-
 @functools.cache
 def _jaxlib() -> Any:
     """Return XLA's client, XLA's Python side, which needs no JAX."""
-    with _quietly():
-        return bindings.take("client")
+    return bindings.take("client")
 
 
 def version() -> str:
@@ -70,7 +54,7 @@ def _client() -> Any:
         # as long as nobody has said this. JAX says it when it is imported, then or later.
         state.enable_memories = False
         jit.set_thread_local_state_initialization_callback(lambda: None)
-    with _quietly():
+    with bindings.quietly():
         return jaxlib.make_cpu_client()
 
 
@@ -112,7 +96,7 @@ def cost_analysis(module: Any) -> dict[str, float]:
 
     ``hlo_module_cost_analysis`` is in ``jaxlib._jax`` (0.10.2, 0.12.0), before in ``_xla``.
     """
-    counted = getattr(_jaxlib(), "_xla", None)
+    counted: Any = getattr(_jaxlib(), "_xla", None)
     if not hasattr(counted, "hlo_module_cost_analysis"):
         counted = importlib.import_module("jaxlib._jax")
     return {k: float(v) for k, v in counted.hlo_module_cost_analysis(_client(), module).items()}
@@ -138,6 +122,10 @@ class Executable:
             if content.startswith(_BYTECODE):  # 0.4.13, 0.4.23: "dialect 'vhlo' is unknown"
                 content = jaxlib._xla.mlir.deserialize_portable_artifact(content)
             self._loaded = client.compile(content, options)
+
+    def optimized(self) -> Any:
+        """Return the HLO module that runs, with the locations of its instructions."""
+        return self._loaded.hlo_modules()[0]
 
     def put(self, arrays: Sequence[Array]) -> list[Any]:
         """Return arrays as XLA takes them; it may read the memory of the ones that are given."""

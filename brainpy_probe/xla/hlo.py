@@ -77,8 +77,9 @@ class Computation:
 
 @dataclass(frozen=True)
 class Module:
-    """An HLO module: its computations by number, its entry."""
+    """An HLO module: its name, its computations by number, its entry."""
 
+    name: str
     computations: dict[int, Computation]
     entry: Computation
 
@@ -86,14 +87,16 @@ class Module:
     def of(cls, module: Any) -> Module:
         """Read one of XLA's modules."""
         computations: dict[int, Computation] = {}
-        entry = 0
+        name, entry = "", 0
         for number, value in _fields(module.as_serialized_hlo_module_proto()):
             if number == _MODULE_COMPUTATIONS and isinstance(value, bytes):
                 one = _computation(value)
                 computations[one.id] = one
             elif number == _MODULE_ENTRY and isinstance(value, int):
                 entry = value
-        return cls(computations, computations[entry])
+            elif number == _NAME and isinstance(value, bytes):
+                name = value.decode()
+        return cls(name, computations, computations[entry])
 
     def instructions(self) -> Iterator[Instruction]:
         """Yield every instruction of every computation."""
@@ -159,9 +162,7 @@ class Pricing:
             self._known[key] = cost_of(self._alone(instruction, operands, body))
         return self._known[key]
 
-    def _alone(
-        self, instruction: Instruction, operands: Sequence[Instruction], body: bytes
-    ) -> Any:
+    def _alone(self, instruction: Instruction, operands: Sequence[Instruction], body: bytes) -> Any:
         """Make a module of one instruction, whose operands are the module's parameters."""
         called = self.module.called_by(instruction)
         given = {one.id: one for one in operands}
