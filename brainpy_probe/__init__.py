@@ -11,6 +11,7 @@ from brainpy_probe.captured import Capture, load
 from brainpy_probe.errors import (
     BadSetting,
     CannotCapture,
+    CannotMeasure,
     CannotReplay,
     DamagedCapture,
     ProbeError,
@@ -26,6 +27,7 @@ from brainpy_probe.records import Failure, Fidelity, TensorSpec, Timing
 __all__ = [
     "BadSetting",
     "CannotCapture",
+    "CannotMeasure",
     "CannotReplay",
     "Capture",
     "CompiledModule",

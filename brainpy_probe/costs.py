@@ -300,7 +300,7 @@ def _notes(record: ProgramRecord, ledger: _Ledger) -> tuple[str, ...]:
     targets = {target for one in ledger.targets.values() for target in one}
     if targets:
         notes.append(
-            f"Not counted inside: {', '.join(sorted(targets))}. Of a custom call XLA knows operands "
-            "and results alone."
+            f"Not counted inside: {', '.join(sorted(targets))}. Of a custom call XLA knows "
+            "operands and results alone."
         )
     return tuple(notes)

@@ -94,6 +94,7 @@ class Program:
             portable=None,
             kernels=(),
             measured=None,
+            unmeasured="",
         )
         return Program(self._folder, record)
 

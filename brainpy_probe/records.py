@@ -411,6 +411,8 @@ class ProgramRecord(_Record, frozen=True, kw_only=True):
         Empty where the step was traced before the capture was opened.
     measured : Measured or None
         How long each component ran, where that was asked for (``profile=True``).
+    unmeasured : str
+        Why that could not be measured, where it was asked for; else empty.
     """
 
     index: int
@@ -425,6 +427,7 @@ class ProgramRecord(_Record, frozen=True, kw_only=True):
     kernels: tuple[KernelCall, ...] = ()
     components: dict[str, str] = {}
     measured: Measured | None = None
+    unmeasured: str = ""
 
 
 class Failure(_Record, frozen=True, kw_only=True):

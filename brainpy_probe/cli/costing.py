@@ -17,6 +17,7 @@ from brainpy_probe.cli.shell import (
     told,
 )
 from brainpy_probe.errors import BadSetting
+from brainpy_probe.findings import dominant
 
 __all__ = ["costs"]
 
@@ -69,11 +70,18 @@ def costs(
             measured = measuring.measured
             if trace is not None:
                 trace.write_text(measuring.chrome_trace())
+    finding = dominant(chosen.record.components, measured, counted)
     if json:
-        print_json({"path": str(capture.path), "costs": counted, "measured": measured})
+        found = {"path": str(capture.path), "costs": counted, "measured": measured}
+        print_json({**found, "finding": finding})
         return
     console.print(f"{capture.path}: program {program}, {chosen.name}", highlight=False)
     width = console.width if console.is_terminal else _WIDTH
+    if measured is None and chosen.record.unmeasured:
+        console.print(f"not measured: {chosen.record.unmeasured}", highlight=False, markup=False)
     console.print(as_table(counted, measured), highlight=False, width=width, soft_wrap=False)
+    if finding is not None:
+        said = f"{finding.slug}: {finding.sentence} -> {finding.remedy}"
+        console.print(said, highlight=False, markup=False, width=width, soft_wrap=False)
     if trace is not None:
         console.print(f"{trace}: open it in https://ui.perfetto.dev", highlight=False)

@@ -10,11 +10,12 @@ import jax
 from msgspec.structs import replace
 
 from brainpy_probe import naming
-from brainpy_probe.errors import CannotCapture, first_line
+from brainpy_probe.errors import CannotCapture, CannotMeasure, first_line
 from brainpy_probe.live import seams, tensors
 from brainpy_probe.live.dialects import Lowered, Rendering
 from brainpy_probe.live.kernels import kernel_calls
 from brainpy_probe.live.pure import ClosedProgram, Named
+from brainpy_probe.measuring import measure
 from brainpy_probe.records import (
     GROUPS,
     DialectCheck,
@@ -97,7 +98,26 @@ def write_program(
         kernels=native.kernels,
         components=_components(native.lowered.module, closed),
     )
+    if settings.profile:
+        record = _measured(record, native, closed)
     return record, next(iter(native.problems.values()), None)
+
+
+def _measured(record: ProgramRecord, native: _Form, closed: ClosedProgram) -> ProgramRecord:
+    """Measure how long each component runs, or note why that can't be done."""
+    texts = native.renderings
+    try:
+        form = next((texts[kind] for kind in ("vhlo", "stablehlo") if kind in texts), None)
+        if form is None:
+            raise CannotMeasure(
+                "The program was captured neither as VHLO nor as StableHLO.",
+                "Capture with dialect='stablehlo'.",
+            )
+        values = {f"{GROUPS[one.role]}/{one.name}": one.value for one in closed.arguments}
+        given = {name: tensors.to_numpy(value) for name, value in values.items()}
+        return replace(record, measured=measure(record, form.content, given).measured)
+    except Exception as error:
+        return replace(record, unmeasured=first_line(error))
 
 
 @dataclass(frozen=True)
