@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from brainpy_probe import naming
 from brainpy_probe.costs import Owners
+from brainpy_probe.records import ProgramRecord
 from brainpy_probe.xla import hlo
 
 __all__ = ["LoopOps", "Shares", "loop_ops"]
@@ -18,6 +19,7 @@ __all__ = ["LoopOps", "Shares", "loop_ops"]
 Shares = dict[str, float]  # components, their shares adding up to 1
 
 _CONTAINERS = {"while", "call", "conditional"}
+_COPIES = {"copy", "bitcast"}
 _NAMES = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast"}
 
 
@@ -40,7 +42,7 @@ class LoopOps:
     every_step: frozenset[str]
 
 
-def loop_ops(module: hlo.Module, loop: hlo.Instruction, components: Mapping[str, str]) -> LoopOps:
+def loop_ops(module: hlo.Module, loop: hlo.Instruction, record: ProgramRecord) -> LoopOps:
     """Return whose each op of a loop of an optimised module is.
 
     Parameters
@@ -49,9 +51,11 @@ def loop_ops(module: hlo.Module, loop: hlo.Instruction, components: Mapping[str,
         The module.
     loop : Instruction
         Its loop over time.
-    components : mapping
-        The components of the model by name.
+    record : ProgramRecord
+        The program.
     """
+    components = record.components
+    holders = _holders(module, loop, record)
     owners, pricing = Owners(components), hlo.Pricing(module)
     shares: dict[str, Shares] = {}
     containers: dict[str, frozenset[str]] = {}
@@ -64,7 +68,8 @@ def loop_ops(module: hlo.Module, loop: hlo.Instruction, components: Mapping[str,
         if computation.id in seen:
             continue
         seen.add(computation.id)
-        shares |= _of_computation(module, computation, owners, pricing)
+        carried = holders if computation in bodies else {}
+        shares |= _of_computation(module, computation, owners, pricing, carried)
         for one in computation.instructions.values():
             if one.opcode in _CONTAINERS:
                 within = module.called_by(one)
@@ -75,8 +80,30 @@ def loop_ops(module: hlo.Module, loop: hlo.Instruction, components: Mapping[str,
     return LoopOps(shares, containers, frozenset(every_step))
 
 
+def _holders(module: hlo.Module, loop: hlo.Instruction, record: ProgramRecord) -> dict[int, Shares]:
+    """Return the component whose Variable a loop carries, by its place in what is carried."""
+    holders: dict[int, Shares] = {}
+    around = next(
+        one for one in module.computations.values() if loop.id in one.instructions
+    ).instructions
+    start = around[loop.operands[0]]
+    for place, number in enumerate(start.operands if start.opcode == "tuple" else ()):
+        made = around[number]
+        while made.opcode in _COPIES:
+            made = around[made.operands[0]]
+        if made.opcode == "parameter" and made.parameter < len(record.arguments):
+            argument = record.arguments[made.parameter]
+            if argument.role == "state":
+                holders[place] = {naming.belongs(argument.name, record.components): 1.0}
+    return holders
+
+
 def _of_computation(
-    module: hlo.Module, computation: hlo.Computation, owners: Owners, pricing: hlo.Pricing
+    module: hlo.Module,
+    computation: hlo.Computation,
+    owners: Owners,
+    pricing: hlo.Pricing,
+    holders: Mapping[int, Shares],
 ) -> dict[str, Shares]:
     instructions = computation.instructions
     known = {
@@ -87,30 +114,30 @@ def _of_computation(
         for operand in one.operands:
             users.setdefault(operand, []).append(one.id)
     root = instructions[computation.root]
+    carried = dict(zip(root.operands, map(holders.get, range(len(root.operands))), strict=True))
+
+    def of_variable(one: hlo.Instruction) -> Shares:
+        """Return whose the Variable is that an op copies before the step writes it, or after."""
+        if one.opcode not in _COPIES:
+            return {}
+        while one.opcode in _COPIES:
+            found = carried.get(one.id)
+            if found:
+                return found
+            one = instructions[one.operands[0]]
+        if one.opcode == "get-tuple-element" and holders:
+            return holders.get(one.tuple_index, {naming.LOOP: 1.0})
+        return {}
 
     def of_users(number: int) -> Shares:
         found: Shares = {}
         for user in users.get(number, ()):
             if instructions[user].opcode != "tuple":
-                found |= known[user] or of_users(user)
+                found |= known[user] or of_variable(instructions[user]) or of_users(user)
         return {name: 1 / len(found) for name in found}
 
-    def of_carried(number: int) -> Shares:
-        """Return whose the state is that an op copies before the step writes it."""
-        made = instructions[number]
-        if made.opcode == "get-tuple-element" and root.opcode == "tuple":
-            if made.tuple_index < len(root.operands):
-                return known[root.operands[made.tuple_index]]
-            return {}
-        if made.opcode in {"copy", "bitcast"}:
-            return of_carried(made.operands[0])
-        return known[number]
-
     return {
-        one.name: known[one.id]
-        or (of_carried(one.id) if one.opcode == "copy" else {})
-        or of_users(one.id)
-        or {naming.LOOP: 1.0}
+        one.name: known[one.id] or of_variable(one) or of_users(one.id) or {naming.LOOP: 1.0}
         for one in instructions.values()
     }
 

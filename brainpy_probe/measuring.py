@@ -115,7 +115,7 @@ def measure(
             f"{record.name} has no loop over time: one step is too short to be measured.",
             "Give the runner jit=True (the default), and leave memory_efficient off.",
         )
-    ops = loop_ops(module, loop, record.components)
+    ops = loop_ops(module, loop, record)
     placed = executable.put([given[spec.path] for spec in record.arguments])
 
     def run() -> None:
