@@ -6,7 +6,7 @@ of its ops, as XLA counts their floating-point operations and the bytes that the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from brainpy_probe import naming
@@ -113,21 +113,7 @@ def _of_computation(
     for one in instructions.values():
         for operand in one.operands:
             users.setdefault(operand, []).append(one.id)
-    root = instructions[computation.root]
-    carried = dict(zip(root.operands, map(holders.get, range(len(root.operands))), strict=True))
-
-    def of_variable(one: hlo.Instruction) -> Shares:
-        """Return whose the Variable is that an op copies before the step writes it, or after."""
-        if one.opcode not in _COPIES:
-            return {}
-        while one.opcode in _COPIES:
-            found = carried.get(one.id)
-            if found:
-                return found
-            one = instructions[one.operands[0]]
-        if one.opcode == "get-tuple-element" and holders:
-            return holders.get(one.tuple_index, {naming.LOOP: 1.0})
-        return {}
+    of_variable = _variables(computation, holders)
 
     def of_users(number: int) -> Shares:
         found: Shares = {}
@@ -140,6 +126,32 @@ def _of_computation(
         one.name: known[one.id] or of_variable(one) or of_users(one.id) or {naming.LOOP: 1.0}
         for one in instructions.values()
     }
+
+
+def _variables(
+    computation: hlo.Computation, holders: Mapping[int, Shares]
+) -> Callable[[hlo.Instruction], Shares]:
+    """Return what tells whose the Variable is that an op copies before or after it is written.
+
+    Other copies of what a loop carries are the loop's.
+    """
+    instructions = computation.instructions
+    root = instructions[computation.root]
+    carried = {number: holders.get(place) for place, number in enumerate(root.operands)}
+
+    def of_variable(one: hlo.Instruction) -> Shares:
+        if one.opcode not in _COPIES:
+            return {}
+        while one.opcode in _COPIES:
+            found = carried.get(one.id)
+            if found:
+                return found
+            one = instructions[one.operands[0]]
+        if one.opcode == "get-tuple-element" and holders:
+            return holders.get(one.tuple_index, {naming.LOOP: 1.0})
+        return {}
+
+    return of_variable
 
 
 def _shares(

@@ -156,8 +156,12 @@ def check_overrides(specs: Iterable[TensorSpec], overrides: Arrays) -> dict[str,
     return checked
 
 
-def compiled(record: ProgramRecord, content: bytes) -> tuple[execution.Executable, float]:
+def compiled(
+    record: ProgramRecord, content: bytes, *, apart: bool = False
+) -> tuple[execution.Executable, float]:
     """Compile a program; return it, and how long that took.
+
+    With ``apart`` each op of a small loop runs by itself.
 
     Raises
     ------
@@ -177,7 +181,7 @@ def compiled(record: ProgramRecord, content: bytes) -> tuple[execution.Executabl
         raise _needs(record, missing, problem)
     begun = time.perf_counter()
     try:
-        executable = execution.Executable(content)
+        executable = execution.Executable(content, apart=apart)
     except Exception as error:  # whatever XLA raises; it has no class that all versions share
         if any(target in str(error) for target in missing):
             raise _needs(record, missing, problem) from error

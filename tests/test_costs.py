@@ -138,7 +138,7 @@ def test_names_change_no_op_and_no_result(
     assert named.programs[0].fingerprint == bare.programs[0].fingerprint
     assert _nameless(named.programs[0]) == _nameless(bare.programs[0])
     assert [one.fingerprint for one in named.modules] == [one.fingerprint for one in bare.modules]
-    assert named.text.count("~") > bare.text.count("~") + 20
+    assert named.text.count("~") > bare.text.count("~") + 10
 
 
 def _nameless(program: Any) -> str:
@@ -335,7 +335,8 @@ def _projections(probabilities: dict[str, float], size: int = 2000) -> Any:
                 setattr(self, name, bp.dnn.EventCSRLinear(conn(size, size), 0.1))
 
         def update(self) -> Any:
-            spikes = bm.arange(size) % 4 == 0
+            # Another one each step: else XLA takes it all out of the loop.
+            spikes = (bm.arange(size) + bp.share["i"]) % 4 == 0
             return sum(getattr(self, name)(spikes).sum() for name in probabilities)
 
     return Groups()
@@ -365,6 +366,7 @@ def test_a_group_with_four_times_the_synapses_takes_the_longer(out: Path) -> Non
         with probe.capture(out, profile=True, strict=True) as cap:
             runner.run(20.0)
         program = cap.programs[0]
+        assert program.record.unmeasured == ""
         seconds = {one.component: one.seconds for one in program.measured.components}
         shares.append({name: seconds[name] / seconds["A"] for name in "ABC"})
         constants = {row.component: row.constants for row in program.costs.components}
@@ -459,7 +461,7 @@ def test_dense_comm_dominates_and_the_events_own_does_not_take_as_long(out: Path
             self.N = _lif()
 
         def update(self) -> Any:
-            spikes = bm.arange(2000) % 100 == 0
+            spikes = (bm.arange(2000) + bp.share["i"]) % 100 == 0
             return self.comm(spikes).sum()
 
     seconds = {}
@@ -468,6 +470,7 @@ def test_dense_comm_dominates_and_the_events_own_does_not_take_as_long(out: Path
         runner = bp.DSRunner(Dense(getattr(bp.dnn, kind)(conn, 0.1)), progress_bar=False)
         with probe.capture(out, profile=True, strict=True) as cap:
             runner.run(5.0)
+        assert cap.programs[0].record.unmeasured == ""
         measured = cap.programs[0].measured
         seconds[kind] = sum(
             one.seconds for one in measured.components if one.component.startswith("comm")

@@ -22,6 +22,25 @@ __all__ = ["Executable", "refuses_unknown_calls", "register_lapack", "registered
 
 Array = np.ndarray[Any, Any]
 
+
+def _field(number: int, content: bytes) -> bytes:
+    """Return a field of a protocol buffer, its content being shorter than 128 bytes."""
+    tag = number << 3 | 2
+    head = [tag] if tag < 128 else [tag & 127 | 128, tag >> 7]
+    return bytes([*head, len(content)]) + content
+
+
+# CompileOptionsProto.executable_build_options, .debug_options, .xla_backend_extra_options, which
+# has no name in Python (0.10.2, 0.12.0: xla/pjrt/proto/compile_options.proto, xla/xla.proto;
+# read by SmallWhileLoopHoistingPass of XLA's CPU compiler). Appended to a message, it is merged.
+_NO_SMALL_LOOPS = _field(
+    3,
+    _field(
+        3,
+        _field(500, _field(1, b"xla_cpu_small_while_loop_byte_threshold") + _field(2, b"0")),
+    ),
+)
+
 _BYTECODE = b"ML\xefR"  # what MLIR's bytecode begins with; else it is text
 
 
@@ -109,12 +128,17 @@ class Executable:
     ----------
     content : bytes
         VHLO bytecode, or StableHLO text.
+    apart : bool
+        Have each op run by itself in a small loop too, which XLA otherwise compiles as one piece
+        (0.10.2, 0.12.0): else no profiler tells its ops apart.
     """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, *, apart: bool = False) -> None:
         client, jaxlib = _client(), _jaxlib()
         self._device = client.local_devices()[0]
         options = jaxlib.CompileOptions()
+        if apart:
+            options = options.ParseFromString(options.SerializeAsString() + _NO_SMALL_LOOPS)
         if hasattr(client, "compile_and_load"):  # 0.10.2, 0.12.0: they read VHLO themselves
             devices = jaxlib.DeviceList((self._device,))
             self._loaded = client.compile_and_load(content, devices, options)
