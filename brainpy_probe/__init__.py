@@ -9,6 +9,7 @@ from brainpy_probe.captured import Capture, load
 from brainpy_probe.errors import (
     BadSetting,
     CannotCapture,
+    CannotMeasure,
     CannotReplay,
     DamagedCapture,
     ProbeError,
@@ -25,6 +26,7 @@ from brainpy_probe.silence import be_silent
 __all__ = [
     "BadSetting",
     "CannotCapture",
+    "CannotMeasure",
     "CannotReplay",
     "Capture",
     "CompiledModule",

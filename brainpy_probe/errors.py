@@ -9,6 +9,7 @@ from collections.abc import Iterable
 __all__ = [
     "BadSetting",
     "CannotCapture",
+    "CannotMeasure",
     "CannotReplay",
     "DamagedCapture",
     "ProbeError",
@@ -114,6 +115,12 @@ class CannotReplay(ProbeError):
     """A captured program can't be compiled or run here."""
 
     slug = "cannot-replay"
+
+
+class CannotMeasure(ProbeError):
+    """A captured program can't be measured here."""
+
+    slug = "cannot-measure"
 
 
 class DamagedCapture(ProbeError):

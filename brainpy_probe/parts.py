@@ -13,8 +13,10 @@ from brainpy_probe.arrays import read_arrays, restored
 from brainpy_probe.errors import BadSetting, CannotReplay, DamagedCapture
 from brainpy_probe.records import (
     CallRecord,
+    Costs,
     Failure,
     Fidelity,
+    Measured,
     ModuleRecord,
     ProgramKind,
     ProgramRecord,
@@ -27,6 +29,7 @@ from brainpy_probe.store import MANIFEST, read_file
 if TYPE_CHECKING:
     import numpy as np
 
+    from brainpy_probe.measuring import Measuring
     from brainpy_probe.replay import Replay
 
 __all__ = ["CompiledModule", "PredictCall", "Program"]
@@ -85,7 +88,13 @@ class Program:
         arrays = [file for file in self.record.files if file.kind in _ARRAYS]
         files = (*form.files, *arrays)
         record = replace(
-            self.record, fidelity=form.fidelity, files=files, portable=None, kernels=()
+            self.record,
+            fidelity=form.fidelity,
+            files=files,
+            portable=None,
+            kernels=(),
+            measured=None,
+            unmeasured="",
         )
         return Program(self._folder, record)
 
@@ -195,6 +204,57 @@ class Program:
         from brainpy_probe.replay import check_overrides, replay  # NumPy and jaxlib are late
 
         taken = check_overrides(self.arguments, overrides or {})
+        content = self._runnable()
+        given = {} if all(spec.path in taken for spec in self.arguments) else self.data()
+        expected = self.data("results") if any(spec.file for spec in self.results) else {}
+        return replay(self.record, content, given, expected, taken, repeat)
+
+    @property
+    def costs(self) -> Costs:
+        """What each component costs, as XLA counts it before it optimises; needs jaxlib.
+
+        Raises
+        ------
+        CannotReplay
+            If there is no text of the program that XLA reads.
+        DamagedCapture
+            If the file is missing or altered.
+        """
+        from brainpy_probe.costs import count, hlo_module  # jaxlib is late
+
+        kinds = {file.kind for file in self.record.files}
+        kind = next((one for one in ("vhlo", "stablehlo", "hlo") if one in kinds), None)
+        if kind is None:
+            raise CannotReplay(
+                f"{self.name} was captured as MHLO alone.", "Capture with dialect='stablehlo'."
+            )
+        return count(self.record, hlo_module(kind, self._read(kind)))
+
+    def measure(self) -> Measuring:
+        """Compile the program, run it on the captured arrays, and measure each component's time.
+
+        Raises
+        ------
+        BadSetting
+            If the arguments were not captured.
+        DamagedCapture
+            If a file is missing or altered.
+        CannotMeasure
+            If this jaxlib does not tell which op ran when, or there is no loop to measure.
+        CannotReplay
+            If the program can't be compiled here.
+        """
+        from brainpy_probe.measuring import measure  # jaxlib is late
+
+        return measure(self.record, self._runnable(), self.data())
+
+    @property
+    def measured(self) -> Measured | None:
+        """How long each component ran, where ``capture(profile=True)`` measured it."""
+        return self.record.measured
+
+    def _runnable(self) -> bytes:
+        """Return the text or the bytecode that is compiled when the program runs again."""
         kinds = {file.kind for file in self.record.files}
         form = next((kind for kind in ("vhlo", "stablehlo") if kind in kinds), None)
         if form is None:
@@ -202,10 +262,7 @@ class Program:
                 f"{self.name} was captured neither as VHLO nor as StableHLO.",
                 "Capture with dialect='stablehlo'.",
             )
-        content = self._read(form)
-        given = {} if all(spec.path in taken for spec in self.arguments) else self.data()
-        expected = self.data("results") if any(spec.file for spec in self.results) else {}
-        return replay(self.record, content, given, expected, taken, repeat)
+        return self._read(form)
 
     def _read(self, kind: str) -> bytes:
         (file,) = (file for file in self.record.files if file.kind == kind)

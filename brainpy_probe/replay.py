@@ -19,7 +19,7 @@ from brainpy_probe.records import ProgramRecord, TensorSpec
 from brainpy_probe.xla import execution
 from brainpy_probe.xla.inlining import with_constants
 
-__all__ = ["Compared", "Replay", "check_overrides", "replay"]
+__all__ = ["Compared", "Replay", "check_overrides", "compiled", "replay"]
 
 Array = np.ndarray[Any, Any]
 Arrays = Mapping[str, Array]
@@ -108,7 +108,7 @@ def replay(
     if repeat < 1:
         raise BadSetting(f"repeat={repeat!r} is not allowed.", "Allowed: 1 and more.")
     arguments = [{**given, **overrides}[spec.path] for spec in record.arguments]
-    executable, compile_seconds = _compile(record, content, arguments)
+    executable, compile_seconds = compiled(record, content, arguments)
     run_seconds = []
     try:
         placed = executable.put(arguments)
@@ -157,9 +157,18 @@ def check_overrides(specs: Iterable[TensorSpec], overrides: Arrays) -> dict[str,
     return checked
 
 
-def _compile(
-    record: ProgramRecord, content: bytes, arguments: Sequence[Array]
+def compiled(
+    record: ProgramRecord, content: bytes, arguments: Sequence[Array], *, apart: bool = False
 ) -> tuple[execution.Executable, float]:
+    """Compile a program; return it, and how long that took.
+
+    With ``apart`` each op of a small loop runs by itself.
+
+    Raises
+    ------
+    CannotReplay
+        If it can't be compiled here.
+    """
     fidelity = record.fidelity
     if fidelity.host_callbacks:
         raise CannotReplay(
@@ -178,7 +187,7 @@ def _compile(
     }
     begun = time.perf_counter()
     try:
-        executable = execution.Executable(with_constants(content, constants))
+        executable = execution.Executable(with_constants(content, constants), apart=apart)
     except Exception as error:  # whatever XLA raises; it has no class that all versions share
         if any(target in str(error) for target in missing):
             raise _needs(record, missing, problem) from error

@@ -62,6 +62,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ``"none"``, ``"inputs"`` or ``"full"``: which arrays are written beside the texts.
     portable : bool
         Lower the program once more without the kernels that only BrainPy has.
+    profile : bool
+        Measure how long each component of a program runs.
     strict : bool
         Raise when the probe itself fails, instead of recording it.
     """
@@ -71,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     xla_dump: tuple[Dump, ...] = ()
     data: Data = "inputs"
     portable: bool = False
+    profile: bool = False
     strict: bool = False
 
     @classmethod
@@ -290,6 +293,13 @@ ARGUMENTS: dict[str, Argument] = {
         _flag("portable"),
         _switch,
         "Write the program in plain StableHLO too, without the kernels that only BrainPy has.",
+        form="switch",
+    ),
+    "profile": Argument(
+        "profile",
+        _flag("profile"),
+        _switch,
+        "Measure how long each component of the model runs: runs each program three times more.",
         form="switch",
     ),
     "strict": Argument(

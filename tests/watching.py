@@ -53,7 +53,7 @@ def _patched() -> Iterator[tuple[Any, str]]:
         for name in names:
             yield (getattr(owner, attribute) if attribute else owner), name
     for runner in _runners(bp.DSRunner):
-        for name in ("predict", "_predict"):
+        for name in ("predict", "_predict", "_step_func_input", "_step_func_monitor"):
             if name in vars(runner):
                 yield runner, name
 

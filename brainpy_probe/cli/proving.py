@@ -9,11 +9,19 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from brainpy_probe.captured import Capture
-from brainpy_probe.cli.shell import FAILED, Run, app, chosen_run, console, opened, print_json, told
+from brainpy_probe.cli.shell import (
+    FAILED,
+    Run,
+    app,
+    chosen_program,
+    chosen_run,
+    console,
+    opened,
+    print_json,
+    told,
+)
 from brainpy_probe.errors import BadSetting, first_line
 from brainpy_probe.offline.checks import Outcome
-from brainpy_probe.parts import Program
 
 __all__ = ["replay", "verify"]
 
@@ -99,7 +107,7 @@ def replay(
 
     with told():
         capture = opened(run)
-        chosen = _chosen(capture, program, portable=portable)
+        chosen = chosen_program(capture, program, portable=portable)
         done = chosen.replay(repeat=repeat, overrides=_arrays(override or []))
     if json:
         seconds = {"compile": done.compile_seconds, "run": done.run_seconds}
@@ -112,22 +120,6 @@ def replay(
         console.print(as_table(done), highlight=False)
     if done.equal is False:
         raise typer.Exit(FAILED)
-
-
-def _chosen(capture: Capture, number: int, *, portable: bool) -> Program:
-    programs = capture.programs
-    if number >= len(programs):
-        raise BadSetting(
-            f"{capture.path} has no program {number}.", f"It has {len(programs)}, from 0 on."
-        )
-    if not portable:
-        return programs[number]
-    form = programs[number].portable
-    if form is None or not form.record.files:
-        raise BadSetting(
-            f"Program {number} has no portable form.", "capture(portable=True) makes one."
-        )
-    return form
 
 
 def _arrays(overrides: list[str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from brainpy_probe.captured import Capture, load
 from brainpy_probe.errors import BadSetting, ProbeError
+from brainpy_probe.parts import Program
 from brainpy_probe.settings import DEFAULT_OUT
 from brainpy_probe.store import newest_run
 
@@ -24,6 +25,7 @@ __all__ = [
     "USAGE",
     "Run",
     "app",
+    "chosen_program",
     "chosen_run",
     "console",
     "errors",
@@ -87,6 +89,29 @@ def chosen_run(run: Path | None) -> Path:
             f"There is no capture in {place}. Give a folder run-..., or the folder that it is in."
         )
     return found
+
+
+def chosen_program(capture: Capture, number: int, *, portable: bool) -> Program:
+    """Return a program of a capture by its number.
+
+    Raises
+    ------
+    BadSetting
+        If there is none, or it has no portable form.
+    """
+    programs = capture.programs
+    if number >= len(programs):
+        raise BadSetting(
+            f"{capture.path} has no program {number}.", f"It has {len(programs)}, from 0 on."
+        )
+    if not portable:
+        return programs[number]
+    form = programs[number].portable
+    if form is None or not form.record.files:
+        raise BadSetting(
+            f"Program {number} has no portable form.", "capture(portable=True) makes one."
+        )
+    return form
 
 
 def print_json(found: object) -> None:

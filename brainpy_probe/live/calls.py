@@ -157,6 +157,8 @@ class RunningCall:
     tracing: bool = False
     nested: bool = False
     compilations: list[Compilation] = field(default_factory=list)
+    components: dict[int, tuple[str, Any]] = field(default_factory=dict)
+    component: str = ""
 
     @property
     def user_inputs(self) -> int | None:

@@ -24,6 +24,7 @@ def capture(
     xla_dump: bool | str | Iterable[str] = (),
     data: str = "inputs",
     portable: bool = False,
+    profile: bool = False,
     strict: bool = False,
 ) -> CaptureScope:
     """Capture the whole program of every predict call in a ``with`` block.
@@ -46,6 +47,10 @@ def capture(
         Lower each program once more, from the same trace, without the kernels that only BrainPy
         has, for compilers that have never heard of them; :attr:`Program.portable` has that form.
         BrainPy's backends, JAX's caches and the native run are left alone.
+    profile : bool
+        Measure how long each component of the model runs: after a program's first run, a copy of it
+        is compiled, runs on the same arrays three times more, the last time under XLA's profiler;
+        :attr:`Program.measured` has the seconds. The native run is left alone.
     strict : bool
         Raise a :class:`ProbeError` after the run when the probe itself fails, where otherwise the
         failure becomes a warning and a record.
@@ -75,6 +80,7 @@ def capture(
             xla_dump=xla_dump,
             data=data,
             portable=portable,
+            profile=profile,
             strict=strict,
         )
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from brainpy_probe import naming
 from brainpy_probe.errors import first_line
 from brainpy_probe.records import DialectCheck
 from brainpy_probe.settings import Dialect
@@ -60,6 +61,15 @@ class Lowered:
             )
         self.tokens = _rename(self.module, self.name, self.arguments, self.results)
         self.module.operation.verify()
+        self._name_locations()
+
+    def _name_locations(self) -> None:
+        """Have each op's location say whose it is, and nothing of this machine's files."""
+        try:
+            self.module = bindings.with_renamed_locations(self.module, naming.location)
+        except Exception as error:
+            self.notes.append(f"The ops do not say whose they are: {first_line(error)}")
+            self.module = bindings.without_locations(self.module)
 
     def expand_chlo(self) -> None:
         """Write CHLO's operations out in StableHLO, where this jaxlib has the pass for it."""
@@ -83,7 +93,7 @@ class Lowered:
             if not re.search(r"[<x]u?[if]\d+>$", str(kind)):
                 continue
             values = [f"dense<{n}> : {kind}" for n in _ONE_AND_ZERO[_is_float(kind)]]
-            with self.module.context, ir.Location.unknown(), ir.InsertionPoint(one):
+            with self.module.context, one.location, ir.InsertionPoint(one):
                 made = [
                     ir.Operation.create(
                         "stablehlo.constant",
@@ -120,7 +130,7 @@ class Lowered:
             if mlir.chlo(module):
                 bindings.chlo_to_stablehlo(module)
                 origin = proof.Compared(module)
-            content = bindings.portable_bytecode(bindings.without_locations(module))
+            content = bindings.portable_bytecode(module)
             back = bindings.read_portable_bytecode(content, self.context)
         except Exception as error:
             self.notes.append(f"The program has no portable bytecode: {first_line(error)}")
@@ -137,13 +147,13 @@ class Lowered:
         return bindings.parse_mlir(bindings.mlir_bytecode(self.module), self.context)
 
     def _stablehlo(self) -> Rendering:
-        text = bindings.mlir_text(self.module)
+        text = bindings.mlir_text(self.module, locations=True)
         return Rendering(text.encode(), proof.reparse(text), mlir.chlo(self.module))
 
     def _mhlo(self) -> Rendering:
         module = self._copy()
         operations = proof.to_mhlo(module)
-        text = bindings.mlir_text(module)
+        text = bindings.mlir_text(module, locations=True)
         check = proof.reparse(text)
         back = bindings.parse_mlir(text, self.context)
         # Each operation has its counterpart, dead ones too, which no HLO tells of.

@@ -13,7 +13,15 @@ from typing import Any
 
 import jax
 
-from brainpy_probe.live import compiles, dumps, seams, statetraces, stepwise, variabletraces
+from brainpy_probe.live import (
+    compiles,
+    components,
+    dumps,
+    seams,
+    statetraces,
+    stepwise,
+    variabletraces,
+)
 from brainpy_probe.live.calls import CURRENT_CALL, CURRENT_WATCH, RunningCall, kept
 from brainpy_probe.live.patching import LEDGER, Patch
 from brainpy_probe.live.timing import PHASES, Stopwatch, summed
@@ -46,6 +54,7 @@ def _runner_patches(runner: Any) -> list[Patch]:
         for name, handler in (("predict", predict), ("_predict", inner_predict))
         if name in vars(runner)
     ]
+    found += components.runner_patches(runner)
     for subclass in runner.__subclasses__():
         found += _runner_patches(subclass)
     return found
@@ -107,6 +116,7 @@ def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs) ->
     try:
         given = seams.predict_arguments(wrapped, args, kwargs)
         call.indices, call.xs, call.shared_args = given
+        _name_components(call)
         if call.indices is None:
             return
         call.i0 = int(call.runner.i0)
@@ -120,6 +130,14 @@ def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs) ->
         watch.stop()
         call.preparation = summed(call.preparation, watch.timing())
         call.watch.exclude(watch.timing().wall)
+
+
+def _name_components(call: RunningCall) -> None:
+    """Have the components of the call's model say their names while they are traced."""
+    if seams.names_are_in_cache_keys():
+        return
+    call.components = components.component_names(call.runner.target)
+    LEDGER.extend(components.patches(call.components))
 
 
 def attend() -> None:

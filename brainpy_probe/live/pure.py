@@ -9,7 +9,7 @@ again.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -56,6 +56,8 @@ class ClosedProgram:
         The names of that module's arguments, in its order.
     compiled_in : bool
         Whether that module has the model's arrays as constants.
+    components : dict
+        The class of each component by its name; the model first.
     """
 
     name: str
@@ -68,6 +70,7 @@ class ClosedProgram:
     native_module: str = ""
     native_arguments: tuple[str, ...] = ()
     compiled_in: bool = False
+    components: dict[str, str] = field(default_factory=dict)
 
     def grouped(self) -> tuple[Leaves, Leaves, Leaves]:
         """Return the values of the arguments as ``function`` takes them."""
@@ -264,6 +267,7 @@ def _closed(
             *named("state", results["state"]),
         ],
         tuple(step.notes),
+        components={name: type(one).__name__ for name, one in step.call.components.values()},
     )
 
 

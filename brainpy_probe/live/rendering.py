@@ -9,11 +9,13 @@ from typing import Any
 import jax
 from msgspec.structs import replace
 
-from brainpy_probe.errors import CannotCapture, first_line
+from brainpy_probe import naming
+from brainpy_probe.errors import CannotCapture, CannotMeasure, first_line
 from brainpy_probe.live import seams, tensors
 from brainpy_probe.live.dialects import Lowered, Rendering
 from brainpy_probe.live.kernels import kernel_calls
 from brainpy_probe.live.pure import ClosedProgram, Named
+from brainpy_probe.measuring import measure
 from brainpy_probe.records import (
     GROUPS,
     DialectCheck,
@@ -27,7 +29,7 @@ from brainpy_probe.records import (
 )
 from brainpy_probe.settings import Settings
 from brainpy_probe.store import RunFolder, safe_name
-from brainpy_probe.xla import mlir
+from brainpy_probe.xla import bindings, mlir
 
 __all__ = ["known_values", "write_program"]
 
@@ -95,8 +97,28 @@ def write_program(
         portable=portable,
         kernels=native.kernels,
         compiled_in=closed.compiled_in,
+        components=_components(native.lowered.module, closed),
     )
+    if settings.profile:
+        record = _measured(record, native, closed)
     return record, next(iter(native.problems.values()), None)
+
+
+def _measured(record: ProgramRecord, native: _Form, closed: ClosedProgram) -> ProgramRecord:
+    """Measure how long each component runs, or note why that can't be done."""
+    texts = native.renderings
+    try:
+        form = next((texts[kind] for kind in ("vhlo", "stablehlo") if kind in texts), None)
+        if form is None:
+            raise CannotMeasure(
+                "The program was captured neither as VHLO nor as StableHLO.",
+                "Capture with dialect='stablehlo'.",
+            )
+        values = {f"{GROUPS[one.role]}/{one.name}": one.value for one in closed.arguments}
+        given = {name: tensors.to_numpy(value) for name, value in values.items()}
+        return replace(record, measured=measure(record, form.content, given).measured)
+    except Exception as error:
+        return replace(record, unmeasured=first_line(error))
 
 
 @dataclass(frozen=True)
@@ -155,6 +177,12 @@ def _fidelity(form: _Form, closed: ClosedProgram, *notes: str) -> Fidelity:
         inlined_constants=tuple(kind for kind, _ in mlir.large_constants(lowered.module, _LARGE)),
         notes=(*closed.notes, *lowered.notes, *notes),
     )
+
+
+def _components(module: Any, closed: ClosedProgram) -> dict[str, str]:
+    """Return the model's components, if the ops of the program say whose they are."""
+    named = f'loc("{naming.scope("")}' in bindings.mlir_text(module, locations=True)
+    return closed.components if named else {}
 
 
 def _portable(

@@ -32,6 +32,11 @@ SEAMS: dict[str, Seam] = {
         ("brainpy:DSRunner",),
         "public; brainpy 2.3.8 to 2.9.0, whose module moved three times",
     ),
+    "component": Seam(
+        "BrainPy's DynamicalSystem",
+        ("brainpy:DynamicalSystem",),
+        "public; brainpy 2.3.8 to 2.9.0",
+    ),
     "variable": Seam(
         "BrainPy's Variable",
         ("brainpy.math:Variable",),
@@ -559,6 +564,18 @@ def jaxpr_classes() -> JaxprClasses:
 def trace_state_clean() -> bool:
     """Whether no trace is going on in this thread."""
     return bool(take("trace-state")())
+
+
+def names_are_in_cache_keys() -> bool:
+    """Whether the names of ops are part of the persistent cache's keys.
+
+    They are not unless ``jax_compilation_cache_include_metadata_in_key`` is set, which is public
+    from 0.4.13 to 0.12.0; else JAX strips them (_src/compilation_cache.py in 0.4.13,
+    _src/cache_key.py later).
+    """
+    import jax
+
+    return bool(getattr(jax.config, "jax_compilation_cache_include_metadata_in_key", False))
 
 
 # --- JAX: equations of a jaxpr, as jax.core.eval_jaxpr treats them -----------------------------

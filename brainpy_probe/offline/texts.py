@@ -127,7 +127,9 @@ class _Proving:
             return ""
         text = self.contents[kind].decode()
         if self.texts.arguments is not None:
-            return proof.first_difference(text, bindings.mlir_text(self.modules[kind]))
+            named = bindings.has_locations(text)
+            printed = bindings.mlir_text(self.modules[kind], locations=named)
+            return proof.first_difference(text, printed)
         return ""
 
     def compared(self) -> Iterator[Check]:

@@ -10,6 +10,9 @@ import contextlib
 import functools
 import importlib.util
 import io
+import os
+import re
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import Any
 
@@ -64,6 +67,19 @@ SEAMS: dict[str, Seam] = {
         "jaxlib 0.10.2, 0.12.0: _hlo; 0.4.13, 0.4.23, 0.4.30: xla_extension. "
         "hlo_module_from_text, HloPrintOptions",
     ),
+    "profiler": Seam(
+        "XLA's profiler",
+        ("jaxlib._profiler:",),
+        "jaxlib 0.10.2, 0.12.0: ProfilerSession, ProfileOptions; up to 0.4.30 nothing reads what "
+        "xla_extension.profiler writes",
+        era="brainstate",
+    ),
+    "profile-data": Seam(
+        "the reader of what XLA's profiler wrote",
+        ("jaxlib._profile_data:",),
+        "jaxlib 0.10.2, 0.12.0: ProfileData, which is jax.profiler.ProfileData",
+        era="brainstate",
+    ),
     "client": Seam(
         "XLA's client, which compiles and runs",
         ("jaxlib.xla_client:",),
@@ -73,9 +89,24 @@ SEAMS: dict[str, Seam] = {
 }
 
 
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Have XLA leave out its information lines, as JAX does when it is imported."""
+    name = "TF_CPP_MIN_LOG_LEVEL"
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
 def take(name: str) -> Any:
     """Return what a seam names, as :func:`brainpy_probe.foreign.take` does."""
-    return foreign.take(SEAMS[name])
+    with quietly():
+        return foreign.take(SEAMS[name])
 
 
 def other_version(written: str) -> str:
@@ -137,9 +168,21 @@ def parse_mlir(source: str | bytes, context: Any) -> Any:
     return module
 
 
-def mlir_text(module: Any, elements: int | None = None) -> str:
-    """Print a module without locations; constants of more elements are elided, if that is given."""
-    return str(module.operation.get_asm(large_elements_limit=elements, enable_debug_info=False))
+def mlir_text(module: Any, elements: int | None = None, *, locations: bool = False) -> str:
+    """Print a module; constants of more elements are elided, if that is given.
+
+    Locations stand behind each operation, ``loc("~E2E.comm/mul")``.
+    """
+    return str(
+        module.operation.get_asm(
+            large_elements_limit=elements, enable_debug_info=locations, use_local_scope=locations
+        )
+    )
+
+
+def has_locations(text: str) -> bool:
+    """Whether a module's text was printed with locations."""
+    return re.search(r' loc\((?:unknown|".*")\)$', text, re.MULTILINE) is not None
 
 
 def mlir_bytecode(module: Any) -> bytes:
@@ -180,6 +223,54 @@ def without_locations(module: Any) -> Any:
         run_passes(module, "strip-debuginfo")
         return module
     return parse_mlir(mlir_text(module), module.context)
+
+
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_ALIAS = re.compile(r"^(#loc\d*) = loc\((.*)\)$", re.MULTILINE)
+# A location holds others: callsite("f"(#loc1) at fused[#loc2, "g"(#loc3)]).
+_INNERMOST = rf"(?:{_STRING}|[^()\"])*"
+_NESTED = rf"(?:{_STRING}|[^()\"]|\((?:{_STRING}|[^()\"]|\({_INNERMOST}\))*\))*"
+_LOCATION = re.compile(rf"\bloc\(({_NESTED})\)")
+_NAMED = re.compile(rf"({_STRING})(?!:\d)|(#loc\d*)")
+
+
+def with_renamed_locations(module: Any, rename: Callable[[str], str]) -> Any:
+    """Return a copy of a module whose locations are names alone: no file, no line.
+
+    No binding sets a location (0.4.13 to 0.10.2), so the module is printed, renamed and parsed.
+
+    Parameters
+    ----------
+    module : ir.Module
+        The module; it stays as it is.
+    rename : callable
+        Gives the new name for the one that a location has, or nothing.
+
+    Raises
+    ------
+    ValueError
+        If anything but locations would change.
+    """
+    # Apart from the operations, as "#loc3 = loc(...)": whole stacks of calls have 100 lines inline.
+    text = str(module.operation.get_asm(enable_debug_info=True))
+    aliases = dict(_ALIAS.findall(text))
+
+    def name_of(location: str, depth: int = 0) -> str:
+        # "name"(child); callsite(callee at caller), fused[...]: the first part that has a name
+        for string, alias in _NAMED.findall(location) if depth <= len(aliases) else ():
+            name = rename(string[1:-1]) if string else name_of(aliases.get(alias, ""), depth + 1)
+            if name:
+                return name
+        return ""
+
+    def renamed(found: re.Match[str]) -> str:
+        name = name_of(found[1])
+        return f'loc("{name}")' if name else "loc(unknown)"
+
+    copy = parse_mlir(_LOCATION.sub(renamed, _ALIAS.sub("", text)), module.context)
+    if mlir_text(copy) != mlir_text(module):
+        raise ValueError("the module without its locations is another one")
+    return copy
 
 
 def chlo_to_stablehlo(module: Any) -> None:
@@ -251,6 +342,11 @@ def hlo_canonical_text(module: Any) -> str:
 def parse_hlo(text: str) -> Any:
     """Parse HLO text with XLA's own parser."""
     return take("hlo").hlo_module_from_text(text)
+
+
+def hlo_from_proto(content: bytes) -> Any:
+    """Make an HLO module of its protocol buffer; XLA checks it."""
+    return take("hlo").HloModule.from_serialized_hlo_module_proto(content)
 
 
 def hlo_types(module: Any) -> tuple[list[str], list[str]]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,25 +23,29 @@ __all__ = ["Executable", "refuses_unknown_calls", "register_lapack", "registered
 Array = np.ndarray[Any, Any]
 
 
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Have XLA leave out its information lines, as JAX does when it is imported."""
-    name = "TF_CPP_MIN_LOG_LEVEL"
-    if name in os.environ:
-        yield
-        return
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        del os.environ[name]
+def _field(number: int, content: bytes) -> bytes:
+    """Return a field of a protocol buffer, its content being shorter than 128 bytes."""
+    tag = number << 3 | 2
+    head = [tag] if tag < 128 else [tag & 127 | 128, tag >> 7]
+    return bytes([*head, len(content)]) + content
+
+
+# CompileOptionsProto.executable_build_options, .debug_options, .xla_backend_extra_options, which
+# has no name in Python (0.10.2, 0.12.0: xla/pjrt/proto/compile_options.proto, xla/xla.proto;
+# read by SmallWhileLoopHoistingPass of XLA's CPU compiler). Appended to a message, it is merged.
+_NO_SMALL_LOOPS = _field(
+    3,
+    _field(
+        3,
+        _field(500, _field(1, b"xla_cpu_small_while_loop_byte_threshold") + _field(2, b"0")),
+    ),
+)
 
 
 @functools.cache
 def _jaxlib() -> Any:
     """Return XLA's client, XLA's Python side, which needs no JAX."""
-    with _quietly():
-        return bindings.take("client")
+    return bindings.take("client")
 
 
 def version() -> str:
@@ -68,7 +71,7 @@ def _client() -> Any:
         # as long as nobody has said this. JAX says it when it is imported, then or later.
         state.enable_memories = False
         jit.set_thread_local_state_initialization_callback(lambda: None)
-    with _quietly():
+    with bindings.quietly():
         return jaxlib.make_cpu_client()
 
 
@@ -105,6 +108,17 @@ def register_lapack() -> None:
             _jaxlib().register_custom_call_target(name, kernel, platform=platform, api_version=api)
 
 
+def cost_analysis(module: Any) -> dict[str, float]:
+    """Return XLA's cost analysis of an HLO module, by its own names: a loop's body counts once.
+
+    ``hlo_module_cost_analysis`` is in ``jaxlib._jax`` (0.10.2, 0.12.0), before in ``_xla``.
+    """
+    counted: Any = getattr(_jaxlib(), "_xla", None)
+    if not hasattr(counted, "hlo_module_cost_analysis"):
+        counted = importlib.import_module("jaxlib._jax")
+    return {k: float(v) for k, v in counted.hlo_module_cost_analysis(_client(), module).items()}
+
+
 class Executable:
     """A StableHLO program, compiled by XLA for the CPU with the options that XLA has by itself.
 
@@ -112,12 +126,17 @@ class Executable:
     ----------
     content : bytes
         VHLO bytecode, or StableHLO text.
+    apart : bool
+        Have each op run by itself in a small loop too, which XLA otherwise compiles as one piece
+        (0.10.2, 0.12.0): else no profiler tells its ops apart.
     """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, *, apart: bool = False) -> None:
         client, jaxlib = _client(), _jaxlib()
         self._device = client.local_devices()[0]
         options = jaxlib.CompileOptions()
+        if apart:
+            options = options.ParseFromString(options.SerializeAsString() + _NO_SMALL_LOOPS)
         if hasattr(client, "compile_and_load"):  # 0.10.2, 0.12.0: they read VHLO themselves
             devices = jaxlib.DeviceList((self._device,))
             self._loaded = client.compile_and_load(content, devices, options)
@@ -125,6 +144,10 @@ class Executable:
             if bindings.is_bytecode(content):  # 0.4.13, 0.4.23: "dialect 'vhlo' is unknown"
                 content = jaxlib._xla.mlir.deserialize_portable_artifact(content)
             self._loaded = client.compile(content, options)
+
+    def optimized(self) -> Any:
+        """Return the HLO module that runs, with the locations of its instructions."""
+        return self._loaded.hlo_modules()[0]
 
     def put(self, arrays: Sequence[Array]) -> list[Any]:
         """Return arrays as XLA takes them; it may read the memory of the ones that are given."""

@@ -103,7 +103,8 @@ def constants_in_place(text: str) -> str:
 
 def reparse(text: str) -> DialectCheck:
     """Parse MLIR text in a context of its own and compare what that prints."""
-    again = bindings.mlir_text(bindings.parse_mlir(text, bindings.mlir_context()))
+    module = bindings.parse_mlir(text, bindings.mlir_context())
+    again = bindings.mlir_text(module, locations=bindings.has_locations(text))
     difference = first_difference(text, again)
     return DialectCheck(parsed=not difference, detail=difference)
 

@@ -1,0 +1,87 @@
+"""The command that tells which component of a model costs what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from brainpy_probe.cli.shell import (
+    Run,
+    app,
+    chosen_program,
+    console,
+    opened,
+    print_json,
+    told,
+)
+from brainpy_probe.errors import BadSetting
+from brainpy_probe.findings import dominant
+
+__all__ = ["costs"]
+
+_WIDTH = 80
+
+
+@app.command()
+def costs(
+    run: Run = None,
+    program: Annotated[
+        int, typer.Option("--program", min=0, help="The program's number.", metavar="N")
+    ] = 0,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure", help="Run the program on its arrays, under XLA's profiler (jaxlib 0.10)."
+        ),
+    ] = False,
+    portable: Annotated[
+        bool, typer.Option("--portable", help="Take the form without BrainPy's own kernels.")
+    ] = False,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            "--trace",
+            help="Measure, and write a stretch of steps as a Chrome trace, for "
+            "https://ui.perfetto.dev: a track for each component.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the costs as JSON.")] = False,
+) -> None:
+    """Tell which component of the model costs what: in operations and bytes, and in time.
+
+    Operations are counted by XLA, of the program as captured; that needs jaxlib, neither BrainPy
+    nor JAX. Times are there if the capture was made with profile=True, or with --measure.
+    """
+    from brainpy_probe.offline.costed import as_table
+
+    with told():
+        if trace is not None and trace.is_dir():
+            raise BadSetting(f"{trace} is a folder.", "Name a file, such as steps.json.")
+        capture = opened(run)
+        chosen = chosen_program(capture, program, portable=portable)
+        counted = chosen.costs
+        measured = chosen.measured
+        if measure or trace is not None:
+            measuring = chosen.measure()
+            measured = measuring.measured
+            if trace is not None:
+                trace.write_text(measuring.chrome_trace())
+    finding = dominant(chosen.record.components, measured, counted)
+    if json:
+        found = {"path": str(capture.path), "costs": counted, "measured": measured}
+        print_json({**found, "finding": finding})
+        return
+    console.print(f"{capture.path}: program {program}, {chosen.name}", highlight=False)
+    width = console.width if console.is_terminal else _WIDTH
+    if measured is None and chosen.record.unmeasured:
+        console.print(f"not measured: {chosen.record.unmeasured}", highlight=False, markup=False)
+    console.print(as_table(counted, measured), highlight=False, width=width, soft_wrap=False)
+    if finding is not None:
+        said = f"{finding.slug}: {finding.sentence} -> {finding.remedy}"
+        console.print(said, highlight=False, markup=False, width=width, soft_wrap=False)
+    if trace is not None:
+        console.print(f"{trace}: open it in https://ui.perfetto.dev", highlight=False)

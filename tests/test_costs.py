@@ -1,0 +1,482 @@
+"""Which component costs what: names, XLA's count, times, and that naming changes nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import brainpy as bp
+import brainpy.math as bm
+import jax
+import jax.numpy as jnp
+import pytest
+from typer.testing import CliRunner
+
+import brainpy_probe as probe
+from brainpy_probe import cli, naming
+from brainpy_probe.costs import count, hlo_module
+from brainpy_probe.errors import CannotMeasure
+from brainpy_probe.live import components
+from brainpy_probe.records import Count
+from brainpy_probe.xla import bindings, hlo, profiling
+from tests import eras, watching
+from tests.networks import LOOP_MODULES, NETWORKS, by_name
+
+_bp: Any = bp
+
+GROUPS = ("E2E", "E2I", "I2E", "I2I")
+EINETS = [case for case in NETWORKS if case.name.startswith("einet")]
+PROFILES = pytest.mark.skipif(
+    not profiling.can_profile(), reason="this jaxlib has no jax.profiler.ProfileData"
+)
+
+
+def _captured(name: str, out: Path, **settings: Any) -> Any:
+    case = by_name(name)
+    runner = case.build()
+    with probe.capture(out, strict=True, **settings) as cap:
+        case.run(runner)
+    return cap
+
+
+@contextmanager
+def _without_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Capture as before there were names: the hook around components is out."""
+    with monkeypatch.context() as patched:
+        patched.setattr(components, "component_names", lambda _: {})
+        yield
+
+
+def _whole(costs: Any, name: str) -> Count:
+    """Return a component's cost in a step, that of its parts included."""
+    own = (
+        one.component == name or one.component.startswith(f"{name}.") for one in costs.components
+    )
+    rows = [row for row, ours in zip(costs.components, own, strict=True) if ours]
+    return sum((row.step for row in rows), Count())
+
+
+# --- Names ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", EINETS, ids=lambda case: case.name)
+@pytest.mark.parametrize("dialect", ["stablehlo", "mhlo", "hlo"])
+def test_every_dialect_says_whose_an_op_is(case: Any, dialect: str, out: Path) -> None:
+    text = _captured(case.name, out, dialect=dialect).text
+    for name in ("E", "I", *GROUPS):
+        assert re.search(rf'"~{name}[./]', text), name
+    assert "/site-packages/" not in text
+    assert str(Path(__file__).parent) not in text
+
+
+@pytest.mark.parametrize("case", EINETS, ids=lambda case: case.name)
+def test_a_group_owns_its_ops_wherever_brainpy_calls_them(case: Any, out: Path) -> None:
+    """Align-post projections hang decay and output under the neurons that receive."""
+    program = _captured(case.name, out).programs[0]
+    costs = program.costs
+    floats = {name: _whole(costs, name).flops for name in ("E", "I", *GROUPS)}
+    # Decay (one product, at least) and output (difference, product, sum) of each receiving neuron.
+    for name in GROUPS:
+        assert floats[name] >= 4 * (32 if name.endswith("E") else 8), (name, floats)
+    exponential = [n for n, cls in program.record.components.items() if cls.startswith("Exp")]
+    assert {name.partition(".")[0] for name in exponential} <= set(GROUPS)
+
+
+def test_a_component_called_by_another_keeps_its_own_name() -> None:
+    outer = "jit(scan)/while/body/~Net/~E/~E2E.syn/jit(_where)/select_n"
+    assert naming.owner(outer) == "E2E.syn"
+    assert naming.location(outer) == "~E2E.syn/select_n"
+    assert naming.location("jit(f)/while/body/~Net/transpose(~Net)/~E/mul") == "~E/mul"
+    assert naming.location("jit(f)/while/body/dynamic_update_slice") == (
+        f"~{naming.MONITORS}/dynamic_update_slice"
+    )
+    assert naming.location("jit(f)/jit(main)/while/body/add[a=(1,)]") == "while/body/add"
+
+
+def test_what_the_runner_does_has_rows_of_its_own(out: Path) -> None:
+    costs = _captured("einet", out).programs[0].costs
+    rows = {row.component: row for row in costs.components}
+    assert rows[naming.INPUTS].step.ops > 0
+    assert rows[naming.MONITORS].step.written > 0
+
+
+# --- Naming changes nothing -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["einet", "delay", "hh"])
+def test_names_change_no_op_and_no_result(
+    name: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With and without: the same program, the same native module but for its locations."""
+    case = by_name(name)
+    case.run(case.build())
+    captures, lefts, compiled = [], [], []
+    for named in (True, False):
+        runner = case.build()
+        with watching.counting_compilations() as compilations:
+            if named:
+                with probe.capture(out, dialect=["stablehlo", "hlo"], strict=True) as cap:
+                    returned = case.run(runner)
+            else:
+                with (
+                    _without_names(monkeypatch),
+                    probe.capture(out, dialect=["stablehlo", "hlo"], strict=True) as cap,
+                ):
+                    returned = case.run(runner)
+        captures.append(cap)
+        lefts.append(watching.traces_of(runner, returned))
+        compiled.append(compilations.count)
+    named, bare = captures
+    assert named.programs[0].record.components
+    assert not bare.programs[0].record.components
+    assert list(lefts[0].values()) == list(lefts[1].values())
+    assert compiled[0] == compiled[1]
+    assert named.programs[0].fingerprint == bare.programs[0].fingerprint
+    assert _nameless(named.programs[0]) == _nameless(bare.programs[0])
+    assert [one.fingerprint for one in named.modules] == [one.fingerprint for one in bare.modules]
+    assert named.text.count("~") > bare.text.count("~") + 10
+
+
+def _nameless(program: Any) -> str:
+    module = bindings.parse_mlir(program.text("stablehlo"), bindings.mlir_context())
+    return bindings.mlir_text(module)
+
+
+@pytest.mark.skipif(not eras.JAX_CACHES_ON_CPU, reason="no persistent cache on this JAX's CPU")
+def test_names_are_no_part_of_the_cache_key(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was compiled under names is found without them."""
+    if eras.ORDERS_BY_IDS:
+        pytest.skip("each build of a model is another program")
+    from jax.experimental.compilation_cache import compilation_cache
+
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "cache"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    compilation_cache.reset_cache()
+    try:
+        origins = []
+        case = by_name("reservoir")
+        for named in (True, False):
+            runner = case.build()
+            runner.progress_bar = False
+            if named:
+                with probe.capture(out, strict=True) as cap:
+                    case.run(runner)
+            else:
+                with _without_names(monkeypatch), probe.capture(out, strict=True) as cap:
+                    case.run(runner)
+            loops = [one for one in cap.modules if one.name in LOOP_MODULES]
+            origins += [one.record.origin for one in loops]
+        assert origins == ["compiled", "cache"]
+    finally:
+        jax.config.update("jax_compilation_cache_dir", None)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+        compilation_cache.reset_cache()
+
+
+def test_names_stay_out_where_they_would_be_part_of_the_key(out: Path) -> None:
+    jax.config.update("jax_compilation_cache_include_metadata_in_key", True)
+    try:
+        program = _captured("einet", out).programs[0]
+    finally:
+        jax.config.update("jax_compilation_cache_include_metadata_in_key", False)
+    assert program.record.components == {}
+    assert any("do not say whose" in note for note in program.costs.notes)
+
+
+def test_signatures_are_as_without_us(out: Path) -> None:
+    import inspect
+
+    runner = by_name("einet").build()
+    component = runner.target.E
+    before = inspect.signature(type(component).update)
+    with probe.capture(out, strict=True):
+        by_name("einet").run(runner)
+        assert inspect.signature(type(component).update) == before
+
+
+# --- XLA's count ----------------------------------------------------------------------------------
+
+COUNTED = [case for case in NETWORKS if not case.stepwise]
+
+
+@pytest.mark.parametrize("case", COUNTED, ids=lambda case: case.name)
+def test_components_add_up_to_what_xla_counts(case: Any, out: Path) -> None:
+    costs = _captured(case.name, out).programs[0].costs
+    whole = costs.once + costs.step
+    for kind in ("flops", "transcendentals", "read", "written"):
+        assert getattr(whole, kind) == pytest.approx(getattr(costs.xla, kind), rel=0.01), kind
+    assert sum(row.step.ops for row in costs.components) == costs.step.ops > 0
+    assert costs.total == costs.once + costs.step.times(costs.steps)
+
+
+def test_a_row_left_out_is_noticed(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sum above can fail: without the ops of one component it is another one."""
+    program = _captured("einet", out).programs[0]
+    cost = hlo.Pricing.cost
+
+    def forgetful(self: Any, computation: Any, one: Any) -> Any:
+        return hlo.Cost() if "~E2E" in one.location else cost(self, computation, one)
+
+    monkeypatch.setattr(hlo.Pricing, "cost", forgetful)
+    costs = program.costs
+    assert (costs.once + costs.step).flops < 0.99 * costs.xla.flops
+
+
+def test_twice_the_steps_cost_twice(out: Path) -> None:
+    found = []
+    for duration in (10.0, 20.0):
+        bm.random.seed(1)
+        runner = bp.DSRunner(_lif(), inputs=("input", 20.0), progress_bar=False)
+        with probe.capture(out, strict=True) as cap:
+            runner.run(duration)
+        found.append(cap.programs[0].costs)
+    short, long = found
+    assert (short.steps, long.steps) == (100, 200)
+    assert short.step.flops == long.step.flops > 0
+    assert long.total.flops - long.once.flops == 2 * (short.total.flops - short.once.flops)
+
+
+def _lif() -> Any:
+    return _bp.neurons.LIF(10, method="euler")
+
+
+def test_bytes_of_state_and_constants_are_all_there(out: Path) -> None:
+    program = _captured("einet", out).programs[0]
+    rows = program.costs.components
+    for role, kept in (("state", "state"), ("constant", "constants")):
+        held = sum(one.nbytes for one in program.arguments if one.role == role)
+        assert sum(getattr(row, kept) for row in rows) == held > 0
+    held = {row.component: row.state for row in rows}
+    assert held["E"] >= 2 * 4 * 32
+
+
+def test_custom_calls_are_marked_and_their_bytes_told(out: Path) -> None:
+    program = _captured("einet", out).programs[0]
+    rows = [row for row in program.costs.components if row.custom_calls]
+    assert {row.component.partition(".")[0] for row in rows} == set(GROUPS)
+    for row in rows:
+        assert set(row.custom_calls) <= set(program.fidelity.custom_calls)
+        connections = sum(
+            one.nbytes
+            for one in program.arguments
+            if one.role == "constant" and one.name.startswith(row.component.partition(".")[0])
+        )
+        assert row.custom_bytes >= connections
+    assert any("Not counted inside" in note for note in program.costs.notes)
+
+
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="BrainPy up to 2.6 has no plain kernels")
+def test_portable_form_has_costs_of_its_own(out: Path) -> None:
+    program = _captured("einet", out, portable=True).programs[0]
+    native, plain = program.costs, program.portable.costs
+    assert not any(row.custom_calls for row in plain.components)
+    for name in GROUPS:
+        assert _whole(plain, name).flops > _whole(native, name).flops
+    assert _whole(plain, "E") == _whole(native, "E")
+
+
+def test_one_step_is_counted_as_a_step(out: Path) -> None:
+    costs = _captured("python-loop", out).programs[0].costs
+    assert costs.steps == 1
+    assert costs.step.ops > 0
+    assert costs.once.ops == 0
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: jax.lax.cond(x.sum() > 0, lambda y: jnp.exp(y) @ y, lambda y: y.sum(), x),
+        lambda x: jax.lax.fori_loop(0, 5, lambda i, y: jnp.sort(jnp.tanh(y)) * i, x),
+        lambda x: x.at[jnp.arange(3)].add(1.0).cumsum() + jax.random.uniform(jax.random.PRNGKey(0)),
+    ],
+)
+def test_each_kind_of_instruction_is_counted_as_xla_does(function: Any) -> None:
+    lowered = jax.jit(function).lower(jnp.arange(8.0))
+    module = hlo_module("stablehlo", str(lowered.compiler_ir("stablehlo")).encode())
+    record = _record()
+    costs = count(record, module)
+    whole = costs.once + costs.step
+    for kind in ("flops", "transcendentals", "read", "written"):
+        assert getattr(whole, kind) == pytest.approx(getattr(costs.xla, kind), rel=1e-6), kind
+
+
+def _record() -> Any:
+    from brainpy_probe.records import Fidelity, ProgramRecord
+
+    return ProgramRecord(
+        index=0,
+        name="function",
+        kind="step",
+        fingerprint="",
+        arguments=(),
+        results=(),
+        fidelity=Fidelity(),
+        files=(),
+    )
+
+
+# --- Times ----------------------------------------------------------------------------------------
+
+
+def _projections(probabilities: dict[str, float], size: int = 2000) -> Any:
+    """Two populations and their groups, whose spikes are given: each step does the same work."""
+
+    class Groups(eras.DynamicalSystem):
+        def __init__(self) -> None:
+            super().__init__()
+            for name, probability in probabilities.items():
+                conn = _bp.conn.FixedProb(probability, seed=1, allow_multi_conn=True)
+                setattr(self, name, bp.dnn.EventCSRLinear(conn(size, size), 0.1))
+
+        def update(self) -> Any:
+            # Another one each step: else XLA takes it all out of the loop.
+            spikes = (bm.arange(size) + bp.share["i"]) % 4 == 0
+            return sum(getattr(self, name)(spikes).sum() for name in probabilities)
+
+    return Groups()
+
+
+@PROFILES
+def test_time_is_each_components_and_all_of_it_is_told(out: Path) -> None:
+    program = _captured("einet", out, profile=True).programs[0]
+    measured = program.measured
+    assert program.record.unmeasured == ""
+    assert measured.steps == 100
+    assert sum(one.seconds for one in measured.components) == pytest.approx(measured.loop, rel=1e-6)
+    assert measured.seconds > 0
+    assert measured.profiled > 0
+    named = {one.component.partition(".")[0] for one in measured.components if one.seconds > 0}
+    assert {"E", "I", *GROUPS} <= named
+
+
+@PROFILES
+def test_a_group_with_four_times_the_synapses_takes_the_longer(out: Path) -> None:
+    """Its row grows, those of the others stay: ratios within one run, so that noise cancels."""
+    shares = []
+    for probability in (0.05, 0.2):
+        bm.random.seed(1)
+        model = _projections({"A": 0.05, "B": 0.05, "C": probability})
+        runner = bp.DSRunner(model, progress_bar=False, monitors={})
+        with probe.capture(out, profile=True, strict=True) as cap:
+            runner.run(20.0)
+        program = cap.programs[0]
+        assert program.record.unmeasured == ""
+        seconds = {one.component: one.seconds for one in program.measured.components}
+        shares.append({name: seconds[name] / seconds["A"] for name in "ABC"})
+        constants = {row.component: row.constants for row in program.costs.components}
+        assert constants["C"] == pytest.approx(constants["A"] * probability / 0.05, rel=0.05)
+    before, after = shares
+    assert after["C"] > 2 * before["C"]
+    assert 0.5 < before["B"] < 2
+    assert 0.5 < after["B"] < 2
+
+
+@PROFILES
+def test_time_is_counted_once_whatever_runs_at_once() -> None:
+    from brainpy_probe.measuring import _self_times
+
+    events = [profiling.Event(op, "1", begin, end) for op, begin, end in (("a", 0, 4), ("b", 2, 6))]
+    around = [profiling.Event("loop", "1", 0, 10), profiling.Event("late", "1", 7, 9)]
+    leaves = [*events, profiling.Event("c", "2", 8, 10)]
+    times = _self_times(leaves, around)
+    assert times == {"a": 3, "b": 3, "c": 2, "loop": 1, "late": 1}
+
+
+def test_where_the_profiler_is_missing_it_is_said(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profiling, "can_profile", lambda: False)
+    cap = _captured("einet", out, profile=True)
+    assert "ProfileData is missing" in cap.programs[0].record.unmeasured
+    with pytest.raises(CannotMeasure, match="ProfileData is missing"):
+        cap.programs[0].measure()
+
+
+# --- The shell ------------------------------------------------------------------------------------
+
+
+def _told(*words: str) -> Any:
+    return CliRunner().invoke(cli.app, ["costs", *words])
+
+
+def test_shell_prints_a_tree_of_eighty_columns(out: Path) -> None:
+    _captured("einet", out)
+    told = _told(str(out))
+    assert told.exit_code == 0, told.output
+    lines = told.output.splitlines()
+    assert max(len(line) for line in lines[1:]) <= 80
+    assert any(line.startswith("  E2E ") for line in lines)
+
+
+def test_shell_prints_json(out: Path) -> None:
+    cap = _captured("einet", out)
+    told = json.loads(_told(str(out), "--json").stdout)
+    assert told["costs"]["steps"] == 100
+    names = [row["component"] for row in told["costs"]["components"]]
+    assert names == [row.component for row in cap.programs[0].costs.components]
+    assert told["measured"] is None
+
+
+@PROFILES
+def test_shell_writes_a_trace_with_a_track_for_each_component(out: Path, tmp_path: Path) -> None:
+    _captured("einet", out)
+    file = tmp_path / "steps.json"
+    told = _told(str(out), "--trace", str(file))
+    assert told.exit_code == 0, told.output
+    events = json.loads(file.read_text())["traceEvents"]
+    tracks = {one["args"]["name"]: one["tid"] for one in events if one["name"] == "thread_name"}
+    drawn = {one["tid"] for one in events if one["ph"] == "X"}
+    assert {"E", "I"} <= tracks.keys()
+    assert {tracks["E"], tracks["I"]} <= drawn
+    for one in events:
+        if one["ph"] == "X":
+            assert one["dur"] >= 0
+            assert 0 < one["args"]["share"] <= 1
+
+
+def test_shell_says_what_is_not_allowed(out: Path, tmp_path: Path) -> None:
+    _captured("einet", out)
+    assert "has no program 7" in _told(str(out), "--program", "7").stderr
+    assert "is a folder" in _told(str(out), "--trace", str(tmp_path)).stderr
+    assert _told(str(tmp_path / "nothing")).exit_code == 1
+
+
+# --- The finding ----------------------------------------------------------------------------------
+
+
+@PROFILES
+def test_dense_comm_dominates_and_the_events_own_does_not_take_as_long(out: Path) -> None:
+    """What the finding offers is faster."""
+
+    class Dense(eras.DynamicalSystem):
+        def __init__(self, comm: Any) -> None:
+            super().__init__()
+            self.comm = comm
+            self.N = _lif()
+
+        def update(self) -> Any:
+            spikes = (bm.arange(2000) + bp.share["i"]) % 100 == 0
+            return self.comm(spikes).sum()
+
+    seconds = {}
+    for kind in ("MaskedLinear", "EventCSRLinear"):
+        conn = _bp.conn.FixedProb(0.05, seed=1, allow_multi_conn=True)(2000, 2000)
+        runner = bp.DSRunner(Dense(getattr(bp.dnn, kind)(conn, 0.1)), progress_bar=False)
+        with probe.capture(out, profile=True, strict=True) as cap:
+            runner.run(5.0)
+        assert cap.programs[0].record.unmeasured == ""
+        measured = cap.programs[0].measured
+        seconds[kind] = sum(
+            one.seconds for one in measured.components if one.component.startswith("comm")
+        )
+        if kind == "MaskedLinear":
+            found = next(one for one in cap.findings if one.slug == "dominant-component")
+            assert found.sentence.startswith("comm (MaskedLinear) takes")
+            assert "bp.dnn.EventCSRLinear(conn, weight)" in found.remedy
+    assert seconds["EventCSRLinear"] < seconds["MaskedLinear"]
