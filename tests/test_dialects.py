@@ -245,7 +245,7 @@ def _canonical(text: str, dialect: str) -> str:
     if dialect == "hlo":
         return bindings.hlo_canonical_text(bindings.parse_hlo(text))
     operations = proof.operation_counts(parsed(text))
-    compared = proof.Compared.of(stablehlo_of(text, dialect))
+    compared = proof.Compared(stablehlo_of(text, dialect))
     return "\n".join([operations, compared.signature, compared.hlo])
 
 
