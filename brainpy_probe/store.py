@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -27,6 +28,7 @@ __all__ = [
     "read_manifest",
     "safe_name",
     "sha256",
+    "signed",
 ]
 
 MANIFEST = "manifest.json"
@@ -80,13 +82,21 @@ class RunFolder:
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Write the index, replacing an earlier one."""
-        signed = replace(manifest, digest=_digest(manifest))
-        encoded = msgspec.json.format(msgspec.json.encode(signed), indent=1)
-        _write_atomically(self.path / MANIFEST, encoded)
+        content = msgspec.json.format(msgspec.json.encode(replace(manifest, digest="")), indent=1)
+        _write_atomically(self.path / MANIFEST, signed(content))
 
 
-def _digest(manifest: Manifest) -> str:
-    return sha256(msgspec.json.encode(replace(manifest, digest="")))
+# The manifest's last lines.
+_DIGEST = re.compile(rb'"digest": "([0-9a-f]*)"\n\}\Z')
+
+
+def signed(content: bytes) -> bytes:
+    """Return a manifest's file with the SHA-256 of its bytes in it, taken while that is empty."""
+    found = _DIGEST.search(content)
+    if found is None:
+        raise ValueError("a manifest ends with its digest")
+    before, after = content[: found.start(1)], content[found.end(1) :]
+    return before + sha256(before + after).encode() + after
 
 
 def sha256(content: bytes | memoryview) -> str:
@@ -145,13 +155,17 @@ def _when_made(run: Path) -> tuple[str, int]:
     return run.name.split("-")[1], (run / MANIFEST).stat().st_mtime_ns
 
 
-def read_manifest(folder: str | os.PathLike[str]) -> tuple[Path, Manifest]:
+def read_manifest(
+    folder: str | os.PathLike[str], *, altered: bool = False
+) -> tuple[Path, Manifest]:
     """Read and check the index of a capture folder.
 
     Parameters
     ----------
     folder : str or path
         The capture folder, or its ``manifest.json``.
+    altered : bool
+        Whether it may be another than was written, for who finds out what else is wrong.
 
     Returns
     -------
@@ -165,7 +179,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> tuple[Path, Manifest]:
     FileNotFoundError
         If there is no manifest.
     DamagedCapture
-        If it is cut off, of a later version, or names a file outside the folder.
+        If it is cut off, altered, of a later version, or names a file outside the folder.
     """
     path = Path(folder).expanduser().absolute()
     if path.name == MANIFEST:
@@ -176,10 +190,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> tuple[Path, Manifest]:
             f"{path} is not a capture: it has no {MANIFEST}. Give the folder run-... itself."
         )
     content = source.read_bytes()
-    try:
-        head = msgspec.json.decode(content, type=_Head)
-    except msgspec.MsgspecError as error:
-        raise DamagedCapture(f"{source} can't be read: {error}.", "Capture again.") from error
+    head = _decoded(source, content, _Head)
     if head.format != FORMAT:
         raise DamagedCapture(f"{source} is not a capture: its format is {head.format!r}.")
     if head.version > VERSION:
@@ -188,20 +199,32 @@ def read_manifest(folder: str | os.PathLike[str]) -> tuple[Path, Manifest]:
             f"this probe reads up to {VERSION}.",
             "Update brainpy-probe.",
         )
-    try:
-        manifest = msgspec.json.decode(content, type=Manifest)
-    except msgspec.MsgspecError as error:
-        raise DamagedCapture(f"{source} can't be read: {error}.", "Capture again.") from error
+    manifest = _decoded(source, content, Manifest)
     _check_references(source, manifest)
     for file in named_files(manifest):
         _inside(path, file.path)
+    if not altered and not _is_as_written(content):
+        raise DamagedCapture(
+            f"{source} is not the file that was written: its digest differs.",
+            "brainpy-probe verify shows what else does; capture again.",
+        )
     return path, replace(manifest, digest="")
 
 
+def _decoded(source: Path, content: bytes, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise DamagedCapture(f"{source} can't be read: {error}.", "Capture again.") from error
+
+
 def manifest_is_as_written(folder: Path) -> bool:
-    """Whether a manifest that can be read says what it said when it was written."""
-    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
-    return manifest.digest == _digest(manifest)
+    """Whether a manifest that can be read is, byte for byte, the one that was written."""
+    return _is_as_written((folder / MANIFEST).read_bytes())
+
+
+def _is_as_written(content: bytes) -> bool:
+    return _DIGEST.search(content) is not None and signed(content) == content
 
 
 def named_files(manifest: Manifest) -> Iterator[WrittenFile]:
@@ -219,6 +242,9 @@ class _Head(msgspec.Struct):
     version: int = 0
 
 
+_T = TypeVar("_T")
+
+
 def _check_references(source: Path, manifest: Manifest) -> None:
     programs, calls = range(len(manifest.programs)), range(len(manifest.calls))
     wrong = [c.index for c in manifest.calls if c.program is not None and c.program not in programs]
@@ -234,13 +260,21 @@ def _inside(folder: Path, name: str) -> Path:
     parts = PurePosixPath(name)
     target = folder / parts
     if (
-        parts.is_absolute()
+        not parts.parts
+        or parts.is_absolute()
         or ".." in parts.parts
         or set(name) & {"\\", "\0"}
-        or not target.resolve().is_relative_to(folder.resolve())
+        or not _leads_into(folder, target)
     ):
         raise DamagedCapture(f"{folder / MANIFEST} names a file outside its folder: {name!r}.")
     return target
+
+
+def _leads_into(folder: Path, target: Path) -> bool:
+    try:
+        return target.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a link to itself; before Python 3.13 a RuntimeError
+        return False
 
 
 def read_file(folder: Path, file: WrittenFile) -> bytes:
@@ -253,6 +287,8 @@ def read_file(folder: Path, file: WrittenFile) -> bytes:
     """
     target = _inside(folder, file.path)
     try:
+        if target.exists() and not target.is_file():
+            raise OSError("it is no file")  # reading a pipe would never end
         content = target.read_bytes()
     except OSError as error:
         raise DamagedCapture(f"{target} can't be read: {error}.", "Capture again.") from error
