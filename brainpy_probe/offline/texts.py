@@ -1,20 +1,20 @@
 """Proves a capture's texts anew, from the files alone; needs jaxlib, and knows no JAX, no BrainPy.
 
-A parser may end the process on a text that is damaged, so that this runs in one of its own: each
-path is given out before its file is read.
+A parser may end the process on a text that is damaged, so that this runs in one of its own: it
+says what it reads before it does.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from brainpy_probe.errors import DamagedCapture, first_line
-from brainpy_probe.offline.checks import Check, failed, passed, undecided
-from brainpy_probe.records import Manifest, TensorSpec, WrittenFile, label
+from brainpy_probe.offline.checks import Check, failed, noted, passed, undecided
+from brainpy_probe.records import Fidelity, Manifest, TensorSpec, WrittenFile, label
 from brainpy_probe.store import read_file
 from brainpy_probe.xla import bindings, mlir, proof
 from brainpy_probe.xla.types import hlo_type, mlir_type
@@ -23,6 +23,8 @@ __all__ = ["Texts", "prove", "texts_of"]
 
 # A constant that a printer has left out: MLIR's, and HLO's.
 _ELIDED = re.compile(rb"__elided__|constant\(\{\.\.\.\}\)")
+# The dialects of a program in plain StableHLO.
+_PLAIN = {"builtin", "func", "stablehlo"}
 _IN_MLIR = ("stablehlo", "mhlo", "vhlo", "mlirbc")
 
 
@@ -36,6 +38,10 @@ class Texts:
         What the manifest says of a program's main; None for a module.
     jaxlib : str
         The jaxlib that wrote them.
+    calls : set of str
+        The custom calls that the manifest says are in a program.
+    plain : bool
+        Whether a program is the form for other compilers.
     """
 
     subject: str
@@ -43,6 +49,8 @@ class Texts:
     arguments: tuple[TensorSpec, ...] | None
     results: tuple[TensorSpec, ...] | None
     jaxlib: str
+    calls: frozenset[str] = frozenset()
+    plain: bool = False
 
 
 def texts_of(manifest: Manifest) -> list[Texts]:
@@ -50,17 +58,24 @@ def texts_of(manifest: Manifest) -> list[Texts]:
     jaxlib = manifest.environment.versions.get("jaxlib", "")
     found = []
     for program in manifest.programs:
-        forms = [("", program.files)]
+        name, fidelity = f"program {program.index}", program.fidelity
+        signature = (program.arguments, program.results, jaxlib)
+        found.append(Texts(name, _read(program.files), *signature, _calls(fidelity)))
         if program.portable is not None:
-            forms.append((", portable", program.portable.files))
-        for form, files in forms:
-            kept = tuple(file for file in files if file.kind in (*_IN_MLIR, "hlo"))
-            name = f"program {program.index}{form}"
-            found.append(Texts(name, kept, program.arguments, program.results, jaxlib))
+            files, fidelity = _read(program.portable.files), program.portable.fidelity
+            name = f"{name}, portable"
+            found.append(Texts(name, files, *signature, _calls(fidelity), plain=True))
     for module in manifest.modules:
-        kept = tuple(file for file in module.files if file.kind in (*_IN_MLIR, "hlo"))
-        found.append(Texts(f"module {module.index}", kept, None, None, jaxlib))
+        found.append(Texts(f"module {module.index}", _read(module.files), None, None, jaxlib))
     return [texts for texts in found if texts.files]
+
+
+def _read(files: Sequence[WrittenFile]) -> tuple[WrittenFile, ...]:
+    return tuple(file for file in files if file.kind in (*_IN_MLIR, "hlo"))
+
+
+def _calls(fidelity: Fidelity) -> frozenset[str]:
+    return frozenset((*fidelity.custom_calls, *fidelity.host_callbacks))
 
 
 def prove(folder: Path, texts: Texts) -> Iterator[Check | str]:
@@ -69,11 +84,11 @@ def prove(folder: Path, texts: Texts) -> Iterator[Check | str]:
     Yields
     ------
     Check or str
-        What was found, or the path of the file that is read next.
+        What was found, or what is done next.
     """
     proving = _Proving(texts)
     for file in texts.files:
-        yield file.path
+        yield f"reading {file.path}"
         yield proving.read(folder, file)
     yield from proving.compared()
 
@@ -107,11 +122,12 @@ class _Proving:
             content = read_file(folder, file)
         except DamagedCapture:
             return undecided(subject, name, f"{file.path} is not the file that was written")
+        self.contents[file.kind] = content
         try:
             module = _PARSERS[file.kind](content)
         except Exception as error:
             return self._wrong(name, f"{file.path}: {_gist(error)}")
-        self.modules[file.kind], self.contents[file.kind] = module, content
+        self.modules[file.kind] = module
         again = self._printed(file.kind)
         if again and not self.differs:
             return failed(subject, name, f"{file.path} prints otherwise: {again}")
@@ -129,14 +145,16 @@ class _Proving:
 
     def compared(self) -> Iterator[Check]:
         """Yield what the texts are beside one another."""
+        if self.contents:
+            yield self._elided()
         if not self.modules:
             return
-        yield self._elided()
         if self.texts.arguments is None or self.texts.results is None:
             yield from self._module()
             return
         yield from self._same()
         yield self._signature(self.texts.arguments, self.texts.results)
+        yield from self._foreign()
 
     def _elided(self) -> Check:
         name = "nothing elided"
@@ -158,6 +176,31 @@ class _Proving:
         yield self._told_of(
             "stablehlo", "the text of mlirbc", proof.first_difference(text, printed)
         )
+
+    def _foreign(self) -> Iterator[Check]:
+        """Yield what a program is made of that not every compiler knows."""
+        subject, kind = self.texts.subject, self._in_stablehlo()
+        if not kind:
+            return
+        path, module = self.paths[kind], self.modules[kind]
+        found = set(mlir.custom_calls(module))
+        if found != self.texts.calls:
+            reason = f"{path} calls {_words(found)}, the manifest says {_words(self.texts.calls)}"
+            yield failed(subject, "custom calls", reason)
+        else:
+            yield passed(subject, "custom calls", f"{_words(found)}, as the manifest says")
+        if not self.texts.plain:
+            return
+        dialects = {one.name.partition(".")[0] for one in mlir.operations(module)}
+        others = dialects - _PLAIN
+        if others:
+            reason = f"{path} has operations of {_words(others)}"
+            yield (noted if others == {"chlo"} else failed)(subject, "plain", reason)
+        else:
+            yield passed(subject, "plain", "no operation but StableHLO's own")
+
+    def _in_stablehlo(self) -> str:
+        return next((kind for kind in ("stablehlo", "vhlo") if kind in self.modules), "")
 
     def _same(self) -> Iterator[Check]:
         """Yield for each text whether XLA makes the same HLO of it as of the first one."""
@@ -277,6 +320,10 @@ def _gist(error: Exception) -> str:
     """Return what a parser found; MLIR's says first that it found something."""
     lines = [line.strip() for line in str(error).splitlines() if "error:" in line]
     return lines[0][:300] if lines else first_line(error)
+
+
+def _words(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
 
 
 def _listed(names: Mapping[str, Any]) -> str:
