@@ -43,7 +43,7 @@ def check_files(folder: Path, manifest: Manifest) -> Iterator[Check]:
 def _fault(folder: Path, file: WrittenFile) -> str:
     target = folder / file.path
     if not target.is_file():
-        return f"{file.path} is missing"
+        return f"{file.path} is {'no file' if target.exists() else 'missing'}"
     size = target.stat().st_size
     if size != file.size:
         return f"{file.path} has {size:,} bytes instead of {file.size:,}"

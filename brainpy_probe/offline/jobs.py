@@ -12,7 +12,7 @@ from brainpy_probe.offline.runs import run_anew
 from brainpy_probe.offline.texts import prove, texts_of
 from brainpy_probe.parts import Program
 
-__all__ = ["Job", "jobs_of"]
+__all__ = ["Job", "jobs_of", "prove_here"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,14 @@ def jobs_of(capture: Capture, *, with_iree: bool) -> list[Job]:
         )
         jobs.append(Job(f"program {program.record.index}", "replay", run))
     return jobs
+
+
+def prove_here(capture: Capture, *, with_iree: bool) -> Iterator[Check]:
+    """Do the jobs of a capture in this process, which what is damaged may end."""
+    for job in jobs_of(capture, with_iree=with_iree):
+        for found in job.run():
+            if not isinstance(found, str):
+                yield found
 
 
 def _steps(capture: Capture, program: Program) -> int | None:
