@@ -86,15 +86,15 @@ class RunFolder:
         _write_atomically(self.path / MANIFEST, signed(content))
 
 
-# The manifest's last lines.
-_DIGEST = re.compile(rb'"digest": "([0-9a-f]*)"\n\}\Z')
+# How an index ends.
+_DIGEST = re.compile(rb'"digest":\s?"([0-9a-f]*)"\n?\}\Z')
 
 
 def signed(content: bytes) -> bytes:
-    """Return a manifest's file with the SHA-256 of its bytes in it, taken while that is empty."""
+    """Return an index as JSON with the SHA-256 of its bytes in it, taken while that is empty."""
     found = _DIGEST.search(content)
     if found is None:
-        raise ValueError("a manifest ends with its digest")
+        raise ValueError("an index ends with its digest")
     before, after = content[: found.start(1)], content[found.end(1) :]
     return before + sha256(before + after).encode() + after
 

@@ -167,6 +167,18 @@ def test_without_jaxlib_the_files_are_checked_and_the_rest_is_asked_for(whole: P
     assert all(line.startswith("passed") for line in others)
 
 
+def test_iree_is_asked_for_where_it_is_not_installed(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [one for one in sys.modules if one.split(".")[0] == "iree"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "iree", None)
+    done = _run(whole, "--with", "iree")
+    assert done.exit_code == 1
+    assert "iree.compiler and iree.runtime can't be imported here" in done.stderr
+    assert "pip install 'brainpy-probe[iree]'" in done.stderr
+
+
 def test_a_script_without_a_guard_may_call_it(whole: Path, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(

@@ -29,7 +29,8 @@ def check_files(folder: Path, manifest: Manifest) -> Iterator[Check]:
         fault = _fault(folder, file)
         if fault:
             wrong += 1
-            yield failed(_SUBJECT, "size and digest", fault + _renamed(folder, file, fault, unnamed))
+            fault += _renamed(folder, file, fault, unnamed)
+            yield failed(_SUBJECT, "size and digest", fault)
     if not wrong:
         reason = f"{len(files)} files have the size and the SHA-256 that the manifest says"
         yield passed(_SUBJECT, "size and digest", reason)
