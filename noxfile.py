@@ -23,8 +23,9 @@ PYTHONS = {
 }
 
 # What BrainPy needs for its event-driven synapses on a CPU: an extra from 2.7 on, and before that
-# requirements of the stack.
-EXTRAS = {"py311": "cpu,graph,test", "latest": "cpu,graph,test"}
+# requirements of the stack. IREE takes 400 MB of disk: it is tested where each program has a form
+# without BrainPy's kernels, which is from 2.7 on.
+EXTRAS = {"py311": "cpu,graph,iree,test", "latest": "cpu,graph,iree,test"}
 
 
 def _stack(name: str) -> None:

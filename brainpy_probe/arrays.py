@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from brainpy_probe.errors import DamagedCapture
+from brainpy_probe.errors import DamagedCapture, told
 from brainpy_probe.records import TensorSpec, WrittenFile
 from brainpy_probe.store import read_file, sha256
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ["named_dtype", "read_arrays", "restored"]
+
+
+_NUMBER = re.compile(r"(u?int|b?float|complex)\d+(_\w+)?")
 
 
 def read_arrays(folder: Path, file: WrittenFile) -> dict[str, np.ndarray[Any, Any]]:
@@ -23,15 +27,15 @@ def read_arrays(folder: Path, file: WrittenFile) -> dict[str, np.ndarray[Any, An
     DamagedCapture
         If the file is missing or altered, or no safetensors.
     """
-    from safetensors import SafetensorError
     from safetensors.numpy import load  # late: see the package's docstring
 
     content = read_file(folder, file)
     try:
         return load(content)
-    except SafetensorError as error:
+    except Exception as error:  # its NumPy side has no class for the types that it does not know
         raise DamagedCapture(
-            f"{folder / file.path} is no safetensors file: {error}.", "Capture again."
+            f"{folder / file.path} is no safetensors file that NumPy can read: {told(error)}",
+            "Capture again.",
         ) from error
 
 
@@ -69,12 +73,19 @@ def restored(
 
 
 def named_dtype(name: str) -> np.dtype[Any]:
-    """Return the element type of a name in the manifest."""
+    """Return the element type of a name in the manifest.
+
+    Raises
+    ------
+    DamagedCapture
+        If there is none of that name.
+    """
+    import ml_dtypes  # NumPy knows bfloat16 and its kin once this is imported
     import numpy as np
 
-    try:
-        return np.dtype(name)
-    except TypeError:
-        import ml_dtypes  # with NumPy's own names for bfloat16 and its kin
-
-        return np.dtype(getattr(ml_dtypes, name))  # type: ignore[no-any-return]
+    if name == "bool":
+        return np.dtype(bool)
+    for home in (np, ml_dtypes) if _NUMBER.fullmatch(name) else ():
+        if hasattr(home, name):
+            return np.dtype(getattr(home, name))  # type: ignore[no-any-return]
+    raise DamagedCapture(f"manifest.json has an element type {name!r}, which there is not.")

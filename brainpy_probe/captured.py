@@ -114,6 +114,6 @@ def load(path: str | os.PathLike[str]) -> Capture:
     FileNotFoundError
         If it is no capture folder.
     DamagedCapture
-        If the manifest is cut off, of a later version, or names files outside its folder.
+        If the manifest is cut off, altered, of a later version, or names files outside its folder.
     """
     return Capture(*read_manifest(path))

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-__all__ = ["Difference", "difference"]
+__all__ = ["Difference", "difference", "unlike"]
 
 Array = np.ndarray[Any, Any]
 
@@ -20,9 +20,9 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     elements : int
         How many elements differ in their bits.
     largest : float
-        The largest difference in value; NaN is left out.
+        The largest difference in value, of complex numbers in a part; NaN is left out.
     ulps : int or None
-        The same in units in the last place: how many floats lie between the two. None for
+        The same in units in the last place: how many floats it is from one to the other. None for
         booleans and integers.
     nans : int
         How many elements are NaN in one of the two alone.
@@ -34,37 +34,46 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     nans: int = 0
 
 
+def unlike(one: Array, other: Array) -> Array:
+    """Return where two arrays of one shape and type differ in their bits."""
+    size = one.dtype.itemsize
+    bits = [np.ascontiguousarray(a).reshape(-1).view(np.uint8) for a in (one, other)]
+    differing: Array = bits[0] != bits[1]
+    return differing.reshape(-1, size).any(axis=1).reshape(one.shape)
+
+
 def difference(one: Array, other: Array) -> Difference | None:
     """Return how far apart two arrays of one shape and type are, or None if they are the same."""
-    rows = [np.ascontiguousarray(a).reshape(-1) for a in (one, other)]
-    bits = [row.view(np.uint8).reshape(len(row), one.dtype.itemsize) for row in rows]
-    unlike = (bits[0] != bits[1]).any(axis=1)
-    if not unlike.any():
+    where = unlike(one, other)
+    count = int(where.sum())
+    if not count:
         return None
-    count = int(unlike.sum())
-    a, b = rows[0][unlike], rows[1][unlike]
+    a, b = one[where], other[where]
     if a.dtype.kind == "c":
         parts = np.dtype(f"f{a.dtype.itemsize // 2}")
         a, b = a.view(parts), b.view(parts)
     if not _is_float(a.dtype):
-        # As Python's integers, which no difference of 64 bits overflows.
-        apart = np.abs(a.astype(np.int64).astype(object) - b.astype(np.int64).astype(object))
-        if a.dtype == np.uint64:
-            apart = np.abs(a.astype(object) - b.astype(object))
-        return Difference(elements=count, largest=float(apart.max()))
+        return Difference(elements=count, largest=float(_apart(a, b).max()))
     empty = [np.isnan(x.astype(np.float64)) for x in (a, b)]
     numbers = ~(empty[0] | empty[1])
-    values = [x[numbers].astype(np.float64) for x in (a, b)]
-    with np.errstate(invalid="ignore", over="ignore"):
-        apart = np.abs(values[0] - values[1])
-    places = [_place(x[numbers]) for x in (a, b)]
-    steps = np.maximum(*places) - np.minimum(*places)
+    a, b = a[numbers], b[numbers]
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        values = np.abs(a.astype(np.float64) - b.astype(np.float64))
     return Difference(
         elements=count,
-        largest=float(np.nanmax(apart, initial=0.0)),
-        ulps=int(steps.max(initial=0)),
+        largest=float(np.nanmax(values, initial=0.0)),
+        ulps=int(_apart(_place(a), _place(b)).max(initial=0)),
         nans=int((empty[0] ^ empty[1]).sum()),
     )
+
+
+def _apart(one: Array, other: Array) -> Array:
+    """Return the differences of integers; modulo 2**64 they are right whatever their signs."""
+    kind = np.uint64 if one.dtype == np.uint64 else np.int64
+    one, other = one.astype(kind), other.astype(kind)
+    greater, smaller = np.maximum(one, other), np.minimum(one, other)
+    apart: Array = greater.view(np.uint64) - smaller.view(np.uint64)
+    return apart
 
 
 def _is_float(dtype: np.dtype[Any]) -> bool:

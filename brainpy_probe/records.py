@@ -577,7 +577,7 @@ class Addition(_Record, frozen=True, kw_only=True):
     Attributes
     ----------
     digest : str
-        In the file, SHA-256 of the rest as msgspec encodes it; empty in memory.
+        In the file, the SHA-256 of its line with this left empty; empty in memory.
     """
 
     calls: tuple[CallRecord, ...] = ()
@@ -592,7 +592,7 @@ class Manifest(_Record, frozen=True, kw_only=True):
     Attributes
     ----------
     digest : str
-        In the file, SHA-256 of the rest as msgspec encodes it; empty in memory.
+        In the file, the SHA-256 of its bytes with this left empty; empty in memory.
     """
 
     format: str = FORMAT

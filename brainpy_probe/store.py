@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -28,6 +29,7 @@ __all__ = [
     "read_manifest",
     "safe_name",
     "sha256",
+    "signed",
 ]
 
 MANIFEST = "manifest.json"
@@ -85,13 +87,13 @@ class RunFolder:
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Write the index, replacing an earlier one and its journal."""
-        encoded = msgspec.json.format(_signed(manifest), indent=1)
-        _write_atomically(self.path / MANIFEST, encoded)
+        content = msgspec.json.format(msgspec.json.encode(replace(manifest, digest="")), indent=1)
+        _write_atomically(self.path / MANIFEST, signed(content))
         (self.path / JOURNAL).unlink(missing_ok=True)
 
     def append(self, addition: Addition) -> None:
         """Add to the index."""
-        line = _signed(addition) + b"\n"
+        line = signed(msgspec.json.encode(replace(addition, digest=""))) + b"\n"
         with (self.path / JOURNAL).open("ab", buffering=0) as file:
             end = file.tell()
             try:
@@ -103,12 +105,17 @@ class RunFolder:
                 raise
 
 
-def _signed(index: Manifest | Addition) -> bytes:
-    return msgspec.json.encode(replace(index, digest=_digest(index)))
+# How an index ends.
+_DIGEST = re.compile(rb'"digest":\s?"([0-9a-f]*)"\n?\}\Z')
 
 
-def _digest(index: Manifest | Addition) -> str:
-    return sha256(msgspec.json.encode(replace(index, digest="")))
+def signed(content: bytes) -> bytes:
+    """Return an index as JSON with the SHA-256 of its bytes in it, taken while that is empty."""
+    found = _DIGEST.search(content)
+    if found is None:
+        raise ValueError("an index ends with its digest")
+    before, after = content[: found.start(1)], content[found.end(1) :]
+    return before + sha256(before + after).encode() + after
 
 
 def sha256(content: bytes | memoryview) -> str:
@@ -169,13 +176,17 @@ def _when_made(run: Path) -> tuple[str, int]:
     return run.name.split("-")[1], max(changes)
 
 
-def read_manifest(folder: str | os.PathLike[str]) -> tuple[Path, Manifest]:
+def read_manifest(
+    folder: str | os.PathLike[str], *, altered: bool = False
+) -> tuple[Path, Manifest]:
     """Read and check the index of a capture folder.
 
     Parameters
     ----------
     folder : str or path
         The capture folder, or its ``manifest.json``.
+    altered : bool
+        Whether it may be another than was written, for who finds out what else is wrong.
 
     Returns
     -------
@@ -189,7 +200,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> tuple[Path, Manifest]:
     FileNotFoundError
         If there is no manifest.
     DamagedCapture
-        If it is cut off, of a later version, or names a file outside the folder.
+        If it is cut off, altered, of a later version, or names a file outside the folder.
     """
     path = Path(folder).expanduser().absolute()
     if path.name == MANIFEST:
@@ -200,10 +211,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> tuple[Path, Manifest]:
             f"{path} is not a capture: it has no {MANIFEST}. Give the folder run-... itself."
         )
     content = source.read_bytes()
-    try:
-        head = msgspec.json.decode(content, type=_Head)
-    except msgspec.MsgspecError as error:
-        raise DamagedCapture(f"{source} can't be read: {error}.", "Capture again.") from error
+    head = _decoded(source, content, _Head)
     if head.format != FORMAT:
         raise DamagedCapture(f"{source} is not a capture: its format is {head.format!r}.")
     if head.version > VERSION:
@@ -212,34 +220,42 @@ def read_manifest(folder: str | os.PathLike[str]) -> tuple[Path, Manifest]:
             f"this probe reads up to {VERSION}.",
             "Update brainpy-probe.",
         )
-    try:
-        manifest = msgspec.json.decode(content, type=Manifest)
-        source = path / JOURNAL
-        for addition in _journal(path):
-            manifest = manifest.extended(addition)
-    except msgspec.MsgspecError as error:
-        raise DamagedCapture(f"{source} can't be read: {error}.", "Capture again.") from error
-    source = path / MANIFEST
+    manifest = _decoded(source, content, Manifest)
+    lines = _journal(path)
+    for line in lines:
+        manifest = manifest.extended(_decoded(path / JOURNAL, line, Addition))
     _check_references(source, manifest)
     for file in named_files(manifest):
         _inside(path, file.path)
+    for index, written in [(source, content), *((path / JOURNAL, line) for line in lines)]:
+        if not altered and not _is_as_written(written):
+            raise DamagedCapture(
+                f"{index} is not the file that was written: its digest differs.",
+                "brainpy-probe verify shows what else does; capture again.",
+            )
     return path, replace(manifest, digest="")
 
 
-def _journal(folder: Path) -> list[Addition]:
+def _journal(folder: Path) -> list[bytes]:
     """Return the journal's lines; what stands behind the last line's end was cut off."""
     source = folder / JOURNAL
-    if not source.is_file():
-        return []
-    *lines, _ = source.read_bytes().split(b"\n")
-    return [msgspec.json.decode(line, type=Addition) for line in lines]
+    return source.read_bytes().split(b"\n")[:-1] if source.is_file() else []
+
+
+def _decoded(source: Path, content: bytes, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise DamagedCapture(f"{source} can't be read: {error}.", "Capture again.") from error
 
 
 def manifest_is_as_written(folder: Path) -> bool:
-    """Whether an index that can be read says what it said when it was written."""
-    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
-    written: list[Manifest | Addition] = [manifest, *_journal(folder)]
-    return all(one.digest == _digest(one) for one in written)
+    """Whether an index that can be read is, byte for byte, the one that was written."""
+    return all(map(_is_as_written, [(folder / MANIFEST).read_bytes(), *_journal(folder)]))
+
+
+def _is_as_written(content: bytes) -> bool:
+    return _DIGEST.search(content) is not None and signed(content) == content
 
 
 def named_files(manifest: Manifest) -> Iterator[WrittenFile]:
@@ -257,8 +273,19 @@ class _Head(msgspec.Struct):
     version: int = 0
 
 
+_T = TypeVar("_T")
+
+
 def _check_references(source: Path, manifest: Manifest) -> None:
     programs, calls = range(len(manifest.programs)), range(len(manifest.calls))
+    for kind, records in (
+        ("calls", manifest.calls),
+        ("programs", manifest.programs),
+        ("modules", manifest.modules),
+    ):
+        numbers = [record.index for record in records]
+        if numbers != list(range(len(numbers))):
+            raise DamagedCapture(f"{source} has {kind} missing: it numbers them {numbers}.")
     wrong = [c.index for c in manifest.calls if c.program is not None and c.program not in programs]
     if wrong:
         raise DamagedCapture(f"{source} has calls of programs that are not in it: {wrong}.")
@@ -272,13 +299,21 @@ def _inside(folder: Path, name: str) -> Path:
     parts = PurePosixPath(name)
     target = folder / parts
     if (
-        parts.is_absolute()
+        not parts.parts
+        or parts.is_absolute()
         or ".." in parts.parts
         or set(name) & {"\\", "\0"}
-        or not target.resolve().is_relative_to(folder.resolve())
+        or not _leads_into(folder, target)
     ):
         raise DamagedCapture(f"{folder / MANIFEST} names a file outside its folder: {name!r}.")
     return target
+
+
+def _leads_into(folder: Path, target: Path) -> bool:
+    try:
+        return target.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a link to itself; before Python 3.13 a RuntimeError
+        return False
 
 
 def read_file(folder: Path, file: WrittenFile) -> bytes:
@@ -291,6 +326,8 @@ def read_file(folder: Path, file: WrittenFile) -> bytes:
     """
     target = _inside(folder, file.path)
     try:
+        if target.exists() and not target.is_file():
+            raise OSError("it is no file")  # reading a pipe would never end
         content = target.read_bytes()
     except OSError as error:
         raise DamagedCapture(f"{target} can't be read: {error}.", "Capture again.") from error

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from brainpy_probe.comparing import Difference, difference
+from brainpy_probe.comparing import Difference, difference, unlike
 
 __all__ = ["TOLERANCE", "Agreement", "agreement"]
 
@@ -16,6 +16,8 @@ Array = np.ndarray[Any, Any]
 # The relative difference up to which floats of two compilers count as the same. Sums in another
 # order and other approximations of exp are off by some ulps a step.
 TOLERANCE = 1e-3
+# ... and so do neighbours of a type that is coarser than that: bfloat16, float16.
+_NEIGHBOURS = 4
 # Below this fraction of an array's largest magnitude, a difference is measured against it: next to
 # a zero crossing every relative difference is large.
 _FLOOR = 1e-3
@@ -54,7 +56,9 @@ class Agreement:
         """Whether they count as the same: exactly, or for floats within the tolerance."""
         if self.fault or self.difference is None:
             return not self.fault
-        return not self.exact and self.relative <= TOLERANCE
+        if self.exact or self.relative == float("inf"):
+            return False
+        return self.relative <= TOLERANCE or (self.difference.ulps or 0) <= _NEIGHBOURS
 
     def __str__(self) -> str:
         if self.fault or self.difference is None:
@@ -63,9 +67,12 @@ class Agreement:
         told = f"{self.difference.elements:,} of {self.size:,} differ{where}"
         if self.difference.ulps is None:
             return told
-        return (
-            f"{told}; up to {self.difference.ulps:,} ulps, {self.difference.largest:.2g}, "
+        told += (
+            f"; up to {self.difference.ulps:,} ulps, {self.difference.largest:.2g}, "
             f"relative {self.relative:.2g}"
+        )
+        return (
+            f"{told}; {self.difference.nans:,} NaN in one alone" if self.difference.nans else told
         )
 
 
@@ -114,6 +121,5 @@ def _first_step(expected: Array, found: Array, steps: int | None) -> int | None:
         return None
     # Batch-first where the runner swaps the axes.
     axis = expected.shape.index(steps)
-    differs = (expected != found) & ~((expected != expected) & (found != found))
     others = tuple(n for n in range(expected.ndim) if n != axis)
-    return int(np.argmax(differs.any(axis=others)))
+    return int(np.argmax(unlike(expected, found).any(axis=others)))

@@ -29,7 +29,8 @@ def check_files(folder: Path, manifest: Manifest) -> Iterator[Check]:
         fault = _fault(folder, file)
         if fault:
             wrong += 1
-            yield failed(_SUBJECT, "size and digest", fault + _renamed(folder, file, unnamed))
+            fault += _renamed(folder, file, fault, unnamed)
+            yield failed(_SUBJECT, "size and digest", fault)
     if not wrong:
         reason = f"{len(files)} files have the size and the SHA-256 that the manifest says"
         yield passed(_SUBJECT, "size and digest", reason)
@@ -42,9 +43,12 @@ def check_files(folder: Path, manifest: Manifest) -> Iterator[Check]:
 
 def _fault(folder: Path, file: WrittenFile) -> str:
     target = folder / file.path
-    if not target.is_file():
-        return f"{file.path} is missing"
-    size = target.stat().st_size
+    try:
+        if not target.is_file():
+            return f"{file.path} is {'no file' if target.exists() else 'missing'}"
+        size = target.stat().st_size
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        return f"{file.path} can't be read: {error}"
     if size != file.size:
         return f"{file.path} has {size:,} bytes instead of {file.size:,}"
     try:
@@ -61,9 +65,9 @@ def _unnamed(folder: Path, files: list[WrittenFile]) -> set[str]:
     return there - named
 
 
-def _renamed(folder: Path, file: WrittenFile, unnamed: set[str]) -> str:
+def _renamed(folder: Path, file: WrittenFile, fault: str, unnamed: set[str]) -> str:
     """Return the sentence's end, if a file that is missing lies there under another name."""
-    if (folder / file.path).exists():
+    if not fault.endswith(" is missing"):
         return ""
     for name in sorted(unnamed):
         other = folder / name

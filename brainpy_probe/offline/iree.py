@@ -13,9 +13,11 @@ __all__ = ["FLAGS", "compile_for_cpu", "require", "run"]
 
 Array = np.ndarray[Any, Any]
 
-# What iree-compile is told: StableHLO or VHLO, for this machine's CPU.
+# What iree-compile is told: StableHLO or VHLO, for this machine's CPU, doubles as they are. By
+# itself it makes floats of doubles, in main's signature too (3.13).
 FLAGS = (
     "--iree-input-type=auto",
+    "--iree-input-demote-f64-to-f32=false",
     "--iree-hal-target-device=local",
     "--iree-hal-local-target-device-backends=llvm-cpu",
     "--iree-llvmcpu-target-cpu=host",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from brainpy_probe.errors import BadSetting, ProbeError, told
+from brainpy_probe.errors import BadSetting, CannotReplay, ProbeError, told
 from brainpy_probe.offline import iree
 from brainpy_probe.offline.agreement import Agreement, agreement
 from brainpy_probe.offline.checks import Check, failed, passed, undecided
@@ -25,7 +25,7 @@ Array = np.ndarray[Any, Any]
 
 def run_anew(
     folder: Path, program: Program, steps: int | None, jaxlib: str, *, with_iree: bool
-) -> Iterator[Check]:
+) -> Iterator[Check | str]:
     """Run a program's forms by XLA, and by IREE if that is asked for.
 
     The form that ran must give the simulation's bits. The portable form may sum in another order:
@@ -47,10 +47,11 @@ def run_anew(
 
     Yields
     ------
-    Check
-        What became of each form.
+    Check or str
+        What became of each form, or what is done next.
     """
     subject = f"program {program.record.index}"
+    yield f"running {subject} by XLA"
     expected = _Expected(program.results, _stored(program), "the simulation gave", steps)
     check, made = _replayed(subject, program)
     differs = bindings.other_version(jaxlib)
@@ -65,6 +66,7 @@ def run_anew(
         expected = replace(expected, arrays=made, whose=whose)
     if program.portable is not None:
         subject = f"{subject}, portable"
+        yield f"running {subject}, by XLA"
         check, made = _replayed(subject, program.portable)
         if made and expected.arrays:
             check = expected.compared(subject, "replay", made)
@@ -72,6 +74,7 @@ def run_anew(
         if made and not expected.arrays:
             expected = replace(expected, arrays=made, whose="XLA gives")
     if with_iree:
+        yield f"running {subject} by IREE"
         yield _run_by_iree(folder, subject, program.portable or program, expected)
 
 
@@ -124,12 +127,16 @@ def _stored(program: Program) -> list[Array]:
 def _replayed(subject: str, form: Program) -> tuple[Check, list[Array]]:
     """Run a program by XLA; return whether each result is the simulation's, and the results."""
     name = "replay"
+    if not _runnable(form):
+        reason = f"there is neither VHLO bytecode nor a StableHLO text of it. {_notes(form)}"
+        return undecided(subject, name, reason.strip()), []
     try:
         run = form.replay()
-    except ProbeError as error:
+    except BadSetting as error:  # its arrays were not captured
+        return undecided(subject, name, str(error)), []
+    except CannotReplay as error:
         lacking = form.fidelity.custom_calls or form.fidelity.host_callbacks
-        outcome = undecided if lacking or isinstance(error, BadSetting) else failed
-        return outcome(subject, name, str(error)), []
+        return (undecided if lacking else failed)(subject, name, str(error)), []
     except Exception as error:  # where manifest and program disagree, XLA raises what it likes
         return failed(subject, name, told(error)), []
     made = list(run.results.values())
@@ -141,6 +148,14 @@ def _replayed(subject: str, form: Program) -> tuple[Check, list[Array]]:
         reason = "it runs; the capture has neither all results nor their SHA-256"
         return undecided(subject, name, reason), made
     return passed(subject, name, f"{len(made)} results, bit for bit the simulation's"), made
+
+
+def _runnable(form: Program) -> bool:
+    return bool({"stablehlo", "vhlo"} & form.paths.keys())
+
+
+def _notes(form: Program) -> str:
+    return " ".join(form.fidelity.notes)
 
 
 def _run_by_iree(folder: Path, subject: str, form: Program, expected: _Expected) -> Check:
@@ -165,8 +180,8 @@ def _why_not(form: Program, expected: _Expected) -> str:
     if calls:
         names = ", ".join(calls)
         return f"the code of {names} is not in it; capture(portable=True) writes out what it can"
-    if not {"stablehlo", "vhlo"} & form.paths.keys():
-        return "there is neither a StableHLO text nor VHLO bytecode of it"
+    if not _runnable(form):
+        return "there is neither VHLO bytecode nor a StableHLO text of it"
     try:
         given = form.data("data")
     except ProbeError as error:

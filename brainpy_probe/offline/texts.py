@@ -1,20 +1,20 @@
 """Proves a capture's texts anew, from the files alone; needs jaxlib, and knows no JAX, no BrainPy.
 
-A parser may end the process on a text that is damaged, so that this runs in one of its own: each
-path is given out before its file is read.
+A parser may end the process on a text that is damaged, so that this runs in one of its own: it
+says what it reads before it does.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from brainpy_probe.errors import DamagedCapture, first_line
-from brainpy_probe.offline.checks import Check, failed, passed, undecided
-from brainpy_probe.records import Manifest, TensorSpec, WrittenFile, label
+from brainpy_probe.offline.checks import Check, failed, noted, passed, undecided
+from brainpy_probe.records import Fidelity, Manifest, TensorSpec, WrittenFile, label
 from brainpy_probe.store import read_file
 from brainpy_probe.xla import bindings, mlir, proof
 from brainpy_probe.xla.types import hlo_type, mlir_type
@@ -23,6 +23,8 @@ __all__ = ["Texts", "prove", "texts_of"]
 
 # A constant that a printer has left out: MLIR's, and HLO's.
 _ELIDED = re.compile(rb"__elided__|constant\(\{\.\.\.\}\)")
+# The dialects of a program in plain StableHLO.
+_PLAIN = {"builtin", "func", "stablehlo"}
 _IN_MLIR = ("stablehlo", "mhlo", "vhlo", "mlirbc")
 
 
@@ -36,6 +38,10 @@ class Texts:
         What the manifest says of a program's main; None for a module.
     jaxlib : str
         The jaxlib that wrote them.
+    calls : set of str
+        The custom calls that the manifest says are in a program.
+    plain : bool
+        Whether a program is the form for other compilers.
     """
 
     subject: str
@@ -43,6 +49,8 @@ class Texts:
     arguments: tuple[TensorSpec, ...] | None
     results: tuple[TensorSpec, ...] | None
     jaxlib: str
+    calls: frozenset[str] = frozenset()
+    plain: bool = False
 
 
 def texts_of(manifest: Manifest) -> list[Texts]:
@@ -50,20 +58,28 @@ def texts_of(manifest: Manifest) -> list[Texts]:
     jaxlib = manifest.environment.versions.get("jaxlib", "")
     found = []
     for program in manifest.programs:
-        forms = [("", program.files)]
+        name, fidelity = f"program {program.index}", program.fidelity
+        signature = (program.arguments, program.results, jaxlib)
+        found.append(Texts(name, _read(program.files), *signature, _calls(fidelity)))
         if program.portable is not None:
-            forms.append((", portable", program.portable.files))
-        for form, files in forms:
-            kept = tuple(file for file in files if file.kind in (*_IN_MLIR, "hlo"))
-            name = f"program {program.index}{form}"
-            found.append(Texts(name, kept, program.arguments, program.results, jaxlib))
+            files, fidelity = _read(program.portable.files), program.portable.fidelity
+            name = f"{name}, portable"
+            found.append(Texts(name, files, *signature, _calls(fidelity), plain=True))
     proved: set[tuple[WrittenFile, ...]] = set()
     for module in manifest.modules:
-        kept = tuple(file for file in module.files if file.kind in (*_IN_MLIR, "hlo"))
-        if kept not in proved:  # modules that were compiled into the same share their files
-            found.append(Texts(f"module {module.index}", kept, None, None, jaxlib))
-        proved.add(kept)
+        files = _read(module.files)
+        if files not in proved:  # modules that were compiled into the same share their files
+            found.append(Texts(f"module {module.index}", files, None, None, jaxlib))
+        proved.add(files)
     return [texts for texts in found if texts.files]
+
+
+def _read(files: Sequence[WrittenFile]) -> tuple[WrittenFile, ...]:
+    return tuple(file for file in files if file.kind in (*_IN_MLIR, "hlo"))
+
+
+def _calls(fidelity: Fidelity) -> frozenset[str]:
+    return frozenset((*fidelity.custom_calls, *fidelity.host_callbacks))
 
 
 def prove(folder: Path, texts: Texts) -> Iterator[Check | str]:
@@ -72,11 +88,11 @@ def prove(folder: Path, texts: Texts) -> Iterator[Check | str]:
     Yields
     ------
     Check or str
-        What was found, or the path of the file that is read next.
+        What was found, or what is done next.
     """
     proving = _Proving(texts)
     for file in texts.files:
-        yield file.path
+        yield f"reading {file.path}"
         yield proving.read(folder, file)
     yield from proving.compared()
 
@@ -110,11 +126,12 @@ class _Proving:
             content = read_file(folder, file)
         except DamagedCapture:
             return undecided(subject, name, f"{file.path} is not the file that was written")
+        self.contents[file.kind] = content
         try:
             module = _PARSERS[file.kind](content)
         except Exception as error:
             return self._wrong(name, f"{file.path}: {_gist(error)}")
-        self.modules[file.kind], self.contents[file.kind] = module, content
+        self.modules[file.kind] = module
         again = self._printed(file.kind)
         if again and not self.differs:
             return failed(subject, name, f"{file.path} prints otherwise: {again}")
@@ -134,14 +151,16 @@ class _Proving:
 
     def compared(self) -> Iterator[Check]:
         """Yield what the texts are beside one another."""
+        if self.contents:
+            yield self._elided()
         if not self.modules:
             return
-        yield self._elided()
         if self.texts.arguments is None or self.texts.results is None:
             yield from self._module()
             return
         yield from self._same()
         yield self._signature(self.texts.arguments, self.texts.results)
+        yield from self._foreign()
 
     def _elided(self) -> Check:
         name = "nothing elided"
@@ -164,6 +183,33 @@ class _Proving:
             "stablehlo", "the text of mlirbc", proof.first_difference(text, printed)
         )
 
+    def _foreign(self) -> Iterator[Check]:
+        """Yield what a program is made of that not every compiler knows."""
+        subject, kind = self.texts.subject, self._in_stablehlo()
+        if not kind:
+            return
+        path, module = self.paths[kind], self.modules[kind]
+        found = set(mlir.custom_calls(module))
+        if found != self.texts.calls:
+            reason = f"{path} calls {_words(found)}, the manifest says {_words(self.texts.calls)}"
+            yield failed(subject, "custom calls", reason)
+        else:
+            yield passed(subject, "custom calls", f"{_words(found)}, as the manifest says")
+        if not self.texts.plain:
+            return
+        dialects = {one.name.partition(".")[0] for one in mlir.operations(module)}
+        others = dialects - _PLAIN
+        if others:
+            reason = f"{path} has operations of {_words(others)}"
+            # A callback has the place of its process beside it, and can't be handed over anyway.
+            bound = others == {"chlo"} or any(map(mlir.is_callback, found))
+            yield (noted if bound else failed)(subject, "plain", reason)
+        else:
+            yield passed(subject, "plain", "no operation but StableHLO's own")
+
+    def _in_stablehlo(self) -> str:
+        return next((kind for kind in ("stablehlo", "vhlo") if kind in self.modules), "")
+
     def _same(self) -> Iterator[Check]:
         """Yield for each text whether XLA makes the same HLO of it as of the first one."""
         kinds = [kind for kind in ("stablehlo", "mhlo", "vhlo", "hlo") if kind in self.modules]
@@ -184,8 +230,13 @@ class _Proving:
             yield self._told_of(kind, f"the program of {first}", differences[kind])
 
     def _differences(self, first: str, others: Sequence[str]) -> dict[str, str]:
-        origin = _Origin(first, self.modules[first])
-        return {kind: origin.difference(kind, self) for kind in others}
+        return {kind: self._difference(first, kind) for kind in others}
+
+    def _difference(self, first: str, other: str) -> str:
+        try:
+            return _Origin(first, self.modules[first]).difference(other, self)
+        except Exception as error:  # XLA can't make HLO of one of them
+            return _gist(error)
 
     def _told_of(self, kind: str, whose: str, difference: str) -> Check:
         name = f"{kind} is the same"
@@ -197,12 +248,12 @@ class _Proving:
     def _signature(self, arguments: Sequence[TensorSpec], results: Sequence[TensorSpec]) -> Check:
         name = "signature"
         for kind, module in self.modules.items():
-            for what, specs, found in zip(
-                ("argument", "result"), (arguments, results), _types(kind, module), strict=True
-            ):
-                fault = _disagreement(what, [_expected(kind, spec) for spec in specs], found)
-                if fault:
-                    return failed(self.texts.subject, name, f"{self.paths[kind]}: {fault}")
+            try:
+                fault = _unlike_manifest(kind, module, arguments, results)
+            except ValueError as error:
+                fault = first_line(error)
+            if fault:
+                return failed(self.texts.subject, name, f"{self.paths[kind]}: {fault}")
         reason = f"{len(arguments)} arguments and {len(results)} results are those of the manifest"
         return passed(self.texts.subject, name, f"{reason}, in {_listed(self.modules)}")
 
@@ -247,6 +298,16 @@ _PARSERS: Mapping[str, Callable[[bytes], Any]] = {
 }
 
 
+def _unlike_manifest(
+    kind: str, module: Any, arguments: Sequence[TensorSpec], results: Sequence[TensorSpec]
+) -> str:
+    """Return in what main's signature is another than the manifest's."""
+    taken, given = _types(kind, module)
+    return _disagreement("argument", [_expected(kind, one) for one in arguments], taken) or (
+        _disagreement("result", [_expected(kind, one) for one in results], given)
+    )
+
+
 def _types(kind: str, module: Any) -> tuple[list[str], list[str]]:
     """Return main's arguments and results, each with its name where the dialect has one."""
     if kind == "hlo":
@@ -282,6 +343,10 @@ def _gist(error: Exception) -> str:
     """Return what a parser found; MLIR's says first that it found something."""
     lines = [line.strip() for line in str(error).splitlines() if "error:" in line]
     return lines[0][:300] if lines else first_line(error)
+
+
+def _words(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
 
 
 def _listed(names: Mapping[str, Any]) -> str:

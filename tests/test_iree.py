@@ -1,0 +1,237 @@
+"""Captured programs, compiled and run by IREE, which knows nothing of BrainPy."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import shutil
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import brainpy as bp
+import brainpy.math as bm
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save
+from typer.testing import CliRunner
+
+import brainpy_probe as probe
+from brainpy_probe.cli import app
+from brainpy_probe.offline import iree
+from brainpy_probe.offline.checks import Check
+from brainpy_probe.offline.texts import prove, texts_of
+from brainpy_probe.offline.verify import verify
+from brainpy_probe.store import read_manifest, sha256
+from tests import eras
+from tests.altering import alter, rewrite
+from tests.networks import ABSENT, by_name
+from tests.processes import ROOT
+
+TEN = [
+    "lif", "einet", "hh", "izhikevich", "delay", "stp", "stdp", "gap-junction", "noise",
+    "reservoir",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return what captures a network of the zoo with its portable form, each once."""
+
+    @functools.cache
+    def captured(name: str) -> probe.Capture:
+        case = by_name(name)
+        runner = case.build()
+        out = tmp_path_factory.mktemp(name)
+        with probe.capture(out, portable=True, data="full", strict=True) as cap:
+            case.run(runner)
+        return cap
+
+    return captured
+
+
+def _checks(folder: Path, name: str) -> list[Check]:
+    return [one for one in verify(folder, with_iree=True, apart=False).checks if one.name == name]
+
+
+@pytest.mark.parametrize("name", [one for one in TEN if one not in ABSENT])
+def test_iree_gives_what_the_simulation_gave(name: str, capture: Any) -> None:
+    cap = capture(name)
+    (program,) = cap.programs
+    (check,) = _checks(cap.path, "IREE")
+    assert check.subject == "program 0, portable"
+    if program.portable.fidelity.custom_calls:
+        # Up to 2.6 BrainPy chooses its kernels while it traces.
+        assert not eras.SINCE_2_7
+        assert check.outcome == "undecided"
+        assert set(program.portable.fidelity.custom_calls) == set(program.fidelity.custom_calls)
+        assert all(one in check.reason for one in program.portable.fidelity.custom_calls)
+        return
+    assert check.outcome == "passed", check.reason
+    assert check.reason.startswith("what the simulation gave: ")
+    whole = sum(np.dtype(one.dtype).kind in "biu" for one in program.results)
+    said = re.search(r"(\d+) results of booleans and integers equal", check.reason)
+    assert (int(said.group(1)) if said else 0) == whole
+
+
+def test_the_shell_says_it_in_a_line(capture: Any) -> None:
+    done = CliRunner().invoke(app, ["verify", str(capture("lif").path), "--with", "iree"])
+    assert done.exit_code == 0
+    assert re.search(
+        r"^passed +program 0, portable +IREE +what the simulation gave: \d+ results",
+        done.stdout,
+        re.MULTILINE,
+    )
+
+
+def test_the_first_step_that_differs_is_told(capture: Any, tmp_path: Path) -> None:
+    """What the simulation gave is said to be something else in one step."""
+    copy = shutil.copytree(capture("lif").path, tmp_path / "run-copy")
+    (spec,) = (one for one in probe.load(copy).programs[0].results if one.path == "monitors/spike")
+    arrays = load_file(copy / spec.file)
+    arrays[spec.entry][57, 3] ^= True
+    rewrite(copy, spec.file, save(arrays))
+
+    def told(manifest: dict[str, Any]) -> None:
+        for one in manifest["programs"][0]["results"]:
+            if one["entry"] == spec.entry:
+                one["digest"] = sha256(arrays[spec.entry].tobytes())
+
+    alter(copy, told)
+    done = CliRunner().invoke(app, ["verify", str(copy), "--with", "iree", "--json"])
+    assert done.exit_code == 1
+    faults = {
+        (one["subject"], one["name"]): one["reason"]
+        for one in json.loads(done.stdout)["checks"]
+        if one["outcome"] == "failed"
+    }
+    assert faults.keys() == {
+        ("program 0", "replay"),
+        ("program 0, portable", "replay"),
+        ("program 0, portable", "IREE"),
+    }
+    for check in ("replay", "IREE"):
+        reason = faults["program 0, portable", check]
+        assert "monitor spike: 1 of 2,000 differ, first at step 57" in reason
+
+
+def test_without_a_portable_form_iree_runs_what_is_plain(out: Path) -> None:
+    case = by_name("izhikevich")
+    runner = case.build()
+    with probe.capture(out, dialect="hlo", strict=True) as cap:
+        case.run(runner)
+    (check,) = _checks(cap.path, "IREE")
+    assert (check.subject, check.outcome) == ("program 0", "passed"), check.reason
+
+
+def test_without_arrays_there_is_nothing_to_run(out: Path) -> None:
+    case = by_name("lif")
+    runner = case.build()
+    with probe.capture(out, data="none", portable=True, strict=True) as cap:
+        case.run(runner)
+    (check,) = _checks(cap.path, "IREE")
+    assert check.outcome == "undecided"
+    assert "no arrays" in check.reason
+
+
+def test_a_program_that_iree_refuses_is_a_fault() -> None:
+    with pytest.raises(probe.ProbeError, match=r"IREE can't compile it: .*error: "):
+        iree.compile_for_cpu(b"module { func.func @main() -> tensor<f32> { } }")
+
+
+class Doubles(eras.DynamicalSystem):
+    """A model of 64 bits: a float in which a single would stand still, and an integer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x = bm.Variable(bm.as_jax(np.ones(3, np.float64)))
+        self.n = bm.Variable(bm.as_jax(np.full(3, 2**40, np.int64)))
+
+    def update(self) -> Any:
+        self.x.value = self.x + 1e-12
+        self.n.value = self.n + 1
+        return self.n.value
+
+
+def test_64_bits_stay_64_bits(out: Path) -> None:
+    bm.enable_x64()
+    try:
+        runner: Any = bp.DSRunner(Doubles(), monitors=["x"], progress_bar=False)
+        with probe.capture(out, portable=True, data="full", strict=True) as cap:
+            runner.run(1.0)
+    finally:
+        bm.disable_x64()
+    assert {one.dtype for one in cap.programs[0].results} == {"float64", "int64"}
+    (check,) = _checks(cap.path, "IREE")
+    assert check.outcome == "passed", check.reason
+
+
+def test_a_program_and_its_plain_form_are_told_apart_by_what_they_call(capture: Any) -> None:
+    cap = capture("einet")
+    (program,) = cap.programs
+    assert program.fidelity.custom_calls
+    assert bool(program.portable.fidelity.custom_calls) == (not eras.SINCE_2_7)
+    forms = texts_of(cap.manifest)[:2]
+    for texts in forms:
+        (calls,) = _told(cap.path, texts, "custom calls")
+        assert calls.outcome == "passed"
+    if eras.SINCE_2_7:
+        _swap(cap.path)
+        try:
+            for texts in texts_of(read_manifest(cap.path)[1])[:2]:
+                (calls,) = _told(cap.path, texts, "custom calls")
+                assert calls.outcome == "failed"
+                assert texts.files[0].path in calls.reason
+        finally:
+            _swap(cap.path)
+
+
+def _told(folder: Path, texts: Any, name: str) -> list[Check]:
+    return [one for one in prove(folder, texts) if isinstance(one, Check) and one.name == name]
+
+
+def _swap(folder: Path) -> None:
+    """Have a program and its plain form change places, all digests with them."""
+    (record,) = read_manifest(folder)[1].programs
+    assert record.portable is not None
+    kinds = ("stablehlo", "vhlo")
+    for kind in kinds:
+        one, other = (
+            next(file.path for file in files if file.kind == kind)
+            for files in (record.files, record.portable.files)
+        )
+        contents = [(folder / path).read_bytes() for path in (one, other)]
+        rewrite(folder, one, contents[1])
+        rewrite(folder, other, contents[0])
+
+
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="BrainPy has no plain form of its kernels")
+def test_einet_fires_the_same_spikes_at_every_step(out: Path) -> None:
+    """The benchmark at a tenth of its size, for one second of model time."""
+    spec = spec_from_file_location("einet", ROOT / "examples" / "einet.py")
+    assert spec is not None
+    assert spec.loader is not None
+    example = module_from_spec(spec)
+    spec.loader.exec_module(example)
+    bm.random.seed(1)
+    runner: Any = bp.DSRunner(
+        example.EINet(0.1),
+        inputs=[("E.input", 20.0), ("I.input", 20.0)],
+        monitors=["E.spike", "I.spike"],
+        progress_bar=False,
+    )
+    with probe.capture(out, portable=True, data="full", strict=True) as cap:
+        runner.run(1000.0)
+    (program,) = cap.programs
+    assert program.fidelity.custom_calls
+    assert program.portable is not None
+    assert program.portable.fidelity.custom_calls == {}
+    vhlo = program.portable.paths["vhlo"].read_bytes()
+    made = iree.run(iree.compile_for_cpu(vhlo), list(program.data().values()))
+    given = dict(zip([one.path for one in program.results], made, strict=True))
+    expected = program.data("results")
+    for name in ("monitors/E.spike", "monitors/I.spike"):
+        assert expected[name].shape == (10_000, 1_000)
+        assert expected[name].any(axis=1).sum() > 100
+        np.testing.assert_array_equal(given[name], expected[name])
