@@ -208,7 +208,9 @@ def test_mhlo_that_leads_elsewhere_is_not_passed(
     wrong, count = re.subn(*WRONG[what], text, count=1)
     assert count
     printed = bindings.mlir_text
-    monkeypatch.setattr(bindings, "mlir_text", lambda *a, **k: printed(*a, **k).replace(text, wrong))
+    monkeypatch.setattr(
+        bindings, "mlir_text", lambda *a, **k: printed(*a, **k).replace(text, wrong)
+    )
     check = lowered.render("mhlo").check
     assert check.returns is False
     assert "differs" in check.detail
