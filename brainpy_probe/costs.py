@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from brainpy_probe import naming
-from brainpy_probe.records import ComponentCost, Costs, Count, ProgramRecord
+from brainpy_probe.costrecords import ComponentCost, Costs, Count
+from brainpy_probe.records import ProgramRecord
 from brainpy_probe.xla import bindings, hlo
 
 __all__ = ["Owners", "count", "hlo_module", "time_loop"]

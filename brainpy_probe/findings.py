@@ -6,39 +6,17 @@ Each remedy that is named here is run in the tests and does what it says.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
-import msgspec
+from brainpy_probe.dominance import Finding, dominant
+from brainpy_probe.records import Manifest, ModuleRecord, Timing
 
-from brainpy_probe import naming
-from brainpy_probe.records import Costs, Manifest, Measured, ModuleRecord, Timing
-
-__all__ = ["Finding", "dominant", "find", "lost_seconds"]
+__all__ = ["Finding", "find", "lost_seconds"]
 
 # A compilation that takes at least so many seconds, and half of its call's time, is slow.
 SLOW_SECONDS = 1.0
 SLOW_SHARE = 0.5
 LARGE_CONSTANTS = 1 << 20
-
-# A component that takes more than this share is what to look at first.
-DOMINANT = 0.5
-# What BrainPy offers in the place of a component, by its class.
-_OFFERED = {
-    "MaskedLinear": (
-        "It multiplies with a dense matrix in each step. bp.dnn.EventCSRLinear(conn, weight) as "
-        "its comm reads only the synapses of neurons that have fired, bp.dnn.CSRLinear(conn, "
-        "weight) only those that there are; of bp.synapses, comp_method='sparse' does that."
-    ),
-    "CSRLinear": (
-        "It reads every synapse in each step. If its input is spikes, bp.dnn.EventCSRLinear(conn, "
-        "weight) as its comm reads only the synapses of neurons that have fired."
-    ),
-    "EventCSRLinear": (
-        "It reads the synapses of the neurons that have fired. Another backend may be faster: "
-        'brainevent.config.set_backend("cpu", "jax_raw") or "numba" before the run, from BrainPy '
-        "2.7 on; it clears all of JAX's caches."
-    ),
-}
 
 _NO_CACHE = "This JAX keeps no CPU programs in its persistent cache; from 0.4.28 on it does."
 # The first JAX whose persistent cache takes CPU programs: _src/compiler.py, supported_platforms.
@@ -49,24 +27,6 @@ _CACHE_SETTING_SINCE = (0, 4, 23)
 # what a loop is given by the Variables' ids from the first until the second.
 _LOOP_PER_RUN_SINCE = (2, 4)
 _STATES_SINCE = (2, 7)
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """Something worth knowing or doing.
-
-    Attributes
-    ----------
-    slug : str
-        The kind of finding.
-    sentence : str
-        What was found, with figures.
-    remedy : str
-        What to do about it.
-    """
-
-    slug: str
-    sentence: str
-    remedy: str
 
 
 def find(manifest: Manifest) -> tuple[Finding, ...]:
@@ -186,54 +146,6 @@ def _slow_compile(manifest: Manifest) -> Iterator[Finding]:
                 ),
                 remedy=remedy,
             )
-
-
-def dominant(
-    components: Mapping[str, str], measured: Measured | None, costs: Costs | None = None
-) -> Finding | None:
-    """Return a finding where one component takes more than half.
-
-    Parameters
-    ----------
-    components : mapping
-        The class of each component of the model by its name, the model first.
-    measured : Measured or None
-        How long each ran.
-    costs : Costs, optional
-        What each costs by XLA's count, for where nothing was measured: bytes read and written,
-        those of custom calls included.
-    """
-    if measured is not None:
-        own = {one.component: one.seconds for one in measured.components}
-        whole, what = measured.loop, f"of the loop's time ({measured.loop:.2f} s)"
-    elif costs is not None:
-        own = {
-            one.component: one.step.read + one.step.written + one.custom_bytes
-            for one in costs.components
-        }
-        whole, what = sum(own.values()), "of the bytes that a step reads and writes"
-    else:
-        return None
-    sums = dict.fromkeys(components, 0.0)
-    for name, cost in own.items():
-        while name in sums:
-            sums[name] += cost
-            above = naming.belongs(name, components)
-            name = "" if above == name else above
-    root = next(iter(components), "")
-    most = [name for name, cost in sums.items() if name != root and cost > DOMINANT * whole]
-    if not most:
-        return None
-    name = max(most, key=lambda one: one.count("."))  # the innermost one
-    share = 100 * sums[name] / whole
-    return Finding(
-        slug="dominant-component",
-        sentence=f"{name} ({components[name]}) takes {share:.0f} % {what}.",
-        remedy=_OFFERED.get(
-            components[name],
-            "It is what to make faster first; brainpy-probe costs --trace FILE shows its ops.",
-        ),
-    )
 
 
 def _dominant_component(manifest: Manifest) -> Iterator[Finding]:

@@ -18,9 +18,10 @@ import numpy as np
 
 from brainpy_probe import naming
 from brainpy_probe.attribution import LoopOps, Shares, loop_ops
+from brainpy_probe.costrecords import ComponentTime, Measured
 from brainpy_probe.costs import time_loop
 from brainpy_probe.errors import CannotMeasure
-from brainpy_probe.records import ComponentTime, Measured, ProgramRecord
+from brainpy_probe.records import ProgramRecord
 from brainpy_probe.replay import compiled
 from brainpy_probe.xla import hlo, profiling
 

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from brainpy_probe.arrays import read_arrays, restored
+from brainpy_probe.costrecords import Costs, Measured
 from brainpy_probe.errors import BadSetting, CannotReplay, DamagedCapture
 from brainpy_probe.records import (
     CallRecord,
-    Costs,
     Failure,
     Fidelity,
-    Measured,
     ModuleRecord,
     ProgramKind,
     ProgramRecord,

@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 
 import brainpy_probe as probe
 from brainpy_probe import cli, naming
+from brainpy_probe.costrecords import Count
 from brainpy_probe.costs import count, hlo_module
 from brainpy_probe.errors import CannotMeasure
 from brainpy_probe.live import components
-from brainpy_probe.records import Count
 from brainpy_probe.xla import bindings, hlo, profiling
 from tests import eras, watching
 from tests.networks import LOOP_MODULES, NETWORKS, by_name
@@ -107,7 +107,11 @@ def test_what_the_runner_does_has_rows_of_its_own(out: Path) -> None:
 # --- Naming changes nothing -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["einet", "delay", "hh"])
+# Up to 2.6 two builds of a network with kernels or delays are two programs, named or not.
+ALIKE = ["hh", "noise", "reservoir", *(["einet", "delay"] if eras.SINCE_2_7 else [])]
+
+
+@pytest.mark.parametrize("name", ALIKE)
 def test_names_change_no_op_and_no_result(
     name: str, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,8 +141,10 @@ def test_names_change_no_op_and_no_result(
     assert compiled[0] == compiled[1]
     assert named.programs[0].fingerprint == bare.programs[0].fingerprint
     assert _nameless(named.programs[0]) == _nameless(bare.programs[0])
-    assert [one.fingerprint for one in named.modules] == [one.fingerprint for one in bare.modules]
     assert named.text.count("~") > bare.text.count("~") + 10
+    if not eras.ORDERS_BY_IDS:
+        found = [[one.fingerprint for one in cap.modules] for cap in captures]
+        assert found[0] == found[1]
 
 
 def _nameless(program: Any) -> str:
@@ -411,7 +417,7 @@ def test_shell_prints_a_tree_of_eighty_columns(out: Path) -> None:
     assert told.exit_code == 0, told.output
     lines = told.output.splitlines()
     assert max(len(line) for line in lines[1:]) <= 80
-    assert any(line.startswith("  E2E ") for line in lines)
+    assert any(re.match(r"  E2E\*? ", line) for line in lines)
 
 
 def test_shell_prints_json(out: Path) -> None:

@@ -16,8 +16,8 @@ from brainpy_probe.cli.shell import (
     print_json,
     told,
 )
+from brainpy_probe.dominance import dominant
 from brainpy_probe.errors import BadSetting
-from brainpy_probe.findings import dominant
 
 __all__ = ["costs"]
 

@@ -16,7 +16,7 @@ from brainpy_probe import naming
 from brainpy_probe.errors import first_line
 from brainpy_probe.records import DialectCheck
 from brainpy_probe.settings import Dialect
-from brainpy_probe.xla import bindings, mlir, proof
+from brainpy_probe.xla import bindings, locations, mlir, proof
 
 __all__ = ["Lowered", "Rendering"]
 
@@ -66,7 +66,7 @@ class Lowered:
     def _name_locations(self) -> None:
         """Have each op's location say whose it is, and nothing of this machine's files."""
         try:
-            self.module = bindings.with_renamed_locations(self.module, naming.location)
+            self.module = locations.renamed(self.module, naming.location)
         except Exception as error:
             self.notes.append(f"The ops do not say whose they are: {first_line(error)}")
             self.module = bindings.without_locations(self.module)

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from brainpy_probe.records import ComponentCost, ComponentTime, Costs, Count, Measured
+from brainpy_probe.costrecords import ComponentCost, ComponentTime, Costs, Count, Measured
 
 __all__ = ["as_table"]
 

@@ -17,29 +17,18 @@ from typing import Any
 import numpy as np
 
 from brainpy_probe.xla import bindings
+from brainpy_probe.xla.wire import encoded
 
 __all__ = ["Executable", "refuses_unknown_calls", "register_lapack", "registered", "version"]
 
 Array = np.ndarray[Any, Any]
 
 
-def _field(number: int, content: bytes) -> bytes:
-    """Return a field of a protocol buffer, its content being shorter than 128 bytes."""
-    tag = number << 3 | 2
-    head = [tag] if tag < 128 else [tag & 127 | 128, tag >> 7]
-    return bytes([*head, len(content)]) + content
-
-
 # CompileOptionsProto.executable_build_options, .debug_options, .xla_backend_extra_options, which
 # has no name in Python (0.10.2, 0.12.0: xla/pjrt/proto/compile_options.proto, xla/xla.proto;
 # read by SmallWhileLoopHoistingPass of XLA's CPU compiler). Appended to a message, it is merged.
-_NO_SMALL_LOOPS = _field(
-    3,
-    _field(
-        3,
-        _field(500, _field(1, b"xla_cpu_small_while_loop_byte_threshold") + _field(2, b"0")),
-    ),
-)
+_SMALL_LOOPS = encoded(1, b"xla_cpu_small_while_loop_byte_threshold") + encoded(2, b"0")
+_NO_SMALL_LOOPS = encoded(3, encoded(3, encoded(500, _SMALL_LOOPS)))
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from brainpy_probe.xla import bindings, execution
+from brainpy_probe.xla import bindings, execution, wire
 
 __all__ = ["Computation", "Cost", "Instruction", "Module", "Pricing", "cost_of", "shape_bytes"]
 
@@ -58,7 +58,7 @@ class Instruction:
 
     def constant(self) -> int | None:
         """Return the value of a constant that is one whole number, or None."""
-        for number, value in _fields(self.raw):
+        for number, value in wire.fields(self.raw):
             if number == _LITERAL and isinstance(value, bytes):
                 return _whole(value)
         return None
@@ -88,7 +88,7 @@ class Module:
         """Read one of XLA's modules."""
         computations: dict[int, Computation] = {}
         name, entry = "", 0
-        for number, value in _fields(module.as_serialized_hlo_module_proto()):
+        for number, value in wire.fields(module.as_serialized_hlo_module_proto()):
             if number == _MODULE_COMPUTATIONS and isinstance(value, bytes):
                 one = _computation(value)
                 computations[one.id] = one
@@ -153,8 +153,8 @@ class Pricing:
             return Cost()
         operands = [computation.instructions[number] for number in instruction.operands]
         body = b"".join(
-            _encoded(number, value)
-            for number, value in _fields(instruction.raw)
+            wire.encoded(number, value)
+            for number, value in wire.fields(instruction.raw)
             if number not in _OWN
         )
         key = (body, tuple(one.shape for one in operands), _alike(instruction.operands))
@@ -167,35 +167,35 @@ class Pricing:
         called = self.module.called_by(instruction)
         given = {one.id: one for one in operands}
         parameters = [
-            _encoded(_NAME, f"p{n}".encode())
-            + _encoded(_OPCODE, b"parameter")
-            + _encoded(_SHAPE, one.shape)
-            + _encoded(_PARAMETER, n)
-            + _encoded(_ID, one.id)
+            wire.encoded(_NAME, f"p{n}".encode())
+            + wire.encoded(_OPCODE, b"parameter")
+            + wire.encoded(_SHAPE, one.shape)
+            + wire.encoded(_PARAMETER, n)
+            + wire.encoded(_ID, one.id)
             for n, one in enumerate(given.values())
         ]
-        packed = b"".join(map(_varint, instruction.operands))
+        packed = b"".join(map(wire.varint, instruction.operands))
         root = (
-            _encoded(_NAME, b"root")
+            wire.encoded(_NAME, b"root")
             + body
-            + _encoded(_ID, instruction.id)
-            + (_encoded(_OPERANDS, packed) if packed else b"")
+            + wire.encoded(_ID, instruction.id)
+            + (wire.encoded(_OPERANDS, packed) if packed else b"")
         )
-        signature = b"".join(_encoded(1, one.shape) for one in given.values())
-        signature += _encoded(2, instruction.shape)
-        signature += b"".join(_encoded(3, f"p{n}".encode()) for n in range(len(given)))
+        signature = b"".join(wire.encoded(1, one.shape) for one in given.values())
+        signature += wire.encoded(2, instruction.shape)
+        signature += b"".join(wire.encoded(3, f"p{n}".encode()) for n in range(len(given)))
         number = max(self.module.computations) + 1
         entry = (
-            _encoded(_COMPUTATION_NAME, b"main")
-            + b"".join(_encoded(_COMPUTATION_INSTRUCTIONS, one) for one in [*parameters, root])
-            + _encoded(4, signature)
-            + _encoded(_COMPUTATION_ID, number)
-            + _encoded(_COMPUTATION_ROOT, instruction.id)
+            wire.encoded(_COMPUTATION_NAME, b"main")
+            + b"".join(wire.encoded(_COMPUTATION_INSTRUCTIONS, one) for one in [*parameters, root])
+            + wire.encoded(4, signature)
+            + wire.encoded(_COMPUTATION_ID, number)
+            + wire.encoded(_COMPUTATION_ROOT, instruction.id)
         )
-        whole = _encoded(1, b"alone") + _encoded(2, b"main")
-        whole += b"".join(_encoded(_MODULE_COMPUTATIONS, one.raw) for one in called)
-        whole += _encoded(_MODULE_COMPUTATIONS, entry) + _encoded(4, signature)
-        whole += _encoded(_MODULE_ENTRY, number)
+        whole = wire.encoded(1, b"alone") + wire.encoded(2, b"main")
+        whole += b"".join(wire.encoded(_MODULE_COMPUTATIONS, one.raw) for one in called)
+        whole += wire.encoded(_MODULE_COMPUTATIONS, entry) + wire.encoded(4, signature)
+        whole += wire.encoded(_MODULE_ENTRY, number)
         return bindings.hlo_from_proto(whole)
 
 
@@ -221,11 +221,11 @@ _BYTES |= {15: 8, 16: 2, 18: 16}
 def shape_bytes(shape: bytes) -> int:
     """Return the size of an array, or of a tuple's arrays, given its ShapeProto."""
     kind, elements, parts = 0, 1, 0
-    for number, value in _fields(shape):
+    for number, value in wire.fields(shape):
         if number == 2:  # element_type
             kind = value if isinstance(value, int) else 0
         elif number == 3:  # dimensions, packed or one at a time
-            for size in _varints(value) if isinstance(value, bytes) else [value]:
+            for size in wire.varints(value) if isinstance(value, bytes) else [value]:
                 elements *= size
         elif number == 4 and isinstance(value, bytes):  # tuple_shapes
             parts += shape_bytes(value)
@@ -240,7 +240,7 @@ def _alike(operands: Sequence[int]) -> tuple[int, ...]:
 def _computation(content: bytes) -> Computation:
     name, number, root = "", 0, 0
     instructions: dict[int, Instruction] = {}
-    for field_number, value in _fields(content):
+    for field_number, value in wire.fields(content):
         if field_number == _COMPUTATION_INSTRUCTIONS and isinstance(value, bytes):
             one = _instruction(value)
             instructions[one.id] = one
@@ -257,14 +257,14 @@ def _instruction(content: bytes) -> Instruction:
     texts: dict[int, bytes] = {}
     numbers: dict[int, int] = {}
     lists: dict[int, tuple[int, ...]] = {_OPERANDS: (), _CALLED: ()}
-    for number, value in _fields(content):
+    for number, value in wire.fields(content):
         if number in lists:  # packed, or one at a time
-            lists[number] += tuple(_varints(value)) if isinstance(value, bytes) else (value,)
+            lists[number] += tuple(wire.varints(value)) if isinstance(value, bytes) else (value,)
         elif isinstance(value, bytes):
             texts[number] = value
         else:
             numbers[number] = value
-    metadata = dict(_fields(texts.get(_METADATA, b"")))
+    metadata = dict(wire.fields(texts.get(_METADATA, b"")))
     location = metadata.get(_OP_NAME, b"")
     return Instruction(
         name=texts.get(_NAME, b"").decode(),
@@ -286,73 +286,8 @@ _WHOLE_NUMBERS = (4, 5, 6, 7)
 
 
 def _whole(literal: bytes) -> int | None:
-    for number, value in _fields(literal):
+    for number, value in wire.fields(literal):
         if number in _WHOLE_NUMBERS:
-            values = list(_varints(value)) if isinstance(value, bytes) else [value]
+            values = list(wire.varints(value)) if isinstance(value, bytes) else [value]
             return values[0] if len(values) == 1 else None
     return None
-
-
-# --- Protocol buffers: the wire format ------------------------------------------------------------
-
-
-def _fields(content: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Yield number and value of each field: a whole number, or bytes.
-
-    https://protobuf.dev/programming-guides/encoding/
-    """
-    position = 0
-    while position < len(content):
-        tag, position = _read_varint(content, position)
-        number, kind = tag >> 3, tag & 7
-        if kind == 0:
-            value, position = _read_varint(content, position)
-            yield number, value
-            continue
-        if kind == 2:
-            size, position = _read_varint(content, position)
-        elif kind in (1, 5):
-            size = 8 if kind == 1 else 4
-        else:
-            raise ValueError(f"wire type {kind} is not in use")
-        chunk = content[position : position + size]
-        position += size
-        yield number, chunk if kind == 2 else _Fixed(chunk)
-
-
-class _Fixed(bytes):
-    """A value of four or eight bytes: a number, written without its length."""
-
-
-def _read_varint(content: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = content[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
-
-
-def _varints(content: bytes) -> Iterator[int]:
-    position = 0
-    while position < len(content):
-        value, position = _read_varint(content, position)
-        yield value
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*encoded, value])
-
-
-def _encoded(number: int, value: int | bytes) -> bytes:
-    if isinstance(value, int):
-        return _varint(number << 3) + _varint(value)
-    if isinstance(value, _Fixed):
-        return _varint(number << 3 | (1 if len(value) == 8 else 5)) + value
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
