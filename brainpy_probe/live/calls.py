@@ -157,7 +157,7 @@ class RunningCall:
     tracing: bool = False
     nested: bool = False
     compilations: list[Compilation] = field(default_factory=list)
-    components: dict[int, tuple[str, Any]] = field(default_factory=dict)
+    components: Any = None
     component: str = ""
 
     @property

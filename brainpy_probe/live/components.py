@@ -7,6 +7,7 @@ an op's location, no op. Knows no program, no cost.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
@@ -14,12 +15,12 @@ from typing import Any
 import jax
 
 from brainpy_probe.live import seams
-from brainpy_probe.live.calls import CURRENT_CALL
+from brainpy_probe.live.calls import CURRENT_CALL, RunningCall
 from brainpy_probe.live.modeltree import walk
-from brainpy_probe.live.patching import Patch
+from brainpy_probe.live.patching import LEDGER, Patch
 from brainpy_probe.naming import INPUTS, MONITORS, scope
 
-__all__ = ["component_names", "patches", "runner_patches"]
+__all__ = ["ComponentNames", "name_components", "runner_patches"]
 
 Wrapped = Callable[..., Any]
 Args = tuple[Any, ...]
@@ -30,34 +31,70 @@ Kwargs = dict[str, Any]
 _METHODS = ("__call__", "update", "filter", "clear_input")
 
 
-def component_names(target: Any) -> dict[int, tuple[str, Any]]:
-    """Return the name of each component of a model, and the component, by its ``id``.
+class ComponentNames:
+    """The names of a model's components at one moment; none of these is kept alive.
 
     The model itself is named for its class. A component that hangs in several places has the
     plainest of its names: ``E2E.syn``, not that of the dictionary in which its neurons call it.
+
+    Parameters
+    ----------
+    target : brainpy.DynamicalSystem
+        The model.
+
+    Attributes
+    ----------
+    classes : dict
+        The class of each component by its name; the model first.
+    patches : list of Patch
+        What is to be wrapped: the methods of the components' own classes.
     """
-    component = seams.take("component")
-    found: dict[int, tuple[str, Any]] = {}
-    for path, thing in walk(target):
-        if isinstance(thing, component):
-            found[id(thing)] = path or type(thing).__name__, thing
-    return found
+
+    def __init__(self, target: Any) -> None:
+        component = seams.take("component")
+        self._named: dict[int, tuple[str, Callable[[], Any]]] = {}
+        self.classes: dict[str, str] = {}
+        classes: dict[type, None] = {}
+        for path, thing in walk(target):
+            if isinstance(thing, component):
+                name = path or type(thing).__name__
+                self._named[id(thing)] = name, weakref.ref(thing)
+                self.classes[name] = type(thing).__name__
+                classes |= dict.fromkeys(type(thing).__mro__[:-1])
+        self.patches = [
+            Patch(cls, name, component_method)
+            for cls in classes
+            for name in _METHODS
+            if isinstance(vars(cls).get(name), FunctionType)
+        ]
+
+    def of(self, instance: Any) -> str | None:
+        """Return a component's name; empty if it has none, None if it was not seen yet."""
+        name, there = self._named.get(id(instance), (None, lambda: None))
+        return name if there() is instance else None
+
+    def pass_over(self, instance: Any) -> None:
+        """Note that a component is no part of the model and has no name."""
+        self._named[id(instance)] = "", weakref.ref(instance)
 
 
-def patches(components: dict[int, tuple[str, Any]]) -> list[Patch]:
-    """Return what is to be wrapped: the methods of the components' own classes."""
-    classes = {cls: None for _, one in components.values() for cls in type(one).__mro__[:-1]}
-    return [
-        Patch(cls, name, component_method)
-        for cls in classes
-        for name in _METHODS
-        if isinstance(vars(cls).get(name), FunctionType)
-    ]
+def name_components(call: RunningCall, *, anew: bool = False) -> None:
+    """Have the components of a call's model say their names while they are traced.
+
+    The model is read once for as long as anybody watches, and anew when it calls what it did not
+    have then.
+    """
+    target = call.runner.target
+    known = None if anew else LEDGER.noted.get(target)
+    if known is None:
+        known = LEDGER.noted[target] = ComponentNames(target)
+    LEDGER.extend(known.patches)
+    call.components = known
 
 
 def runner_patches(runner: Any) -> Iterator[Patch]:
     """Yield what is to be wrapped of a runner's class: what it does before and after the model."""
-    for name, handler in (("_step_func_input", inputs), ("_step_func_monitor", monitors)):
+    for name, handler in zip(seams.STEP_PARTS, (inputs, monitors), strict=True):
         if name in vars(runner):
             yield Patch(runner, name, handler)
 
@@ -65,8 +102,20 @@ def runner_patches(runner: Any) -> Iterator[Patch]:
 def component_method(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Stand in for a method of a component."""
     call = CURRENT_CALL.get()
-    name = "" if call is None else call.components.get(id(instance), ("",))[0]
-    return _under(name, wrapped, args, kwargs)
+    return _under("" if call is None else _name(call, instance), wrapped, args, kwargs)
+
+
+def _name(call: RunningCall, instance: Any) -> str:
+    if call.components is None or seams.trace_state_clean():
+        return ""
+    name = call.components.of(instance)
+    if name is None:
+        with call.noting():
+            name_components(call, anew=True)
+            name = call.components.of(instance)
+            if name is None:
+                call.components.pass_over(instance)
+    return name or ""
 
 
 def inputs(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
@@ -81,7 +130,7 @@ def monitors(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any
 
 def _under(name: str, wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Any:
     call = CURRENT_CALL.get()
-    if call is None or not call.components or name in ("", call.component):
+    if call is None or call.components is None or name in ("", call.component):
         return wrapped(*args, **kwargs)
     if seams.trace_state_clean():  # op by op: each would be compiled under another name
         return wrapped(*args, **kwargs)

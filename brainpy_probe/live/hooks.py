@@ -116,7 +116,8 @@ def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs) ->
     try:
         given = seams.predict_arguments(wrapped, args, kwargs)
         call.indices, call.xs, call.shared_args = given
-        _name_components(call)
+        if not seams.names_are_in_cache_keys():
+            components.name_components(call)
         if call.indices is None:
             return
         call.i0 = int(call.runner.i0)
@@ -130,14 +131,6 @@ def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs) ->
         watch.stop()
         call.preparation = summed(call.preparation, watch.timing())
         call.watch.exclude(watch.timing().wall)
-
-
-def _name_components(call: RunningCall) -> None:
-    """Have the components of the call's model say their names while they are traced."""
-    if seams.names_are_in_cache_keys():
-        return
-    call.components = components.component_names(call.runner.target)
-    LEDGER.extend(components.patches(call.components))
 
 
 def attend() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,10 +75,20 @@ class Ledger:
     not there yet), the last one takes them out. A wrapper that another tool
     has wrapped in the meantime stays where it is, idle, and is used again or removed later: what
     lies over it is not ours to take off.
+
+    Attributes
+    ----------
+    users : tuple
+        Who is watching.
+    attending : bool
+        Whether JAX was told to report durations, which is done once for the process.
+    noted : WeakKeyDictionary
+        What the wrappers have noted of a model; forgotten when nobody watches any more.
     """
 
     users: tuple[Any, ...] = ()
     attending: bool = False
+    noted: weakref.WeakKeyDictionary[Any, Any] = field(default_factory=weakref.WeakKeyDictionary)
     _installed: list[_Installed] = field(default_factory=list)
     _covered: list[_Installed] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -108,6 +119,7 @@ class Ledger:
             if not self.users:
                 self._remove(self._installed)
                 self._installed.clear()
+                self.noted.clear()
 
     def _has(self, patch: Patch) -> bool:
         return any(

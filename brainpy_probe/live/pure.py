@@ -267,7 +267,7 @@ def _closed(
             *named("state", results["state"]),
         ],
         tuple(step.notes),
-        components={name: type(one).__name__ for name, one in step.call.components.values()},
+        components={} if step.call.components is None else step.call.components.classes,
     )
 
 

@@ -24,7 +24,7 @@ from brainpy_probe.errors import SeamMissing
 from brainpy_probe.foreign import Seam
 from brainpy_probe.xla import bindings
 
-__all__ = ["IMPLICIT", "MONITOR_TAKER", "SEAMS", "TESTED", "take", "taken_from"]
+__all__ = ["IMPLICIT", "MONITOR_TAKER", "SEAMS", "STEP_PARTS", "TESTED", "take", "taken_from"]
 
 SEAMS: dict[str, Seam] = {
     "runner": Seam(
@@ -166,6 +166,10 @@ def taken_from(name: str) -> str:
 
 # The method to which a memory_efficient step hands its monitors (2.3.8 to 2.9.0: runners.py).
 MONITOR_TAKER = "_step_mon_on_cpu"
+
+# The methods that give the model its inputs in a step, and read its monitors (2.3.8:
+# dyn/runners.py; 2.4.6 to 2.9.0: runners.py).
+STEP_PARTS = ("_step_func_input", "_step_func_monitor")
 
 # Where a model keeps the parts that it was given without a name (2.3.8 to 2.6.0: BrainPyObject in
 # _src/math/object_transform/base.py; today's keep them in ``children``).
