@@ -218,10 +218,10 @@ def test_the_target_of_a_call_is_compared() -> None:
     text = lowered.render("stablehlo").content.decode()
     targets = {*re.findall(r"custom_call @(\w+)\(", text)}
     (target, *_) = sorted(one for one in targets if "potrf" in one)
-    one = proof.Compared.of(bindings.parse_mlir(text, lowered.context))
+    one = proof.Compared(bindings.parse_mlir(text, lowered.context))
     other = bindings.parse_mlir(text.replace(f"@{target}(", "@another("), lowered.context)
     assert one.difference(one) == ""
-    assert one.difference(proof.Compared.of(other))
+    assert one.difference(proof.Compared(other))
 
 
 def test_the_configuration_of_a_call_is_compared() -> None:
@@ -233,7 +233,7 @@ def test_the_configuration_of_a_call_is_compared() -> None:
             f'{{backend_config = "{configuration}"}} : (tensor<2xf32>) -> tensor<2xf32> '
             "return %0 : tensor<2xf32> } }"
         )
-        configured.append(proof.Compared.of(bindings.parse_mlir(text, bindings.mlir_context())))
+        configured.append(proof.Compared(bindings.parse_mlir(text, bindings.mlir_context())))
     assert "left" in configured[0].difference(configured[1])
 
 
