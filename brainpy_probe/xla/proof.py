@@ -69,8 +69,8 @@ _CONSTANT = re.compile(r" *(%\w+) = (stablehlo\.constant .*)")
 # A string; or a value where it is defined (``%1:2 =``, ``%arg0: tensor``), or where it is used.
 _VALUE = re.compile(r'"(?:[^"\\]|\\.)*"|(%\w+)((?::\d+)? =|: )?')
 
-# What a custom call has by default: VHLO does not bring it back.
-_DEFAULT = re.compile(r'(?<![\w.])backend_config = "", ')
+# What a custom call and a product have by default: VHLO does not bring it back.
+_DEFAULT = re.compile(r'(?<![\w.])backend_config = "", |, precision = \[DEFAULT, DEFAULT\]')
 
 
 def constants_in_place(text: str) -> str:
