@@ -164,5 +164,5 @@ def _calls(quick: bool) -> list[Case]:
             steps=10,
             runs=calls,
         )
-        for calls in ((50,) if quick else (1_000,))
+        for calls in ((30,) if quick else (1_000,))
     ]

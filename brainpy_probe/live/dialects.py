@@ -137,7 +137,7 @@ class Lowered:
         return bindings.parse_mlir(bindings.mlir_bytecode(self.module), self.context)
 
     def _stablehlo(self) -> Rendering:
-        text = bindings.mlir_text(self.module)
+        text = self._origin.printed
         return Rendering(text.encode(), proof.reparse(text), mlir.chlo(self.module))
 
     def _mhlo(self) -> Rendering:
@@ -219,7 +219,7 @@ def _remove_empty_sharding(module: Any) -> int:
     for one in constraints:
         one.results[0].replace_all_uses_with(one.operands[0])
         one.erase()
-    text = bindings.mlir_text(module)
+    text = bindings.mlir_text(module) if empty else ""
     for name in empty:
         if len(re.findall(rf"@{re.escape(name)}\b", text)) == 1:
             meshes[name].erase()

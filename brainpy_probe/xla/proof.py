@@ -43,9 +43,14 @@ class Compared:
         self._module = module
 
     @functools.cached_property
+    def printed(self) -> str:
+        """The module's text."""
+        return bindings.mlir_text(self._module)
+
+    @functools.cached_property
     def text(self) -> str:
-        """The module's text, constants where they are used, values by their number."""
-        return constants_in_place(bindings.mlir_text(self._module))
+        """That text, constants where they are used, values by their number."""
+        return constants_in_place(self.printed)
 
     @functools.cached_property
     def hlo_module(self) -> Any:
