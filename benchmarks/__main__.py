@@ -57,7 +57,7 @@ def _measure(cases: list[Case], wanted: list[str], options: argparse.Namespace) 
         def begin(what: str) -> None:
             progress.update(task, description=what)
 
-        if cases:
+        if cases and not options.quick:
             warm_up(min(cases, key=lambda case: case.size * case.steps))
         for case in cases:
             started = progress.tasks[0].completed

@@ -48,7 +48,7 @@ def measure_apart(name: str, begin: Callable[[str], object], *, quick: bool) -> 
 def _import(begin: Callable[[str], object], quick: bool) -> dict[str, Apart]:
     begin("import brainpy_probe")
     measure_bare(_IMPORT)
-    found = [measure_bare(_IMPORT).seconds["own"] for _ in range(5 if quick else 25)]
+    found = [measure_bare(_IMPORT).seconds["own"] for _ in range(3 if quick else 25)]
     return {"import brainpy_probe": Apart(seconds=spread(found))}
 
 
@@ -61,7 +61,7 @@ def _start(begin: Callable[[str], object], quick: bool) -> dict[str, Apart]:
         (Path(folder) / "with.pth").write_text(line)
         (Path(folder) / "without.pth").write_text("#" * len(line))
         codes = [_START.format(folder=folder, name=f"{name}.pth") for name in ("with", "without")]
-        for _ in range(10 if quick else 50):
+        for _ in range(5 if quick else 50):
             with_it, without = (measure_bare(code) for code in codes)
             over.append(with_it.seconds["own"] - without.seconds["own"])
             of_start.append(over[-1] / without.process)
@@ -75,7 +75,7 @@ def _of_a_capture(begin: Callable[[str], object], quick: bool) -> dict[str, Apar
         with tempfile.TemporaryDirectory() as folder:
             begin(f"a capture, to be replayed and verified, round {number + 1}")
             options = {"data": "full", "dialect": ["stablehlo", "mhlo", "hlo"]}
-            size, steps = (0.1, 1_000) if quick else (1.0, 10_000)
+            size, steps = (0.02, 1_000) if quick else (1.0, 10_000)
             script = Work(size=size, steps=steps, way="probe", options=options, folder=folder)
             plain = measure(msgspec.structs.replace(script, way="plain", options={}))
             captured = measure(script)

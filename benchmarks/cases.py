@@ -94,7 +94,7 @@ def _scales(quick: bool) -> list[Case]:
         2.0: (2, (_PLAIN, _NONE)),
     }
     if quick:
-        ways = {0.05: (1, (_PLAIN, _NONE)), 0.1: (1, every)}
+        ways = {0.05: (1, (_PLAIN, _NONE)), 0.1: (1, (_PLAIN, _NONE, _OLD))}
     steps, runs = (1_000, 2) if quick else (10_000, 4)
     return [
         Case(f"einet-{x:g}", variants, rounds, group="scale", size=x, steps=steps, runs=runs)
@@ -103,11 +103,10 @@ def _scales(quick: bool) -> list[Case]:
 
 
 def _options(quick: bool) -> list[Case]:
-    every = ["stablehlo", "mhlo", "hlo"]
+    three = {"data": "none", "dialect": ["stablehlo", "mhlo", "hlo"]}
     variants = [
         _PLAIN,
-        Variant("mhlo", options={"data": "none", "dialect": "mhlo"}),
-        Variant("three dialects", options={"data": "none", "dialect": every}),
+        Variant("three dialects", options=three),
         Variant("full", options={"data": "full"}),
         Variant("portable", options={"data": "none", "portable": True}),
         Variant("xla_dump", options={"data": "none", "xla_dump": True}),
@@ -115,11 +114,12 @@ def _options(quick: bool) -> list[Case]:
         Variant("XLA_FLAGS", "xla-flags"),
     ]
     if not quick:
-        variants[1:1] = [_NONE, _INPUTS, _HLO]
+        mhlo = Variant("mhlo", options={"data": "none", "dialect": "mhlo"})
+        variants[1:1] = [_NONE, _INPUTS, mhlo, _HLO]
     if "profile" in inspect.signature(probe.capture).parameters:
         variants.append(Variant("profile", options={"data": "none", "profile": True}))
-    steps, rounds = (1_000, 1) if quick else (10_000, 3)
-    return [Case("options", tuple(variants), rounds, size=0.1, steps=steps, runs=2)]
+    size, steps, rounds = (0.02, 1_000, 1) if quick else (0.1, 10_000, 3)
+    return [Case("options", tuple(variants), rounds, size=size, steps=steps, runs=2)]
 
 
 def _components(quick: bool) -> list[Case]:
@@ -134,7 +134,7 @@ def _components(quick: bool) -> list[Case]:
             steps=100,
             runs=1,
         )
-        for number in ((4, 16) if quick else (25, 50, 100, 200))
+        for number in ((2, 8) if quick else (25, 50, 100, 200))
     ]
 
 
@@ -149,7 +149,7 @@ def _steps(quick: bool) -> list[Case]:
             steps=steps,
             runs=2,
         )
-        for steps in ((1_000, 10_000) if quick else (1_000, 10_000, 100_000))
+        for steps in ((1_000, 4_000) if quick else (1_000, 10_000, 100_000))
     ]
 
 
@@ -164,5 +164,5 @@ def _calls(quick: bool) -> list[Case]:
             steps=10,
             runs=calls,
         )
-        for calls in ((50,) if quick else (1_000,))
+        for calls in ((30,) if quick else (1_000,))
     ]

@@ -1,7 +1,4 @@
-"""A process that is measured: does what it is told, and prints what it took as JSON.
-
-python -m benchmarks.child '{"task": "runs", "size": 0.1, "way": "probe"}'
-"""
+"""A process that is measured: does what its argument says, and prints what it took as JSON."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def runner_of(network: str, size: float) -> Any:
 
 def _einet(scale: float) -> tuple[Any, list[Any], list[str]]:
     sys.path.insert(0, str(EXAMPLES))
-    from einet import EINet
+    from einet import EINet  # type: ignore[import-not-found]
 
     return EINet(scale), [("E.input", 20.0), ("I.input", 20.0)], ["E.spike"]
 

@@ -57,7 +57,7 @@ def _environment(work: Work) -> dict[str, str]:
 def _started(words: list[str], environment: dict[str, str]) -> tuple[float, str]:
     """Run an interpreter to its end; return the seconds, and the last line that it printed."""
     begun = time.perf_counter()
-    child = subprocess.run(  # noqa: S603  this interpreter, on our own modules
+    child = subprocess.run(  # noqa: S603  this interpreter, on code of ours
         [sys.executable, *words],
         cwd=ROOT,
         env=environment,

@@ -36,17 +36,15 @@ def tables(
         for case in cases
     ]
     if apart:
-        rows = [
-            (name, _unit(one.seconds), _times(one.ratio), one.to) for name, one in apart.items()
-        ]
-        found.append(("apart", ("", "seconds", "ratio", "to"), [*map(tuple, rows)]))
+        aside = [(k, _unit(one.seconds), _times(one.ratio), one.to) for k, one in apart.items()]
+        found.append(("apart", ("", "seconds", "ratio", "to"), [*aside]))
     if exponents:
         columns = ("with", "what", "exponent")
         grown = [(g, what, f"{p:+.2f}") for g, one in exponents.items() for what, p in one.items()]
-        found.append(("growth: y ~ x^p", columns, [*map(tuple, grown)]))
+        found.append(("growth: y ~ x^p", columns, [*grown]))
     said = {True: "met", False: "MISSED", None: "not measured"}
     held = [(bar.name, bar.bar, bar.figure, said[bar.met]) for bar in bars]
-    found.append(("bars", ("", "bar", "measured", ""), [*map(tuple, held)]))
+    found.append(("bars", ("", "bar", "measured", ""), [*held]))
     return found
 
 

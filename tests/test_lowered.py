@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from jax.experimental import io_callback
 from brainpy_probe.live import dialects, seams, tensors
 from brainpy_probe.live.dialects import Lowered
 from brainpy_probe.xla import bindings, mlir, proof
+from tests.eras import SINCE_2_7
 
 X = jnp.linspace(0.1, 0.9, 100)
 W = np.sin(np.arange(10_000, dtype=np.float32)).reshape(100, 100)
@@ -240,6 +242,80 @@ def test_the_configuration_of_a_call_is_compared() -> None:
     assert "left" in configured[0].difference(configured[1])
 
 
+ONE = "stablehlo.constant dense<1> : tensor<i32>"
+
+
+def _text(body: str) -> str:
+    return proof.constants_in_place(f"func.func @main(%arg0: tensor<f32>) {{\n{body}\n}}")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(
+            "%cst = stablehlo.constant dense<1.0> : tensor<f32>\n%0 = add %arg0, %cst",
+            "%0 = stablehlo.constant dense<1.0> : tensor<f32>\n%1 = add %arg0, %0",
+            id="names",
+        ),
+        pytest.param(
+            f"%0 = neg %arg0\n%c = {ONE}\n%1 = mul %0, %c",
+            f"%c = {ONE}\n%0 = neg %arg0\n%1 = mul %0, %c",
+            id="places",
+        ),
+        pytest.param(
+            "%1:2 = while(%x = %arg0) {\n%2 = neg %x\n} do {\n%2 = abs %x\n}\n%2 = add %1#0, %1#1",
+            "%1:2 = while(%y = %arg0) {\n%2 = neg %y\n} do {\n%3 = abs %y\n}\n%4 = add %1#0, %1#1",
+            id="names given away again",
+        ),
+    ],
+)
+def test_texts_alike_but_for_names_and_places_are_one(one: str, other: str) -> None:
+    assert _text(one) == _text(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param("%0 = sub %arg0, %arg1", "%0 = sub %arg1, %arg0", id="operands"),
+        pytest.param(
+            "%0 = neg %arg0\n%1 = abs %arg0\n%2 = sub %0, %1",
+            "%0 = neg %arg0\n%1 = abs %arg0\n%2 = sub %1, %0",
+            id="values",
+        ),
+        pytest.param(
+            f"%c = {ONE}\n%0 = neg %c",
+            f"%c = {ONE.replace('1', '2')}\n%0 = neg %c",
+            id="constants",
+        ),
+        pytest.param(
+            f"%c = {ONE}\n%0 = neg %c",
+            f"%c = {ONE.replace('i32', 'i64')}\n%0 = neg %c",
+            id="constants' types",
+        ),
+        pytest.param('%0 = call "%0 = %1"', '%0 = call "%1 = %1"', id="words in a string"),
+        pytest.param('%0 = call {backend_config = "a", x}', "%0 = call {x}", id="configurations"),
+        pytest.param("%1:2 = f\n%2 = neg %1#0", "%1:2 = f\n%2 = neg %1#1", id="results"),
+    ],
+)
+def test_texts_of_other_programs_are_not_one(one: str, other: str) -> None:
+    assert _text(one) != _text(other)
+
+
+@pytest.mark.parametrize("name", ["loop", "factors"])
+def test_bytecode_needs_no_hlo_where_it_reads_back_alike(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    translated = []
+    translate = bindings.hlo_of
+    monkeypatch.setattr(bindings, "hlo_of", lambda one: translated.append(one) or translate(one))
+    lowered = _lowered(name)
+    made = lowered.bytecode()
+    assert made is not None
+    assert made.check.parsed
+    if SINCE_2_7 and name == "loop":  # VHLO of before JAX 0.10 folds constants as it is read
+        assert not translated
+
+
 # --- Values as they are lowered -----------------------------------------------------------------
 
 
@@ -290,3 +366,27 @@ def test_whether_a_trace_is_going_on_is_known() -> None:
 
     jax.jit(traced)(X)
     assert [*seen, seams.trace_state_clean()] == [False, True]
+
+
+def test_digests_forget_an_array_that_is_gone() -> None:
+    digests = tensors.Digests()
+    array = jnp.arange(5.0)
+    digest = digests.of(array)
+    assert digests.of(jnp.arange(5.0)) == digest
+    assert len(digests._known) == 1
+    del array
+    assert not digests._known
+
+
+def test_what_is_digested_ahead_is_what_is_digested_later() -> None:
+    large, small = jnp.arange(300_000.0), jnp.arange(5.0)
+    expected = [tensors.Digests().of(one) for one in (large, small)]
+    before = threading.active_count()
+    digests = tensors.Digests()
+    with digests.ahead([large, small, 3.0, np.ones(300_000)]):
+        assert list(digests._coming) == [id(large)]
+        assert [digests.of(one) for one in (large, small)] == expected
+    assert not digests._coming
+    assert threading.active_count() == before
+    with digests.ahead([large]):
+        assert not digests._coming, "it is known"

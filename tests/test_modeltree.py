@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.live.modeltree import ModelNames, children, walk
+from brainpy_probe.live.modeltree import KnownNames, ModelNames, children, walk
 from tests import eras
 from tests.eras import DynamicalSystem
 from tests.networks import by_name
@@ -122,6 +124,38 @@ def test_names_are_plain_and_hold_no_id_of_an_object(
     assert names.state(model.child.deep.z) == "child.deep.z"
     assert names.state(*model.parts.values()) == "parts.a_whole_sentence_as_a_key"
     assert names.state(getattr(model, f"delay_of_{id(model)}")) == "delay_of_id"
+
+
+def test_a_thing_keeps_the_name_by_which_it_was_known_first() -> None:
+    model = Oddities()
+    runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
+    names = KnownNames()
+    first = names.of(runner, [model.v, model.rows[0]], [model.gain])
+    model.a_plainer_name = model.rows[0]
+    assert names.of(runner, [model.v, model.rows[0]], [model.gain]) == first
+    fresh = ModelNames(model, runner)
+    assert fresh.state(model.rows[0]) != first[0][1]
+
+
+def test_a_thing_that_is_met_later_is_looked_for() -> None:
+    model = Oddities()
+    runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
+    names = KnownNames()
+    names.of(runner, [model.v], [model.gain])
+    model.late, model.gain = bm.Variable(bm.zeros(3)), jnp.arange(3.0)
+    assert names.of(runner, [model.late], [model.gain]) == (["late"], ["gain"])
+    assert names.of(runner, [bm.Variable(bm.zeros(3))], []) == ([None], [])
+
+
+def test_names_keep_no_array_and_no_model_alive() -> None:
+    model = Oddities()
+    runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
+    names = KnownNames()
+    names.of(runner, [model.v], [model.gain])
+    kept = weakref.ref(model.gain), weakref.ref(model.weights), weakref.ref(runner)
+    del model, runner
+    gc.collect()
+    assert [one() for one in kept] == [None, None, None]
 
 
 def test_the_names_in_a_program_are_unique_and_the_same_for_each_build(out: Path) -> None:

@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
+from brainpy_probe.live import modeltree, modulelog, session
+from brainpy_probe.store import RunFolder
 from brainpy_probe.xla import bindings
 from tests.eras import SINCE_2_7
 from tests.listening import durations
@@ -332,3 +334,41 @@ def test_a_cache_filled_on_one_side_hits_on_the_other(
     untouched: dict[str, Any], which: str, side: str
 ) -> None:
     assert untouched[side][which] == [[1, 1], [1, 1]]
+
+
+# --- Done once ----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not SINCE_2_7, reason="before JAX 0.10 no executable has a fingerprint")
+def test_what_is_known_of_a_run_is_not_made_again(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    for owner, name in (
+        (session, "write_program"),
+        (modulelog, "facts"),
+        (modeltree, "ModelNames"),
+        (RunFolder, "write"),
+        (RunFolder, "write_manifest"),
+        (RunFolder, "append"),
+    ):
+        monkeypatch.setattr(owner, name, _counted(done, name, getattr(owner, name)))
+    case = by_name("lif")
+    runner = case.build()
+    with probe.capture(out, strict=True, data="none"):
+        once: list[str] = []
+        for number in range(12):
+            case.run(runner)
+            if number == 1:  # the first run may leave Variables that are typed otherwise
+                once = done.copy()
+        assert done[len(once) :] == ["append"] * 10
+    assert once.count("ModelNames") == 1
+    assert done[-1] == "write_manifest"
+
+
+def _counted(done: list[str], name: str, function: Any) -> Any:
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        done.append(name)
+        return function(*args, **kwargs)
+
+    return counted

@@ -20,7 +20,7 @@ from brainpy_probe.findings import lost_seconds
 from brainpy_probe.live.modules import ModuleFacts
 from brainpy_probe.live.reasons import explain
 from tests import eras
-from tests.eras import DynamicalSystem
+from tests.eras import COMPILES_EACH_RUN, DynamicalSystem
 from tests.listening import durations
 from tests.networks import LOOP_MODULES, by_name
 
@@ -226,8 +226,6 @@ def test_another_backend_is_said() -> None:
         fingerprint="a",
         arguments=(),
         results=(),
-        text="",
-        hlo="",
         content=b"",
         cost={},
         memory={},
@@ -274,3 +272,29 @@ def test_another_model_compiles_for_the_first_time(out: Path) -> None:
         (["first", "same", "first", "same"], [1, 3]),
         (["first", "first"], []),
     )
+
+
+class _Gaining(DynamicalSystem):
+    """A model with a number that is baked into its program."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = 0.5
+        self.r = bm.Variable(bm.ones(4))
+
+    def update(self) -> Any:
+        self.r.value = self.r.value * self.gain
+        return self.r.value
+
+
+def test_a_program_is_known_again_only_if_its_code_is_the_same(out: Path) -> None:
+    model = _Gaining()
+    runner = bp.DSRunner(model, monitors=["r"], progress_bar=False)
+    with probe.capture(out, strict=True) as cap:
+        runner.run(0.5)  # its Variables may be typed otherwise than those that a run leaves
+        for gain in (0.5, 0.25, 0.5, 0.25):
+            model.gain = gain
+            runner.run(0.5)
+    first, other, *again = [call.record.program for call in cap.calls][1:]
+    assert (first != other) == COMPILES_EACH_RUN
+    assert again == [first, other]

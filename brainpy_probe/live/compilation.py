@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from brainpy_probe.live.timing import Span
+from brainpy_probe.store import sha256
 
 __all__ = ["CURRENT_COMPILATION", "PENDING_PHASES", "Compilation"]
 
@@ -42,6 +44,11 @@ class Compilation:
     executable: Any = None
     dumps: Path | None = None
     notes: list[str] = field(default_factory=list)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of the bytecode."""
+        return sha256(self.bytecode)
 
 
 CURRENT_COMPILATION: ContextVar[Compilation | None] = ContextVar(

@@ -229,7 +229,7 @@ def _remove_empty_sharding(module: Any) -> int:
     for one in constraints:
         one.results[0].replace_all_uses_with(one.operands[0])
         one.erase()
-    text = bindings.mlir_text(module)
+    text = bindings.mlir_text(module) if empty else ""
     for name in empty:
         if len(re.findall(rf"@{re.escape(name)}\b", text)) == 1:
             meshes[name].erase()

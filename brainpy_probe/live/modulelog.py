@@ -15,7 +15,7 @@ from brainpy_probe.live.modules import ModuleFacts, ModuleTexts, facts
 from brainpy_probe.live.reasons import explain
 from brainpy_probe.records import ModuleRecord, Timing, WrittenFile
 from brainpy_probe.settings import Settings
-from brainpy_probe.store import RunFolder, safe_name, sha256
+from brainpy_probe.store import RunFolder, safe_name
 
 __all__ = ["ModuleLog"]
 
@@ -112,7 +112,7 @@ class ModuleLog:
     ) -> tuple[ModuleFacts, tuple[WrittenFile, ...]]:
         """Return what a module is, and its files, which are written if it is a new one."""
         made = seams.executable_fingerprint(compilation.executable)
-        key = (compilation.backend, sha256(compilation.bytecode), made)
+        key = (compilation.backend, compilation.digest, made)
         if key in self._read:
             return self._read[key]
         module, texts = facts(compilation)

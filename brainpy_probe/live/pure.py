@@ -20,11 +20,13 @@ from brainpy_probe.live import seams
 from brainpy_probe.live.calls import LoopRun, RunningCall, StepTrace
 from brainpy_probe.live.host import drop_progress_bar, drop_taps, take_offloaded_monitors
 from brainpy_probe.live.leaves import Leaves, form, named_inputs, named_leaves, named_results
-from brainpy_probe.live.modeltree import KnownNames
-from brainpy_probe.live.traced import TracedStep, inside_transformation
+from brainpy_probe.live.traced import Known, TracedStep, inside_transformation
 from brainpy_probe.records import ProgramKind, Role
 
 __all__ = ["ClosedProgram", "Named", "close"]
+
+# JAX's name for the module of a scan outside of any trace.
+_LOOP = "jit_scan"
 
 Function = Callable[[Leaves, Leaves, Leaves], dict[str, Leaves]]
 
@@ -80,15 +82,15 @@ class ClosedProgram:
         return groups["constant"], groups["state"], groups["input"]
 
 
-def close(call: RunningCall, names: KnownNames) -> ClosedProgram:
+def close(call: RunningCall, known: Known) -> ClosedProgram:
     """Make the closed program of a call that has ended.
 
     Parameters
     ----------
     call : RunningCall
         The call.
-    names : KnownNames
-        The names in the models of the capture.
+    known : Known
+        What the capture knows from calls before.
 
     Raises
     ------
@@ -99,9 +101,9 @@ def close(call: RunningCall, names: KnownNames) -> ClosedProgram:
         raise call.problem
     if call.loops:
         longest = max(call.loops, key=lambda loop: loop.options["length"] or 0)
-        return _close_loop(call, longest, names)
+        return _close_loop(call, longest, known)
     if call.step is not None or call.traces:
-        return _close_step(call, call.step or call.traces[0], names)
+        return _close_step(call, call.step or call.traces[0], known)
     if call.nested:
         raise inside_transformation()
     if call.step_failure is not None:
@@ -116,8 +118,8 @@ def close(call: RunningCall, names: KnownNames) -> ClosedProgram:
     )
 
 
-def _close_loop(call: RunningCall, loop: LoopRun, names: KnownNames) -> ClosedProgram:
-    step = TracedStep(call, loop.step, names)
+def _close_loop(call: RunningCall, loop: LoopRun, known: Known) -> ClosedProgram:
+    step = TracedStep(call, loop.step, known)
     if len(call.loops) > 1:
         step.notes.append(
             f"The call ran {len(call.loops)} loops; the program is the longest one alone."
@@ -156,17 +158,18 @@ def _close_loop(call: RunningCall, loop: LoopRun, names: KnownNames) -> ClosedPr
     results = _given_results(loop.ys, moved)
     results["outputs"] |= named_leaves("carry", loop.last[1] if counted else loop.last)
     results["state"] = _given_state(step, loop.after)
-    closed = _closed(step, "loop", program, scanned | carried, results, loop.options, sorted(moved))
+    given = scanned | carried
+    closed = _closed(step, "loop", _LOOP, program, given, results, loop.options, sorted(moved))
     closes_over = [n for n in range(len(loop.after)) if n not in loop.carried]
     counter = ["progress bar"] if counted else []
     # The order among what the loop's body closes over is JAX's own.
     closed_over = ["constant"] * (len(loop.step.constants) + len(step.names_of(closes_over)))
     native = [*closed_over, *step.names_of(loop.carried), *counter, *carried, *scanned]
-    return replace(closed, native_module="jit_scan", native_arguments=tuple(native))
+    return replace(closed, native_module=_LOOP, native_arguments=tuple(native))
 
 
-def _close_step(call: RunningCall, trace: StepTrace, names: KnownNames) -> ClosedProgram:
-    step = TracedStep(call, trace, names)
+def _close_step(call: RunningCall, trace: StepTrace, known: Known) -> ClosedProgram:
+    step = TracedStep(call, trace, known)
     if not trace.whole:
         step.notes.append(
             "The runner's loop over time is Python's (jit=False or memory_efficient=True), "
@@ -180,8 +183,8 @@ def _close_step(call: RunningCall, trace: StepTrace, names: KnownNames) -> Close
         given |= named_leaves(name, value)
     given = {k: v if hasattr(v, "dtype") else np.asarray(v) for k, v in given.items()}
     # A step that is the whole run as well: BPFF has no loop over time.
-    known = trace.given is not None and (trace.whole or call.indices is None)
-    moved = _moved_axes(call, trace.given, step.notes) if known else {}
+    is_run = trace.given is not None and (trace.whole or call.indices is None)
+    moved = _moved_axes(call, trace.given, step.notes) if is_run else {}
 
     def program(constants: Leaves, state: Leaves, inputs: Leaves) -> dict[str, Leaves]:
         result, new, monitors = step.run(
@@ -200,7 +203,8 @@ def _close_step(call: RunningCall, trace: StepTrace, names: KnownNames) -> Close
         results["state"] = _given_state(step, trace.after)
     else:
         results = jax.eval_shape(program, step.constants, step.state, given)
-    closed = _closed(step, "loop" if trace.whole else "step", program, given, results)
+    kind: ProgramKind = "loop" if trace.whole else "step"
+    closed = _closed(step, kind, trace.module, program, given, results)
     native = (*step.names_of(range(len(trace.states))), *given)
     # A whole run is a step of BrainPy 2.3 alone, which gives its jit the Variables; JAX 0.4 makes
     # constants of what else a jit takes from around it.
@@ -239,6 +243,7 @@ def _move_axes(results: dict[str, Leaves], moved: Collection[tuple[str, str]]) -
 def _closed(
     step: TracedStep,
     kind: ProgramKind,
+    module: str,
     program: Function,
     inputs: Leaves,
     results: dict[str, Leaves],
@@ -254,7 +259,7 @@ def _closed(
     return ClosedProgram(
         name,
         kind,
-        step.fingerprint(kind, forms, made, *extra),
+        step.fingerprint(module, kind, forms, made, *extra),
         program,
         [
             *named("constant", step.constants),

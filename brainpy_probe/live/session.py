@@ -6,11 +6,13 @@ import contextlib
 import os
 import platform
 import socket
+import sys
 import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import jax
 import msgspec
@@ -21,10 +23,10 @@ from brainpy_probe.errors import ProbeError, ProbeWarning, first_line
 from brainpy_probe.live import pure, tensors
 from brainpy_probe.live.calls import CURRENT_WATCH, RunningCall
 from brainpy_probe.live.compilation import PENDING_PHASES, Compilation
-from brainpy_probe.live.modeltree import KnownNames
 from brainpy_probe.live.modulelog import ModuleLog
 from brainpy_probe.live.rendering import known_values, write_program
 from brainpy_probe.live.timing import Stopwatch, summed
+from brainpy_probe.live.traced import Known
 from brainpy_probe.live.versions import installed, untested
 from brainpy_probe.records import (
     Addition,
@@ -56,7 +58,7 @@ class Session:
     manifest: Manifest = field(init=False)
     _modules: ModuleLog = field(init=False)
     _arrays: tensors.ArrayFiles = field(init=False)
-    _names: KnownNames = field(default_factory=KnownNames)
+    _known: Known = field(default_factory=Known)
     _programs: dict[str, int] = field(default_factory=dict)
     _warned: set[tuple[str, str]] = field(default_factory=set)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -126,10 +128,11 @@ class Session:
         failure: Exception | None = None
         try:
             if call.error is None or call.loops:
-                closed = pure.close(call, self._names)
+                closed = pure.close(call, self._known)
                 native = closed.native_module, closed.native_arguments
-                program, failure = self._program(closed)
-                digests = self._digest(closed)
+                with self._arrays.digests.ahead(self._values(closed).values()):
+                    program, failure = self._program(closed)
+                    digests = self._digest(closed)
         except Exception as error:
             failure = error
         try:
@@ -175,12 +178,15 @@ class Session:
         self._programs[closed.fingerprint] = index
         return record, problem
 
-    def _digest(self, closed: pure.ClosedProgram) -> dict[str, str]:
+    def _values(self, closed: pure.ClosedProgram) -> dict[str, Any]:
+        """Return the values that are to be digested, by the names that their digests have."""
         if self.settings.data == "none":
             return {}
         arguments = {f"in/{k}": v for k, v in known_values(closed.arguments).items()}
-        results = {f"out/{k}": v for k, v in known_values(closed.results).items()}
-        return {k: self._arrays.digests.of(v) for k, v in (arguments | results).items()}
+        return arguments | {f"out/{k}": v for k, v in known_values(closed.results).items()}
+
+    def _digest(self, closed: pure.ClosedProgram) -> dict[str, str]:
+        return {sys.intern(k): self._arrays.digests.of(v) for k, v in self._values(closed).items()}
 
     def _call_record(
         self,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ __all__ = ["ArrayFiles", "Digests", "Stored", "lowered_form", "to_numpy"]
 # Bytes from which an array that an earlier file holds is not written again: below that, a file
 # that stands for itself is worth more.
 _SHARED = 4096
+# Bytes from which an array is worth a thread: 1 MiB takes half a millisecond to digest.
+_LARGE = 1 << 20
 
 
 def to_numpy(value: Any) -> np.ndarray[Any, Any]:
@@ -50,13 +54,42 @@ class Digests:
     """SHA-256 of arrays; a ``jax.Array``, which never changes, is read once."""
 
     _known: dict[int, tuple[weakref.ref[Any], str]] = field(default_factory=dict)
+    _coming: dict[int, Future[str]] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def ahead(self, values: Iterable[Any]) -> Iterator[None]:
+        """Digest large arrays in another thread while the block works on something else.
+
+        hashlib lets go of Python's lock. The thread is given bytes alone, and is gone in the end.
+        """
+        large = {
+            id(value): value
+            for value in values
+            if isinstance(value, jax.Array) and value.nbytes >= _LARGE and self._read(value) is None
+        }
+        if not large:
+            yield
+            return
+        with ThreadPoolExecutor(1) as thread:
+            for key, value in large.items():
+                with contextlib.suppress(RuntimeError):  # the interpreter is ending: no new thread
+                    self._coming[key] = thread.submit(sha256, _bytes_of(to_numpy(value)))
+            try:
+                yield
+            finally:
+                self._coming.clear()
+
+    def _read(self, value: Any) -> str | None:
+        known = self._known.get(id(value))
+        return known[1] if known is not None and known[0]() is value else None
 
     def of(self, value: Any) -> str:
         """Return the digest of a value's bytes in C order."""
-        known = self._known.get(id(value))
-        if known is not None and known[0]() is value:
-            return known[1]
-        digest = sha256(_bytes_of(to_numpy(value)))
+        known = self._read(value)
+        if known is not None:
+            return known
+        coming = self._coming.get(id(value))
+        digest = sha256(_bytes_of(to_numpy(value))) if coming is None else coming.result()
         if isinstance(value, jax.Array):
             key = id(value)
             self._known[key] = (weakref.ref(value, lambda _: self._known.pop(key, None)), digest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -12,8 +13,9 @@ from brainpy_probe.live import jaxprs, seams
 from brainpy_probe.live.calls import RunningCall, StepTrace
 from brainpy_probe.live.leaves import Leaves, form, named_leaves, unused
 from brainpy_probe.live.modeltree import KnownNames
+from brainpy_probe.store import sha256
 
-__all__ = ["TracedStep", "inside_transformation"]
+__all__ = ["Known", "TracedStep", "inside_transformation"]
 
 _leaves = jax.tree_util.tree_leaves
 
@@ -27,6 +29,23 @@ def inside_transformation() -> CannotCapture:
     )
 
 
+@dataclass(frozen=True)
+class Known:
+    """What a capture knows from its calls so far.
+
+    Attributes
+    ----------
+    names : KnownNames
+        The names in their models.
+    fingerprints : dict
+        Those of their steps, by a digest of all but the equations, and by that of the module into
+        which JAX lowered these.
+    """
+
+    names: KnownNames = field(default_factory=KnownNames)
+    fingerprints: dict[tuple[str, str], str] = field(default_factory=dict)
+
+
 class TracedStep:
     """A traced step whose equations can be chosen and which can be run inside another trace.
 
@@ -36,8 +55,8 @@ class TracedStep:
         The call in which it ran.
     trace : StepTrace
         What BrainPy traced.
-    known : KnownNames
-        The names in the models of the capture.
+    known : Known
+        What the capture knows from calls before.
 
     Attributes
     ----------
@@ -64,11 +83,12 @@ class TracedStep:
         If the call ran inside another JAX transformation.
     """
 
-    def __init__(self, call: RunningCall, trace: StepTrace, known: KnownNames) -> None:
+    def __init__(self, call: RunningCall, trace: StepTrace, known: Known) -> None:
         values = [use.value for use in trace.states]
         if any(isinstance(one, jax.core.Tracer) for one in _leaves((values, trace.args, call.xs))):
             raise inside_transformation()
         self.call, self.trace = call, trace
+        self._known = known.fingerprints
         self.notes: list[str] = []
         self.dropped: list[Any] = []
         self.drop: Callable[[Any], bool] | None = None
@@ -78,7 +98,7 @@ class TracedStep:
         self._arrays = [array for _, array in trace.constants]
         self._arrays += [array for array in held if id(array) not in outer]
         variables = [use.variable for use in trace.states]
-        of_states, of_arrays = known.of(call.runner, variables, self._arrays)
+        of_states, of_arrays = known.names.of(call.runner, variables, self._arrays)
         taken: set[str] = set()
         names = [
             unused(name or getattr(variable, "name", None) or "variable", taken)
@@ -170,17 +190,35 @@ class TracedStep:
         result = self.trace.result_tree.unflatten(map(value_of, self.trace.result))
         return result, new, read(value_of)
 
-    def fingerprint(self, *extra: object) -> str:
-        """Return a digest of the step and of what else tells its program from others."""
+    def fingerprint(self, module: str, *extra: object) -> str:
+        """Return a digest of the step and of what else tells its program from others.
+
+        Where the call's only trace had the call's only module compiled, the module stands for the
+        equations: it is byte for byte the same if they are, and its bytes are at hand. Not where
+        BrainPy keeps what it has compiled: the module may be another function's there.
+
+        Parameters
+        ----------
+        module : str
+            JAX's name for the module in which BrainPy has the step compiled.
+        *extra
+            What else tells the program from others, by its ``repr``.
+        """
+        model = type(self.call.runner.target).__name__
+        forms = [(k, form(v)) for k, v in (self.constants | self.state).items()]
+        splits = [use.splits for use in self.states]
+        told = [model, self.names, self.written, splits, forms, self.notes, *extra]
+        compiled = self.call.compilations
+        alone = len(compiled) == len(self.call.traces) == 1 and len(self.call.loops) <= 1
+        if not (alone and compiled[0].name == module and seams.compiles_each_run()):
+            return self._fingerprint(told)
+        key = compiled[0].digest, sha256(repr(told).encode())
+        if key not in self._known:
+            self._known[key] = self._fingerprint(told)
+        return self._known[key]
+
+    def _fingerprint(self, told: list[object]) -> str:
         atoms = [var for var, _ in self.trace.constants] + self.trace.invars
         atoms = [*atoms, *(var for use in self.states for var in use.reads), *self.outs]
         atoms = [atom for atom in atoms if not any(atom is one for one in self.dropped)]
-        forms = [(k, form(v)) for k, v in (self.constants | self.state).items()]
-        splits = [use.splits for use in self.states]
-        model = type(self.call.runner.target).__name__
-        return jaxprs.fingerprint(
-            self.eqns,
-            atoms,
-            [model, self.names, self.written, splits, forms, self.notes, *extra],
-            self.drop,
-        )
+        return jaxprs.fingerprint(self.eqns, atoms, told, self.drop)

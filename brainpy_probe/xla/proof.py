@@ -43,9 +43,14 @@ class Compared:
         self._module = module
 
     @functools.cached_property
+    def printed(self) -> str:
+        """The module's text."""
+        return bindings.mlir_text(self._module)
+
+    @functools.cached_property
     def text(self) -> str:
-        """The module's text, constants where they are used, values by their number."""
-        return constants_in_place(bindings.mlir_text(self._module))
+        """That text, constants where they are used, values by their number."""
+        return constants_in_place(self.printed)
 
     @functools.cached_property
     def hlo_module(self) -> Any:
@@ -69,8 +74,8 @@ _CONSTANT = re.compile(r" *(%\w+) = (stablehlo\.constant .*)")
 # A string; or a value where it is defined (``%1:2 =``, ``%arg0: tensor``), or where it is used.
 _VALUE = re.compile(r'"(?:[^"\\]|\\.)*"|(%\w+)((?::\d+)? =|: )?')
 
-# What a custom call has by default: VHLO does not bring it back.
-_DEFAULT = re.compile(r'(?<![\w.])backend_config = "", ')
+# What a custom call and a product have by default: VHLO does not bring it back.
+_DEFAULT = re.compile(r'(?<![\w.])backend_config = "", |, precision = \[DEFAULT, DEFAULT\]')
 
 
 def constants_in_place(text: str) -> str:
