@@ -22,7 +22,7 @@ from brainpy_probe.costrecords import Count
 from brainpy_probe.costs import count, hlo_module
 from brainpy_probe.errors import CannotMeasure
 from brainpy_probe.live import components
-from brainpy_probe.xla import bindings, hlo, profiling
+from brainpy_probe.xla import bindings, execution, hlo, profiling
 from tests import eras, watching
 from tests.networks import LOOP_MODULES, NETWORKS, by_name
 
@@ -100,8 +100,10 @@ def test_a_component_called_by_another_keeps_its_own_name() -> None:
 def test_what_the_runner_does_has_rows_of_its_own(out: Path) -> None:
     costs = _captured("einet", out).programs[0].costs
     rows = {row.component: row for row in costs.components}
-    assert rows[naming.INPUTS].step.ops > 0
     assert rows[naming.MONITORS].step.written > 0
+    assert rows[naming.INPUTS].step.ops > 0
+    if eras.SINCE_2_4:  # before, a step begins with inputs of zero, so that XLA adds nothing
+        assert rows[naming.INPUTS].step.flops >= 32 + 8
 
 
 # --- Naming changes nothing -----------------------------------------------------------------------
@@ -141,7 +143,7 @@ def test_names_change_no_op_and_no_result(
     assert compiled[0] == compiled[1]
     assert named.programs[0].fingerprint == bare.programs[0].fingerprint
     assert _nameless(named.programs[0]) == _nameless(bare.programs[0])
-    assert named.text.count("~") > bare.text.count("~") + 10
+    assert named.text.count("~") > bare.text.count("~")
     if not eras.ORDERS_BY_IDS:
         found = [[one.fingerprint for one in cap.modules] for cap in captures]
         assert found[0] == found[1]
@@ -193,6 +195,19 @@ def test_names_stay_out_where_they_would_be_part_of_the_key(out: Path) -> None:
         jax.config.update("jax_compilation_cache_include_metadata_in_key", False)
     assert program.record.components == {}
     assert any("do not say whose" in note for note in program.costs.notes)
+
+
+def test_a_loop_traced_before_the_capture_has_no_names_and_says_so(out: Path) -> None:
+    """BrainPy 2.3 keeps what it traced; later ones trace each run."""
+    case = by_name("lif")
+    runner = case.build()
+    case.run(runner)
+    with probe.capture(out, strict=True) as cap:
+        case.run(runner)
+    program = cap.programs[0]
+    assert bool(program.record.components) is eras.COMPILES_EACH_RUN
+    said = any("traced before it was opened" in note for note in program.costs.notes)
+    assert said is not eras.COMPILES_EACH_RUN
 
 
 def test_signatures_are_as_without_us(out: Path) -> None:
@@ -258,8 +273,15 @@ def test_bytes_of_state_and_constants_are_all_there(out: Path) -> None:
     for role, kept in (("state", "state"), ("constant", "constants")):
         held = sum(one.nbytes for one in program.arguments if one.role == role)
         assert sum(getattr(row, kept) for row in rows) == held > 0
-    held = {row.component: row.state for row in rows}
-    assert held["E"] >= 2 * 4 * 32
+    for name in ("E", "I", *GROUPS):
+        given = [one for one in program.arguments if one.name.startswith(f"{name}.")]
+        own = [row for row in rows if f"{row.component}.".startswith(f"{name}.")]
+        assert sum(row.state for row in own) == sum(
+            one.nbytes for one in given if one.role == "state"
+        )
+        assert sum(row.constants for row in own) == sum(
+            one.nbytes for one in given if one.role == "constant"
+        )
 
 
 def test_custom_calls_are_marked_and_their_bytes_told(out: Path) -> None:
@@ -274,7 +296,13 @@ def test_custom_calls_are_marked_and_their_bytes_told(out: Path) -> None:
             if one.role == "constant" and one.name.startswith(row.component.partition(".")[0])
         )
         assert row.custom_bytes >= connections
-    assert any("Not counted inside" in note for note in program.costs.notes)
+    costs = program.costs
+    assert any("Not counted inside" in note for note in costs.notes)
+    # XLA's -1 for what it does not know is nowhere.
+    assert all(row.step.flops >= 0 and row.step.written >= 0 for row in costs.components)
+    whole = costs.once + costs.step
+    for kind in ("flops", "read", "written"):
+        assert getattr(whole, kind) == pytest.approx(getattr(costs.xla, kind), rel=1e-6)
 
 
 @pytest.mark.skipif(not eras.SINCE_2_7, reason="BrainPy up to 2.6 has no plain kernels")
@@ -310,6 +338,8 @@ def test_each_kind_of_instruction_is_counted_as_xla_does(function: Any) -> None:
     whole = costs.once + costs.step
     for kind in ("flops", "transcendentals", "read", "written"):
         assert getattr(whole, kind) == pytest.approx(getattr(costs.xla, kind), rel=1e-6), kind
+    accessed = execution.cost_analysis(module)["bytes accessed"]
+    assert costs.xla.read + costs.xla.written == pytest.approx(accessed, rel=1e-6)
 
 
 def _record() -> Any:

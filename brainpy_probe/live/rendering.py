@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -181,8 +182,9 @@ def _fidelity(form: _Form, closed: ClosedProgram, *notes: str) -> Fidelity:
 
 def _components(module: Any, closed: ClosedProgram) -> dict[str, str]:
     """Return the model's components, if the ops of the program say whose they are."""
-    named = f'loc("{naming.scope("")}' in bindings.mlir_text(module, locations=True)
-    return closed.components if named else {}
+    text = bindings.mlir_text(module, locations=True)
+    owners = set(map(naming.owner, re.findall(r' loc\("(.*)"\)$', text, re.MULTILINE)))
+    return closed.components if owners & closed.components.keys() else {}
 
 
 def _portable(
