@@ -27,7 +27,7 @@ from brainpy_probe.records import (
 )
 from brainpy_probe.settings import Settings
 from brainpy_probe.store import RunFolder, safe_name
-from brainpy_probe.xla import mlir
+from brainpy_probe.xla import bindings, mlir
 
 __all__ = ["known_values", "write_program"]
 
@@ -80,7 +80,9 @@ def write_program(
     if not native.renderings:
         raise CannotCapture("No text can be made of the program.", f"{_said(native.problems)}.")
     texts = _write_texts(place, native, folder)
-    portable = _portable(place, closed, native, settings, folder) if settings.portable else None
+    portable, problem = (
+        _portable(place, closed, native, settings, folder) if settings.portable else (None, None)
+    )
     arguments = _store(f"{place}/data.safetensors", "data", closed.arguments, settings, arrays)
     results = _store(f"{place}/results.safetensors", "results", closed.results, settings, arrays)
     record = ProgramRecord(
@@ -95,7 +97,7 @@ def write_program(
         portable=portable,
         kernels=native.kernels,
     )
-    return record, next(iter(native.problems.values()), None)
+    return record, next(iter(native.problems.values()), problem)
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def _form(closed: ClosedProgram, settings: Settings, *, plain: bool = False) -> 
     )
     if plain:
         lowered.expand_chlo()
-        lowered.select_booleans()
+        lowered.for_other_compilers()
     renderings: dict[str, Rendering] = {}
     problems: dict[str, Exception] = {}
     for dialect in settings.dialects:
@@ -135,7 +137,8 @@ def _form(closed: ClosedProgram, settings: Settings, *, plain: bool = False) -> 
     bytecode = lowered.bytecode() if renderings else None
     if bytecode is not None:
         renderings["vhlo"] = bytecode
-    cost = seams.estimated_cost(lowering) if settings.portable else {}
+    client = jax.local_devices()[0].client
+    cost = bindings.estimated_cost(lowered.module, client) if settings.portable else {}
     kernels = () if plain or jaxpr is None else kernel_calls(jaxpr.eqns)
     return _Form(lowered, cost, renderings, problems, kernels)
 
@@ -158,23 +161,32 @@ def _fidelity(form: _Form, closed: ClosedProgram, *notes: str) -> Fidelity:
 
 def _portable(
     place: str, closed: ClosedProgram, native: _Form, settings: Settings, folder: RunFolder
-) -> PortableForm:
-    """Lower the program once more, from the same trace, without BrainPy's own kernels."""
+) -> tuple[PortableForm, Exception | None]:
+    """Lower the program once more, from the same trace, without BrainPy's own kernels.
+
+    Returns
+    -------
+    PortableForm
+        The form; its notes tell of what can't be had.
+    Exception or None
+        Why there is none.
+    """
     try:
         plain = _form(closed, settings, plain=True)
     except Exception as error:
         reason = f"The program can't be lowered to plain StableHLO: {first_line(error)}"
-        return PortableForm(fidelity=Fidelity(notes=(reason,)))
+        return PortableForm(fidelity=Fidelity(notes=(reason,))), error
     fidelity = _fidelity(plain, closed)
     if fidelity.custom_calls:
         left = f"Kernels are left that have no plain form here: {', '.join(fidelity.custom_calls)}."
         fidelity = _fidelity(plain, closed, left)
-    return PortableForm(
+    form = PortableForm(
         fidelity=fidelity,
         cost=plain.cost,
         native_cost=native.cost,
         files=tuple(_write_texts(f"{place}/portable", plain, folder)),
     )
+    return form, next(iter(plain.problems.values()), None)
 
 
 def _write_texts(place: str, form: _Form, folder: RunFolder) -> list[WrittenFile]:

@@ -64,6 +64,14 @@ SEAMS: dict[str, Seam] = {
         "jaxlib 0.10.2, 0.12.0: _hlo; 0.4.13, 0.4.23, 0.4.30: xla_extension. "
         "hlo_module_from_text, HloPrintOptions",
     ),
+    "cost": Seam(
+        "XLA's estimate of a program's cost",
+        (
+            "jaxlib._jax:hlo_module_cost_analysis",
+            "jaxlib.xla_extension:hlo_module_cost_analysis",
+        ),
+        "jaxlib 0.10.2, 0.12.0: _jax; 0.4.13, 0.4.23, 0.4.30: xla_extension",
+    ),
     "client": Seam(
         "XLA's client, which compiles and runs",
         ("jaxlib.xla_client:",),
@@ -222,6 +230,19 @@ def hlo_of(module: Any) -> Any:
     """Translate a StableHLO module to an HLO module."""
     translate = take("xla-mlir").mlir_module_to_xla_computation
     return translate(mlir_bytecode(module)).get_hlo_module()
+
+
+def estimated_cost(module: Any, client: Any) -> dict[str, float]:
+    """Return XLA's estimate for a StableHLO module: flops and bytes, a loop's body counted once.
+
+    ``hlo_module_cost_analysis`` is what JAX's ``Lowered.cost_analysis`` calls; it stands in
+    ``jaxlib.xla_extension`` up to 0.4.30, then in ``jaxlib._jax``. Not every client knows it.
+    """
+    try:
+        cost = take("cost")(client, hlo_of(module))
+    except Exception:  # it is an estimate: without it nothing is wrong
+        return {}
+    return {name: float(cost[name]) for name in ("flops", "bytes accessed") if name in cost}
 
 
 def hlo_text(module: Any) -> str:
