@@ -14,6 +14,7 @@ from typing import Any
 
 from brainpy_probe import naming
 from brainpy_probe.errors import first_line
+from brainpy_probe.live import plain
 from brainpy_probe.records import DialectCheck
 from brainpy_probe.settings import Dialect
 from brainpy_probe.xla import bindings, locations, mlir, proof
@@ -78,35 +79,11 @@ class Lowered:
         if left:
             self.notes.append(f"This jaxlib can't write out in StableHLO: {', '.join(left)}.")
 
-    def select_booleans(self) -> None:
-        """Write conversions of booleans to numbers as a choice of 1 and 0, which is the same.
-
-        IREE (3.5.0 to 3.13.0) can't multiply a converted vector of booleans, such as spikes, with a
-        matrix: "'linalg.vecmat' op expected type of bb argument #0 ('i1') to match element or self
-        type of the corresponding operand ('i8')". With --iree-opt-level=O2 it takes true for -1.
-        """
-        ir = bindings.take("mlir")
-        for one in list(mlir.operations(self.module)):
-            if one.name != "stablehlo.convert" or not str(one.operands[0].type).endswith("i1>"):
-                continue
-            kind = one.results[0].type
-            if not re.search(r"[<x]u?[if]\d+>$", str(kind)):
-                continue
-            values = [f"dense<{n}> : {kind}" for n in _ONE_AND_ZERO[_is_float(kind)]]
-            with self.module.context, one.location, ir.InsertionPoint(one):
-                made = [
-                    ir.Operation.create(
-                        "stablehlo.constant",
-                        results=[kind],
-                        attributes={"value": ir.Attribute.parse(value)},
-                    ).result
-                    for value in values
-                ]
-                chosen = ir.Operation.create(
-                    "stablehlo.select", results=[kind], operands=[one.operands[0], *made]
-                )
-            one.results[0].replace_all_uses_with(chosen.result)
-            one.erase()
+    def for_other_compilers(self) -> None:
+        """Write it as compilers need it that optimise less than XLA."""
+        plain.select_booleans(self.module)
+        plain.sum_in_steps(self.module)
+        self.module.operation.verify()
 
     def render(self, dialect: Dialect) -> Rendering:
         """Render the program in a dialect."""
@@ -234,13 +211,6 @@ def _remove_empty_sharding(module: Any) -> int:
         if len(re.findall(rf"@{re.escape(name)}\b", text)) == 1:
             meshes[name].erase()
     return len(constraints)
-
-
-_ONE_AND_ZERO = {False: ("1", "0"), True: ("1.0", "0.0")}
-
-
-def _is_float(kind: Any) -> bool:
-    return re.search(r"[<x]f\d+>$", str(kind)) is not None
 
 
 _EMPTY_MESH = "#sdy.mesh<[]>"

@@ -30,7 +30,7 @@ from brainpy_probe.records import (
 )
 from brainpy_probe.settings import Settings
 from brainpy_probe.store import RunFolder, safe_name
-from brainpy_probe.xla import bindings, mlir
+from brainpy_probe.xla import bindings, execution, mlir
 
 __all__ = ["known_values", "write_program"]
 
@@ -83,7 +83,9 @@ def write_program(
     if not native.renderings:
         raise CannotCapture("No text can be made of the program.", f"{_said(native.problems)}.")
     texts = _write_texts(place, native, folder)
-    portable = _portable(place, closed, native, settings, folder) if settings.portable else None
+    portable, problem = (
+        _portable(place, closed, native, settings, folder) if settings.portable else (None, None)
+    )
     arguments = _store(f"{place}/data.safetensors", "data", closed.arguments, settings, arrays)
     results = _store(f"{place}/results.safetensors", "results", closed.results, settings, arrays)
     record = ProgramRecord(
@@ -102,7 +104,7 @@ def write_program(
     )
     if settings.profile:
         record = _measured(record, native, closed)
-    return record, next(iter(native.problems.values()), None)
+    return record, next(iter(native.problems.values()), problem)
 
 
 def _measured(record: ProgramRecord, native: _Form, closed: ClosedProgram) -> ProgramRecord:
@@ -148,7 +150,7 @@ def _form(closed: ClosedProgram, settings: Settings, *, plain: bool = False) -> 
     )
     if plain:
         lowered.expand_chlo()
-        lowered.select_booleans()
+        lowered.for_other_compilers()
     renderings: dict[str, Rendering] = {}
     problems: dict[str, Exception] = {}
     for dialect in settings.dialects:
@@ -159,9 +161,19 @@ def _form(closed: ClosedProgram, settings: Settings, *, plain: bool = False) -> 
     bytecode = lowered.bytecode() if renderings else None
     if bytecode is not None:
         renderings["vhlo"] = bytecode
-    cost = seams.estimated_cost(lowering) if settings.portable else {}
+    client = jax.local_devices()[0].client
+    cost = _estimated_cost(lowered, client) if settings.portable else {}
     kernels = () if plain or jaxpr is None else kernel_calls(jaxpr.eqns)
     return _Form(lowered, cost, renderings, problems, kernels)
+
+
+def _estimated_cost(lowered: Lowered, client: Any) -> dict[str, float]:
+    """Return XLA's estimate of flops and bytes, a loop's body counted once."""
+    try:
+        cost = execution.cost_analysis(bindings.hlo_of(lowered.module), client)
+    except Exception:  # it is an estimate: without it nothing is wrong
+        return {}
+    return {name: cost[name] for name in ("flops", "bytes accessed") if name in cost}
 
 
 def _fidelity(form: _Form, closed: ClosedProgram, *notes: str) -> Fidelity:
@@ -189,23 +201,32 @@ def _components(module: Any, closed: ClosedProgram) -> dict[str, str]:
 
 def _portable(
     place: str, closed: ClosedProgram, native: _Form, settings: Settings, folder: RunFolder
-) -> PortableForm:
-    """Lower the program once more, from the same trace, without BrainPy's own kernels."""
+) -> tuple[PortableForm, Exception | None]:
+    """Lower the program once more, from the same trace, without BrainPy's own kernels.
+
+    Returns
+    -------
+    PortableForm
+        The form; its notes tell of what can't be had.
+    Exception or None
+        Why there is none.
+    """
     try:
         plain = _form(closed, settings, plain=True)
     except Exception as error:
         reason = f"The program can't be lowered to plain StableHLO: {first_line(error)}"
-        return PortableForm(fidelity=Fidelity(notes=(reason,)))
+        return PortableForm(fidelity=Fidelity(notes=(reason,))), error
     fidelity = _fidelity(plain, closed)
     if fidelity.custom_calls:
         left = f"Kernels are left that have no plain form here: {', '.join(fidelity.custom_calls)}."
         fidelity = _fidelity(plain, closed, left)
-    return PortableForm(
+    form = PortableForm(
         fidelity=fidelity,
         cost=plain.cost,
         native_cost=native.cost,
         files=tuple(_write_texts(f"{place}/portable", plain, folder)),
     )
+    return form, next(iter(plain.problems.values()), None)
 
 
 def _write_texts(place: str, form: _Form, folder: RunFolder) -> list[WrittenFile]:

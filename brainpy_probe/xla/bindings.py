@@ -80,6 +80,14 @@ SEAMS: dict[str, Seam] = {
         "jaxlib 0.10.2, 0.12.0: ProfileData, which is jax.profiler.ProfileData",
         era="brainstate",
     ),
+    "cost": Seam(
+        "XLA's estimate of a program's cost",
+        (
+            "jaxlib._jax:hlo_module_cost_analysis",
+            "jaxlib.xla_extension:hlo_module_cost_analysis",
+        ),
+        "jaxlib 0.10.2, 0.12.0: _jax; 0.4.13, 0.4.23, 0.4.30: xla_extension",
+    ),
     "client": Seam(
         "XLA's client, which compiles and runs",
         ("jaxlib.xla_client:",),
