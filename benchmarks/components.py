@@ -3,8 +3,11 @@
     python benchmarks/components.py --scale 1 --duration 300
 
 Prints of each group its share of the four groups' time: as the profile has it, and as the group
-takes by itself, given the spikes of the same run. Exit code 1 if they differ by more than 5 points,
-if less than 95 % of the loop's time is a component's, or if another component takes longer.
+takes by itself, given the spikes of the same run. Then of three groups, of which the last has four
+times the synapses in a second run, the time in that run beside the time in the first; and what a
+dense comm takes beside one for events. Exit code 1 if the shares differ by more than 5 points, if
+less than 95 % of the loop's time is a component's, if another component takes longer, if the group
+with more synapses does not, or if events don't pay.
 """
 
 from __future__ import annotations
@@ -67,6 +70,49 @@ def by_hand(scale: float, spikes: dict[str, Any], repeat: int = 3) -> dict[str, 
     return seconds
 
 
+class Groups(bp.DynamicalSystem):
+    """Some comms from the same spikes, another fourth of the neurons in each step."""
+
+    def __init__(self, size: int, comms: dict[str, tuple[str, float]]) -> None:
+        super().__init__()
+        self.size, self.names = size, tuple(comms)
+        for name, (kind, probability) in comms.items():
+            conn = bp.conn.FixedProb(probability, seed=1, allow_multi_conn=True)(size, size)
+            setattr(self, name, getattr(bp.dnn, kind)(conn, 0.1))
+
+    def update(self) -> Any:
+        """Sum what the comms make of a step's spikes."""
+        spikes = (bm.arange(self.size) + bp.share["i"]) % 4 == 0
+        return sum(getattr(self, name)(spikes).sum() for name in self.names)
+
+
+def each_comm(comms: dict[str, tuple[str, float]], size: int = 4000) -> dict[str, float]:
+    """Return the seconds that each of some comms takes, given its class and its probability."""
+    runner = bp.DSRunner(Groups(size, comms), progress_bar=False, monitors={})
+    with tempfile.TemporaryDirectory() as out, probe.capture(out, profile=True, data="none") as cap:
+        runner.run(50.0)
+        rows = cap.programs[0].measured.components
+    return {name: sum(r.seconds for r in rows if r.component == name) for name in comms}
+
+
+def rows_and_synapses() -> bool:
+    """Print how each group's time grows when one has four times the synapses; return if it does."""
+    kind = "EventCSRLinear"
+    before = each_comm({"A": (kind, 0.05), "B": (kind, 0.05), "C": (kind, 0.05)})
+    after = each_comm({"A": (kind, 0.05), "B": (kind, 0.05), "C": (kind, 0.2)})
+    grown = {name: after[name] / before[name] for name in before}
+    told = ", ".join(f"{name} {ratio:.2f}" for name, ratio in grown.items())
+    print(f"time when C has four times the synapses, beside before: {told}")
+    return grown["C"] > 1.5 * max(grown["A"], grown["B"])
+
+
+def dense_and_events() -> bool:
+    """Print what a dense comm takes beside one for events; return if that takes less."""
+    found = each_comm({"dense": ("MaskedLinear", 0.05), "events": ("EventCSRLinear", 0.05)}, 2000)
+    print(f"MaskedLinear takes {found['dense'] / found['events']:.1f} times EventCSRLinear's time")
+    return found["events"] < found["dense"]
+
+
 def main() -> None:
     """Measure, print, and judge."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -91,7 +137,8 @@ def main() -> None:
     others = {name: s for name, s in whole.items() if name not in GROUPS}
     print("others:", ", ".join(f"{name} {seconds:.4f} s" for name, seconds in others.items()))
     first = min(whole[name] for name in GROUPS) > max(others.values())
-    if apart > 5 or measured.mapped < 0.95 or not first:
+    grows, pays = rows_and_synapses(), dense_and_events()
+    if apart > 5 or measured.mapped < 0.95 or not (first and grows and pays):
         sys.exit("not as it should be")
 
 

@@ -391,26 +391,21 @@ def test_time_is_each_components_and_all_of_it_is_told(out: Path) -> None:
     assert {"E", "I", *GROUPS} <= named
 
 
-@PROFILES
-def test_a_group_with_four_times_the_synapses_takes_the_longer(out: Path) -> None:
-    """Its row grows, those of the others stay: ratios within one run, so that noise cancels."""
-    shares = []
+def test_a_group_with_four_times_the_synapses_holds_four_times_as_much(out: Path) -> None:
+    """Its row grows, those of the others stay; benchmarks/components.py shows it of the time."""
+    held = []
     for probability in (0.05, 0.2):
-        bm.random.seed(1)
         model = _projections({"A": 0.05, "B": 0.05, "C": probability})
         runner = bp.DSRunner(model, progress_bar=False, monitors={})
-        with probe.capture(out, profile=True, strict=True) as cap:
-            runner.run(20.0)
-        program = cap.programs[0]
-        assert program.record.unmeasured == ""
-        seconds = {one.component: one.seconds for one in program.measured.components}
-        shares.append({name: seconds[name] / seconds["A"] for name in "ABC"})
-        constants = {row.component: row.constants for row in program.costs.components}
-        assert constants["C"] == pytest.approx(constants["A"] * probability / 0.05, rel=0.05)
-    before, after = shares
-    assert after["C"] > 2 * before["C"]
-    assert 0.5 < before["B"] < 2
-    assert 0.5 < after["B"] < 2
+        with probe.capture(out, strict=True) as cap:
+            runner.run(0.5)
+        rows = cap.programs[0].costs.components
+        held.append({row.component: row.constants for row in rows})
+    before, after = held
+    assert after["C"] == pytest.approx(4 * before["C"], rel=0.05)
+    assert before["A"] > 0
+    assert after["A"] == before["A"]
+    assert after["B"] == before["B"]
 
 
 @PROFILES
@@ -487,9 +482,7 @@ def test_shell_says_what_is_not_allowed(out: Path, tmp_path: Path) -> None:
 
 
 @PROFILES
-def test_dense_comm_dominates_and_the_events_own_does_not_take_as_long(out: Path) -> None:
-    """What the finding offers is faster."""
-
+def test_a_dense_comm_dominates_and_the_events_own_is_offered(out: Path) -> None:
     class Dense(eras.DynamicalSystem):
         def __init__(self, comm: Any) -> None:
             super().__init__()
@@ -500,19 +493,11 @@ def test_dense_comm_dominates_and_the_events_own_does_not_take_as_long(out: Path
             spikes = (bm.arange(2000) + bp.share["i"]) % 100 == 0
             return self.comm(spikes).sum()
 
-    seconds = {}
-    for kind in ("MaskedLinear", "EventCSRLinear"):
-        conn = _bp.conn.FixedProb(0.05, seed=1, allow_multi_conn=True)(2000, 2000)
-        runner = bp.DSRunner(Dense(getattr(bp.dnn, kind)(conn, 0.1)), progress_bar=False)
-        with probe.capture(out, profile=True, strict=True) as cap:
-            runner.run(5.0)
-        assert cap.programs[0].record.unmeasured == ""
-        measured = cap.programs[0].measured
-        seconds[kind] = sum(
-            one.seconds for one in measured.components if one.component.startswith("comm")
-        )
-        if kind == "MaskedLinear":
-            found = next(one for one in cap.findings if one.slug == "dominant-component")
-            assert found.sentence.startswith("comm (MaskedLinear) takes")
-            assert "bp.dnn.EventCSRLinear(conn, weight)" in found.remedy
-    assert seconds["EventCSRLinear"] < seconds["MaskedLinear"]
+    conn = _bp.conn.FixedProb(0.05, seed=1, allow_multi_conn=True)(2000, 2000)
+    runner = bp.DSRunner(Dense(bp.dnn.MaskedLinear(conn, 0.1)), progress_bar=False)
+    with probe.capture(out, profile=True, strict=True) as cap:
+        runner.run(5.0)
+    assert cap.programs[0].record.unmeasured == ""
+    found = next(one for one in cap.findings if one.slug == "dominant-component")
+    assert found.sentence.startswith("comm (MaskedLinear) takes")
+    assert "bp.dnn.EventCSRLinear(conn, weight)" in found.remedy
