@@ -13,6 +13,7 @@ import brainpy as bp
 import brainpy.math as bm
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -501,3 +502,18 @@ def test_a_dense_comm_dominates_and_the_events_own_is_offered(out: Path) -> None
     found = next(one for one in cap.findings if one.slug == "dominant-component")
     assert found.sentence.startswith("comm (MaskedLinear) takes")
     assert "bp.dnn.EventCSRLinear(conn, weight)" in found.remedy
+
+
+@pytest.mark.skipif(not hasattr(bp, "dnn"), reason="this BrainPy has no comms")
+def test_each_comm_that_is_offered_computes_the_same() -> None:
+    # A probability is drawn anew for each form of a connection, a matrix is not.
+    matrix = np.random.default_rng(1).random((60, 40)) < 0.1
+    conn = _bp.conn.MatConn(matrix)(60, 40)
+    spikes = bm.arange(60) % 4 == 0
+    made = [
+        np.asarray(bm.as_jax(getattr(bp.dnn, kind)(conn, 0.1)(spikes)))
+        for kind in ("MaskedLinear", "CSRLinear", "EventCSRLinear")
+    ]
+    assert made[0].any()
+    for one in made[1:]:
+        np.testing.assert_allclose(one, made[0], rtol=1e-5)
