@@ -16,6 +16,7 @@ from brainpy_probe.records import (
     CallRecord,
     Manifest,
     ModuleRecord,
+    PortableForm,
     ProgramRecord,
     TensorSpec,
     Timing,
@@ -172,8 +173,28 @@ def _program(program: ProgramRecord) -> Group:
         if given or made:
             table.add_row(role, *_count(given), *_count(made))
     parts: list[Any] = [head, table, _files(program)]
+    if program.portable is not None:
+        parts.append(_forms(program, program.portable))
     parts += [Text(f"! {line}", overflow="fold") for line in _remarks(program)]
     return Group(*parts)
+
+
+def _forms(program: ProgramRecord, portable: PortableForm) -> Group:
+    """Tell what the form for other compilers costs beside the one that ran."""
+    table = _table(
+        ("form", "left"), ("bytecode", "right"), ("custom calls", "right"),
+        ("flops", "right"), ("bytes moved", "right"),
+    )  # fmt: skip
+    for name, files, fidelity, cost in (
+        ("as it ran", program.files, program.fidelity, portable.native_cost),
+        ("portable", portable.files, portable.fidelity, portable.cost),
+    ):
+        size = next((f"{file.size:,}" for file in files if file.kind == "vhlo"), "none")
+        calls = len(fidelity.custom_calls) + len(fidelity.host_callbacks)
+        told = [f"{cost[one]:,.0f}" if one in cost else "?" for one in ("flops", "bytes accessed")]
+        table.add_row(name, size, f"{calls}", *told)
+    how = "a step, by XLA's count before it optimises; nothing within a custom call"
+    return Group(table, Text(how))
 
 
 def _count(specs: list[TensorSpec]) -> tuple[str, str]:
@@ -207,7 +228,11 @@ def _remarks(program: ProgramRecord) -> list[str]:
         remarks.append(f"Calls back into Python: {', '.join(fidelity.host_callbacks)}.")
     if fidelity.inlined_constants:
         remarks.append(f"Constants in the text: {', '.join(fidelity.inlined_constants)}.")
-    return [*remarks, *fidelity.notes]
+    remarks += fidelity.notes
+    if program.portable is not None:
+        own = [note for note in program.portable.fidelity.notes if note not in fidelity.notes]
+        remarks += [f"portable: {note}" for note in own]
+    return remarks
 
 
 def _troubles(call: CallRecord) -> list[Any]:

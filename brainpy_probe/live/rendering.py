@@ -80,7 +80,9 @@ def write_program(
     if not native.renderings:
         raise CannotCapture("No text can be made of the program.", f"{_said(native.problems)}.")
     texts = _write_texts(place, native, folder)
-    portable = _portable(place, closed, native, settings, folder) if settings.portable else None
+    portable, problem = (
+        _portable(place, closed, native, settings, folder) if settings.portable else (None, None)
+    )
     arguments = _store(f"{place}/data.safetensors", "data", closed.arguments, settings, arrays)
     results = _store(f"{place}/results.safetensors", "results", closed.results, settings, arrays)
     record = ProgramRecord(
@@ -95,7 +97,7 @@ def write_program(
         portable=portable,
         kernels=native.kernels,
     )
-    return record, next(iter(native.problems.values()), None)
+    return record, next(iter(native.problems.values()), problem)
 
 
 @dataclass(frozen=True)
@@ -158,23 +160,32 @@ def _fidelity(form: _Form, closed: ClosedProgram, *notes: str) -> Fidelity:
 
 def _portable(
     place: str, closed: ClosedProgram, native: _Form, settings: Settings, folder: RunFolder
-) -> PortableForm:
-    """Lower the program once more, from the same trace, without BrainPy's own kernels."""
+) -> tuple[PortableForm, Exception | None]:
+    """Lower the program once more, from the same trace, without BrainPy's own kernels.
+
+    Returns
+    -------
+    PortableForm
+        The form; its notes tell of what can't be had.
+    Exception or None
+        Why there is none.
+    """
     try:
         plain = _form(closed, settings, plain=True)
     except Exception as error:
         reason = f"The program can't be lowered to plain StableHLO: {first_line(error)}"
-        return PortableForm(fidelity=Fidelity(notes=(reason,)))
+        return PortableForm(fidelity=Fidelity(notes=(reason,))), error
     fidelity = _fidelity(plain, closed)
     if fidelity.custom_calls:
         left = f"Kernels are left that have no plain form here: {', '.join(fidelity.custom_calls)}."
         fidelity = _fidelity(plain, closed, left)
-    return PortableForm(
+    form = PortableForm(
         fidelity=fidelity,
         cost=plain.cost,
         native_cost=native.cost,
         files=tuple(_write_texts(f"{place}/portable", plain, folder)),
     )
+    return form, next(iter(plain.problems.values()), None)
 
 
 def _write_texts(place: str, form: _Form, folder: RunFolder) -> list[WrittenFile]:
