@@ -191,10 +191,10 @@ def _forms(program: ProgramRecord, portable: PortableForm) -> Group:
     ):
         size = next((f"{file.size:,}" for file in files if file.kind == "vhlo"), "none")
         calls = len(fidelity.custom_calls) + len(fidelity.host_callbacks)
-        costs = [f"{cost[one]:,.0f}" if one in cost else "?" for one in ("flops", "bytes accessed")]
-        table.add_row(name, size, f"{calls}", *costs)
-    told = "a step, as XLA estimates it; of a custom call only what goes in and out"
-    return Group(table, Text(told))
+        told = [f"{cost[one]:,.0f}" if one in cost else "?" for one in ("flops", "bytes accessed")]
+        table.add_row(name, size, f"{calls}", *told)
+    how = "a step, by XLA's count before it optimises; nothing within a custom call"
+    return Group(table, Text(how))
 
 
 def _count(specs: list[TensorSpec]) -> tuple[str, str]:

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import brainpy_probe as probe
 from tests import eras
 from tests.processes import ROOT
 
@@ -36,6 +38,7 @@ def test_the_page_works_from_top_to_bottom(tmp_path: Path) -> None:
     }
     folder = tmp_path / "work"
     folder.mkdir()
+    printed = ""
     for what, name, _, content in _BLOCK.findall(PAGE):
         if what != "run":
             (folder / name).write_text(content)
@@ -49,6 +52,17 @@ def test_the_page_works_from_top_to_bottom(tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, f"{content}\n{done.stdout}\n{done.stderr}"
+        printed += done.stdout
+    (run,) = (folder / "handoff").glob("run-*")
+    (program,) = probe.load(run).programs
+    assert re.search(r"^MLRStableHLO_v[\d.]+$", printed, re.MULTILINE)
+    assert len(re.findall(r"is the simulation's$", printed, re.MULTILINE)) >= len(program.results)
+    # What IREE went on with is what XLA goes on with.
+    following = {k: v for k, v in program.data("results").items() if k.startswith("state/")}
+    following["inputs/indices"] = program.data()["inputs/indices"] + np.int32(200)
+    spikes = program.replay(overrides=following).results["monitors/spike"]
+    assert spikes.any()
+    np.testing.assert_array_equal(np.load(folder / "spikes.npy"), spikes)
 
 
 def _command(folder: Path) -> Path:

@@ -208,7 +208,7 @@ def _swap(folder: Path) -> None:
 
 @pytest.mark.skipif(not eras.SINCE_2_7, reason="BrainPy has no plain form of its kernels")
 def test_einet_fires_the_same_spikes_at_every_step(out: Path) -> None:
-    """The benchmark at a tenth of its size, for one second of model time."""
+    """The benchmark at a tenth of its size; IREE takes 10 ms for a step of it."""
     spec = spec_from_file_location("einet", ROOT / "examples" / "einet.py")
     assert spec is not None
     assert spec.loader is not None
@@ -222,16 +222,13 @@ def test_einet_fires_the_same_spikes_at_every_step(out: Path) -> None:
         progress_bar=False,
     )
     with probe.capture(out, portable=True, data="full", strict=True) as cap:
-        runner.run(1000.0)
+        runner.run(50.0)
     (program,) = cap.programs
     assert program.fidelity.custom_calls
     assert program.portable is not None
     assert program.portable.fidelity.custom_calls == {}
-    vhlo = program.portable.paths["vhlo"].read_bytes()
-    made = iree.run(iree.compile_for_cpu(vhlo), list(program.data().values()))
-    given = dict(zip([one.path for one in program.results], made, strict=True))
-    expected = program.data("results")
-    for name in ("monitors/E.spike", "monitors/I.spike"):
-        assert expected[name].shape == (10_000, 1_000)
-        assert expected[name].any(axis=1).sum() > 100
-        np.testing.assert_array_equal(given[name], expected[name])
+    (check,) = _checks(cap.path, "IREE")
+    assert check.outcome == "passed", check.reason
+    spikes = program.data("results")["monitors/E.spike"]
+    assert spikes.shape == (500, 1000)
+    assert spikes.any(axis=1).sum() > 100

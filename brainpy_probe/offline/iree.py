@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from brainpy_probe.errors import ProbeError
 
-__all__ = ["FLAGS", "compile_for_cpu", "require", "run"]
+__all__ = ["FLAGS", "compile_for_cpu", "require", "runner"]
 
 Array = np.ndarray[Any, Any]
 
@@ -65,14 +66,19 @@ def compile_for_cpu(source: bytes) -> bytes:
         raise ProbeError(f"IREE can't compile it: {told}") from error
 
 
-def run(compiled: bytes, arguments: list[Array]) -> list[Array]:
-    """Run ``main`` on the CPU, in as many threads as there are cores; return its results."""
+def runner(compiled: bytes) -> Callable[[Iterable[Array]], list[Array]]:
+    """Return what runs ``main`` on the CPU, in as many threads as there are cores."""
     from iree import runtime
 
     config = runtime.Config("local-task")
     context = runtime.SystemContext(config=config)
     context.add_vm_module(runtime.VmModule.copy_buffer(config.vm_instance, compiled))
     (name,) = (one for one in dict(context.modules) if one != "hal")
-    made = context.modules[name]["main"](*arguments)
-    results = made if isinstance(made, (tuple, list)) else [made]
-    return [np.asarray(one.to_host()) for one in results]
+    main = context.modules[name]["main"]
+
+    def run(arguments: Iterable[Array]) -> list[Array]:
+        made = main(*arguments)
+        results = made if isinstance(made, (tuple, list)) else [made]
+        return [np.asarray(one.to_host()) for one in results]
+
+    return run

@@ -167,8 +167,8 @@ def _run_by_iree(folder: Path, subject: str, form: Program, expected: _Expected)
     # Today's IREE reads the bytecode of every version; the text of 0.4.13 only in part.
     source = files.get("vhlo") or files["stablehlo"]
     try:
-        compiled = iree.compile_for_cpu(read_file(folder, source))
-        made = iree.run(compiled, list(form.data("data").values()))
+        run = iree.runner(iree.compile_for_cpu(read_file(folder, source)))
+        made = run(form.data("data").values())
     except Exception as error:  # IREE raises what it likes, too
         return failed(subject, name, told(error))
     return expected.compared(subject, name, made)
