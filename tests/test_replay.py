@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 import brainpy_probe as probe
 from brainpy_probe import records, store
 from brainpy_probe.cli import app
+from tests.altering import alter
 from tests.eras import DynamicalSystem
 from tests.networks import ABSENT, by_name
 from tests.processes import ROOT, Interpreter
@@ -515,14 +516,8 @@ def test_a_damaged_file_is_named_with_its_fault(kind: str, damage: str, copy: Pa
     assert fault in shown.stderr
 
 
-def _change(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    manifest = json.loads((folder / store.MANIFEST).read_text())
-    change(manifest)
-    (folder / store.MANIFEST).write_text(json.dumps(manifest))
-
-
 def test_a_manifest_entry_outside_of_the_folder_is_refused(copy: Path) -> None:
-    _change(copy, lambda manifest: manifest["programs"][0]["files"][-1].update(path="../x"))
+    alter(copy, lambda manifest: manifest["programs"][0]["files"][-1].update(path="../x"))
     shown = _run("replay", copy)
     assert shown.exit_code == 1
     assert "names a file outside its folder: '../x'" in shown.stderr
@@ -544,7 +539,7 @@ def test_a_tensor_that_is_not_what_the_manifest_says_is_refused(
 ) -> None:
     program = probe.load(copy).programs[0]
     position = [spec.path for spec in program.arguments].index("state/V")
-    _change(copy, lambda manifest: manifest["programs"][0]["arguments"][position].update(changes))
+    alter(copy, lambda manifest: manifest["programs"][0]["arguments"][position].update(changes))
     with pytest.raises(probe.DamagedCapture) as refusal:
         probe.load(copy).programs[0].replay()
     assert said in str(refusal.value)

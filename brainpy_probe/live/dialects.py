@@ -80,9 +80,8 @@ class Lowered:
             self.notes.append(f"This jaxlib can't write out in StableHLO: {', '.join(left)}.")
 
     def for_other_compilers(self) -> None:
-        """Write it as compilers need it that optimise less than XLA."""
+        """Write what other compilers can't do in a way in which they can."""
         plain.select_booleans(self.module)
-        plain.sum_in_steps(self.module)
         self.module.operation.verify()
 
     def render(self, dialect: Dialect) -> Rendering:

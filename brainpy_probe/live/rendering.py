@@ -30,7 +30,7 @@ from brainpy_probe.records import (
 )
 from brainpy_probe.settings import Settings
 from brainpy_probe.store import RunFolder, safe_name
-from brainpy_probe.xla import bindings, execution, mlir
+from brainpy_probe.xla import bindings, mlir
 
 __all__ = ["known_values", "write_program"]
 
@@ -161,19 +161,9 @@ def _form(closed: ClosedProgram, settings: Settings, *, plain: bool = False) -> 
     bytecode = lowered.bytecode() if renderings else None
     if bytecode is not None:
         renderings["vhlo"] = bytecode
-    client = jax.local_devices()[0].client
-    cost = _estimated_cost(lowered, client) if settings.portable else {}
+    cost = seams.estimated_cost(lowering) if settings.portable else {}
     kernels = () if plain or jaxpr is None else kernel_calls(jaxpr.eqns)
     return _Form(lowered, cost, renderings, problems, kernels)
-
-
-def _estimated_cost(lowered: Lowered, client: Any) -> dict[str, float]:
-    """Return XLA's estimate of flops and bytes, a loop's body counted once."""
-    try:
-        cost = execution.cost_analysis(bindings.hlo_of(lowered.module), client)
-    except Exception:  # it is an estimate: without it nothing is wrong
-        return {}
-    return {name: cost[name] for name in ("flops", "bytes accessed") if name in cost}
 
 
 def _fidelity(form: _Form, closed: ClosedProgram, *notes: str) -> Fidelity:

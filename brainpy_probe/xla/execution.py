@@ -97,13 +97,12 @@ def register_lapack() -> None:
             _jaxlib().register_custom_call_target(name, kernel, platform=platform, api_version=api)
 
 
-def cost_analysis(module: Any, client: Any = None) -> dict[str, float]:
+def cost_analysis(module: Any) -> dict[str, float]:
     """Return XLA's cost analysis of an HLO module, by its own names: a loop's body counts once.
 
-    It is what JAX's ``Lowered.cost_analysis`` calls; not every ``client`` has one. Left out, it is
-    that for the CPU.
+    It is what JAX's ``Lowered.cost_analysis`` calls.
     """
-    counted = bindings.take("cost")(_client() if client is None else client, module)
+    counted = bindings.take("cost")(_client(), module)
     return {name: float(value) for name, value in counted.items()}
 
 
