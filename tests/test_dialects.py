@@ -245,8 +245,8 @@ def _canonical(text: str, dialect: str) -> str:
     if dialect == "hlo":
         return bindings.hlo_canonical_text(bindings.parse_hlo(text))
     operations = proof.operation_counts(parsed(text))
-    compared = proof.Compared(stablehlo_of(text, dialect))
-    return "\n".join([operations, compared.signature, compared.hlo])
+    module = stablehlo_of(text, dialect)
+    return "\n".join([operations, proof.signature(module), proof.Compared(module).hlo])
 
 
 def test_way_back_from_a_changed_mhlo_is_not_the_stablehlo() -> None:

@@ -635,7 +635,7 @@ def test_callback_of_the_model_stays_and_is_called_as_often(
     (program,) = cap.programs
     assert program.fidelity.host_callbacks
     assert not program.fidelity.custom_calls
-    assert program.text("stablehlo").count("callback") == 1
+    assert len(re.findall(r"custom_call @\w*callback", program.text("stablehlo"))) == 1
     assert program.arguments[0].role == ("token" if ordered else "state")
     assert program.fidelity.proved, program.fidelity
 
