@@ -29,22 +29,25 @@ from tests.processes import ROOT, Interpreter
 from tests.replaying import Array, captured, named
 from tests.test_program import seeded
 
-TEN = (
+# A whole run each: neurons, a delay, plasticity, a rate model, a reservoir, a batched layer, noise.
+RUNS = (
     "lif",
-    "einet",
     "hh",
     "izhikevich",
     "delay",
     "stp",
     "stdp",
     "gap-junction",
-    "noise",
+    "fhn-rate",
     "reservoir",
+    "lstm-batched",
+    "noise",
 )
-HERE = [name for name in TEN if name not in ABSENT]
-
+# Its loop over time is Python's, so that its program is a step.
+STEPWISE = "memory-efficient"
 # Its synapses are BrainPy's own kernels.
 OPAQUE = "einet"
+HERE = [name for name in (*RUNS, OPAQUE) if name not in ABSENT]
 
 # BrainPy names a kernel by its content from 2.7 on; before, by something of one process.
 NAMES_KERNELS = find_spec("brainevent") is not None
@@ -115,6 +118,39 @@ def test_every_result_is_the_simulations_where_brainpy_is_not(
     assert target in opaque["error"]
     assert "portable=True" in opaque["error"]
     assert ("brainevent can't be imported" in opaque["error"]) == NAMES_KERNELS
+
+
+STEPPING = f"""
+import sys
+{ABSENT_THERE}
+import numpy as np
+import brainpy_probe as probe
+program = probe.load(sys.argv[1]).programs[0]
+times = np.load(sys.argv[2])
+given, made = program.data(), []
+for number, time in enumerate(times):
+    clock = {{"inputs/i": np.int32(number), "inputs/t": np.float32(time)}}
+    given |= {{name: value for name, value in clock.items() if name in given}}
+    results = program.replay(overrides=given).results
+    given |= {{name: array for name, array in results.items() if name in given}}
+    made.append(results["monitors/lif.V"])
+np.savez(sys.argv[3], monitor=np.stack(made), V=given["state/lif.V"])
+"""
+
+
+def test_a_step_repeated_from_state_to_state_is_the_simulation(
+    bare: Interpreter, tmp_path: Path
+) -> None:
+    taken = captured(STEPWISE)
+    assert taken.program.kind == "step"
+    np.save(tmp_path / "times.npy", taken.monitors["ts"])
+    words = [taken.capture.path, tmp_path / "times.npy", tmp_path / "made.npz"]
+    done = bare.run(["-c", STEPPING, *map(str, words)], tmp_path)
+    assert done.returncode == 0, done.stderr
+    made = np.load(tmp_path / "made.npz")
+    assert made["monitor"].tobytes() == taken.monitors["lif.V"].tobytes()
+    (left,) = (array for name, array in taken.variables.items() if name.endswith("V"))
+    assert made["V"].tobytes() == left.tobytes()
 
 
 def test_the_shell_command_needs_no_brainpy(bare: Interpreter, tmp_path: Path) -> None:
