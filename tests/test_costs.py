@@ -392,6 +392,7 @@ def test_time_is_each_components_and_all_of_it_is_told(out: Path) -> None:
     assert {"E", "I", *GROUPS} <= named
 
 
+@pytest.mark.skipif(not hasattr(bp, "dnn"), reason="this BrainPy has no comms")
 def test_a_group_with_four_times_the_synapses_holds_four_times_as_much(out: Path) -> None:
     """Its row grows, those of the others stay; benchmarks/components.py shows it of the time."""
     held = []

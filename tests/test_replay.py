@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 import brainpy_probe as probe
 from brainpy_probe import records, store
-from brainpy_probe.cli import app
+from brainpy_probe.cli import app, shell
 from tests.altering import alter
 from tests.eras import DynamicalSystem
 from tests.networks import ABSENT, by_name
@@ -95,7 +95,13 @@ def _digested(arrays: dict[str, Array]) -> dict[str, list[Any]]:
 
 
 def _run(*words: object) -> Any:
-    return CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200"})
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no line of a table folded, however wide the terminal is that the tests run in."""
+    monkeypatch.setattr(shell.console, "width", 200)
 
 
 # --- Where neither BrainPy nor JAX is ---------------------------------------------------------
