@@ -21,6 +21,12 @@ def warm_up(case: Case) -> None:
         _measured(case, variant)
 
 
+def in_turn(variants: tuple[Variant, ...], number: int) -> tuple[Variant, ...]:
+    """Return the ways in the order of a round: each round begins with another one."""
+    first = number % len(variants)
+    return variants[first:] + variants[:first]
+
+
 def measure_case(case: Case, begin: Callable[[str], object]) -> Rounds:
     """Measure a case.
 
@@ -33,9 +39,8 @@ def measure_case(case: Case, begin: Callable[[str], object]) -> Rounds:
     """
     rounds: Rounds = []
     for number in range(case.rounds):
-        turned = number % len(case.variants)
         found = {}
-        for variant in case.variants[turned:] + case.variants[:turned]:
+        for variant in in_turn(case.variants, number):
             begin(f"{case.name}: {variant.name}, round {number + 1} of {case.rounds}")
             found[variant.name] = _measured(case, variant)
         rounds.append(found)

@@ -17,7 +17,7 @@ from benchmarks.cases import Case, Variant, all_cases
 from benchmarks.figures import Spread, exponent, spread
 from benchmarks.processes import ChildFailed, measure
 from benchmarks.results import exponents, result_of
-from benchmarks.rounds import measure_case
+from benchmarks.rounds import in_turn, measure_case
 from benchmarks.work import Measured, Run, Work
 from tests.eras import SINCE_2_4
 
@@ -147,19 +147,23 @@ def test_growth_is_fitted_over_the_cases_of_a_group() -> None:
 # --- Measured for real ----------------------------------------------------------------------------
 
 
+def test_each_round_begins_with_another_way() -> None:
+    ways = tuple(Variant(name) for name in "abc")
+    orders = ["".join(way.name for way in in_turn(ways, number)) for number in range(4)]
+    assert orders == ["abc", "bca", "cab", "abc"]
+
+
 @needs_einet
-def test_a_tiny_case_is_measured_in_processes_of_its_own_in_turns() -> None:
+def test_a_tiny_case_is_measured_in_processes_of_its_own() -> None:
     ways = (
         Variant("plain", "plain"),
         Variant("none", options={"data": "none"}),
         Variant("old way", "old", {"dialect": "hlo"}, once=True),
     )
     begun: list[str] = []
-    case = Case("tiny", ways, 2, size=0.01, steps=20, runs=2)
+    case = Case("tiny", ways, 1, size=0.01, steps=20, runs=2)
     rounds = measure_case(case, begun.append)
-    assert [one.split(": ")[1].split(",")[0] for one in begun] == [
-        "plain", "none", "old way", "none", "old way", "plain",
-    ]  # fmt: skip
+    assert [one.split(": ")[1].split(",")[0] for one in begun] == ["plain", "none", "old way"]
     found = result_of(case, rounds)
     one, old = found.results["none"], found.results["old way"]
     assert one.compilations == 0
