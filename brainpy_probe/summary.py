@@ -229,6 +229,8 @@ def _remarks(program: ProgramRecord) -> list[str]:
     if fidelity.inlined_constants:
         remarks.append(f"Constants in the text: {', '.join(fidelity.inlined_constants)}.")
     remarks += fidelity.notes
+    if program.unmeasured:
+        remarks.append(f"Not measured: {program.unmeasured}")
     if program.portable is not None:
         own = [note for note in program.portable.fidelity.notes if note not in fidelity.notes]
         remarks += [f"portable: {note}" for note in own]
