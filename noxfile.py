@@ -12,6 +12,9 @@ nox.options.error_on_missing_interpreters = True
 # A stack is tested on an interpreter that is here, or not at all.
 nox.options.download_python = "never"
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
+# The tests start hundreds of interpreters: without bytecode each compiles BrainPy and JAX anew.
+os.environ["UV_COMPILE_BYTECODE"] = "1"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # The stacks, each with its Python. Their versions stand in .ci/stacks/NAME.txt.
 PYTHONS = {

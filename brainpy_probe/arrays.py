@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from brainpy_probe.errors import DamagedCapture, told
 from brainpy_probe.records import TensorSpec, WrittenFile
-from brainpy_probe.store import read_file, sha256
+from brainpy_probe.store import digest_of, read_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +64,7 @@ def restored(
             f"the manifest has {spec.dtype} of shape {spec.shape}.",
             "Capture again.",
         )
-    if sha256(array.reshape(-1).view("uint8").data) != spec.digest:
+    if digest_of(array.reshape(-1).view("uint8").data) != spec.digest:
         raise DamagedCapture(
             f"{path} holds another {spec.entry!r} than was written: its digest differs.",
             "Capture again.",

@@ -373,7 +373,7 @@ class PredictCall:
 
     @property
     def digests(self) -> dict[str, str]:
-        """SHA-256 of each argument (``in/state/E.V``) and result (``out/state/E.V``)."""
+        """XXH3-128 of each argument (``in/state/E.V``) and result (``out/state/E.V``)."""
         return self.record.digests
 
     @property

@@ -103,7 +103,7 @@ class TensorSpec(_Record, frozen=True, kw_only=True):
     key : str
         For a random state JAX's type of it, such as ``key<fry>`` (Threefry), else empty.
     digest : str
-        SHA-256 of the value in the program's first call, its bytes in C order; empty where that
+        XXH3-128 of the value in the program's first call, its bytes in C order; empty where that
         was not asked for, or the run did not give the value.
     file : str
         The file of the capture that holds this value, by its path; empty if none does. An array
@@ -129,7 +129,7 @@ class TensorSpec(_Record, frozen=True, kw_only=True):
 
 
 class WrittenFile(_Record, frozen=True, kw_only=True):
-    """A file of the capture: its path relative to the folder, size in bytes, SHA-256."""
+    """A file of the capture: its path relative to the folder, size in bytes, XXH3-128."""
 
     path: str
     kind: str
@@ -301,7 +301,7 @@ class CallRecord(_Record, frozen=True, kw_only=True):
     program : int or None
         The index of its program, or None if there is none.
     digests : dict
-        SHA-256 of each argument of the run (``in/constants/E2E.comm.indices``) and of each result
+        XXH3-128 of each argument of the run (``in/constants/E2E.comm.indices``) and of each result
         (``out/state/E.V``).
     native : Timing
         The call as it runs without the probe.
@@ -338,7 +338,7 @@ class ModuleRecord(_Record, frozen=True, kw_only=True):
     name : str
         JAX's name for it (``jit_scan`` is BrainPy's loop).
     fingerprint : str
-        SHA-256 of its content, source locations left out.
+        XXH3-128 of its content, source locations left out.
     call : int or None
         The predict call that it was compiled for; None for one compiled outside of any.
     origin : str
@@ -410,7 +410,7 @@ class Addition(_Record, frozen=True, kw_only=True):
     Attributes
     ----------
     digest : str
-        In the file, the SHA-256 of its line with this left empty; empty in memory.
+        In the file, the XXH3-128 of its line with this left empty; empty in memory.
     """
 
     calls: tuple[CallRecord, ...] = ()
@@ -425,7 +425,7 @@ class Manifest(_Record, frozen=True, kw_only=True):
     Attributes
     ----------
     digest : str
-        In the file, the SHA-256 of its bytes with this left empty; empty in memory.
+        In the file, the XXH3-128 of its bytes with this left empty; empty in memory.
     """
 
     format: str = FORMAT

@@ -286,7 +286,7 @@ ARGUMENTS: dict[str, Argument] = {
         "data",
         _data,
         str,
-        "Which arrays are written: none, inputs (of the results their SHA-256), or full.",
+        "Which arrays are written: none, inputs (of the results their digests), or full.",
     ),
     "portable": Argument(
         "portable",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import socket
@@ -13,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import msgspec
+import xxhash
 from msgspec.structs import replace
 
 from brainpy_probe.errors import DamagedCapture
@@ -22,13 +22,13 @@ __all__ = [
     "JOURNAL",
     "MANIFEST",
     "RunFolder",
+    "digest_of",
     "manifest_is_as_written",
     "named_files",
     "newest_run",
     "read_file",
     "read_manifest",
     "safe_name",
-    "sha256",
     "signed",
 ]
 
@@ -64,7 +64,7 @@ class RunFolder:
     def write(self, name: str, kind: str, content: bytes) -> WrittenFile:
         """Write one file, given its path relative to the folder."""
         _write_atomically(self.path / name, content)
-        return WrittenFile(path=name, kind=kind, size=len(content), digest=sha256(content))
+        return WrittenFile(path=name, kind=kind, size=len(content), digest=digest_of(content))
 
     def write_with(
         self, name: str, kind: str, writer: Callable[[Path], Iterable[bytes | memoryview]]
@@ -78,7 +78,7 @@ class RunFolder:
         writer : callable
             Writes the file under the path that it is given; returns its content, in pieces.
         """
-        digest = hashlib.sha256()
+        digest = xxhash.xxh3_128()
         with _atomically(self.path / name) as temporary:
             for piece in writer(temporary):
                 digest.update(piece)
@@ -110,17 +110,21 @@ _DIGEST = re.compile(rb'"digest":\s?"([0-9a-f]*)"\n?\}\Z')
 
 
 def signed(content: bytes) -> bytes:
-    """Return an index as JSON with the SHA-256 of its bytes in it, taken while that is empty."""
+    """Return an index as JSON with the digest of its bytes in it, taken while that is empty."""
     found = _DIGEST.search(content)
     if found is None:
         raise ValueError("an index ends with its digest")
     before, after = content[: found.start(1)], content[found.end(1) :]
-    return before + sha256(before + after).encode() + after
+    return before + digest_of(before + after).encode() + after
 
 
-def sha256(content: bytes | memoryview) -> str:
-    """Return the hexadecimal SHA-256 of some bytes."""
-    return hashlib.sha256(content).hexdigest()
+def digest_of(content: bytes | memoryview) -> str:
+    """Return the hexadecimal XXH3-128 of some bytes.
+
+    It finds what was damaged or mistaken, at the speed of memory; whoever wants to forge a capture
+    could write any digest that there is into it.
+    """
+    return str(xxhash.xxh3_128_hexdigest(content))
 
 
 def safe_name(name: str) -> str:
@@ -331,11 +335,11 @@ def read_file(folder: Path, file: WrittenFile) -> bytes:
         content = target.read_bytes()
     except OSError as error:
         raise DamagedCapture(f"{target} can't be read: {error}.", "Capture again.") from error
-    if len(content) != file.size or sha256(content) != file.digest:
+    if len(content) != file.size or digest_of(content) != file.digest:
         found = (
             f"{len(content)} bytes instead of {file.size}"
             if len(content) != file.size
-            else f"SHA-256 {sha256(content)} instead of {file.digest}"
+            else f"XXH3-128 {digest_of(content)} instead of {file.digest}"
         )
         raise DamagedCapture(
             f"{target} is not the file that was written: its size or digest differs ({found}).",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import xxhash
 
 from brainpy_probe.store import MANIFEST, signed
 
@@ -36,7 +37,7 @@ def rewrite(folder: Path, name: str, content: bytes) -> None:
     def change(manifest: dict[str, Any]) -> None:
         for entry in _entries(manifest):
             if entry.get("path") == name:
-                entry["size"], entry["digest"] = len(content), hashlib.sha256(content).hexdigest()
+                entry["size"], entry["digest"] = len(content), xxhash.xxh3_128_hexdigest(content)
 
     alter(folder, change)
 

@@ -23,7 +23,7 @@ from brainpy_probe.offline import iree
 from brainpy_probe.offline.checks import Check
 from brainpy_probe.offline.texts import prove, texts_of
 from brainpy_probe.offline.verify import verify
-from brainpy_probe.store import read_manifest, sha256
+from brainpy_probe.store import digest_of, read_manifest
 from tests import eras
 from tests.altering import alter, rewrite
 from tests.networks import ABSENT, by_name
@@ -96,7 +96,7 @@ def test_the_first_step_that_differs_is_told(capture: Any, tmp_path: Path) -> No
     def told(manifest: dict[str, Any]) -> None:
         for one in manifest["programs"][0]["results"]:
             if one["entry"] == spec.entry:
-                one["digest"] = sha256(arrays[spec.entry].tobytes())
+                one["digest"] = digest_of(arrays[spec.entry].tobytes())
 
     alter(copy, told)
     done = CliRunner().invoke(app, ["verify", str(copy), "--with", "iree", "--json"])

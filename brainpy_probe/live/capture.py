@@ -42,7 +42,7 @@ def capture(
         object files come along where XLA writes them.
     data : str
         Which arrays are written beside the texts: ``"none"``; ``"inputs"`` (constants, initial
-        state and inputs; of the results their SHA-256); or ``"full"`` (the results too).
+        state and inputs; of the results their digests); or ``"full"`` (the results too).
     portable : bool
         Lower each program once more, from the same trace, without the kernels that only BrainPy
         has, for compilers that have never heard of them; :attr:`Program.portable` has that form.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from brainpy_probe.live.timing import Span
-from brainpy_probe.store import sha256
+from brainpy_probe.store import digest_of
 
 __all__ = ["CURRENT_COMPILATION", "PENDING_PHASES", "Compilation"]
 
@@ -47,8 +47,8 @@ class Compilation:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of the bytecode."""
-        return sha256(self.bytecode)
+        """XXH3-128 of the bytecode."""
+        return digest_of(self.bytecode)
 
 
 CURRENT_COMPILATION: ContextVar[Compilation | None] = ContextVar(

@@ -8,13 +8,13 @@ hide in inner jaxprs are handed in from outside.
 from __future__ import annotations
 
 import functools
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+import xxhash
 
 from brainpy_probe.live import seams
 
@@ -253,7 +253,7 @@ def fingerprint(
     drop : callable, optional
         Whether an equation within one of these is left out, as by :func:`evaluate`.
     """
-    digest = hashlib.sha256()
+    digest = xxhash.xxh3_128()
     _feed_jaxpr(digest.update, {}, eqns, atoms, drop)
     for one in extra:
         digest.update(repr(one).encode())

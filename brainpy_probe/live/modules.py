@@ -9,7 +9,7 @@ from typing import Any
 from brainpy_probe.errors import first_line
 from brainpy_probe.live import seams
 from brainpy_probe.live.compilation import Compilation
-from brainpy_probe.store import sha256
+from brainpy_probe.store import digest_of
 from brainpy_probe.xla import bindings, mlir
 
 __all__ = ["ModuleFacts", "ModuleTexts", "facts"]
@@ -80,7 +80,7 @@ def facts(compilation: Compilation) -> tuple[ModuleFacts, ModuleTexts]:
     made = ModuleFacts(
         name=compilation.name,
         backend=compilation.backend,
-        fingerprint=sha256(content),
+        fingerprint=digest_of(content),
         arguments=mlir.argument_types(module),
         results=mlir.result_types(module),
         content=content,

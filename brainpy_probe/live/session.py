@@ -130,9 +130,8 @@ class Session:
             if call.error is None or call.loops:
                 closed = pure.close(call, self._known)
                 native = closed.native_module, closed.native_arguments
-                with self._arrays.digests.ahead(self._values(closed).values()):
-                    program, failure = self._program(closed)
-                    digests = self._digest(closed)
+                program, failure = self._program(closed)
+                digests = self._digest(closed)
         except Exception as error:
             failure = error
         try:

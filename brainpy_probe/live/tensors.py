@@ -18,14 +18,14 @@ from safetensors.numpy import save_file
 
 from brainpy_probe.live import seams
 from brainpy_probe.records import WrittenFile
-from brainpy_probe.store import RunFolder, sha256
+from brainpy_probe.store import RunFolder, digest_of
 
 __all__ = ["ArrayFiles", "Digests", "Stored", "lowered_form", "to_numpy"]
 
 # Bytes from which an array that an earlier file holds is not written again: below that, a file
 # that stands for itself is worth more.
 _SHARED = 4096
-# Bytes from which an array is worth a thread: 1 MiB takes half a millisecond to digest.
+# Bytes from which arrays are worth a thread: starting one takes as long as digesting these.
 _LARGE = 1 << 20
 
 
@@ -51,16 +51,16 @@ def lowered_form(value: Any) -> tuple[tuple[int, ...], str, int, str]:
 
 @dataclass
 class Digests:
-    """SHA-256 of arrays; a ``jax.Array``, which never changes, is read once."""
+    """XXH3-128 of arrays; a ``jax.Array``, which never changes, is read once."""
 
     _known: dict[int, tuple[weakref.ref[Any], str]] = field(default_factory=dict)
     _coming: dict[int, Future[str]] = field(default_factory=dict)
 
     @contextlib.contextmanager
     def ahead(self, values: Iterable[Any]) -> Iterator[None]:
-        """Digest large arrays in another thread while the block works on something else.
+        """Digest large arrays in another thread while the block writes them.
 
-        hashlib lets go of Python's lock. The thread is given bytes alone, and is gone in the end.
+        Both let go of Python's lock. The thread is given bytes alone, and is gone in the end.
         """
         large = {
             id(value): value
@@ -73,7 +73,7 @@ class Digests:
         with ThreadPoolExecutor(1) as thread:
             for key, value in large.items():
                 with contextlib.suppress(RuntimeError):  # the interpreter is ending: no new thread
-                    self._coming[key] = thread.submit(sha256, _bytes_of(to_numpy(value)))
+                    self._coming[key] = thread.submit(digest_of, _bytes_of(to_numpy(value)))
             try:
                 yield
             finally:
@@ -89,7 +89,7 @@ class Digests:
         if known is not None:
             return known
         coming = self._coming.get(id(value))
-        digest = sha256(_bytes_of(to_numpy(value))) if coming is None else coming.result()
+        digest = digest_of(_bytes_of(to_numpy(value))) if coming is None else coming.result()
         if isinstance(value, jax.Array):
             key = id(value)
             self._known[key] = (weakref.ref(value, lambda _: self._known.pop(key, None)), digest)
@@ -109,6 +109,9 @@ class Stored:
     entry: str = ""
 
 
+_Form = tuple[np.dtype[Any], tuple[int, ...]]
+
+
 @dataclass
 class ArrayFiles:
     """The arrays of one capture as safetensors; a large one is written once.
@@ -121,7 +124,7 @@ class ArrayFiles:
 
     folder: RunFolder
     digests: Digests = field(default_factory=Digests)
-    _written: dict[tuple[str, str, tuple[int, ...]], Stored] = field(default_factory=dict)
+    _written: dict[_Form, dict[str, Stored]] = field(default_factory=dict)  # then by digest
 
     def write(
         self, name: str, kind: str, values: Mapping[str, Any], *, share: bool = False
@@ -138,21 +141,22 @@ class ArrayFiles:
             Leave out what an earlier file that was written so holds already.
         """
         found: dict[str, Stored] = {}
-        made: dict[str, np.ndarray[Any, Any]] = {}
-        digests = {entry: one.digest for entry, one in self.digested(values).items()}
-        for entry, value in values.items():
-            array = np.asarray(to_numpy(value), order="C")
-            known = self._written.get(_key(digests[entry], array)) if share else None
-            if known is None:
-                made[entry] = array
-            else:
-                found[entry] = known
+        arrays = {entry: np.asarray(to_numpy(value), order="C") for entry, value in values.items()}
+        for entry, value in values.items() if share else ():
+            if _form(arrays[entry]) in self._written:
+                known = self._written[_form(arrays[entry])].get(self.digests.of(value))
+                if known is not None:
+                    found[entry] = known
+        made = {entry: array for entry, array in arrays.items() if entry not in found}
         if made:
-            file = self.folder.write_with(name, kind, lambda path: _save(made, path))
-            for entry, array in made.items():
-                found[entry] = Stored(digests[entry], file, entry)
-                if share and array.nbytes >= _SHARED:
-                    self._written.setdefault(_key(digests[entry], array), found[entry])
+            with self.digests.ahead(values[entry] for entry in made):
+                file = self.folder.write_with(name, kind, lambda path: _save(made, path))
+                for entry in made:
+                    found[entry] = Stored(self.digests.of(values[entry]), file, entry)
+        for entry, array in made.items() if share else ():
+            if array.nbytes >= _SHARED:
+                alike = self._written.setdefault(_form(array), {})
+                alike.setdefault(found[entry].digest, found[entry])
         return found
 
     def digested(self, values: Mapping[str, Any]) -> dict[str, Stored]:
@@ -160,8 +164,8 @@ class ArrayFiles:
         return {entry: Stored(self.digests.of(value)) for entry, value in values.items()}
 
 
-def _key(digest: str, array: np.ndarray[Any, Any]) -> tuple[str, str, tuple[int, ...]]:
-    return digest, str(array.dtype), array.shape
+def _form(array: np.ndarray[Any, Any]) -> _Form:
+    return array.dtype, array.shape
 
 
 def _save(arrays: Mapping[str, np.ndarray[Any, Any]], path: Path) -> Iterator[bytes | memoryview]:

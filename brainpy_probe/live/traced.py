@@ -13,7 +13,7 @@ from brainpy_probe.live import jaxprs, seams
 from brainpy_probe.live.calls import RunningCall, StepTrace
 from brainpy_probe.live.leaves import Leaves, form, named_leaves, unused
 from brainpy_probe.live.modeltree import KnownNames
-from brainpy_probe.store import sha256
+from brainpy_probe.store import digest_of
 
 __all__ = ["Known", "TracedStep", "inside_transformation"]
 
@@ -212,7 +212,7 @@ class TracedStep:
         alone = len(compiled) == len(self.call.traces) == 1 and len(self.call.loops) <= 1
         if not (alone and compiled[0].name == module and seams.compiles_each_run()):
             return self._fingerprint(told)
-        key = compiled[0].digest, sha256(repr(told).encode())
+        key = compiled[0].digest, digest_of(repr(told).encode())
         if key not in self._known:
             self._known[key] = self._fingerprint(told)
         return self._known[key]

@@ -8,7 +8,7 @@ from pathlib import Path
 from brainpy_probe.errors import DamagedCapture
 from brainpy_probe.offline.checks import Check, failed, noted, passed
 from brainpy_probe.records import Manifest, WrittenFile
-from brainpy_probe.store import JOURNAL, MANIFEST, named_files, read_file, sha256
+from brainpy_probe.store import JOURNAL, MANIFEST, digest_of, named_files, read_file
 
 __all__ = ["check_files"]
 
@@ -32,7 +32,7 @@ def check_files(folder: Path, manifest: Manifest) -> Iterator[Check]:
             fault += _renamed(folder, file, fault, unnamed)
             yield failed(_SUBJECT, "size and digest", fault)
     if not wrong:
-        reason = f"{len(files)} files have the size and the SHA-256 that the manifest says"
+        reason = f"{len(files)} files have the size and the digest that the manifest says"
         yield passed(_SUBJECT, "size and digest", reason)
     if unnamed:
         reason = f"not in the manifest, and not checked: {', '.join(sorted(unnamed))}"
@@ -55,7 +55,7 @@ def _fault(folder: Path, file: WrittenFile) -> str:
         read_file(folder, file)
     except DamagedCapture as error:
         unreadable = error.__cause__
-        return f"{file.path} has another SHA-256" if unreadable is None else str(unreadable)
+        return f"{file.path} has another digest" if unreadable is None else str(unreadable)
     return ""
 
 
@@ -71,6 +71,6 @@ def _renamed(folder: Path, file: WrittenFile, fault: str, unnamed: set[str]) -> 
         return ""
     for name in sorted(unnamed):
         other = folder / name
-        if other.stat().st_size == file.size and sha256(other.read_bytes()) == file.digest:
+        if other.stat().st_size == file.size and digest_of(other.read_bytes()) == file.digest:
             return f"; {name} has its content"
     return ""

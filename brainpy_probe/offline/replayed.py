@@ -34,7 +34,7 @@ def _beside(one: Compared) -> Text:
         return Text("not compared", style="dim")
     apart = one.difference
     if apart is None:
-        return Text("differs: another SHA-256", style="red")
+        return Text("differs: another digest", style="red")
     elements = "1 element" if apart.elements == 1 else f"{apart.elements} elements"
     said = f"differs in {elements}, by at most {apart.largest:.3g}"
     if apart.ulps is not None:

@@ -145,7 +145,7 @@ def _replayed(subject: str, form: Program) -> tuple[Check, list[Array]]:
         reason = f"other bits than the simulation's in {', '.join(differing)}"
         return failed(subject, name, reason), made
     if run.equal is None:
-        reason = "it runs; the capture has neither all results nor their SHA-256"
+        reason = "it runs; the capture has neither all results nor their digests"
         return undecided(subject, name, reason), made
     return passed(subject, name, f"{len(made)} results, bit for bit the simulation's"), made
 

@@ -28,7 +28,7 @@ def check_arrays(folder: Path, program: ProgramRecord) -> Iterator[Check]:
         yield failed(subject, name, fault)
     if not faults:
         count = sum(map(len, held.values()))
-        reason = f"{count} have the shape, element type and SHA-256 that the manifest says"
+        reason = f"{count} have the shape, element type and digest that the manifest says"
         yield passed(subject, name, f"{reason}, in {', '.join(held)}")
 
 

@@ -85,9 +85,9 @@ def _checks(capture: Capture, with_iree: bool, apart: bool) -> Iterator[Check]:
     reason = f"{MANIFEST} is of version {manifest.version}, and names no file outside its folder"
     yield passed("manifest", "can be read", reason)
     if manifest_is_as_written(capture.path):
-        yield passed("manifest", "SHA-256", "it says what it said when it was written")
+        yield passed("manifest", "digest", "it says what it said when it was written")
     else:
-        yield failed("manifest", "SHA-256", f"{MANIFEST} is not the one that was written")
+        yield failed("manifest", "digest", f"{MANIFEST} is not the one that was written")
     if not manifest.complete:
         yield noted("manifest", "complete", "the capture did not end; what had ended is here")
     yield from check_files(capture.path, manifest)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import re
 from collections import Counter
 from typing import Any
+
+import xxhash
 
 from brainpy_probe.records import DialectCheck
 from brainpy_probe.xla import bindings, mlir
@@ -102,7 +103,7 @@ def constants_in_place(text: str) -> str:
         if constant is None:
             lines.append(_VALUE.sub(numbered, _DEFAULT.sub("", line)))
         else:
-            named[constant[1]] = f"<{hashlib.sha256(constant[2].encode()).hexdigest()}>"
+            named[constant[1]] = f"<{xxhash.xxh3_128_hexdigest(constant[2].encode())}>"
     return "\n".join(lines)
 
 
