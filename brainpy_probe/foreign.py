@@ -13,7 +13,7 @@ from brainpy_probe.errors import SeamMissing
 __all__ = ["Seam", "take", "taken_from"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is itself alone: looked up thousands of times
 class Seam:
     """A name that the probe takes from another library.
 

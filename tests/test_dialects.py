@@ -276,9 +276,9 @@ def test_no_line_of_main_can_be_dropped_unnoticed(dialect: str) -> None:
 
 def test_text_that_is_not_as_it_is_printed_is_noticed() -> None:
     text = captured("lif").program.text("stablehlo")
-    assert proof.reparse(text).parsed
+    assert proof.reparse(text, bindings.mlir_context()).parsed
     spaced = text.replace("stablehlo.add ", "stablehlo.add  ", 1)
-    check = proof.reparse(spaced)
+    check = proof.reparse(spaced, bindings.mlir_context())
     assert not check.parsed
     assert check.detail.startswith("line ")
 

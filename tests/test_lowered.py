@@ -121,7 +121,7 @@ def test_the_portable_bytecode_is_proved_and_has_no_locations(name: str) -> None
     assert portable.check.detail == ""
     assert __file__.encode() not in portable.content
     back = bindings.read_portable_bytecode(portable.content, bindings.mlir_context())
-    assert not mlir.chlo(back)
+    assert not mlir.chlo(mlir.operations(back))
     assert len(mlir.argument_types(back)) == 2
 
 
@@ -169,7 +169,7 @@ def test_no_constant_is_elided_in_any_text() -> None:
     hlo = lowered.render("hlo").content.decode()
     assert "{...}" not in hlo
     assert hlo.count(",") > W.size
-    assert mlir.large_constants(lowered.module, 1024) == [("tensor<100x100xf32>", W.nbytes)]
+    assert mlir.large_constants(lowered.operations, 1024) == [("tensor<100x100xf32>", W.nbytes)]
 
 
 def test_names_stand_beside_arguments_and_results() -> None:

@@ -38,7 +38,7 @@ class Lowered:
     Parameters
     ----------
     source : ir.Module
-        The module that JAX lowered; it is copied, not changed.
+        The module that JAX lowered for us, and for no one else: it is cleaned, then copied.
     name : str
         The module's new name.
     arguments, results : sequences of str
@@ -54,28 +54,45 @@ class Lowered:
 
     def __post_init__(self) -> None:
         self.context = bindings.mlir_context()
-        self.module = bindings.parse_mlir(bindings.mlir_bytecode(self.source), self.context)
-        removed = _remove_empty_sharding(self.module)
+        removed = _remove_empty_sharding(self.source)
         if removed:
             self.notes.append(
                 f"{removed} sharding constraints on an empty mesh, which do nothing, are left out."
             )
-        self.tokens = _rename(self.module, self.name, self.arguments, self.results)
-        self.module.operation.verify()
-        self._name_locations()
+        self.tokens = _rename(self.source, self.name, self.arguments, self.results)
+        self.source.operation.verify()
+        self.module, self.owners, self._parsed = self._named_by_component()
 
-    def _name_locations(self) -> None:
-        """Have each op's location say whose it is, and nothing of this machine's files."""
+    @functools.cached_property
+    def operations(self) -> tuple[Any, ...]:
+        """Its operations, at any depth, once nothing changes them any more."""
+        return tuple(mlir.operations(self.module))
+
+    @functools.cached_property
+    def custom_calls(self) -> dict[str, list[Any]]:
+        """Those that call what is not in the module, by target."""
+        return mlir.custom_calls(self.operations)
+
+    def _named_by_component(self) -> tuple[Any, set[str], str]:
+        """Copy the module; each op's location says whose it is, and nothing of files here.
+
+        Returns
+        -------
+        module, owners, text
+            The copy, the components that it names, and the text of which it was parsed.
+        """
         try:
-            self.module = locations.renamed(self.module, naming.location)
+            made = locations.renamed(self.source, naming.location, self.context)
         except Exception as error:
             self.notes.append(f"The ops do not say whose they are: {first_line(error)}")
-            self.module = bindings.without_locations(self.module)
+            copy = bindings.parse_mlir(bindings.mlir_bytecode(self.source), self.context)
+            return bindings.without_locations(copy), set(), ""
+        return made.module, set(map(naming.owner, made.names)), made.text
 
     def expand_chlo(self) -> None:
         """Write CHLO's operations out in StableHLO, where this jaxlib has the pass for it."""
         bindings.chlo_to_stablehlo(self.module)
-        left = mlir.chlo(self.module)
+        left = mlir.chlo(mlir.operations(self.module))
         if left:
             self.notes.append(f"This jaxlib can't write out in StableHLO: {', '.join(left)}.")
 
@@ -95,15 +112,15 @@ class Lowered:
 
     def bytecode(self) -> Rendering | None:
         """Return the program as VHLO bytecode, proved by reading it back; None if it can't be."""
-        if any(map(mlir.is_callback, mlir.custom_calls(self.module))):
+        if any(map(mlir.is_callback, self.custom_calls)):
             self.notes.append(
                 "The program has no portable bytecode: it calls back into this Python process."
             )
             return None
-        module = self._copy()
+        module, origin = self.module, self._origin
         try:
-            origin = self._origin
-            if mlir.chlo(module):
+            if self._chlo:
+                module = self._copy()
                 bindings.chlo_to_stablehlo(module)
                 origin = proof.Compared(module)
             content = bindings.portable_bytecode(module)
@@ -119,18 +136,25 @@ class Lowered:
         """The program as every other form of it must be."""
         return proof.Compared(self.module)
 
+    @functools.cached_property
+    def _chlo(self) -> tuple[str, ...]:
+        return mlir.chlo(self.operations)
+
     def _copy(self) -> Any:
         return bindings.parse_mlir(bindings.mlir_bytecode(self.module), self.context)
 
     def _stablehlo(self) -> Rendering:
         text = bindings.mlir_text(self.module, locations=True)
-        return Rendering(text.encode(), proof.reparse(text), mlir.chlo(self.module))
+        # What prints as the text of which it was parsed needs no second proof.
+        proved = DialectCheck(parsed=True) if text == self._parsed else None
+        check = proved or proof.reparse(text, self.context)
+        return Rendering(text.encode(), check, self._chlo)
 
     def _mhlo(self) -> Rendering:
         module = self._copy()
         operations = proof.to_mhlo(module)
         text = bindings.mlir_text(module, locations=True)
-        check = proof.reparse(text)
+        check = proof.reparse(text, self.context)
         back = bindings.parse_mlir(text, self.context)
         # Each operation has its counterpart, dead ones too, which no HLO tells of.
         difference = proof.first_difference(operations, proof.operation_counts(back))
@@ -143,7 +167,7 @@ class Lowered:
                 returns=not difference,
                 detail=" ".join(filter(None, [check.detail, difference])),
             ),
-            mlir.chlo(module),
+            mlir.chlo(mlir.operations(module)),
         )
 
     def _hlo(self) -> Rendering:
@@ -190,15 +214,14 @@ def _remove_empty_sharding(module: Any) -> int:
 
     brainstate's random state brings them in, and no compiler but XLA knows the dialect.
     """
+    of_shardy = [one for one in mlir.operations(module) if one.name.startswith("sdy.")]
     meshes = {
-        mlir.string(one.attributes["sym_name"]): one
-        for one in mlir.operations(module)
-        if one.name == "sdy.mesh"
+        mlir.string(one.attributes["sym_name"]): one for one in of_shardy if one.name == "sdy.mesh"
     }
     empty = {name for name, one in meshes.items() if str(one.attributes["mesh"]) == _EMPTY_MESH}
     constraints = [
         one
-        for one in mlir.operations(module)
+        for one in of_shardy
         if one.name == "sdy.sharding_constraint"
         and any(f"@{name}," in str(one.attributes["sharding"]) for name in empty)
     ]

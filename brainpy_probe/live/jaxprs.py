@@ -8,6 +8,7 @@ hide in inner jaxprs are handed in from outside.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -143,11 +144,13 @@ def evaluate(
     def value(atom: Any) -> Any:
         return atom.val if isinstance(atom, core.Literal) else values.get(atom)
 
-    for eqn in eqns:
-        operands = [value(atom) for atom in eqn.invars]
-        with seams.equation_context(eqn):
-            outs = _apply(eqn, operands, lifted, drop)
-        values.update(zip(eqn.outvars, outs, strict=True))
+    for _, alike in itertools.groupby(eqns, seams.equation_settings):
+        group = list(alike)
+        with seams.equation_context(group[0]):
+            for eqn in group:
+                operands = [value(atom) for atom in eqn.invars]
+                outs = _apply(eqn, operands, lifted, drop)
+                values.update(zip(eqn.outvars, outs, strict=True))
     return value
 
 

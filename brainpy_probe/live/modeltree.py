@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from brainpy_probe.live.seams import IMPLICIT, state_class, take
+from brainpy_probe.live.seams import IMPLICIT, VALUE, state_class, take
 
 __all__ = ["KnownNames", "ModelNames", "children", "walk"]
 
@@ -27,6 +27,7 @@ _DEEPEST = 200
 _OBJECT_ID = re.compile(r"\d{9,}")
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type, ModuleType)
 _CALLABLES = (FunctionType, BuiltinFunctionType, MethodType)
+_WITHOUT_PARTS = (*_ATOMS, *_CALLABLES, np.ndarray, jax.Array)
 
 
 def children(thing: Any) -> list[tuple[str, Any]]:
@@ -34,7 +35,7 @@ def children(thing: Any) -> list[tuple[str, Any]]:
 
     Arrays, functions, classes and modules have none; neither have long lists of plain numbers.
     """
-    if isinstance(thing, (*_ATOMS, *_CALLABLES, np.ndarray, jax.Array)):
+    if isinstance(thing, _WITHOUT_PARTS):
         return []
     if isinstance(thing, (dict, MappingProxyType)):
         return [(str(key), value) for key, value in thing.items()]
@@ -94,6 +95,29 @@ def _plain(part: str) -> tuple[str, int]:
     return re.sub(r"\W+", "_", part).strip("_") or "item", 20
 
 
+# What there is to name: a Variable; an array; what BrainPy holds an array in.
+_OTHER, _STATE, _ARRAY, _HOLDER = range(4)
+
+
+def _held(thing: Any) -> list[tuple[str, Any]]:
+    """Return the parts in which there is something to name: of a Variable its value alone.
+
+    What else brainstate keeps in one, hooks and locks, is half of what a model consists of.
+    """
+    parts = children(thing)
+    if isinstance(thing, state_class()):
+        return [(name, part) for name, part in parts if name == VALUE]
+    return parts
+
+
+def _kind(thing: Any) -> int:
+    if isinstance(thing, state_class()):
+        return _STATE
+    if isinstance(thing, take("array")):
+        return _HOLDER
+    return _ARRAY if isinstance(thing, (jax.Array, np.ndarray)) else _OTHER
+
+
 class ModelNames:
     """The names of a model's Variables and arrays, at one moment; none of these is kept alive.
 
@@ -120,26 +144,29 @@ class ModelNames:
                 self._name_state(name, variable)
         self._name_state("random", take("random-state"))
         seen: dict[int, Any] = {}
-        for name, thing in walk(target, seen=seen):
-            self._name(name, thing)
-        for name, thing in walk(runner, "runner", seen=seen):
-            self._name(name, thing)
+        kinds: dict[type, int] = {}
+        of_runner = walk(runner, "runner", _held, seen)
+        for name, thing in itertools.chain(walk(target, "", _held, seen), of_runner):
+            kind = kinds.get(type(thing))
+            if kind is None:
+                kind = kinds[type(thing)] = _kind(thing)
+            if kind == _STATE:
+                self._name_state(name, thing)
+            elif kind == _ARRAY:
+                self._name_array(name, thing)
+            elif kind == _HOLDER:
+                self._name_array(name, thing.value)
 
     def _name_state(self, name: str, state: Any) -> None:
         self.states.setdefault(id(state), name)
         self._alive[id(state)] = _reference(state)
 
-    def _name(self, name: str, thing: Any) -> None:
-        if isinstance(thing, state_class()):
-            self._name_state(name, thing)
-            return
-        if isinstance(thing, take("array")):
-            thing = thing.value
-        if isinstance(thing, (jax.Array, np.ndarray)):
-            self.arrays.setdefault(id(thing), name)
-            self._alive[id(thing)] = _reference(thing)
-            if isinstance(thing, np.ndarray):
-                self._by_content.append((name, self._alive[id(thing)]))
+    def _name_array(self, name: str, array: Any) -> None:
+        if isinstance(array, (jax.Array, np.ndarray)):
+            self.arrays.setdefault(id(array), name)
+            self._alive[id(array)] = _reference(array)
+            if isinstance(array, np.ndarray):
+                self._by_content.append((name, self._alive[id(array)]))
 
     def state(self, state: Any) -> str | None:
         """Return a Variable's name, or None if the model does not hold it."""

@@ -62,8 +62,11 @@ def facts(compilation: Compilation) -> tuple[ModuleFacts, ModuleTexts]:
     """Read what a compilation's module and executable tell."""
     module = bindings.parse_mlir(compilation.bytecode, bindings.mlir_context())
     text = _HEADER + bindings.mlir_text(module, mlir.READABLE_ELEMENTS)
+    operations = tuple(mlir.operations(module))
+    calls = mlir.custom_calls(operations)
+    large = mlir.large_constants(operations, _LARGE)
     _forget_names(module)
-    _forget_addresses(module)
+    _forget_addresses(module, calls)
     # Last: on JAX 0.4.13 each operation's location is then its place in the text, names and all.
     module = bindings.without_locations(module)
     content = bindings.mlir_bytecode(module)
@@ -86,8 +89,8 @@ def facts(compilation: Compilation) -> tuple[ModuleFacts, ModuleTexts]:
         content=content,
         cost=had("cost analysis", seams.executable_cost, {}),
         memory=had("memory analysis", seams.executable_memory, {}),
-        custom_calls=tuple(mlir.custom_calls(module)),
-        large_constants=sum(size for _, size in mlir.large_constants(module, _LARGE)),
+        custom_calls=tuple(calls),
+        large_constants=sum(size for _, size in large),
         notes=tuple(notes),
     )
     return made, texts
@@ -119,7 +122,7 @@ def _forget_names(module: Any) -> None:
                 )
 
 
-def _forget_addresses(module: Any) -> None:
+def _forget_addresses(module: Any, custom_calls: dict[str, list[Any]]) -> None:
     """Take the addresses of Python callbacks out, in place: no two functions have the same.
 
     JAX 0.4.30 writes one into the call and into the constant that it takes first
@@ -127,7 +130,7 @@ def _forget_addresses(module: Any) -> None:
     """
     ir = bindings.take("mlir")
     with module.context:
-        for target, calls in mlir.custom_calls(module).items():
+        for target, calls in custom_calls.items():
             for call in calls if mlir.is_callback(target) else ():
                 address = str(bindings.mlir_attributes(call).get("backend_config", "")).strip('"')
                 if not address.isdecimal():

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 from msgspec.structs import replace
 
-from brainpy_probe import naming
 from brainpy_probe.errors import CannotCapture, CannotMeasure, first_line
 from brainpy_probe.live import seams, tensors
 from brainpy_probe.live.dialects import Lowered, Rendering
@@ -30,7 +28,7 @@ from brainpy_probe.records import (
 )
 from brainpy_probe.settings import Settings
 from brainpy_probe.store import RunFolder, safe_name
-from brainpy_probe.xla import bindings, mlir
+from brainpy_probe.xla import mlir
 
 __all__ = ["known_values", "write_program"]
 
@@ -100,7 +98,7 @@ def write_program(
         portable=portable,
         kernels=native.kernels,
         compiled_in=closed.compiled_in,
-        components=_components(native.lowered.module, closed),
+        components=closed.components if native.lowered.owners & closed.components.keys() else {},
     )
     if settings.profile:
         record = _measured(record, native, closed)
@@ -176,17 +174,12 @@ def _fidelity(form: _Form, closed: ClosedProgram, *notes: str) -> Fidelity:
         },
         chlo={kind: one.chlo for kind, one in form.renderings.items() if one.chlo},
         custom_calls=_custom_calls(lowered, closed),
-        host_callbacks=tuple(filter(mlir.is_callback, mlir.custom_calls(lowered.module))),
-        inlined_constants=tuple(kind for kind, _ in mlir.large_constants(lowered.module, _LARGE)),
+        host_callbacks=tuple(filter(mlir.is_callback, lowered.custom_calls)),
+        inlined_constants=tuple(
+            kind for kind, _ in mlir.large_constants(lowered.operations, _LARGE)
+        ),
         notes=(*closed.notes, *lowered.notes, *notes),
     )
-
-
-def _components(module: Any, closed: ClosedProgram) -> dict[str, str]:
-    """Return the model's components, if the ops of the program say whose they are."""
-    text = bindings.mlir_text(module, locations=True)
-    owners = set(map(naming.owner, re.findall(r' loc\("(.*)"\)$', text, re.MULTILINE)))
-    return closed.components if owners & closed.components.keys() else {}
 
 
 def _portable(
@@ -262,7 +255,7 @@ def known_values(group: list[Named]) -> dict[str, Any]:
 def _custom_calls(lowered: Lowered, closed: ClosedProgram) -> dict[str, tuple[str, ...]]:
     """Return the opaque custom calls' targets, each with the constants that flow into it."""
     found: dict[str, tuple[str, ...]] = {}
-    for target, calls in mlir.custom_calls(lowered.module).items():
+    for target, calls in lowered.custom_calls.items():
         if mlir.is_callback(target):
             continue
         fed = {n for call in calls for n in mlir.feeding_arguments(lowered.module, call)}

@@ -175,6 +175,9 @@ STEP_PARTS = ("_step_func_input", "_step_func_monitor")
 # _src/math/object_transform/base.py; today's keep them in ``children``).
 IMPLICIT = ("implicit_nodes", "implicit_vars")
 
+# Where a Variable keeps its value (2.3.8 to 2.9.0: ndarray.py; brainstate 0.2 to 0.6: State).
+VALUE = "_value"
+
 
 @functools.cache
 def on_brainstate() -> bool:
@@ -359,10 +362,23 @@ def lowered_with_jaxpr(jitted: Any, arguments: Sequence[Any]) -> tuple[Any, Any]
 
     ``trace``, of which ``lower`` is the rest, is public in 0.10.2 and 0.12.0, absent up to 0.4.30.
     """
-    if not hasattr(jitted, "trace"):
-        return jitted.lower(*arguments), None
-    traced = jitted.trace(*arguments)
-    return traced.lower(), traced.jaxpr
+    with _no_tracebacks():
+        if not hasattr(jitted, "trace"):
+            return jitted.lower(*arguments), None
+        traced = jitted.trace(*arguments)
+        return traced.lower(), traced.jaxpr
+
+
+def _no_tracebacks() -> contextlib.AbstractContextManager[None]:
+    """Have JAX leave the lines of files out of locations in this thread, in this block.
+
+    ``traceback_in_locations_limit`` of jax._src.config is the thread's own form of the public
+    ``jax_traceback_in_locations_limit`` (0.4.23, 0.4.30, 0.10.2, 0.12.0); 0.4.13 has none.
+    """
+    limit = getattr(
+        importlib.import_module("jax._src.config"), "traceback_in_locations_limit", None
+    )
+    return contextlib.nullcontext() if limit is None else limit(0)
 
 
 # --- BrainPy up to 2.6: Variables and object transformations ------------------------------------
@@ -583,6 +599,11 @@ def names_are_in_cache_keys() -> bool:
 
 
 # --- JAX: equations of a jaxpr, as jax.core.eval_jaxpr treats them -----------------------------
+
+
+def equation_settings(eqn: Any) -> tuple[Any, ...]:
+    """Return that of an equation in which :func:`equation_context` follows it."""
+    return eqn.source_info.name_stack, getattr(eqn, "ctx", None)
 
 
 @contextlib.contextmanager

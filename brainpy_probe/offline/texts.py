@@ -189,7 +189,7 @@ class _Proving:
         if not kind:
             return
         path, module = self.paths[kind], self.modules[kind]
-        found = set(mlir.custom_calls(module))
+        found = set(mlir.custom_calls(mlir.operations(module)))
         if found != self.texts.calls:
             reason = f"{path} calls {_words(found)}, the manifest says {_words(self.texts.calls)}"
             yield failed(subject, "custom calls", reason)

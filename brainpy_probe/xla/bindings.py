@@ -7,7 +7,6 @@ no JAX: jaxlib alone is enough.
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib.util
 import io
 import os
@@ -211,14 +210,17 @@ def run_passes(module: Any, pipeline: str) -> None:
         take("mlir-passes").parse(f"builtin.module({pipeline})").run(module.operation)
 
 
-@functools.cache
-def has_pass(pipeline: str) -> bool:
-    """Whether a pass is registered: ``strip-debuginfo`` is not on 0.4.13, others not on 0.4.x."""
-    with mlir_context():
+def run_pass_if_any(module: Any, pipeline: str) -> bool:
+    """Run a pass over a module, in place, if it is registered; say whether it is.
+
+    ``strip-debuginfo`` is not on 0.4.13, others not on 0.4.x.
+    """
+    with module.context:
         try:
-            take("mlir-passes").parse(f"builtin.module({pipeline})")
+            passes = take("mlir-passes").parse(f"builtin.module({pipeline})")
         except ValueError:
             return False
+        passes.run(module.operation)
     return True
 
 
@@ -227,8 +229,7 @@ def without_locations(module: Any) -> Any:
 
     Where there is no pass for it (0.4.13), the copy's locations are the lines of its own text.
     """
-    if has_pass("strip-debuginfo"):
-        run_passes(module, "strip-debuginfo")
+    if run_pass_if_any(module, "strip-debuginfo"):
         return module
     return parse_mlir(mlir_text(module), module.context)
 
@@ -238,9 +239,7 @@ def chlo_to_stablehlo(module: Any) -> None:
 
     0.4.13, 0.4.23 and 0.4.30 have no pass for it; there ``portable_bytecode`` takes them.
     """
-    pipeline = "func.func(chlo-legalize-to-stablehlo)"
-    if has_pass(pipeline):
-        run_passes(module, pipeline)
+    run_pass_if_any(module, "func.func(chlo-legalize-to-stablehlo)")
 
 
 def portable_bytecode(module: Any) -> bytes:

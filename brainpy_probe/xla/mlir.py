@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from brainpy_probe.xla import bindings
@@ -99,17 +99,17 @@ def _names(module: Any, kind: str, info: str, count: int) -> tuple[str, ...]:
     return tuple(string(one[info]) if info in one else "" for one in entries)
 
 
-def chlo(module: Any) -> tuple[str, ...]:
-    """Return a module's CHLO operations with their number."""
-    names = Counter(one.name for one in operations(module) if one.name.startswith("chlo."))
+def chlo(among: Iterable[Any]) -> tuple[str, ...]:
+    """Return the CHLO operations among some, with their number."""
+    names = Counter(name for one in among if (name := one.name).startswith("chlo."))
     return tuple(f"{name} x{count}" for name, count in sorted(names.items()))
 
 
-def large_constants(module: Any, above: int) -> list[tuple[str, int]]:
+def large_constants(among: Iterable[Any], above: int) -> list[tuple[str, int]]:
     """Return type and bytes of the constants above a size that are not one value throughout."""
     ir = bindings.take("mlir")
     found = []
-    for operation in operations(module):
+    for operation in among:
         if operation.name != "stablehlo.constant":
             continue
         shaped = ir.ShapedType(operation.results[0].type)
@@ -133,10 +133,10 @@ def is_callback(target: str) -> bool:
     return bool(_CALLBACK.search(target))
 
 
-def custom_calls(module: Any) -> dict[str, list[Any]]:
-    """Return the custom calls whose code is not in the module, by target."""
+def custom_calls(among: Iterable[Any]) -> dict[str, list[Any]]:
+    """Return the custom calls among operations whose code is not in their module, by target."""
     found: dict[str, list[Any]] = {}
-    for operation in operations(module):
+    for operation in among:
         if operation.name == "stablehlo.custom_call":
             target = string(operation.attributes["call_target_name"])
             if target not in _ANNOTATIONS:

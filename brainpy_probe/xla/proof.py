@@ -8,8 +8,6 @@ import re
 from collections import Counter
 from typing import Any
 
-import xxhash
-
 from brainpy_probe.records import DialectCheck
 from brainpy_probe.xla import bindings, mlir
 
@@ -44,14 +42,9 @@ class Compared:
         self._module = module
 
     @functools.cached_property
-    def printed(self) -> str:
-        """The module's text."""
-        return bindings.mlir_text(self._module)
-
-    @functools.cached_property
     def text(self) -> str:
         """That text, constants where they are used, values by their number."""
-        return constants_in_place(self.printed)
+        return constants_in_place(bindings.mlir_text(self._module))
 
     @functools.cached_property
     def hlo_module(self) -> Any:
@@ -71,9 +64,11 @@ class Compared:
         return first_difference(mine, theirs) or first_difference(self.hlo, other.hlo)
 
 
-_CONSTANT = re.compile(r" *(%\w+) = (stablehlo\.constant .*)")
-# A string; or a value where it is defined (``%1:2 =``, ``%arg0: tensor``), or where it is used.
-_VALUE = re.compile(r'"(?:[^"\\]|\\.)*"|(%\w+)((?::\d+)? =|: )?')
+# A constant; a string; or a value where it is defined (``%1:2 =``, ``%arg0: tensor``) or used.
+_VALUE = re.compile(
+    r'^ *(%\w+) = (stablehlo\.constant .*)\n|"(?:[^"\\]|\\.)*"|(%\w+)((?::\d+)? =|: )?',
+    re.MULTILINE,
+)
 
 # What a custom call and a product have by default: VHLO does not bring it back.
 _DEFAULT = re.compile(r'(?<![\w.])backend_config = "", |, precision = \[DEFAULT, DEFAULT\]')
@@ -90,26 +85,23 @@ def constants_in_place(text: str) -> str:
     numbers = itertools.count()
 
     def numbered(match: re.Match[str]) -> str:
-        name, defined = match[1], match[2]
+        constant, value, name, defined = match.groups()
+        if constant:
+            named[constant] = f"<{value}>"
+            return ""
         if name is None:
             return match[0]
         if defined:
             named[name] = f"%{next(numbers)}"
-        return named.get(name, name) + (defined or "")
+            return named[name] + defined
+        return named.get(name, name)
 
-    lines = []
-    for line in text.splitlines():
-        constant = _CONSTANT.fullmatch(line)
-        if constant is None:
-            lines.append(_VALUE.sub(numbered, _DEFAULT.sub("", line)))
-        else:
-            named[constant[1]] = f"<{xxhash.xxh3_128_hexdigest(constant[2].encode())}>"
-    return "\n".join(lines)
+    return _VALUE.sub(numbered, _DEFAULT.sub("", text))
 
 
-def reparse(text: str) -> DialectCheck:
-    """Parse MLIR text in a context of its own and compare what that prints."""
-    module = bindings.parse_mlir(text, bindings.mlir_context())
+def reparse(text: str, context: Any) -> DialectCheck:
+    """Parse MLIR text and compare what that prints."""
+    module = bindings.parse_mlir(text, context)
     again = bindings.mlir_text(module, locations=bindings.has_locations(text))
     difference = first_difference(text, again)
     return DialectCheck(parsed=not difference, detail=difference)
@@ -146,7 +138,7 @@ def to_mhlo(module: Any) -> str:
     # CHLO by XLA's own rules: what has an operation in MHLO (erf, top_k) keeps it. Only if there is
     # any, since this pass folds constants as well on 0.4.13 and 0.4.23; and not before the other,
     # since it can't pass by a loop that carries StableHLO's tokens.
-    if mlir.chlo(module):
+    if mlir.chlo(mlir.operations(module)):
         bindings.run_passes(module, "func.func(chlo-legalize-to-hlo)")
         operations = operation_counts(module)
         bindings.run_passes(module, "stablehlo-legalize-to-hlo")
