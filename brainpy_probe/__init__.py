@@ -2,26 +2,32 @@
 
 Importing this package imports neither BrainPy nor JAX, nor what reads its settings from the
 environment or from ``sys.stderr`` when it is imported (NumPy, loguru): an unchanged script, in
-which the probe is there first, must find them as if it were not.
+which the probe is there first, must find them as if it were not. What the package has to give is
+imported when it is first asked for: until then it costs next to nothing.
 """
 
-from brainpy_probe.captured import Capture, load
-from brainpy_probe.errors import (
-    BadSetting,
-    CannotCapture,
-    CannotMeasure,
-    CannotReplay,
-    DamagedCapture,
-    ProbeError,
-    ProbeWarning,
-    SeamMissing,
-    UnknownDialect,
-)
-from brainpy_probe.findings import Finding
-from brainpy_probe.live.capture import capture
-from brainpy_probe.parts import CompiledModule, PredictCall, Program
-from brainpy_probe.records import Failure, Fidelity, TensorSpec, Timing
+import importlib
+from typing import TYPE_CHECKING
+
 from brainpy_probe.silence import be_silent
+
+if TYPE_CHECKING:
+    from brainpy_probe.captured import Capture, load
+    from brainpy_probe.errors import (
+        BadSetting,
+        CannotCapture,
+        CannotMeasure,
+        CannotReplay,
+        DamagedCapture,
+        ProbeError,
+        ProbeWarning,
+        SeamMissing,
+        UnknownDialect,
+    )
+    from brainpy_probe.findings import Finding
+    from brainpy_probe.live.capture import capture
+    from brainpy_probe.parts import CompiledModule, PredictCall, Program
+    from brainpy_probe.records import Failure, Fidelity, TensorSpec, Timing
 
 __all__ = [
     "BadSetting",
@@ -45,5 +51,38 @@ __all__ = [
     "capture",
     "load",
 ]
+
+_HOMES = {
+    "captured": ("Capture", "load"),
+    "errors": (
+        "BadSetting",
+        "CannotCapture",
+        "CannotMeasure",
+        "CannotReplay",
+        "DamagedCapture",
+        "ProbeError",
+        "ProbeWarning",
+        "SeamMissing",
+        "UnknownDialect",
+    ),
+    "findings": ("Finding",),
+    "live.capture": ("capture",),
+    "parts": ("CompiledModule", "PredictCall", "Program"),
+    "records": ("Failure", "Fidelity", "TensorSpec", "Timing"),
+}
+
+
+def __getattr__(name: str) -> object:
+    for home, names in _HOMES.items():
+        if name in names:
+            found: object = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+            globals()[name] = found
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 be_silent()

@@ -7,7 +7,8 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -35,6 +36,8 @@ __all__ = [
 MANIFEST = "manifest.json"
 # What a capture that goes on has added to its index, one line each.
 JOURNAL = "journal.jsonl"
+# Bytes that are still in the processor's cache when they are read again.
+_CHUNK = 1 << 20
 
 
 class RunFolder:
@@ -63,27 +66,17 @@ class RunFolder:
 
     def write(self, name: str, kind: str, content: bytes) -> WrittenFile:
         """Write one file, given its path relative to the folder."""
-        _write_atomically(self.path / name, content)
-        return WrittenFile(path=name, kind=kind, size=len(content), digest=digest_of(content))
+        return self.write_pieces(name, kind, [content])[0]
 
-    def write_with(
-        self, name: str, kind: str, writer: Callable[[Path], Iterable[bytes | memoryview]]
-    ) -> WrittenFile:
-        """Have a file written by another library.
-
-        Parameters
-        ----------
-        name, kind : str
-            The file's path relative to the folder, and its kind.
-        writer : callable
-            Writes the file under the path that it is given; returns its content, in pieces.
-        """
-        digest = xxhash.xxh3_128()
-        with _atomically(self.path / name) as temporary:
-            for piece in writer(temporary):
-                digest.update(piece)
-            size = temporary.stat().st_size
-        return WrittenFile(path=name, kind=kind, size=size, digest=digest.hexdigest())
+    def write_pieces(
+        self, name: str, kind: str, pieces: Sequence[bytes | memoryview]
+    ) -> tuple[WrittenFile, list[str]]:
+        """Write one file, given its content in pieces; return the digest of each of them, too."""
+        with _digesting(pieces) as digests:
+            _write_atomically(self.path / name, *pieces)
+            whole, each = digests()
+        size = sum(len(piece) for piece in pieces)
+        return WrittenFile(path=name, kind=kind, size=size, digest=whole), each
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Write the index, replacing an earlier one and its journal."""
@@ -127,6 +120,39 @@ def digest_of(content: bytes | memoryview) -> str:
     return str(xxhash.xxh3_128_hexdigest(content))
 
 
+def _digests_of(pieces: Sequence[bytes | memoryview]) -> tuple[str, list[str]]:
+    """Return the digest of the whole and that of each piece, having read them once."""
+    whole, each = xxhash.xxh3_128(), []
+    for piece in pieces:
+        own, content = xxhash.xxh3_128(), memoryview(piece)
+        for begin in range(0, len(content), _CHUNK):
+            chunk = content[begin : begin + _CHUNK]
+            whole.update(chunk)
+            own.update(chunk)
+        each.append(str(own.hexdigest()))
+    return str(whole.hexdigest()), each
+
+
+@contextlib.contextmanager
+def _digesting(
+    pieces: Sequence[bytes | memoryview],
+) -> Iterator[Callable[[], tuple[str, list[str]]]]:
+    """Give what digests some bytes, large ones in another thread while the block writes them.
+
+    Both let go of Python's lock. The thread is gone in the end.
+    """
+    if sum(len(piece) for piece in pieces) < _CHUNK:  # starting a thread takes longer
+        yield lambda: _digests_of(pieces)
+        return
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            coming = thread.submit(_digests_of, pieces)
+        except RuntimeError:  # the interpreter is ending: no new thread
+            yield lambda: _digests_of(pieces)
+        else:
+            yield coming.result
+
+
 def safe_name(name: str) -> str:
     """Return a name as it may stand in a path, on any system."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", name) or "unnamed"
@@ -149,18 +175,14 @@ def _new_folder(parent: Path, rank: int | None) -> Path:
     raise FileExistsError(f"{parent / name} and a million folders like it exist already")
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    with _atomically(path) as temporary:
-        temporary.write_bytes(content)
-
-
-@contextlib.contextmanager
-def _atomically(path: Path) -> Iterator[Path]:
-    """Give the path under which a file is to be written, and rename that at the end."""
+def _write_atomically(path: Path, *pieces: bytes | memoryview) -> None:
+    """Write a file under another name, and give it its own when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
+        with temporary.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

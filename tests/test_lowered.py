@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -376,17 +375,3 @@ def test_digests_forget_an_array_that_is_gone() -> None:
     assert len(digests._known) == 1
     del array
     assert not digests._known
-
-
-def test_what_is_digested_ahead_is_what_is_digested_later() -> None:
-    large, small = jnp.arange(300_000.0), jnp.arange(5.0)
-    expected = [tensors.Digests().of(one) for one in (large, small)]
-    before = threading.active_count()
-    digests = tensors.Digests()
-    with digests.ahead([large, small, 3.0, np.ones(300_000)]):
-        assert list(digests._coming) == [id(large)]
-        assert [digests.of(one) for one in (large, small)] == expected
-    assert not digests._coming
-    assert threading.active_count() == before
-    with digests.ahead([large]):
-        assert not digests._coming, "it is known"

@@ -71,7 +71,7 @@ def test_what_is_known_of_a_loop_is_recorded(cap: Any) -> None:
     assert loops
     for module in loops:
         record = module.record
-        assert len(module.fingerprint) == 64
+        assert len(module.fingerprint) == 32
         assert record.thread == threading.current_thread().name
         assert record.backend == "cpu"
         assert not module.from_cache

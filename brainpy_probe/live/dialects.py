@@ -99,6 +99,7 @@ class Lowered:
     def for_other_compilers(self) -> None:
         """Write what other compilers can't do in a way in which they can."""
         plain.select_booleans(self.module)
+        plain.double_running_sums(self.module)
         self.module.operation.verify()
 
     def render(self, dialect: Dialect) -> Rendering:

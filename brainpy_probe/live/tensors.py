@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from safetensors.numpy import save_file
 
 from brainpy_probe.live import seams
+from brainpy_probe.live.layout import as_bytes, laid_out
 from brainpy_probe.records import WrittenFile
 from brainpy_probe.store import RunFolder, digest_of
 
@@ -25,8 +21,6 @@ __all__ = ["ArrayFiles", "Digests", "Stored", "lowered_form", "to_numpy"]
 # Bytes from which an array that an earlier file holds is not written again: below that, a file
 # that stands for itself is worth more.
 _SHARED = 4096
-# Bytes from which arrays are worth a thread: starting one takes as long as digesting these.
-_LARGE = 1 << 20
 
 
 def to_numpy(value: Any) -> np.ndarray[Any, Any]:
@@ -54,30 +48,6 @@ class Digests:
     """XXH3-128 of arrays; a ``jax.Array``, which never changes, is read once."""
 
     _known: dict[int, tuple[weakref.ref[Any], str]] = field(default_factory=dict)
-    _coming: dict[int, Future[str]] = field(default_factory=dict)
-
-    @contextlib.contextmanager
-    def ahead(self, values: Iterable[Any]) -> Iterator[None]:
-        """Digest large arrays in another thread while the block writes them.
-
-        Both let go of Python's lock. The thread is given bytes alone, and is gone in the end.
-        """
-        large = {
-            id(value): value
-            for value in values
-            if isinstance(value, jax.Array) and value.nbytes >= _LARGE and self._read(value) is None
-        }
-        if not large:
-            yield
-            return
-        with ThreadPoolExecutor(1) as thread:
-            for key, value in large.items():
-                with contextlib.suppress(RuntimeError):  # the interpreter is ending: no new thread
-                    self._coming[key] = thread.submit(digest_of, _bytes_of(to_numpy(value)))
-            try:
-                yield
-            finally:
-                self._coming.clear()
 
     def _read(self, value: Any) -> str | None:
         known = self._known.get(id(value))
@@ -88,16 +58,15 @@ class Digests:
         known = self._read(value)
         if known is not None:
             return known
-        coming = self._coming.get(id(value))
-        digest = digest_of(_bytes_of(to_numpy(value))) if coming is None else coming.result()
+        digest = digest_of(as_bytes(to_numpy(value)))
+        self.note(value, digest)
+        return digest
+
+    def note(self, value: Any, digest: str) -> None:
+        """Keep the digest of a value as long as that is there, if it is one that never changes."""
         if isinstance(value, jax.Array):
             key = id(value)
             self._known[key] = (weakref.ref(value, lambda _: self._known.pop(key, None)), digest)
-        return digest
-
-
-def _bytes_of(array: np.ndarray[Any, Any]) -> memoryview:
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
 
 
 @dataclass(frozen=True)
@@ -149,10 +118,11 @@ class ArrayFiles:
                     found[entry] = known
         made = {entry: array for entry, array in arrays.items() if entry not in found}
         if made:
-            with self.digests.ahead(values[entry] for entry in made):
-                file = self.folder.write_with(name, kind, lambda path: _save(made, path))
-                for entry in made:
-                    found[entry] = Stored(self.digests.of(values[entry]), file, entry)
+            header, placed = laid_out(made)
+            file, (_, *digests) = self.folder.write_pieces(name, kind, [header, *placed.values()])
+            for entry, digest in zip(placed, digests, strict=True):
+                self.digests.note(values[entry], digest)
+                found[entry] = Stored(digest, file, entry)
         for entry, array in made.items() if share else ():
             if array.nbytes >= _SHARED:
                 alike = self._written.setdefault(_form(array), {})
@@ -166,27 +136,3 @@ class ArrayFiles:
 
 def _form(array: np.ndarray[Any, Any]) -> _Form:
     return array.dtype, array.shape
-
-
-def _save(arrays: Mapping[str, np.ndarray[Any, Any]], path: Path) -> Iterator[bytes | memoryview]:
-    """Write arrays as safetensors; yield the file's content from where it lies in memory.
-
-    Element types that the format's NumPy side lacks are stored as bytes, one row an element; the
-    file's metadata names them, and the manifest has the real shape and dtype.
-    """
-    stored = {name: _storable(array) for name, array in arrays.items()}
-    named = {k: str(a.dtype) for k, a in arrays.items() if stored[k].dtype != a.dtype}
-    save_file(stored, path, metadata=named or None)
-    with path.open("rb") as file:  # a length of 8 bytes, the header as JSON, the arrays
-        length = file.read(8)
-        header = file.read(int.from_bytes(length, "little"))
-    yield length + header
-    places = {k: v["data_offsets"] for k, v in json.loads(header).items() if k in stored}
-    for name in sorted(stored, key=lambda name: places[name]):
-        yield _bytes_of(stored[name])
-
-
-def _storable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    if array.dtype.kind in "biuf" and array.dtype.isbuiltin == 1:
-        return array
-    return array.reshape(-1).view(np.uint8).reshape(*array.shape, array.dtype.itemsize)
