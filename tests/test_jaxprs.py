@@ -89,7 +89,7 @@ def _evaluated(
 def test_hidden_arrays_are_handed_in_and_the_results_stay_bit_for_bit(name: str) -> None:
     function = HIDING[name]
     closed = jax.make_jaxpr(function)(X)
-    hidden = jaxprs.inner_constants(closed.jaxpr.eqns)
+    hidden = jaxprs.survey(closed.jaxpr.eqns)[0]
     assert any(np.array_equal(array, W) for array in hidden)
 
     def lifted(arrays: list[Any], consts: list[Any], x: Any) -> Any:
@@ -98,7 +98,7 @@ def test_hidden_arrays_are_handed_in_and_the_results_stay_bit_for_bit(name: str)
 
     consts = list(closed.consts)
     remade = jax.make_jaxpr(lifted)(hidden, consts, X)
-    assert [*remade.consts, *jaxprs.inner_constants(remade.jaxpr.eqns)] == []
+    assert [*remade.consts, *jaxprs.survey(remade.jaxpr.eqns)[0]] == []
     expected = _bytes(jax.jit(function)(X))
     run = jax.jit(lifted)
     assert _bytes(run(hidden, consts, X)) == expected
@@ -120,7 +120,7 @@ def test_without_anything_to_hand_in_a_jaxpr_is_evaluated_as_it_is() -> None:
 
 def test_each_hidden_array_is_found_once() -> None:
     closed = jax.make_jaxpr(lambda x: _weigh(_scan(_weigh(x))[0]))(X)
-    found = jaxprs.inner_constants(closed.jaxpr.eqns)
+    found = jaxprs.survey(closed.jaxpr.eqns)[0]
     assert len({id(array) for array in found}) == len(found)
     assert sum(np.array_equal(array, W) for array in found) == 1
 

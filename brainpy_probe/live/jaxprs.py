@@ -19,40 +19,53 @@ import xxhash
 
 from brainpy_probe.live import seams
 
-__all__ = ["callbacks", "equations", "evaluate", "fingerprint", "inner_constants", "prune"]
+__all__ = ["callbacks", "equations", "evaluate", "fingerprint", "prune", "survey"]
 
 core = seams.jaxpr_classes()
+_JAXPRS = (core.ClosedJaxpr, core.Jaxpr)
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
-def _inner(eqn: Any) -> Iterator[Any]:
-    """Yield the jaxprs, closed or open, in an equation's parameters."""
+def _inner(eqn: Any) -> list[Any]:
+    """Return the jaxprs, closed or open, in an equation's parameters."""
+    found: list[Any] = []
     for value in eqn.params.values():
-        for one in value if isinstance(value, (tuple, list)) else (value,):
-            if isinstance(one, (core.ClosedJaxpr, core.Jaxpr)):
-                yield one
+        if isinstance(value, _JAXPRS):
+            found.append(value)
+        elif isinstance(value, (tuple, list)):
+            found += [one for one in value if isinstance(one, _JAXPRS)]
+    return found
 
 
 def _open(jaxpr: Any) -> Any:
     return jaxpr.jaxpr if isinstance(jaxpr, core.ClosedJaxpr) else jaxpr
 
 
-def inner_constants(eqns: Sequence[Any]) -> list[Any]:
-    """Return the arrays that jaxprs within equations hold, each once."""
+def survey(eqns: Sequence[Any]) -> tuple[list[Any], bool]:
+    """Look through equations, and the jaxprs within them, once.
+
+    Returns
+    -------
+    constants : list of arrays
+        What inner jaxprs hold, each once.
+    calls_back : bool
+        Whether any equation calls Python back at run time.
+    """
     found: dict[int, Any] = {}
-    _collect(eqns, found, set())
-    return list(found.values())
-
-
-def _collect(eqns: Sequence[Any], found: dict[int, Any], visited: set[int]) -> None:
-    for eqn in eqns:
-        for inner in _inner(eqn):
-            if id(inner) in visited:
-                continue
-            visited.add(id(inner))
-            for constant in getattr(inner, "consts", ()):
-                found.setdefault(id(constant), constant)
-            _collect(_open(inner).eqns, found, visited)
+    visited: set[int] = set()
+    calls_back = False
+    pending = [eqns]
+    for among in pending:
+        for eqn in among:
+            calls_back = calls_back or seams.callback_of(eqn) is not None
+            for inner in _inner(eqn):
+                if id(inner) in visited:
+                    continue
+                visited.add(id(inner))
+                for constant in getattr(inner, "consts", ()):
+                    found.setdefault(id(constant), constant)
+                pending.append(_open(inner).eqns)
+    return list(found.values()), calls_back
 
 
 def equations(eqns: Sequence[Any]) -> Iterator[Any]:
@@ -231,7 +244,7 @@ def _rebuild(
             index, *rest = operands
             branches = [function(branch) for branch in params["branches"]]
             return list(jax.lax.switch(index, branches, *rest))
-    inner = list(_inner(eqn))
+    inner = _inner(eqn)
     if len(inner) == 1 and len(_open(inner[0]).invars) == len(operands):
         return function(inner[0])(*operands)
     return None
@@ -307,7 +320,7 @@ def _feed_param(
 ) -> None:
     if value is None or isinstance(value, (str, int, float)):
         feed(repr(value).encode())
-    elif isinstance(value, (core.ClosedJaxpr, core.Jaxpr)):
+    elif isinstance(value, _JAXPRS):
         _feed_inner(feed, value, drop)
     elif isinstance(value, (tuple, list)):
         feed(f"[{len(value)}".encode())

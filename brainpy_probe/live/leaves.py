@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,4 +90,11 @@ def unused(name: str, taken: set[str]) -> str:
 
 def form(value: Any) -> tuple[tuple[int, ...], str]:
     """Return a value's shape and dtype, for comparison."""
-    return np.shape(value), str(getattr(value, "dtype", type(value).__name__))
+    dtype = getattr(value, "dtype", None)
+    return np.shape(value), type(value).__name__ if dtype is None else _printed(dtype)
+
+
+@functools.lru_cache(maxsize=256)
+def _printed(dtype: Any) -> str:
+    """Print an element type: NumPy takes long for it, and a model has few."""
+    return str(dtype)

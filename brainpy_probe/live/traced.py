@@ -70,6 +70,8 @@ class TracedStep:
         The leaves of what the step returns, then of what it writes.
     eqns : list of equations
         Those that :meth:`run` evaluates; at first all of them.
+    calls_back : bool
+        Whether any of them, at whatever depth, calls Python at run time.
     drop : callable
         Whether an equation is to be left out, at whatever depth; at first none is.
     dropped : list of Var
@@ -94,7 +96,7 @@ class TracedStep:
         self.drop: Callable[[Any], bool] | None = None
         self.eqns: list[Any] = list(trace.eqns)
         outer = {id(array) for _, array in trace.constants}
-        held = jaxprs.inner_constants(self.eqns)
+        held, self.calls_back = jaxprs.survey(self.eqns)
         self._arrays = [array for _, array in trace.constants]
         self._arrays += [array for array in held if id(array) not in outer]
         variables = [use.variable for use in trace.states]
