@@ -15,7 +15,7 @@ from benchmarks.work import Work
 
 __all__ = ["NAMES", "Apart", "measure_apart"]
 
-NAMES = ("start", "import", "capture")
+NAMES = ("start", "import", "data", "capture")
 
 _IMPORT = """
 import time
@@ -42,7 +42,8 @@ class Apart(msgspec.Struct, frozen=True, kw_only=True):
 
 def measure_apart(name: str, begin: Callable[[str], object], *, quick: bool) -> dict[str, Apart]:
     """Measure one of :data:`NAMES`."""
-    return {"start": _start, "import": _import, "capture": _of_a_capture}[name](begin, quick)
+    measures = {"start": _start, "import": _import, "data": _data, "capture": _of_a_capture}
+    return measures[name](begin, quick)
 
 
 def _import(begin: Callable[[str], object], quick: bool) -> dict[str, Apart]:
@@ -67,6 +68,18 @@ def _start(begin: Callable[[str], object], quick: bool) -> dict[str, Apart]:
             of_start.append(over[-1] / without.process)
     start = Apart(seconds=spread(over), ratio=spread(of_start), to="an interpreter's start and end")
     return {"brainpy_probe.pth, variable unset": start}
+
+
+def _data(begin: Callable[[str], object], quick: bool) -> dict[str, Apart]:
+    """Compare writing 33 MB of arrays, digests and all, with ``numpy.save``."""
+    begin("data")
+    seconds, ratios = [], []
+    for _ in range(1 if quick else 9):
+        with tempfile.TemporaryDirectory() as folder:
+            took = measure(Work(task="data", size=32e6, folder=folder)).seconds
+        seconds.append(took["own"])
+        ratios.append(took["own"] / took["own, numpy.save"])
+    return {"33 MB of data": Apart(seconds=spread(seconds), ratio=spread(ratios), to="numpy.save")}
 
 
 def _of_a_capture(begin: Callable[[str], object], quick: bool) -> dict[str, Apart]:

@@ -34,6 +34,8 @@ def bars(cases: Sequence[CaseResult], apart: Mapping[str, Apart]) -> list[Bar]:
         *_growth(found),
         *_calls(found),
         _peak(found),
+        _ratio("replay, scale 1, a process", apart, "replay", "of the script again", 0.2),
+        _ratio("33 MB of data written", apart, "33 MB", "of numpy.save's time", 1.25),
         _seconds("interpreter start, variable unset", apart, "brainpy_probe.pth", 0.1),
         _seconds("`import brainpy_probe`", apart, "import brainpy_probe", 50.0),
         _compilations(cases),
@@ -45,6 +47,7 @@ def _shares(found: Mapping[str, CaseResult]) -> Iterator[Bar]:
         ('first run, scale 1, `data="none"`', "none", False, 0.03),
         ('first run, scale 1, `data="inputs"`', "inputs", False, 0.05),
         ('repeated run, scale 1, `data="none"`', "none", True, 0.01),
+        ('repeated run, scale 1, `data="inputs"`', "inputs", True, 0.01),
     ):
         one = _result(found, "einet-1", variant)
         share = None if one is None else (one.share_again if again else one.share_first)
@@ -115,6 +118,14 @@ def _seconds(name: str, apart: Mapping[str, Apart], begins: str, most: float) ->
         return Bar(name, bar, "", None)
     median = known[0].seconds.median * 1e3
     return Bar(name, bar, f"{median:.3g} ms", median < most)
+
+
+def _ratio(name: str, apart: Mapping[str, Apart], begins: str, to: str, most: float) -> Bar:
+    known = [one.ratio for key, one in apart.items() if key.startswith(begins)]
+    bar = f"under {most:.0%} {to}"
+    if not known or known[0] is None:
+        return Bar(name, bar, "", None)
+    return Bar(name, bar, f"{known[0].median:.0%}", known[0].median < most)
 
 
 def _compilations(cases: Sequence[CaseResult]) -> Bar:

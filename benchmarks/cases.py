@@ -158,7 +158,7 @@ def _calls(quick: bool) -> list[Case]:
         Case(
             f"calls-{calls}",
             (_PLAIN, _NONE) if quick else (_PLAIN, _NONE, _INPUTS),
-            1 if quick else 2,
+            1,
             group="calls",
             size=0.02,
             steps=10,

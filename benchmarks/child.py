@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import resource
 import sys
@@ -133,6 +134,35 @@ def converted(work: Work) -> Measured:
     return Measured(seconds={"first": seconds[0], "again": min(seconds[1:])})
 
 
+def written(work: Work) -> Measured:
+    """Write arrays as a capture does, and beside that by ``numpy.save``: four large ones and 24."""
+    import jax.numpy as jnp
+    import numpy as np
+
+    from brainpy_probe.live.tensors import ArrayFiles
+    from brainpy_probe.store import RunFolder
+
+    draw = np.random.default_rng(0)
+    large = [draw.integers(0, 10_000, int(work.size) // 16, dtype=np.int32) for _ in range(4)]
+    small = [draw.random(10_000, dtype=np.float32) for _ in range(24)]
+    values = {f"constants/{n}": jnp.asarray(one) for n, one in enumerate([*large, *small])}
+    seconds = {}
+    for name in ("warm-up", "own"):
+        folder = RunFolder(Path(work.folder) / name)
+        os.sync()
+        begun = time.perf_counter()
+        ArrayFiles(folder).write("data.safetensors", "data", values, share=True)
+        seconds[name] = time.perf_counter() - begun
+        plain = Path(work.folder) / f"{name}-numpy"
+        plain.mkdir()
+        os.sync()
+        begun = time.perf_counter()
+        for number, value in enumerate(values.values()):
+            np.save(plain / f"{number}.npy", np.asarray(value))
+        seconds[f"{name}, numpy.save"] = time.perf_counter() - begun
+    return Measured(seconds=seconds)
+
+
 def _capture(work: Work) -> Path:
     (manifest,) = Path(work.folder).glob("run-*/manifest.json")
     return manifest.parent
@@ -143,6 +173,7 @@ TASKS: dict[str, Callable[[Work], Measured]] = {
     "replay": replayed,
     "verify": verified,
     "mhlo": converted,
+    "data": written,
 }
 
 

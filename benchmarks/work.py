@@ -9,7 +9,7 @@ import msgspec
 __all__ = ["Measured", "Run", "Way", "Work"]
 
 Way = Literal["plain", "probe", "old", "jax-dump", "xla-flags"]
-Task = Literal["runs", "replay", "verify", "mhlo"]
+Task = Literal["runs", "replay", "verify", "mhlo", "data"]
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,11 +18,12 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     task : str
-        ``runs`` runs a network; the others read a capture.
+        ``runs`` runs a network; ``data`` writes arrays of ``size`` bytes; the others read a
+        capture.
     network : str
         ``einet`` or ``components``.
     size : float
-        EINet's scale, or the number of components.
+        EINet's scale, the number of components, or bytes.
     steps : int
         Time steps in a run.
     runs : int

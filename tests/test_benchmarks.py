@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from benchmarks.apart import Apart
+from benchmarks.apart import NAMES, Apart
 from benchmarks.bars import bars
 from benchmarks.cases import Case, Variant, all_cases
 from benchmarks.figures import Spread, exponent, spread
@@ -195,7 +195,7 @@ def test_the_command_names_its_cases_and_refuses_others() -> None:
         )  # fmt: skip
 
     named = told("--list").stdout.split()
-    assert named == [*(case.name for case in all_cases(quick=False)), "start", "import", "capture"]
+    assert named == [*(case.name for case in all_cases(quick=False)), *NAMES]
     refused = told("--only", "nonsense")
     assert refused.returncode == 2
     assert "einet-0.25" in refused.stderr
