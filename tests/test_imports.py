@@ -32,6 +32,26 @@ def test_importing_the_package_imports_neither_jax_nor_brainpy() -> None:
         assert f"'{name}'" not in imported
 
 
+def test_the_package_imports_what_is_asked_for() -> None:
+    source = (
+        "import sys, brainpy_probe as probe\n"
+        "before = set(sys.modules)\n"
+        "assert 'msgspec' not in before and 'brainpy_probe.store' not in before\n"
+        "assert set(probe.__all__) <= set(dir(probe))\n"
+        "from brainpy_probe import Timing, load\n"
+        "assert probe.load is load and vars(probe)['load'] is load\n"
+        "assert 'brainpy_probe.store' in sys.modules\n"
+        "try:\n"
+        "    probe.nonsense\n"
+        "except AttributeError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "module 'brainpy_probe' has no attribute 'nonsense'\n"
+
+
 def test_the_public_names_are_there() -> None:
     assert sorted(probe.__all__) == probe.__all__
     assert all(getattr(probe, name) is not None for name in probe.__all__)

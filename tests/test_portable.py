@@ -48,6 +48,7 @@ def test_a_portable_program_needs_nothing_of_brainpys_and_gives_the_same(
     for dialect in DIALECTS:
         text = portable.text(dialect)
         assert not re.search(r"custom_call|custom-call\(|\bsdy\.", text)
+        assert not re.search(r"hlo\.reduce_window|reduce-window\(", text)
         # JAX 0.4 has no pass from CHLO to StableHLO, which is said.
         assert "chlo." not in text or "can't write out" in " ".join(portable.fidelity.notes)
         for key, value in replay(portable, dialect).items():

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from brainpy_probe.store import (
     JOURNAL,
     MANIFEST,
     RunFolder,
+    digest_of,
     manifest_is_as_written,
     newest_run,
     read_manifest,
@@ -100,6 +102,19 @@ def test_a_write_whose_rename_fails_leaves_no_temporary_file(tmp_path: Path) -> 
     with pytest.raises(OSError, match="taken"):
         folder.write("taken", "kind", b"content")
     assert [path.name for path in folder.path.iterdir()] == ["taken"]
+
+
+@pytest.mark.parametrize("size", [0, 10, (1 << 20) + 3, 5 << 20])
+def test_a_file_in_pieces_has_a_digest_as_a_whole_and_for_each(size: int, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    pieces = [b"head", memoryview(os.urandom(size)), b"", os.urandom(7)]
+    before = threading.active_count()
+    written, each = folder.write_pieces("a/b", "data", pieces)
+    assert threading.active_count() == before
+    content = (folder.path / "a/b").read_bytes()
+    assert content == b"".join(pieces)
+    assert (written.size, written.digest) == (len(content), digest_of(content))
+    assert each == [digest_of(piece) for piece in pieces]
 
 
 def test_folders_made_in_one_second_are_different_ones(tmp_path: Path) -> None:

@@ -89,6 +89,11 @@ class Lowered:
             return bindings.without_locations(copy), set(), ""
         return made.module, set(map(naming.owner, made.names)), made.text
 
+    @property
+    def hlo_module(self) -> Any:
+        """The HLO module that XLA makes of it."""
+        return self._origin.hlo_module
+
     def expand_chlo(self) -> None:
         """Write CHLO's operations out in StableHLO, where this jaxlib has the pass for it."""
         bindings.chlo_to_stablehlo(self.module)
@@ -172,7 +177,7 @@ class Lowered:
         )
 
     def _hlo(self) -> Rendering:
-        text = bindings.hlo_text(self._origin.hlo_module)
+        text = bindings.hlo_text(self.hlo_module)
         back = bindings.parse_hlo(text)
         difference = proof.first_difference(self._origin.hlo, bindings.hlo_canonical_text(back))
         return Rendering(text.encode(), DialectCheck(parsed=not difference, detail=difference))

@@ -28,7 +28,7 @@ from brainpy_probe.records import (
 )
 from brainpy_probe.settings import Settings
 from brainpy_probe.store import RunFolder, safe_name
-from brainpy_probe.xla import mlir
+from brainpy_probe.xla import execution, mlir
 
 __all__ = ["known_values", "write_program"]
 
@@ -159,9 +159,18 @@ def _form(closed: ClosedProgram, settings: Settings, *, plain: bool = False) -> 
     bytecode = lowered.bytecode() if renderings else None
     if bytecode is not None:
         renderings["vhlo"] = bytecode
-    cost = seams.estimated_cost(lowering) if settings.portable else {}
+    cost = _estimated(lowered) if settings.portable else {}
     kernels = () if plain or jaxpr is None else kernel_calls(jaxpr.eqns)
     return _Form(lowered, cost, renderings, problems, kernels)
+
+
+def _estimated(lowered: Lowered) -> dict[str, float]:
+    """Return XLA's estimate for a form: flops and bytes, a loop's body counted once."""
+    try:
+        counted = execution.cost_analysis(lowered.hlo_module)
+    except Exception:  # it is an estimate: without it nothing is wrong
+        return {}
+    return {name: counted[name] for name in ("flops", "bytes accessed") if name in counted}
 
 
 def _fidelity(form: _Form, closed: ClosedProgram, *notes: str) -> Fidelity:

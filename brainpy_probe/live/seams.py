@@ -735,20 +735,6 @@ def optimized_hlo(executable: Any) -> str:
     return "\n".join(bindings.hlo_text(module) for module in executable.hlo_modules())
 
 
-def estimated_cost(lowering: Any) -> dict[str, float]:
-    """Return XLA's estimate for a lowered program: flops and bytes, a loop's body counted once.
-
-    ``Lowered.cost_analysis`` is public; it may know nothing (0.4.13: None on some backends).
-    """
-    try:
-        cost = lowering.cost_analysis()
-    except Exception:  # it is an estimate: without it nothing is wrong
-        return {}
-    cost = cost[0] if isinstance(cost, (list, tuple)) and cost else cost
-    names = ("flops", "bytes accessed")
-    return {name: float(cost[name]) for name in names if name in (cost or {})}
-
-
 def executable_cost(executable: Any) -> dict[str, float]:
     """Return XLA's cost analysis: flops, transcendentals, bytes accessed."""
     cost = executable.cost_analysis()
