@@ -22,7 +22,7 @@ from brainpy_probe import cli, naming
 from brainpy_probe.costrecords import Count
 from brainpy_probe.costs import count, hlo_module
 from brainpy_probe.errors import CannotMeasure
-from brainpy_probe.live import components
+from brainpy_probe.live import components, rendering
 from brainpy_probe.xla import bindings, execution, hlo, profiling
 from tests import eras, watching
 from tests.networks import LOOP_MODULES, NETWORKS, by_name
@@ -36,10 +36,10 @@ PROFILES = pytest.mark.skipif(
 )
 
 
-def _captured(name: str, out: Path, **settings: Any) -> Any:
+def _captured(name: str, out: Path, *, strict: bool = True, **settings: Any) -> Any:
     case = by_name(name)
     runner = case.build()
-    with probe.capture(out, strict=True, **settings) as cap:
+    with probe.capture(out, strict=strict, **settings) as cap:
         case.run(runner)
     return cap
 
@@ -430,6 +430,21 @@ def test_where_the_profiler_is_missing_it_is_said(
     assert "! Not measured: " in str(cap)
     with pytest.raises(CannotMeasure, match="ProfileData is missing"):
         cap.programs[0].measure()
+
+
+def test_a_measurement_that_fails_is_a_failure_of_the_probe(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("XLA gave up")
+
+    monkeypatch.setattr(rendering, "measure", fails)
+    with pytest.raises(probe.ProbeError, match="XLA gave up"):
+        _captured("lif", out, profile=True)
+    with pytest.warns(probe.ProbeWarning, match="XLA gave up"):
+        cap = _captured("lif", out, profile=True, strict=False)
+    assert cap.programs[0].record.unmeasured == "XLA gave up"
+    assert "XLA gave up" in cap.calls[0].failure.message
 
 
 # --- The shell ------------------------------------------------------------------------------------

@@ -101,12 +101,15 @@ def write_program(
         components=closed.components if native.lowered.owners & closed.components.keys() else {},
     )
     if settings.profile:
-        record = _measured(record, native, closed)
+        record, unmeasured = _measured(record, native, closed)
+        problem = problem or unmeasured
     return record, next(iter(native.problems.values()), problem)
 
 
-def _measured(record: ProgramRecord, native: _Form, closed: ClosedProgram) -> ProgramRecord:
-    """Measure how long each component runs, or note why that can't be done."""
+def _measured(
+    record: ProgramRecord, native: _Form, closed: ClosedProgram
+) -> tuple[ProgramRecord, Exception | None]:
+    """Measure how long each component runs, or note why not: that it can't be is no failure."""
     texts = native.renderings
     try:
         form = next((texts[kind] for kind in ("vhlo", "stablehlo") if kind in texts), None)
@@ -117,9 +120,11 @@ def _measured(record: ProgramRecord, native: _Form, closed: ClosedProgram) -> Pr
             )
         values = {f"{GROUPS[one.role]}/{one.name}": one.value for one in closed.arguments}
         given = {name: tensors.to_numpy(value) for name, value in values.items()}
-        return replace(record, measured=measure(record, form.content, given).measured)
+        return replace(record, measured=measure(record, form.content, given).measured), None
+    except CannotMeasure as error:
+        return replace(record, unmeasured=first_line(error)), None
     except Exception as error:
-        return replace(record, unmeasured=first_line(error))
+        return replace(record, unmeasured=first_line(error)), error
 
 
 @dataclass(frozen=True)
