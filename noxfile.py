@@ -30,6 +30,9 @@ PYTHONS = {
 # without BrainPy's kernels, which is from 2.7 on.
 EXTRAS = {"py311": "cpu,graph,iree,test", "latest": "cpu,graph,iree,test"}
 
+# What is the same on every stack, and takes its time: the README's test command runs it.
+ONCE = ["tests/test_benchmarks.py"]
+
 
 def _stack(name: str) -> None:
     """Make the session of a stack: a fresh environment, the tests, and what they ran on."""
@@ -41,7 +44,7 @@ def _stack(name: str) -> None:
         session.install("-r", versions, package)
         session.run("python", ".ci/ran_on.py", versions)
         # Two processes: most of the time goes into compiling, a thread each.
-        chosen = session.posargs or ["-n", "2"]
+        chosen = session.posargs or ["-n", "2", *(f"--ignore={one}" for one in ONCE)]
         session.run("python", "-m", "pytest", *chosen, env={"JAX_PLATFORMS": "cpu"})
 
 
