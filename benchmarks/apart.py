@@ -88,7 +88,7 @@ def _of_a_capture(begin: Callable[[str], object], quick: bool) -> dict[str, Apar
         with tempfile.TemporaryDirectory() as folder:
             begin(f"a capture, to be replayed and verified, round {number + 1}")
             options = {"data": "full", "dialect": ["stablehlo", "mhlo", "hlo"]}
-            size, steps = (0.02, 1_000) if quick else (1.0, 10_000)
+            size, steps = (0.02, 200) if quick else (1.0, 10_000)
             script = Work(size=size, steps=steps, way="probe", options=options, folder=folder)
             plain = measure(msgspec.structs.replace(script, way="plain", options={}))
             captured = measure(script)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
-import brainpy_probe as probe
 from benchmarks.work import Way, Work
 
 __all__ = ["PLAIN", "Case", "Variant", "all_cases"]
@@ -79,9 +77,11 @@ def all_cases(*, quick: bool) -> list[Case]:
     Parameters
     ----------
     quick : bool
-        Small networks, one round: shows that all of it works, and no more.
+        Small networks, one round, and neither long runs nor many calls: shows that it works.
     """
-    return [*_scales(quick), *_options(quick), *_components(quick), *_steps(quick), *_calls(quick)]
+    if quick:
+        return [*_scales(quick), _everything(), *_components(quick)]
+    return [*_scales(quick), *_options(), *_components(quick), *_steps(), *_calls()]
 
 
 def _scales(quick: bool) -> list[Case]:
@@ -94,32 +94,42 @@ def _scales(quick: bool) -> list[Case]:
         2.0: (2, (_PLAIN, _NONE)),
     }
     if quick:
-        ways = {0.05: (1, (_PLAIN, _NONE)), 0.1: (1, (_PLAIN, _NONE, _OLD))}
-    steps, runs = (1_000, 2) if quick else (10_000, 4)
+        ways = {0.05: (1, (_PLAIN, _NONE, _OLD))}
+    steps, runs = (200, 2) if quick else (10_000, 4)
     return [
         Case(f"einet-{x:g}", variants, rounds, group="scale", size=x, steps=steps, runs=runs)
         for x, (rounds, variants) in ways.items()
     ]
 
 
-def _options(quick: bool) -> list[Case]:
+def _everything() -> Case:
+    """Ask for all at once."""
+    options = {
+        "data": "full", "dialect": ["stablehlo", "mhlo", "hlo"],
+        "xla_dump": True, "portable": True, "profile": True,
+    }  # fmt: skip
+    variants = (_PLAIN, Variant("everything", options=options))
+    return Case("options", variants, 1, size=0.02, steps=200, runs=1)
+
+
+def _options() -> list[Case]:
     three = {"data": "none", "dialect": ["stablehlo", "mhlo", "hlo"]}
+    mhlo = Variant("mhlo", options={"data": "none", "dialect": "mhlo"})
     variants = [
         _PLAIN,
+        _NONE,
+        _INPUTS,
+        mhlo,
+        _HLO,
         Variant("three dialects", options=three),
         Variant("full", options={"data": "full"}),
         Variant("portable", options={"data": "none", "portable": True}),
         Variant("xla_dump", options={"data": "none", "xla_dump": True}),
         Variant("JAX_DUMP_IR_TO", "jax-dump"),
         Variant("XLA_FLAGS", "xla-flags"),
+        Variant("profile", options={"data": "none", "profile": True}),
     ]
-    if not quick:
-        mhlo = Variant("mhlo", options={"data": "none", "dialect": "mhlo"})
-        variants[1:1] = [_NONE, _INPUTS, mhlo, _HLO]
-    if "profile" in inspect.signature(probe.capture).parameters:
-        variants.append(Variant("profile", options={"data": "none", "profile": True}))
-    size, steps, rounds = (0.02, 1_000, 1) if quick else (0.1, 10_000, 3)
-    return [Case("options", tuple(variants), rounds, size=size, steps=steps, runs=2)]
+    return [Case("options", tuple(variants), 3, size=0.1, steps=10_000, runs=2)]
 
 
 def _components(quick: bool) -> list[Case]:
@@ -138,31 +148,31 @@ def _components(quick: bool) -> list[Case]:
     ]
 
 
-def _steps(quick: bool) -> list[Case]:
+def _steps() -> list[Case]:
     return [
         Case(
             f"steps-{steps}",
-            (_PLAIN, _NONE) if quick else (_PLAIN, _NONE, _INPUTS),
-            1 if quick else 3,
+            (_PLAIN, _NONE, _INPUTS),
+            3,
             group="steps",
             size=0.02,
             steps=steps,
             runs=2,
         )
-        for steps in ((1_000, 4_000) if quick else (1_000, 10_000, 100_000))
+        for steps in (1_000, 10_000, 100_000)
     ]
 
 
-def _calls(quick: bool) -> list[Case]:
+def _calls() -> list[Case]:
     return [
         Case(
             f"calls-{calls}",
-            (_PLAIN, _NONE) if quick else (_PLAIN, _NONE, _INPUTS),
+            (_PLAIN, _NONE, _INPUTS),
             1,
             group="calls",
             size=0.02,
             steps=10,
             runs=calls,
         )
-        for calls in ((30,) if quick else (1_000,))
+        for calls in (1_000,)
     ]
