@@ -9,7 +9,8 @@ Every figure of the README comes from here. What is measured, and in what terms:
 - Each process is a fresh one, with the same imports before its first run. One *round* starts each
   way of running once: plain, with the probe, the old way, with the dumps of JAX and of XLA. The
   order turns with each round; a small case is run first and thrown away, for the disk's caches.
-- A *ratio* is taken within a round; printed are the rounds' median, the least and the greatest.
+- A *ratio* to the plain run is taken within a round; printed are the rounds' median, the least and
+  the greatest. The bars on the old way and on growth divide medians.
 - *Added* are the seconds in which the probe works within a run, on its own clock, which a noisy
   machine disturbs least; for the old way, those of the lines that were edited into BrainPy. What
   this clock can't see, the wrappers around what passes by, is in the ratios of whole runs, and in

@@ -84,11 +84,11 @@ def _data(begin: Callable[[str], object], quick: bool) -> dict[str, Apart]:
 
 def _of_a_capture(begin: Callable[[str], object], quick: bool) -> dict[str, Apart]:
     replayed, converted, verified, to_script, to_run, to_lines = [], [], [], [], [], []
+    size, steps = (0.02, 200) if quick else (1.0, 10_000)
     for number in range(1 if quick else 3):
         with tempfile.TemporaryDirectory() as folder:
             begin(f"a capture, to be replayed and verified, round {number + 1}")
             options = {"data": "full", "dialect": ["stablehlo", "mhlo", "hlo"]}
-            size, steps = (0.02, 200) if quick else (1.0, 10_000)
             script = Work(size=size, steps=steps, way="probe", options=options, folder=folder)
             plain = measure(msgspec.structs.replace(script, way="plain", options={}))
             captured = measure(script)
@@ -105,7 +105,7 @@ def _of_a_capture(begin: Callable[[str], object], quick: bool) -> dict[str, Apar
         verified.append(proof.seconds["verify"])
         to_run.append(proof.seconds["verify"] / statistics.median(r.wall for r in plain.runs))
     return {
-        "replay, a process": Apart(
+        f"replay, scale {size:g}, a process": Apart(
             seconds=spread(replayed), ratio=spread(to_script), to="running the script again"
         ),
         "conversion to MHLO": Apart(

@@ -52,30 +52,15 @@ __all__ = [
     "load",
 ]
 
-_HOMES = {
-    "captured": ("Capture", "load"),
-    "errors": (
-        "BadSetting",
-        "CannotCapture",
-        "CannotMeasure",
-        "CannotReplay",
-        "DamagedCapture",
-        "ProbeError",
-        "ProbeWarning",
-        "SeamMissing",
-        "UnknownDialect",
-    ),
-    "findings": ("Finding",),
-    "live.capture": ("capture",),
-    "parts": ("CompiledModule", "PredictCall", "Program"),
-    "records": ("Failure", "Fidelity", "TensorSpec", "Timing"),
-}
+# In the order in which they are looked through; what needs BrainPy to be of use comes last.
+_HOMES = ("captured", "errors", "findings", "parts", "records", "live.capture")
 
 
 def __getattr__(name: str) -> object:
-    for home, names in _HOMES.items():
-        if name in names:
-            found: object = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    for home in _HOMES if name in __all__ else ():
+        module = importlib.import_module(f"{__name__}.{home}")
+        if name in module.__all__:
+            found: object = getattr(module, name)
             globals()[name] = found
             return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,10 +13,17 @@ from brainpy_probe.store import digest_of, read_file
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["named_dtype", "read_arrays", "restored"]
+__all__ = ["as_bytes", "named_dtype", "read_arrays", "restored"]
 
 
 _NUMBER = re.compile(r"(u?int|b?float|complex)\d+(_\w+)?")
+
+
+def as_bytes(array: np.ndarray[Any, Any]) -> memoryview:
+    """Return the bytes of an array in C order, from where they lie if they lie so."""
+    import numpy as np
+
+    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
 
 
 def read_arrays(folder: Path, file: WrittenFile) -> dict[str, np.ndarray[Any, Any]]:
@@ -53,10 +60,10 @@ def restored(
     if stored is None:
         raise DamagedCapture(f"{path} holds no {spec.entry!r}.", "Capture again.")
     dtype = named_dtype(spec.dtype)
-    as_bytes = (*spec.shape, dtype.itemsize)  # a type that the format lacks: one row an element
+    in_rows = (*spec.shape, dtype.itemsize)  # a type that the format lacks: one row an element
     if stored.dtype == dtype and stored.shape == spec.shape:
         array = stored
-    elif stored.dtype == "uint8" and stored.shape == as_bytes:
+    elif stored.dtype == "uint8" and stored.shape == in_rows:
         array = stored.reshape(-1).view(dtype).reshape(spec.shape)
     else:
         raise DamagedCapture(
@@ -64,7 +71,7 @@ def restored(
             f"the manifest has {spec.dtype} of shape {spec.shape}.",
             "Capture again.",
         )
-    if digest_of(array.reshape(-1).view("uint8").data) != spec.digest:
+    if digest_of(as_bytes(array)) != spec.digest:
         raise DamagedCapture(
             f"{path} holds another {spec.entry!r} than was written: its digest differs.",
             "Capture again.",

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from brainpy_probe import kernels
-from brainpy_probe.arrays import named_dtype
+from brainpy_probe.arrays import as_bytes, named_dtype
 from brainpy_probe.comparing import Difference, difference
 from brainpy_probe.errors import BadSetting, CannotReplay, first_line
 from brainpy_probe.records import ProgramRecord, TensorSpec
@@ -225,5 +225,4 @@ def _compare(spec: TensorSpec, made: Array, expected: Array | None) -> Compared:
         return Compared(name=spec.path, equal=apart is None, difference=apart)
     if not spec.digest:
         return Compared(name=spec.path, equal=None)
-    content = np.ascontiguousarray(made).reshape(-1).view(np.uint8).data
-    return Compared(name=spec.path, equal=digest_of(content) == spec.digest)
+    return Compared(name=spec.path, equal=digest_of(as_bytes(made)) == spec.digest)

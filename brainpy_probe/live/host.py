@@ -85,6 +85,8 @@ def drop_taps(step: TracedStep) -> None:
     (math/object_transform, check.py: jit_error).
     """
     called = {_source(one) for eqn in step.eqns for one in jaxprs.callbacks(eqn)}
+    if not called:
+        return
     homes = seams.brainpy_folders()
 
     def taps(eqn: Any) -> bool:

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["as_bytes", "laid_out"]
+from brainpy_probe.arrays import as_bytes
+
+__all__ = ["laid_out"]
 
 # The format's names of element types that NumPy has, too, by NumPy's kind and size.
 _NAMES = {"b1": "BOOL", "f2": "F16", "f4": "F32", "f8": "F64"} | {
@@ -52,11 +54,6 @@ def laid_out(arrays: Mapping[str, np.ndarray[Any, Any]]) -> tuple[bytes, dict[st
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % _ALIGNED)
     return len(text).to_bytes(8, "little") + text, {name: as_bytes(arrays[name]) for name in order}
-
-
-def as_bytes(array: np.ndarray[Any, Any]) -> memoryview:
-    """Return the bytes of an array in C order, from where they lie if they lie so."""
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
 
 
 def _type(array: np.ndarray[Any, Any]) -> str | None:

@@ -95,10 +95,6 @@ def _plain(part: str) -> tuple[str, int]:
     return re.sub(r"\W+", "_", part).strip("_") or "item", 20
 
 
-# What there is to name: a Variable; an array; what BrainPy holds an array in.
-_OTHER, _STATE, _ARRAY, _HOLDER = range(4)
-
-
 def _held(thing: Any) -> list[tuple[str, Any]]:
     """Return the parts in which there is something to name: of a Variable its value alone.
 
@@ -108,14 +104,6 @@ def _held(thing: Any) -> list[tuple[str, Any]]:
     if isinstance(thing, state_class()):
         return [(name, part) for name, part in parts if name == VALUE]
     return parts
-
-
-def _kind(thing: Any) -> int:
-    if isinstance(thing, state_class()):
-        return _STATE
-    if isinstance(thing, take("array")):
-        return _HOLDER
-    return _ARRAY if isinstance(thing, (jax.Array, np.ndarray)) else _OTHER
 
 
 class ModelNames:
@@ -144,24 +132,20 @@ class ModelNames:
                 self._name_state(name, variable)
         self._name_state("random", take("random-state"))
         seen: dict[int, Any] = {}
-        kinds: dict[type, int] = {}
+        state, holder = state_class(), take("array")
         of_runner = walk(runner, "runner", _held, seen)
         for name, thing in itertools.chain(walk(target, "", _held, seen), of_runner):
-            kind = kinds.get(type(thing))
-            if kind is None:
-                kind = kinds[type(thing)] = _kind(thing)
-            if kind == _STATE:
+            if isinstance(thing, state):
                 self._name_state(name, thing)
-            elif kind == _ARRAY:
-                self._name_array(name, thing)
-            elif kind == _HOLDER:
-                self._name_array(name, thing.value)
+            else:
+                self._name_array(name, thing.value if isinstance(thing, holder) else thing)
 
     def _name_state(self, name: str, state: Any) -> None:
         self.states.setdefault(id(state), name)
         self._alive[id(state)] = _reference(state)
 
     def _name_array(self, name: str, array: Any) -> None:
+        """Name a thing if it is an array."""
         if isinstance(array, (jax.Array, np.ndarray)):
             self.arrays.setdefault(id(array), name)
             self._alive[id(array)] = _reference(array)

@@ -89,7 +89,7 @@ def _summed_axis(operation: Any) -> int | None:
         return None
     given = bindings.mlir_attributes(operation)
     kind = ir.RankedTensorType(operation.results[0].type)
-    # Up to 0.4.13 these numbers are tensors: there it stays as it is.
+    # On 0.4.13 and 0.4.23 these numbers are tensors: there it stays as it is.
     if not str(given["window_dimensions"]).startswith("array<i64"):
         return None
     windows = list(ir.DenseI64ArrayAttr(given["window_dimensions"]))

@@ -175,7 +175,7 @@ STEP_PARTS = ("_step_func_input", "_step_func_monitor")
 # _src/math/object_transform/base.py; today's keep them in ``children``).
 IMPLICIT = ("implicit_nodes", "implicit_vars")
 
-# Where a Variable keeps its value (2.3.8 to 2.9.0: ndarray.py; brainstate 0.2 to 0.6: State).
+# Where a Variable keeps its value (2.3.8 to 2.9.0: ndarray.py; brainstate 0.5.4, 0.6.0: State).
 VALUE = "_value"
 
 
@@ -373,7 +373,8 @@ def _no_tracebacks() -> contextlib.AbstractContextManager[None]:
     """Have JAX leave the lines of files out of locations in this thread, in this block.
 
     ``traceback_in_locations_limit`` of jax._src.config is the thread's own form of the public
-    ``jax_traceback_in_locations_limit`` (0.4.23, 0.4.30, 0.10.2, 0.12.0); 0.4.13 has none.
+    ``jax_traceback_in_locations_limit`` (0.4.30, 0.10.2, 0.12.0). 0.4.13 and 0.4.23 have none, nor
+    need it: they write one line of one file. Whatever there is, is left out later; this saves time.
     """
     limit = getattr(
         importlib.import_module("jax._src.config"), "traceback_in_locations_limit", None
@@ -602,7 +603,11 @@ def names_are_in_cache_keys() -> bool:
 
 
 def equation_settings(eqn: Any) -> tuple[Any, ...]:
-    """Return that of an equation in which :func:`equation_context` follows it."""
+    """Return the name stack and the settings under which an equation was made.
+
+    Equations in a row that have the same can share one :func:`equation_context`; their source lines
+    are then the first one's, which only an error would tell.
+    """
     return eqn.source_info.name_stack, getattr(eqn, "ctx", None)
 
 

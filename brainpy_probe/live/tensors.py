@@ -11,8 +11,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from brainpy_probe.arrays import as_bytes
 from brainpy_probe.live import seams
-from brainpy_probe.live.layout import as_bytes, laid_out
+from brainpy_probe.live.layout import laid_out
 from brainpy_probe.records import WrittenFile
 from brainpy_probe.store import RunFolder, digest_of
 
