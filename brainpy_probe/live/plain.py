@@ -42,7 +42,9 @@ def double_running_sums(module: Any) -> None:
     Integers alone: the order of additions does not matter to them.
     """
     ir = bindings.take("mlir")
-    for one in list(mlir.operations(module)):
+    # Found before any is erased: what lies in an erased one's region can't be asked any more.
+    reductions = [one for one in mlir.operations(module) if one.name == "stablehlo.reduce_window"]
+    for one in reductions:
         axis = _summed_axis(one)
         if axis is None:
             continue
@@ -83,9 +85,9 @@ def _moved(value: Any, kind: Any, axis: int, distance: int, zero: Any) -> Any:
 
 
 def _summed_axis(operation: Any) -> int | None:
-    """Return the axis along which an operation is a running sum of integers, if it is one."""
+    """Return the axis along which a reduction is a running sum of integers, if it is one."""
     ir = bindings.take("mlir")
-    if operation.name != "stablehlo.reduce_window" or len(operation.operands) != 2:
+    if len(operation.operands) != 2:
         return None
     given = bindings.mlir_attributes(operation)
     kind = ir.RankedTensorType(operation.results[0].type)
