@@ -57,6 +57,8 @@ def survey(eqns: Sequence[Any]) -> tuple[list[Any], bool]:
     pending = [eqns]
     for among in pending:
         for eqn in among:
+            if not eqn.params:
+                continue  # most have none, and each call of predict comes by here
             calls_back = calls_back or seams.callback_of(eqn) is not None
             for inner in _inner(eqn):
                 if id(inner) in visited:

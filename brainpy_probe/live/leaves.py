@@ -18,6 +18,8 @@ Leaves = dict[str, Any]
 
 def named_leaves(name: str, tree: Any) -> Leaves:
     """Return a tree's leaves by name: the tree's own where it is one leaf, else with its path."""
+    if isinstance(tree, (jax.Array, np.ndarray)):
+        return {name or "value": tree}
     if isinstance(tree, dict) and type(tree) is not dict:
         return _named_entries(name, tree)
     array = seams.take("array")

@@ -556,9 +556,10 @@ def is_key(value: Any) -> bool:
     """
     import jax
     import jax.numpy as jnp
+    import numpy as np
 
     dtype = getattr(value, "dtype", None)
-    if dtype is None:
+    if dtype is None or isinstance(dtype, np.dtype):
         return False
     if hasattr(jax.dtypes, "prng_key"):
         return bool(jnp.issubdtype(dtype, jax.dtypes.prng_key))
