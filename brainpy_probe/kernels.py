@@ -1,18 +1,36 @@
-"""Registers the kernels that a program calls, where the package that has them is installed."""
+"""Registers the kernels that a program calls, where the package that has them is installed.
+
+brainevent has XLA call Python, and Python the kernel that numba compiled. A program that runs here
+can have XLA call that kernel itself: the same machine code, in a fraction of the time.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import importlib
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from brainpy_probe.arrays import named_dtype
-from brainpy_probe.errors import first_line
-from brainpy_probe.records import KernelCall
-from brainpy_probe.xla import execution
+from loguru import logger
 
-__all__ = ["register", "unknown"]
+from brainpy_probe import foreign
+from brainpy_probe.arrays import named_dtype
+from brainpy_probe.errors import SeamMissing, first_line
+from brainpy_probe.foreign import Seam
+from brainpy_probe.records import KernelCall
+from brainpy_probe.store import digest_of
+from brainpy_probe.xla import bindings, execution, handlers, mlir
+
+__all__ = ["called_directly", "register", "unknown"]
+
+_HANDLERS = Seam(
+    "brainevent's handlers of its kernels, by the names of their custom calls",
+    ("brainevent._op.numba_ffi:_NUMBA_CPU_FFI_HANDLES",),
+    "brainevent 0.2.1, 0.3.0; each has its numba function as .kernel, what XLA calls as ._callback",
+    era="brainstate",
+)
 
 # brainevent names a kernel by its content, so that another process gives it the same name. A
 # kernel whose content it can't hash has a number, which says nothing there.
@@ -58,6 +76,70 @@ def unknown(targets: Iterable[str]) -> list[str]:
     """Return the custom calls that XLA has not been told of, as far as it says."""
     known = execution.registered() or frozenset()
     return [target for target in targets if target not in known]
+
+
+def called_directly(content: bytes, targets: Iterable[str]) -> tuple[bytes, tuple[str, ...]]:
+    """Have XLA call brainevent's kernels with no Python in between, as far as that can be.
+
+    Parameters
+    ----------
+    content : bytes
+        A program as VHLO bytecode or StableHLO text.
+    targets : iterable of str
+        Its custom calls, registered.
+
+    Returns
+    -------
+    bytes
+        The program with other names for the kernels' custom calls, or ``content`` itself.
+    tuple of str
+        The custom calls that have other names.
+    """
+    if not any(_OF_CONTENT.fullmatch(target) for target in targets):
+        return content, ()
+    try:
+        known = foreign.take(_HANDLERS)
+    except SeamMissing as error:
+        logger.info("Kernels are called through Python: {}", error)
+        return content, ()
+    module, direct = bindings.read_mlir(content), set()
+    for operation in mlir.operations(module):
+        if operation.name != "stablehlo.custom_call":
+            continue
+        target = mlir.string(operation.attributes["call_target_name"])
+        if not _OF_CONTENT.fullmatch(target) or target not in known:
+            continue
+        try:
+            own = _registered(target, known[target], handlers.Signature.of(operation))
+        except Exception as error:  # numba's are many; brainevent's way is left
+            logger.info("{} is called through Python: {}", target, first_line(error))
+            continue
+        with module.context:
+            operation.attributes["call_target_name"] = bindings.take("mlir").StringAttr.get(own)
+        direct.add(target)
+    return bindings.mlir_text(module).encode() if direct else content, tuple(sorted(direct))
+
+
+@functools.cache
+def _registered(target: str, known: Any, signature: handlers.Signature) -> str:
+    """Register a handler beside brainevent's; return its name.
+
+    Raises
+    ------
+    ValueError
+        If the kernel has threads of its own: numba ends a process in which two such run at once,
+        and calls from Python are one at a time.
+    """
+    import jax
+
+    if known.kernel.targetoptions.get("parallel"):
+        raise ValueError("it has threads of its own")
+    otherwise = ctypes.cast(known._callback, ctypes.c_void_p).value or 0
+    made = handlers.handler(known.kernel, signature, otherwise)
+    name = f"{target}_direct_{digest_of(repr(signature).encode())[:8]}"
+    capsule = jax.ffi.pycapsule(made.address)  # type: ignore[no-untyped-call]
+    jax.ffi.register_ffi_target(name, capsule, platform="cpu")
+    return name
 
 
 def _lower(kernel: Any, call: KernelCall) -> None:

@@ -155,7 +155,7 @@ def _seen(
 ) -> _Seen:
     """Compile a program and run it, the last time under the profiler."""
     arguments = [given[spec.path] for spec in record.arguments]
-    executable, _ = compiled(record, content, arguments, apart=apart)
+    executable = compiled(record, content, arguments, apart=apart)
     module = hlo.Module.of(executable.optimized())
     loop = time_loop(module, record)
     if loop is None:

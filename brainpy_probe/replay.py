@@ -57,12 +57,16 @@ class Replay:
         How long XLA took to compile the program.
     run_seconds : tuple of float
         How long each run took.
+    direct : tuple of str
+        The custom calls that XLA made itself, where the simulation's went through Python: BrainPy's
+        kernels, the same machine code, without what Python costs at each step.
     """
 
     results: dict[str, Array]
     compared: tuple[Compared, ...]
     compile_seconds: float
     run_seconds: tuple[float, ...]
+    direct: tuple[str, ...] = ()
 
     @property
     def equal(self) -> bool | None:
@@ -108,7 +112,9 @@ def replay(
     if repeat < 1:
         raise BadSetting(f"repeat={repeat!r} is not allowed.", "Allowed: 1 and more.")
     arguments = [{**given, **overrides}[spec.path] for spec in record.arguments]
-    executable, compile_seconds = compiled(record, content, arguments)
+    _register(record)
+    content, direct = kernels.called_directly(content, record.fidelity.custom_calls)
+    executable, compile_seconds = _compiled(record, content, arguments)
     run_seconds = []
     try:
         placed = executable.put(arguments)
@@ -125,7 +131,7 @@ def replay(
         else _compare(spec, results[spec.path], expected.get(spec.path))
         for spec in record.results
     ]
-    return Replay(results, tuple(compared), compile_seconds, tuple(run_seconds))
+    return Replay(results, tuple(compared), compile_seconds, tuple(run_seconds), direct)
 
 
 def check_overrides(specs: Iterable[TensorSpec], overrides: Arrays) -> dict[str, Array]:
@@ -158,9 +164,9 @@ def check_overrides(specs: Iterable[TensorSpec], overrides: Arrays) -> dict[str,
 
 
 def compiled(
-    record: ProgramRecord, content: bytes, arguments: Sequence[Array], *, apart: bool = False
-) -> tuple[execution.Executable, float]:
-    """Compile a program; return it, and how long that took.
+    record: ProgramRecord, content: bytes, arguments: Sequence[Array], *, apart: bool
+) -> execution.Executable:
+    """Compile a program that calls BrainPy's kernels as the simulation did.
 
     With ``apart`` each op of a small loop runs by itself.
 
@@ -169,6 +175,12 @@ def compiled(
     CannotReplay
         If it can't be compiled here.
     """
+    _register(record)
+    return _compiled(record, content, arguments, apart=apart)[0]
+
+
+def _register(record: ProgramRecord) -> None:
+    """Register the kernels that a program calls."""
     fidelity = record.fidelity
     if fidelity.host_callbacks:
         raise CannotReplay(
@@ -178,8 +190,14 @@ def compiled(
         )
     problem = kernels.register(fidelity.custom_calls, record.kernels)
     missing = kernels.unknown(fidelity.custom_calls)
-    if missing and not execution.refuses_unknown_calls():
+    if missing and (problem or not execution.refuses_unknown_calls()):
         raise _needs(record, missing, problem)
+
+
+def _compiled(
+    record: ProgramRecord, content: bytes, arguments: Sequence[Array], *, apart: bool = False
+) -> tuple[execution.Executable, float]:
+    """Compile a program whose kernels are registered; return it, and how long XLA took."""
     constants = {
         position: array
         for position, (spec, array) in enumerate(zip(record.arguments, arguments, strict=True))
@@ -189,8 +207,9 @@ def compiled(
     try:
         executable = execution.Executable(with_constants(content, constants), apart=apart)
     except Exception as error:  # whatever XLA raises; it has no class that all versions share
+        missing = kernels.unknown(record.fidelity.custom_calls)
         if any(target in str(error) for target in missing):
-            raise _needs(record, missing, problem) from error
+            raise _needs(record, missing, "") from error
         raise CannotReplay(
             f"{record.name} can't be compiled by jaxlib {execution.version()}: {first_line(error)}."
         ) from error

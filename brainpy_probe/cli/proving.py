@@ -113,7 +113,7 @@ def replay(
         seconds = {"compile": done.compile_seconds, "run": done.run_seconds}
         print_json(
             {"path": str(capture.path), "equal": done.equal, "seconds": seconds,
-             "results": done.compared}
+             "direct": done.direct, "results": done.compared}
         )  # fmt: skip
     else:
         console.print(f"{capture.path}: program {program}, {chosen.name}", highlight=False)

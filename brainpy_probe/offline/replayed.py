@@ -61,4 +61,6 @@ def _seconds(replay: Replay) -> str:
     if len(runs) > 1:
         again = runs[1:]
         said += f", then {statistics.median(again):.4f} (median of {len(again)})"
+    if replay.direct:
+        said += "; BrainPy's kernels called without Python, which the simulation's were not"
     return said

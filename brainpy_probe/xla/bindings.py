@@ -175,6 +175,13 @@ def parse_mlir(source: str | bytes, context: Any) -> Any:
     return module
 
 
+def read_mlir(content: bytes) -> Any:
+    """Read a StableHLO module from VHLO bytecode or text, in a context of its own."""
+    if is_bytecode(content):
+        return read_portable_bytecode(content, mlir_context())
+    return parse_mlir(content, mlir_context())
+
+
 def mlir_text(module: Any, elements: int | None = None, *, locations: bool = False) -> str:
     """Print a module; constants of more elements are elided, if that is given.
 

@@ -34,13 +34,9 @@ def with_constants(content: bytes, arrays: Mapping[int, Array]) -> bytes:
     """
     if not arrays:
         return content
-    ir, context = bindings.take("mlir"), bindings.mlir_context()
-    if bindings.is_bytecode(content):
-        module = bindings.read_portable_bytecode(content, context)
-    else:
-        module = bindings.parse_mlir(content.decode(), context)
+    ir, module = bindings.take("mlir"), bindings.read_mlir(content)
     block = mlir.main(module).operation.regions[0].blocks[0]
-    with context, ir.Location.unknown(), ir.InsertionPoint.at_block_begin(block):
+    with module.context, ir.Location.unknown(), ir.InsertionPoint.at_block_begin(block):
         for position, array in arrays.items():
             argument = block.arguments[position]
             value = ir.Attribute.parse(f"dense<{_elements(array)}> : {argument.type}")
