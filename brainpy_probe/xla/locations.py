@@ -11,10 +11,13 @@ from brainpy_probe.xla import bindings
 
 __all__ = ["Renamed", "renamed"]
 
-_STRING = r'"(?:[^"\\]|\\.)*"'
+_STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 
-# Strings are read as well, so that no parenthesis in one counts.
-_TOKEN = re.compile(rf"{_STRING}|\bloc\(|[()]")
+# Strings are read as well, so that no parenthesis in one counts. No pattern begins with an anchor:
+# so Python looks for their first characters alone.
+_BEGIN = re.compile(rf"{_STRING}|loc\(")
+_WITHIN = re.compile(rf"{_STRING}|[()]")
+_PLAIN = re.compile(rf"(?:{_STRING}|unknown)\)")
 _NAME = re.compile(rf"({_STRING})(?!:\d)")
 
 
@@ -72,15 +75,21 @@ def renamed(module: Any, rename: Callable[[str], str], context: Any) -> Renamed:
 
 def _locations(text: str) -> Iterator[tuple[int, int]]:
     """Yield where what stands within each ``loc(...)`` begins and ends."""
-    depth = begin = 0
-    for token in _TOKEN.finditer(text):
-        word = token[0]
+    after = 0
+    while found := _BEGIN.search(text, after):
+        begin = after = found.end()
+        if found[0] != "loc(" or text[found.start() - 1].isalnum():
+            continue
+        plain = _PLAIN.match(text, begin)
+        after = plain.end() if plain else _closed(text, begin)
+        yield begin, after - 1
+
+
+def _closed(text: str, begin: int) -> int:
+    """Return the place behind the parenthesis that closes one before a place."""
+    depth = 1
+    for token in _WITHIN.finditer(text, begin):
+        depth += {"(": 1, ")": -1}.get(token[0], 0)
         if not depth:
-            if word == "loc(":
-                depth, begin = 1, token.end()
-        elif word == ")":
-            depth -= 1
-            if not depth:
-                yield begin, token.start()
-        elif word[-1] == "(":
-            depth += 1
+            return token.end()
+    raise ValueError("a location has no end")

@@ -64,14 +64,17 @@ class Compared:
         return first_difference(mine, theirs) or first_difference(self.hlo, other.hlo)
 
 
-# A constant; a string; or a value where it is defined (``%1:2 =``, ``%arg0: tensor``) or used.
-_VALUE = re.compile(
-    r'^ *(%\w+) = (stablehlo\.constant .*)\n|"(?:[^"\\]|\\.)*"|(%\w+)((?::\d+)? =|: )?',
-    re.MULTILINE,
-)
+_CONSTANT = " = stablehlo.constant "
+
+# A string; or a value where it is defined (``%1:2 =``, ``%arg0: tensor``) or used.
+_VALUE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|(%\w+)((?::\d+)? =|: )?')
 
 # What a custom call and a product have by default: VHLO does not bring it back.
-_DEFAULT = re.compile(r'(?<![\w.])backend_config = "", |, precision = \[DEFAULT, DEFAULT\]')
+_DEFAULTS = (
+    ('{backend_config = "", ', "{"),
+    (', backend_config = "", ', ", "),
+    (", precision = [DEFAULT, DEFAULT]", ""),
+)
 
 
 def constants_in_place(text: str) -> str:
@@ -85,10 +88,7 @@ def constants_in_place(text: str) -> str:
     numbers = itertools.count()
 
     def numbered(match: re.Match[str]) -> str:
-        constant, value, name, defined = match.groups()
-        if constant:
-            named[constant] = f"<{value}>"
-            return ""
+        name, defined = match.groups()
         if name is None:
             return match[0]
         if defined:
@@ -96,7 +96,16 @@ def constants_in_place(text: str) -> str:
             return named[name] + defined
         return named.get(name, name)
 
-    return _VALUE.sub(numbered, _DEFAULT.sub("", text))
+    for given, left in _DEFAULTS:
+        text = text.replace(given, left)
+    lines = []
+    for line in text.splitlines():
+        name, _, constant = line.strip().partition(_CONSTANT)
+        if constant and name.startswith("%") and " " not in name:
+            named[name] = f"<{constant}>"
+        else:
+            lines.append(_VALUE.sub(numbered, line))
+    return "\n".join(lines)
 
 
 def reparse(text: str, context: Any) -> DialectCheck:
