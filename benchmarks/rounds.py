@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 
 from benchmarks.cases import Case, Variant
 from benchmarks.processes import measure
@@ -16,9 +17,10 @@ Rounds = list[dict[str, Measured]]
 
 
 def warm_up(case: Case) -> None:
-    """Run each way of a case once, for the disk's caches."""
+    """Have each way of a case run the network once, for the disk's caches."""
+    once = replace(case, runs=1)
     for variant in case.variants:
-        _measured(case, variant)
+        _measured(once, variant)
 
 
 def in_turn(variants: tuple[Variant, ...], number: int) -> tuple[Variant, ...]:
