@@ -7,6 +7,7 @@ an op's location, no op. Knows no program, no cost.
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections.abc import Callable, Iterator
 from types import FunctionType
@@ -102,7 +103,8 @@ def runner_patches(runner: Any) -> Iterator[Patch]:
 def component_method(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Stand in for a method of a component."""
     call = CURRENT_CALL.get()
-    return _under("" if call is None else _name(call, instance), wrapped, args, kwargs)
+    with _under("" if call is None else _name(call, instance)):
+        return wrapped(*args, **kwargs)
 
 
 def _name(call: RunningCall, instance: Any) -> str:
@@ -120,23 +122,37 @@ def _name(call: RunningCall, instance: Any) -> str:
 
 def inputs(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Stand in for the method with which a runner gives the model its inputs."""
-    return _under(INPUTS, wrapped, args, kwargs)
+    with _under(INPUTS):
+        return wrapped(*args, **kwargs)
 
 
 def monitors(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Stand in for the method with which a runner reads its monitors."""
-    return _under(MONITORS, wrapped, args, kwargs)
+    with _under(MONITORS):
+        return wrapped(*args, **kwargs)
 
 
-def _under(name: str, wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Any:
+def _under(name: str) -> contextlib.AbstractContextManager[None]:
+    """Return what has ops traced under a name.
+
+    A context, no function around the method: JAX keeps the stack of each op that it traces.
+    """
     call = CURRENT_CALL.get()
     if call is None or call.components is None or name in ("", call.component):
-        return wrapped(*args, **kwargs)
+        return _AS_IT_IS
     if seams.trace_state_clean():  # op by op: each would be compiled under another name
-        return wrapped(*args, **kwargs)
+        return _AS_IT_IS
+    return _named(call, name)
+
+
+_AS_IT_IS = contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _named(call: RunningCall, name: str) -> Iterator[None]:
     outer, call.component = call.component, name
     try:
         with jax.named_scope(scope(name)):
-            return wrapped(*args, **kwargs)
+            yield
     finally:
         call.component = outer

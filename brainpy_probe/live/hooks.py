@@ -5,8 +5,9 @@ Each wrapper calls what it wraps exactly once, returns what that returns and rai
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -62,13 +63,13 @@ def _runner_patches(runner: Any) -> list[Patch]:
 
 def predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Stand in for ``DSRunner.predict``."""
-    return _watch(wrapped, instance, args, kwargs)
+    with _watched(instance):
+        return wrapped(*args, **kwargs)
 
 
 def inner_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Stand in for ``DSRunner._predict``, which subclasses call without ``predict`` (BPTT)."""
-
-    def noted(*args: Any, **kwargs: Any) -> Any:
+    with _watched(instance):
         call = CURRENT_CALL.get()
         if call is None or call.indices is not None:
             return wrapped(*args, **kwargs)
@@ -78,18 +79,22 @@ def inner_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -
             call.returned = kept(result)
         return result
 
-    return _watch(noted, instance, args, kwargs)
 
+@contextlib.contextmanager
+def _watched(runner: Any) -> Iterator[None]:
+    """Watch a call of a runner, unless it is within one that is watched already.
 
-def _watch(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    A context, no function around the call: JAX keeps the stack of each op that it traces.
+    """
     sessions = LEDGER.users
     outer = CURRENT_CALL.get()
-    if not sessions or (outer is not None and outer.runner is instance):
-        return wrapped(*args, **kwargs)
-    call = RunningCall(instance, nested=not seams.trace_state_clean())
+    if not sessions or (outer is not None and outer.runner is runner):
+        yield
+        return
+    call = RunningCall(runner, nested=not seams.trace_state_clean())
     call_token, watch_token = CURRENT_CALL.set(call), CURRENT_WATCH.set(call.watch)
     try:
-        return wrapped(*args, **kwargs)
+        yield
     except BaseException as error:
         call.error = error
         raise
