@@ -34,8 +34,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         The wall seconds of all runs together over the plain ones, for each run.
     growth : float or None
         The exponent with which the added seconds of all calls grow with their number.
-    resident : float
+    resident : float or None
         Bytes that each run after the tenth leaves behind, over the plain one.
+    resident_share : float or None
+        The same as a share of what the plain one leaves behind.
     peak : float
         Bytes at the most, over the plain one.
     compilations : int
@@ -57,6 +59,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     over_block: Spread
     growth: float | None
     resident: float | None
+    resident_share: float | None
     peak: float
     compilations: int
     text: int
@@ -115,8 +118,9 @@ def _result(plain: list[Measured], probed: list[Measured]) -> Result:
     has_clock = any(run.added for one in probed for run in one.runs)
     later = [_again(one, _added) for one in probed]
     known = [one for one in later if one is not None]
-    grown = [_left(one) for one in probed], [_left(one) for one in plain]
-    kept = [a - b for a, b in zip(*grown, strict=True) if a is not None and b is not None]
+    left = [(_left(one), _left(other)) for one, other in pairs]
+    grown = [(a - b, b) for a, b in left if a is not None and b is not None]
+    kept, shares = [a for a, _ in grown], [a / b for a, b in grown if b]
     return Result(
         first=first(_wall, _wall),
         first_cpu=first(_cpu, _cpu),
@@ -129,6 +133,7 @@ def _result(plain: list[Measured], probed: list[Measured]) -> Result:
         over_block=spread([_mean_over(one, other) for one, other in pairs]),
         growth=_growth(probed) if has_clock else None,
         resident=statistics.median(kept) if kept else None,
+        resident_share=statistics.median(shares) if shares else None,
         peak=statistics.median(one.peak - other.peak for one, other in pairs),
         compilations=sum(_compiled(one, other) for one, other in pairs),
         text=max(one.text for one in probed),
