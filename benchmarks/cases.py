@@ -90,7 +90,7 @@ def _scales(quick: bool) -> list[Case]:
         0.1: (5, (_PLAIN, _NONE)),
         0.25: (5, (_PLAIN, _NONE, _INPUTS)),
         0.5: (3, (_PLAIN, _NONE)),
-        1.0: (3, every),
+        1.0: (5, every),
         2.0: (2, (_PLAIN, _NONE)),
     }
     if quick:
