@@ -15,7 +15,7 @@ from jax.experimental import io_callback
 
 from brainpy_probe.live import dialects, seams, tensors
 from brainpy_probe.live.dialects import Lowered
-from brainpy_probe.xla import bindings, mlir, proof
+from brainpy_probe.xla import bindings, locations, mlir, proof
 from tests.eras import SINCE_2_7
 
 X = jnp.linspace(0.1, 0.9, 100)
@@ -180,6 +180,42 @@ def test_names_stand_beside_arguments_and_results() -> None:
         assert re.findall(r'jax\.result_info = "([^"]*)"', text) == [
             f"given[{n}]" for n in range(4)
         ]
+
+
+LOCATED = r"""
+module @program {
+  func.func private @my_loc(%arg0: tensor<f32> loc("argument")) -> tensor<f32> {
+    %0 = stablehlo.negate %arg0 : tensor<f32> loc(callsite("here"("a":1:2) at fused["(", unknown]))
+    return %0 : tensor<f32> loc("/a/file.py":3:4)
+  } loc(unknown)
+  func.func private @loc(%arg0: tensor<f32>) -> tensor<f32> {
+    return %arg0 : tensor<f32> loc("quoted \"x\" loc(")
+  }
+  func.func public @main(%arg0: tensor<f32> {jax.arg_info = "at loc(\"x\")"}) -> tensor<f32> {
+    %0 = func.call @loc(%arg0) : (tensor<f32>) -> tensor<f32> loc("first")
+    %1 = func.call @my_loc(%0) : (tensor<f32>) -> tensor<f32> loc("second"("third"))
+    return %1 : tensor<f32>
+  }
+}
+"""
+
+
+def test_locations_become_names_and_nothing_else_changes() -> None:
+    module = bindings.parse_mlir(LOCATED, bindings.mlir_context())
+    before = bindings.mlir_text(module)
+    asked: list[str] = []
+
+    def rename(name: str) -> str:
+        asked.append(name)
+        return name.upper() if name.isalpha() else ""
+
+    made = locations.renamed(module, rename, bindings.mlir_context())
+    assert bindings.mlir_text(made.module) == before == bindings.mlir_text(module)
+    assert made.names == {"", "ARGUMENT", "HERE", "FIRST", "SECOND"}
+    left = set(re.findall(r" loc\((.*?)\)[,)\n]", bindings.mlir_text(made.module, locations=True)))
+    assert {'"HERE"', '"FIRST"', '"SECOND"', "unknown"} <= left
+    assert "file.py" not in made.text
+    assert {"here", "first", "second"} <= set(asked)
 
 
 def test_the_wrong_number_of_names_is_refused() -> None:

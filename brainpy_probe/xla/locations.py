@@ -13,9 +13,9 @@ __all__ = ["Renamed", "renamed"]
 
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 
-# Strings are read as well, so that no parenthesis in one counts. No pattern begins with an anchor:
-# so Python looks for their first characters alone.
-_BEGIN = re.compile(rf"{_STRING}|loc\(")
+# Strings are read as well, so that no parenthesis in one counts. MLIR puts a blank before each
+# location, and none before the parameters of a function of that name.
+_BEGIN = re.compile(rf"{_STRING}| loc\(")
 _WITHIN = re.compile(rf"{_STRING}|[()]")
 _PLAIN = re.compile(rf"(?:{_STRING}|unknown)\)")
 _NAME = re.compile(rf"({_STRING})(?!:\d)")
@@ -78,7 +78,7 @@ def _locations(text: str) -> Iterator[tuple[int, int]]:
     after = 0
     while found := _BEGIN.search(text, after):
         begin = after = found.end()
-        if found[0] != "loc(" or text[found.start() - 1].isalnum():
+        if found[0] != " loc(":
             continue
         plain = _PLAIN.match(text, begin)
         after = plain.end() if plain else _closed(text, begin)
