@@ -19,6 +19,7 @@ from brainpy_probe.cli.shell import (
     opened,
     print_json,
     told,
+    uncollected,
 )
 from brainpy_probe.errors import BadSetting, first_line
 from brainpy_probe.offline.checks import Outcome
@@ -105,7 +106,7 @@ def replay(
     """
     from brainpy_probe.offline.replayed import as_table
 
-    with told():
+    with told(), uncollected():
         capture = opened(run)
         chosen = chosen_program(capture, program, portable=portable)
         done = chosen.replay(repeat=repeat, overrides=_arrays(override or []))
