@@ -19,7 +19,6 @@ from brainpy_probe.cli.shell import (
     opened,
     print_json,
     told,
-    uncollected,
 )
 from brainpy_probe.errors import BadSetting, first_line
 from brainpy_probe.offline.checks import Outcome
@@ -106,7 +105,7 @@ def replay(
     """
     from brainpy_probe.offline.replayed import as_table
 
-    with told(), uncollected():
+    with told():
         capture = opened(run)
         chosen = chosen_program(capture, program, portable=portable)
         done = chosen.replay(repeat=repeat, overrides=_arrays(override or []))

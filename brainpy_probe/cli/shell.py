@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +32,6 @@ __all__ = [
     "opened",
     "print_json",
     "told",
-    "uncollected",
 ]
 
 FAILED, USAGE = 1, 2
@@ -73,21 +71,6 @@ def told() -> Iterator[None]:
     except (ProbeError, OSError) as error:
         errors.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
         raise typer.Exit(FAILED) from None
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Have Python not look for garbage: what is imported and compiled here is there to stay.
-
-    Of a replay of EINet at scale 1 that is 0.2 s of 3.5 s, most of them brainevent's import.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def opened(run: Path | None) -> Capture:
