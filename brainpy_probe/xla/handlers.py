@@ -85,55 +85,62 @@ def handler(kernel: Any, signature: Signature, otherwise: int) -> Any:
     import numba
     from numba import types
 
+    word, pointer = _memory()
     forms = [*signature.reads, *signature.writes]
     names: dict[str, Any] = {
         "kernel": kernel,
-        "otherwise": ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(otherwise),
-        "pointer": _pointer(),
+        "otherwise": ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64)(otherwise),
+        "word": word,
+        "pointer": pointer,
         "carray": numba.carray,
-        "uint64": np.uint64,
-        "int64": np.int64,
     }
     names |= {f"type{number}": _ELEMENTS[element] for number, (_, element) in enumerate(forms)}
     exec(_source(signature), names)  # noqa: S102  numba has no function of any number of arrays
-    return numba.cfunc(types.voidptr(types.voidptr))(names["handle"])
+    return numba.cfunc(types.uint64(types.uint64))(names["handle"])
 
 
 def _source(signature: Signature) -> str:
     """Write the handler in Python, as numba takes it."""
     groups = (_READ, _READ_COUNT, signature.reads), (_WRITTEN, _WRITTEN_COUNT, signature.writes)
-    lines = [f"call = carray(frame, ({_WRITTEN + 1},), uint64)"]
+    unlike = [f"word(frame, {_EXTENSION}) != 0"]
+    unlike += [f"word(frame, {count}) != {len(forms)}" for _, count, forms in groups]
+    lines = [f"if {' or '.join(unlike)}:", "    return otherwise(frame)"]
     arrays: list[str] = []
-    unlike = [f"call[{_EXTENSION}] != 0"]
-    unlike += [f"call[{count}] != {len(forms)}" for _, count, forms in groups]
-    lines += [f"if {' or '.join(unlike)}:", "    return otherwise(frame)"]
     for place, _, forms in groups:
-        lines.append(f"buffers = carray(pointer(call[{place}]), ({len(forms)},), uint64)")
+        lines.append(f"buffers = word(frame, {place})")
         for position, (rank, _) in enumerate(forms):
             number = len(arrays)
             arrays.append(f"array{number}")
-            sizes = "".join(f"sizes[{axis}], " for axis in range(rank))
+            sizes = "".join(f"word(sizes, {axis}), " for axis in range(rank))
             lines += [
-                f"buffer = carray(pointer(buffers[{position}]), ({_SIZES + 1},), uint64)",
-                f"sizes = carray(pointer(buffer[{_SIZES}]), ({rank},), int64)",
-                f"array{number} = carray(pointer(buffer[{_CONTENT}]), ({sizes}), type{number})",
+                f"buffer = word(buffers, {position})",
+                f"sizes = word(buffer, {_SIZES})",
+                f"content = pointer(word(buffer, {_CONTENT}))",
+                f"array{number} = carray(content, ({sizes}), type{number})",
             ]
     lines += ["try:", f"    kernel({', '.join(arrays)})"]
-    lines += ["except Exception:", "    return otherwise(frame)", "return pointer(uint64(0))"]
+    lines += ["except Exception:", "    return otherwise(frame)", "return 0"]
     return "\n    ".join(["def handle(frame):", *lines])
 
 
 @functools.cache
-def _pointer() -> Any:
-    """Return numba's function from an address to a pointer, which it has for no Python code."""
+def _memory() -> tuple[Any, Any]:
+    """Return numba functions for what Python has none: the word at an address, and a pointer."""
     from llvmlite import ir
     from numba import types
     from numba.extending import intrinsic
+
+    def word(_: Any, address: Any, position: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            words = builder.inttoptr(given[0], ir.IntType(64).as_pointer())
+            return builder.load(builder.gep(words, [given[1]]))
+
+        return types.int64(types.uint64, types.int64), generate
 
     def pointer(_: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
             return builder.inttoptr(given[0], ir.IntType(8).as_pointer())
 
-        return types.voidptr(types.uint64), generate
+        return types.voidptr(types.int64), generate
 
-    return intrinsic(pointer)
+    return intrinsic(word), intrinsic(pointer)
