@@ -60,8 +60,8 @@ class Lowered:
                 f"{removed} sharding constraints on an empty mesh, which do nothing, are left out."
             )
         self.tokens = _rename(self.source, self.name, self.arguments, self.results)
-        self.source.operation.verify()
-        self.module, self.owners, self._parsed = self._named_by_component()
+        self._parsed: locations.Renamed | None = None
+        self.module, self.owners = self._named_by_component()
 
     @functools.cached_property
     def operations(self) -> tuple[Any, ...]:
@@ -73,21 +73,22 @@ class Lowered:
         """Those that call what is not in the module, by target."""
         return mlir.custom_calls(self.operations)
 
-    def _named_by_component(self) -> tuple[Any, set[str], str]:
+    def _named_by_component(self) -> tuple[Any, set[str]]:
         """Copy the module; each op's location says whose it is, and nothing of files here.
 
         Returns
         -------
-        module, owners, text
-            The copy, the components that it names, and the text of which it was parsed.
+        module, owners
+            The copy, and the components that it names.
         """
         try:
             made = locations.renamed(self.source, naming.location, self.context)
         except Exception as error:
             self.notes.append(f"The ops do not say whose they are: {first_line(error)}")
             copy = bindings.parse_mlir(bindings.mlir_bytecode(self.source), self.context)
-            return bindings.without_locations(copy), set(), ""
-        return made.module, set(map(naming.owner, made.names)), made.text
+            return bindings.without_locations(copy), set()
+        self._parsed = made
+        return made.module, set(map(naming.owner, made.names))
 
     @property
     def hlo_module(self) -> Any:
@@ -96,6 +97,7 @@ class Lowered:
 
     def expand_chlo(self) -> None:
         """Write CHLO's operations out in StableHLO, where this jaxlib has the pass for it."""
+        self._parsed = None
         bindings.chlo_to_stablehlo(self.module)
         left = mlir.chlo(mlir.operations(self.module))
         if left:
@@ -103,6 +105,7 @@ class Lowered:
 
     def for_other_compilers(self) -> None:
         """Write what other compilers can't do in a way in which they can."""
+        self._parsed = None
         plain.select_booleans(self.module)
         plain.double_running_sums(self.module)
         self.module.operation.verify()
@@ -140,7 +143,7 @@ class Lowered:
     @functools.cached_property
     def _origin(self) -> proof.Compared:
         """The program as every other form of it must be."""
-        return proof.Compared(self.module)
+        return proof.Compared(self.module, "" if self._parsed is None else self._parsed.bare)
 
     @functools.cached_property
     def _chlo(self) -> tuple[str, ...]:
@@ -152,8 +155,8 @@ class Lowered:
     def _stablehlo(self) -> Rendering:
         text = bindings.mlir_text(self.module, locations=True)
         # What prints as the text of which it was parsed needs no second proof.
-        proved = DialectCheck(parsed=True) if text == self._parsed else None
-        check = proved or proof.reparse(text, self.context)
+        same = self._parsed is not None and text == self._parsed.text
+        check = DialectCheck(parsed=True) if same else proof.reparse(text, self.context)
         return Rendering(text.encode(), check, self._chlo)
 
     def _mhlo(self) -> Rendering:

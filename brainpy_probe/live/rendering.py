@@ -272,7 +272,8 @@ def _custom_calls(lowered: Lowered, closed: ClosedProgram) -> dict[str, tuple[st
     for target, calls in lowered.custom_calls.items():
         if mlir.is_callback(target):
             continue
-        fed = {n for call in calls for n in mlir.feeding_arguments(lowered.module, call)}
+        among = lowered.operations
+        fed = {n for call in calls for n in mlir.feeding_arguments(lowered.module, among, call)}
         arguments = [closed.arguments[n - lowered.tokens] for n in sorted(fed)]
         found[target] = tuple(one.name for one in arguments if one.role == "constant")
     return found

@@ -15,7 +15,8 @@ _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 
 # Strings are read as well, so that no parenthesis in one counts. MLIR puts a blank before each
 # location, and none before the parameters of a function of that name.
-_BEGIN = re.compile(rf"{_STRING}| loc\(")
+_OPENING = " loc("
+_BEGIN = re.compile(rf"{_STRING}|{re.escape(_OPENING)}")
 _WITHIN = re.compile(rf"{_STRING}|[()]")
 _PLAIN = re.compile(rf"(?:{_STRING}|unknown)\)")
 _NAME = re.compile(rf"({_STRING})(?!:\d)")
@@ -31,12 +32,15 @@ class Renamed:
         A copy of the module that was given.
     text : str
         The text, locations and all, of which it was parsed.
+    bare : str
+        That text without locations.
     names : set of str
         The names.
     """
 
     module: Any
     text: str
+    bare: str
     names: set[str]
 
 
@@ -57,7 +61,7 @@ def renamed(module: Any, rename: Callable[[str], str], context: Any) -> Renamed:
     """
     names: dict[str, str] = {}
     text = bindings.mlir_text(module, locations=True)
-    pieces = []
+    pieces, bare = [], []
     end = 0
     for begin, after in _locations(text):
         location = text[begin:after]
@@ -67,10 +71,12 @@ def renamed(module: Any, rename: Callable[[str], str], context: Any) -> Renamed:
             names[location] = next(filter(None, (rename(one[1:-1]) for one in strings)), "")
         name = names[location]
         pieces += [text[end:begin], f'"{name}"' if name else "unknown"]
+        bare.append(text[end : begin - len(_OPENING)].removeprefix(")"))
         end = after
-    text = "".join([*pieces, text[end:]])
+    rest = text[end:]
+    text = "".join([*pieces, rest])
     copy = bindings.parse_mlir(text, context)
-    return Renamed(copy, text, set(names.values()))
+    return Renamed(copy, text, "".join([*bare, rest.removeprefix(")")]), set(names.values()))
 
 
 def _locations(text: str) -> Iterator[tuple[int, int]]:
@@ -78,7 +84,7 @@ def _locations(text: str) -> Iterator[tuple[int, int]]:
     after = 0
     while found := _BEGIN.search(text, after):
         begin = after = found.end()
-        if found[0] != " loc(":
+        if found[0] != _OPENING:
             continue
         plain = _PLAIN.match(text, begin)
         after = plain.end() if plain else _closed(text, begin)

@@ -151,16 +151,16 @@ def maker(value: Any) -> Any:
     return value.owner.operation if hasattr(value.owner, "operation") else value.owner
 
 
-def feeding_arguments(module: Any, operation: Any) -> set[int]:
+def feeding_arguments(module: Any, among: Iterable[Any], operation: Any) -> set[int]:
     """Return which arguments of main reach an operation as they are.
 
-    Followed are calls of functions and what a loop carries from its start; values that are
-    computed on the way are not.
+    Followed are calls of functions, among a module's operations, and what a loop carries from its
+    start; values that are computed on the way are not.
     """
     ir = bindings.take("mlir")
     entry = main(module).operation
     callers: dict[str, list[Any]] = {}
-    for one in operations(module):
+    for one in among:
         if one.name == "func.call":
             callers.setdefault(string(one.attributes["callee"]), []).append(one)
     reached: set[int] = set()

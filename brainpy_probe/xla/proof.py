@@ -36,15 +36,17 @@ class Compared:
     ----------
     module : ir.Module
         A StableHLO module that nobody changes from now on, but for its locations.
+    text : str, optional
+        The text of which it was parsed, without locations; else it is printed.
     """
 
-    def __init__(self, module: Any) -> None:
-        self._module = module
+    def __init__(self, module: Any, text: str = "") -> None:
+        self._module, self._given = module, text
 
     @functools.cached_property
     def text(self) -> str:
         """That text, constants where they are used, values by their number."""
-        return constants_in_place(bindings.mlir_text(self._module))
+        return constants_in_place(self._given or bindings.mlir_text(self._module))
 
     @functools.cached_property
     def hlo_module(self) -> Any:
