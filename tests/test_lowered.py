@@ -215,6 +215,7 @@ def test_locations_become_names_and_nothing_else_changes() -> None:
     left = set(re.findall(r" loc\((.*?)\)[,)\n]", bindings.mlir_text(made.module, locations=True)))
     assert {'"HERE"', '"FIRST"', '"SECOND"', "unknown"} <= left
     assert "file.py" not in made.text
+    assert made.bare.strip() == before.strip()
     assert {"here", "first", "second"} <= set(asked)
 
 
