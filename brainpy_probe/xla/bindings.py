@@ -183,15 +183,11 @@ def read_mlir(content: bytes) -> Any:
 def mlir_text(module: Any, elements: int | None = None, *, locations: bool = False) -> str:
     """Print a module; constants of more elements are elided, if that is given.
 
-    Locations stand behind each operation, ``loc("~E2E.comm/mul")``. The module is one that a
-    parser, a pass or JAX has verified: it is not verified anew.
+    Locations stand behind each operation, ``loc("~E2E.comm/mul")``.
     """
     return str(
         module.operation.get_asm(
-            large_elements_limit=elements,
-            enable_debug_info=locations,
-            use_local_scope=locations,
-            assume_verified=True,
+            large_elements_limit=elements, enable_debug_info=locations, use_local_scope=locations
         )
     )
 
