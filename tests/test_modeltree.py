@@ -147,6 +147,30 @@ def test_a_thing_that_is_met_later_is_looked_for() -> None:
     assert names.of(runner, [bm.Variable(bm.zeros(3))], []) == ([None], [])
 
 
+def test_components_are_named_and_the_model_is_named_for_its_class(
+    einet: tuple[Any, ModelNames],
+) -> None:
+    net, names = einet
+    named = [(name, reference()) for name, reference in names.components]
+    assert named[0] == ("EINet", net)
+    assert dict(named)["E"] is net.E
+    assert dict(named)["E2E"] is net.E2E
+    assert len({id(one) for _, one in named}) == len(named)
+
+
+def test_what_was_read_when_the_call_began_is_not_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = Oddities()
+    runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
+    begun = ModelNames(model, runner)
+    monkeypatch.setattr("brainpy_probe.live.modeltree.ModelNames", None)
+    names = KnownNames()
+    expected = [begun.state(model.v)], ["gain"]
+    assert names.of(runner, [model.v], [model.gain], begun) == expected
+    assert names.of(runner, [model.v], [model.gain]) == expected
+
+
 def test_names_keep_no_array_and_no_model_alive() -> None:
     model = Oddities()
     runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)

@@ -17,7 +17,7 @@ import jax
 
 from brainpy_probe.live import seams
 from brainpy_probe.live.calls import CURRENT_CALL, RunningCall
-from brainpy_probe.live.modeltree import walk
+from brainpy_probe.live.modeltree import ModelNames
 from brainpy_probe.live.patching import LEDGER, Patch
 from brainpy_probe.naming import INPUTS, MONITORS, scope
 
@@ -33,35 +33,35 @@ _METHODS = ("__call__", "update", "filter", "clear_input")
 
 
 class ComponentNames:
-    """The names of a model's components at one moment; none of these is kept alive.
-
-    The model itself is named for its class. A component that hangs in several places has the
-    plainest of its names: ``E2E.syn``, not that of the dictionary in which its neurons call it.
+    """What a model's components are called, and where; none of these is kept alive.
 
     Parameters
     ----------
-    target : brainpy.DynamicalSystem
-        The model.
+    names : ModelNames
+        The names of what the model holds.
 
     Attributes
     ----------
+    names : ModelNames
+        These.
     classes : dict
         The class of each component by its name; the model first.
     patches : list of Patch
         What is to be wrapped: the methods of the components' own classes.
     """
 
-    def __init__(self, target: Any) -> None:
-        component = seams.take("component")
+    def __init__(self, names: ModelNames) -> None:
+        self.names = names
         self._named: dict[int, tuple[str, Callable[[], Any]]] = {}
         self.classes: dict[str, str] = {}
         classes: dict[type, None] = {}
-        for path, thing in walk(target):
-            if isinstance(thing, component):
-                name = path or type(thing).__name__
-                self._named[id(thing)] = name, weakref.ref(thing)
-                self.classes[name] = type(thing).__name__
-                classes |= dict.fromkeys(type(thing).__mro__[:-1])
+        for name, reference in names.components:
+            component = reference()
+            if component is None:  # an object made anew whenever it is asked for
+                continue
+            self._named[id(component)] = name, reference
+            self.classes[name] = type(component).__name__
+            classes |= dict.fromkeys(type(component).__mro__[:-1])
         self.patches = [
             Patch(cls, name, component_method)
             for cls in classes
@@ -85,10 +85,10 @@ def name_components(call: RunningCall, *, anew: bool = False) -> None:
     The model is read once for as long as anybody watches, and anew when it calls what it did not
     have then.
     """
-    target = call.runner.target
-    known = None if anew else LEDGER.noted.get(target)
+    runner = call.runner
+    known = None if anew else LEDGER.noted.get(runner)
     if known is None:
-        known = LEDGER.noted[target] = ComponentNames(target)
+        known = LEDGER.noted[runner] = ComponentNames(ModelNames(runner.target, runner))
     LEDGER.extend(known.patches)
     call.components = known
 

@@ -1,4 +1,7 @@
-"""Walks over what a model holds and names its Variables and arrays; knows no run, no program."""
+"""Walks over what a model holds; names its Variables, arrays and components; knows no run.
+
+A component is a ``DynamicalSystem``. It knows no program either.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from brainpy_probe.live.seams import IMPLICIT, VALUE, state_class, take
+from brainpy_probe.live.seams import IMPLICIT, VALUE, peek, state_class, take
 
 __all__ = ["KnownNames", "ModelNames", "children", "walk"]
 
@@ -35,10 +38,11 @@ def children(thing: Any) -> list[tuple[str, Any]]:
 
     Arrays, functions, classes and modules have none; neither have long lists of plain numbers.
     """
-    if isinstance(thing, _WITHOUT_PARTS):
-        return []
+    # First what most things are: asking whether one is a jax.Array takes longer than the rest.
     if isinstance(thing, (dict, MappingProxyType)):
         return [(str(key), value) for key, value in thing.items()]
+    if isinstance(thing, _WITHOUT_PARTS):
+        return []
     parts: list[tuple[str, Any]] = []
     if isinstance(thing, (list, tuple, set, frozenset, deque)):
         if len(thing) > _LONG and isinstance(next(iter(thing)), _ATOMS):
@@ -107,7 +111,10 @@ def _held(thing: Any) -> list[tuple[str, Any]]:
 
 
 class ModelNames:
-    """The names of a model's Variables and arrays, at one moment; none of these is kept alive.
+    """The names of what a model holds, at one moment; nothing of that is kept alive.
+
+    The model itself is named for its class. A component that hangs in several places has the
+    plainest of its names: ``E2E.syn``, not that of the dictionary in which its neurons call it.
 
     Parameters
     ----------
@@ -120,11 +127,14 @@ class ModelNames:
     ----------
     states, arrays : dict
         The names by the things' ``id``.
+    components : list of (str, reference)
+        Each component's name, and what returns it for as long as it lives; the model first.
     """
 
     def __init__(self, target: Any, runner: Any) -> None:
         self.states: dict[int, str] = {}
         self.arrays: dict[int, str] = {}
+        self.components: list[tuple[str, Callable[[], Any]]] = []
         self._alive: dict[int, Callable[[], Any]] = {}
         self._by_content: list[tuple[str, Callable[[], Any]]] = []
         for name, variable in _brainpys_own(target):
@@ -132,21 +142,23 @@ class ModelNames:
                 self._name_state(name, variable)
         self._name_state("random", take("random-state"))
         seen: dict[int, Any] = {}
-        state, holder = state_class(), take("array")
+        state, holder, component = state_class(), take("array"), take("component")
         of_runner = walk(runner, "runner", _held, seen)
         for name, thing in itertools.chain(walk(target, "", _held, seen), of_runner):
             if isinstance(thing, state):
                 self._name_state(name, thing)
+            elif isinstance(thing, component):
+                self.components.append((name or type(thing).__name__, weakref.ref(thing)))
             else:
-                self._name_array(name, thing.value if isinstance(thing, holder) else thing)
+                self._name_array(name, peek(thing) if isinstance(thing, holder) else thing)
 
     def _name_state(self, name: str, state: Any) -> None:
         self.states.setdefault(id(state), name)
         self._alive[id(state)] = _reference(state)
 
     def _name_array(self, name: str, array: Any) -> None:
-        """Name a thing if it is an array."""
-        if isinstance(array, (jax.Array, np.ndarray)):
+        """Name a thing if it is an array; a tracer is none, where a trace is under way."""
+        if isinstance(array, (np.ndarray, jax.Array)) and not isinstance(array, jax.core.Tracer):
             self.arrays.setdefault(id(array), name)
             self._alive[id(array)] = _reference(array)
             if isinstance(array, np.ndarray):
@@ -208,11 +220,19 @@ class KnownNames:
     )
 
     def of(
-        self, runner: Any, states: Sequence[Any], arrays: Sequence[Any]
+        self,
+        runner: Any,
+        states: Sequence[Any],
+        arrays: Sequence[Any],
+        begun: ModelNames | None = None,
     ) -> tuple[list[str | None], list[str | None]]:
-        """Return the names of Variables and of arrays that a runner's model was traced with."""
-        known = self._models.get(runner)
+        """Return the names of Variables and of arrays that a runner's model was traced with.
+
+        ``begun`` are those that were read when the call began, if any were.
+        """
+        known = self._models.get(runner) or begun
         if known is not None:
+            self._models[runner] = known
             named = [known.state(one) for one in states], [known.array(one) for one in arrays]
             if None not in named[0] and None not in named[1]:
                 return named

@@ -83,7 +83,7 @@ class Ledger:
     attending : bool
         Whether JAX was told to report durations, which is done once for the process.
     noted : WeakKeyDictionary
-        What the wrappers have noted of a model; forgotten when nobody watches any more.
+        What the wrappers have noted of a runner; forgotten when nobody watches any more.
     """
 
     users: tuple[Any, ...] = ()

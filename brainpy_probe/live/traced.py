@@ -100,7 +100,8 @@ class TracedStep:
         self._arrays = [array for _, array in trace.constants]
         self._arrays += [array for array in held if id(array) not in outer]
         variables = [use.variable for use in trace.states]
-        of_states, of_arrays = known.names.of(call.runner, variables, self._arrays)
+        begun = None if call.components is None else call.components.names
+        of_states, of_arrays = known.names.of(call.runner, variables, self._arrays, begun)
         taken: set[str] = set()
         names = [
             unused(name or getattr(variable, "name", None) or "variable", taken)
