@@ -131,6 +131,29 @@ def test_what_is_measured_apart_is_held_to_its_bar() -> None:
     assert held["`import brainpy_probe`"].figure == "60 ms"
 
 
+def test_the_old_way_is_held_against_the_program_alone_and_shown_beside_the_rest() -> None:
+    def held(added: float) -> dict[str, tuple[bool | None, str]]:
+        ways = {
+            "none": (added, 40),
+            "hlo": (0.2, 20),
+            "inputs": (0.25, 40),
+            "old way": (1.0, 60_000),
+        }
+        rounds = [
+            {"plain": _measured((1.0, 0.0))}
+            | {name: _measured((1.0, own), text=text) for name, (own, text) in ways.items()}
+        ]
+        case = _case(variants=tuple(map(Variant, rounds[0])), rounds=1, runs=1)
+        found = bars([result_of(case, rounds)], {})
+        return {one.name: (one.met, one.figure) for one in found if "old way" in one.name}
+
+    assert list(held(0.1).values()) == [
+        (True, "10.0 times less (as HLO 5.0; with the inputs' arrays 4.0)"),
+        (True, "1,500.0 times less (as HLO 3,000.0)"),
+    ]
+    assert [met for met, _ in held(0.11).values()] == [False, True]
+
+
 def test_growth_is_fitted_over_the_cases_of_a_group() -> None:
     def case(size: float) -> Any:
         probed = _measured((1.0, size**0.5), text=int(1000 * size))
