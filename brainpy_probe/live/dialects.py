@@ -223,24 +223,27 @@ def _remove_empty_sharding(module: Any) -> int:
 
     brainstate's random state brings them in, and no compiler but XLA knows the dialect.
     """
-    of_shardy = [one for one in mlir.operations(module) if one.name.startswith("sdy.")]
     meshes = {
-        mlir.string(one.attributes["sym_name"]): one for one in of_shardy if one.name == "sdy.mesh"
+        mlir.string(one.attributes["sym_name"]): one
+        for one in module.body.operations
+        if one.operation.name == "sdy.mesh"
     }
     empty = {name for name, one in meshes.items() if str(one.attributes["mesh"]) == _EMPTY_MESH}
+    if not empty:
+        return 0
     constraints = [
         one
-        for one in of_shardy
+        for one in mlir.operations(module)
         if one.name == "sdy.sharding_constraint"
         and any(f"@{name}," in str(one.attributes["sharding"]) for name in empty)
     ]
     for one in constraints:
         one.results[0].replace_all_uses_with(one.operands[0])
         one.erase()
-    text = bindings.mlir_text(module) if empty else ""
+    text = bindings.mlir_text(module)
     for name in empty:
         if len(re.findall(rf"@{re.escape(name)}\b", text)) == 1:
-            meshes[name].erase()
+            meshes[name].operation.erase()
     return len(constraints)
 
 

@@ -139,10 +139,12 @@ def mlir_context() -> Any:
     context.enable_multithreading(False)  # else each context keeps a pool of threads alive
     # MLIR prints to stderr what we report ourselves, stack and all.
     context.attach_diagnostic_handler(lambda _: True)
-    mhlo.register_mhlo_dialect(context)
+    # Known, but loaded only with the first of its operations: most programs have StableHLO alone.
+    mhlo.register_mhlo_dialect(context, load=False)
     for name in ("chlo", "stablehlo", "sdy", "mpmd"):
         with contextlib.suppress(ModuleNotFoundError):
-            importlib.import_module(f"jaxlib.mlir.dialects.{name}").register_dialect(context)
+            dialect = importlib.import_module(f"jaxlib.mlir.dialects.{name}")
+            dialect.register_dialect(context, load=False)
     # Passes are registered once for the process; doing it again changes nothing.
     mhlo.register_mhlo_passes()
     getattr(take("stablehlo"), "register_stablehlo_passes", lambda: None)()
