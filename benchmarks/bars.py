@@ -55,15 +55,11 @@ def _shares(found: Mapping[str, CaseResult]) -> Iterator[Bar]:
         ('repeated run, scale 1, `data="inputs"`', "inputs", True, 0.01),
     ):
         one, text = _result(found, "einet-1", variant), f"at most {bar:.0%} over plain"
-        if one is None:
-            yield Bar(name, text, "", None)
-            continue
-        case = found["einet-1"]
-        added, whole, plain = (
-            (one.added_again, one.again, case.plain_again)
-            if again
-            else (one.added_first, one.first, case.plain_first)
-        )
+        added = whole = plain = None
+        if one is not None and again:
+            added, whole, plain = one.added_again, one.again, found["einet-1"].plain_again
+        elif one is not None:
+            added, whole, plain = one.added_first, one.first, found["einet-1"].plain_first
         if added is None or whole is None or plain is None:
             yield Bar(name, text, "", None)
             continue

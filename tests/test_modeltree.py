@@ -158,6 +158,14 @@ def test_components_are_named_and_the_model_is_named_for_its_class(
     assert len({id(one) for _, one in named}) == len(named)
 
 
+def test_what_a_runner_holds_beside_its_model_is_no_component() -> None:
+    runner = bp.DSRunner(Oddities(), monitors=["v"], progress_bar=False)
+    runner.beside = Oddities()
+    names = ModelNames(runner.target, runner)
+    assert [reference() for _, reference in names.components] == [runner.target]
+    assert names.array(runner.beside.gain) == "runner.beside.gain"
+
+
 def test_what_was_read_when_the_call_began_is_not_read_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

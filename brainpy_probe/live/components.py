@@ -82,8 +82,8 @@ class ComponentNames:
 def name_components(call: RunningCall, *, anew: bool = False) -> None:
     """Have the components of a call's model say their names while they are traced.
 
-    The model is read once for as long as anybody watches, and anew when it calls what it did not
-    have then.
+    A runner's model is read once for as long as anybody watches, and anew when it calls what it did
+    not have then.
     """
     runner = call.runner
     known = None if anew else LEDGER.noted.get(runner)

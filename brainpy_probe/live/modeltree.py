@@ -1,7 +1,4 @@
-"""Walks over what a model holds; names its Variables, arrays and components; knows no run.
-
-A component is a ``DynamicalSystem``. It knows no program either.
-"""
+"""Walks over what a model holds and gives it names; knows no run, no program."""
 
 from __future__ import annotations
 
@@ -128,7 +125,8 @@ class ModelNames:
     states, arrays : dict
         The names by the things' ``id``.
     components : list of (str, reference)
-        Each component's name, and what returns it for as long as it lives; the model first.
+        Each component of the model's by its name, and what returns it for as long as it lives;
+        the model first.
     """
 
     def __init__(self, target: Any, runner: Any) -> None:
@@ -142,15 +140,20 @@ class ModelNames:
                 self._name_state(name, variable)
         self._name_state("random", take("random-state"))
         seen: dict[int, Any] = {}
-        state, holder, component = state_class(), take("array"), take("component")
-        of_runner = walk(runner, "runner", _held, seen)
-        for name, thing in itertools.chain(walk(target, "", _held, seen), of_runner):
-            if isinstance(thing, state):
-                self._name_state(name, thing)
-            elif isinstance(thing, component):
+        component = take("component")
+        for name, thing in walk(target, "", _held, seen):
+            if isinstance(thing, component):
                 self.components.append((name or type(thing).__name__, weakref.ref(thing)))
             else:
-                self._name_array(name, peek(thing) if isinstance(thing, holder) else thing)
+                self._name(name, thing)
+        for name, thing in walk(runner, "runner", _held, seen):
+            self._name(name, thing)
+
+    def _name(self, name: str, thing: Any) -> None:
+        if isinstance(thing, state_class()):
+            self._name_state(name, thing)
+        else:
+            self._name_array(name, peek(thing) if isinstance(thing, take("array")) else thing)
 
     def _name_state(self, name: str, state: Any) -> None:
         self.states.setdefault(id(state), name)
