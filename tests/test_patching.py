@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import brainpy as bp
 import brainpy.math as bm
+import jax
 import pytest
 import wrapt
 
@@ -332,3 +333,22 @@ def test_a_wrapper_laid_over_ours_in_a_capture_does_no_harm(out: Path) -> None:
         assert vars(bp.DSRunner)["predict"] is original
     finally:
         cast("Any", bp.DSRunner).predict = original
+
+
+def test_a_tool_around_scan_needs_no_signature(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    native = jax.lax.scan
+    seen: list[Any] = []
+
+    def scan(*args: Any, **kwargs: Any) -> Any:
+        seen.append(args)
+        return native(*args, **kwargs)
+
+    case = by_name("lif")
+    with monkeypatch.context() as patched:
+        patched.setattr(jax.lax, "scan", scan)
+        runner = case.build()
+        with probe.capture(out, strict=True) as cap:
+            case.run(runner)
+    assert seen
+    assert [call.failure for call in cap.calls] == [None]
+    assert "func.func public @main" in cap.text

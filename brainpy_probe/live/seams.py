@@ -456,6 +456,27 @@ def loop_variables(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[Any, A
     return dict(found) if stack is not None and isinstance(found, stack) else None
 
 
+def scan_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return what a call of ``jax.lax.scan`` gives, by the names of its documented parameters.
+
+    The function itself is not asked: another tool may have laid a wrapper without a signature
+    over it. jax 0.4.13 to 0.12.0.
+    """
+    return _scan_arguments(*args, **kwargs)
+
+
+def _scan_arguments(
+    f: Any,
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int | bool = 1,
+    **others: Any,
+) -> dict[str, Any]:
+    return {"init": init, "xs": xs, "length": length, "reverse": reverse, "unroll": unroll}
+
+
 def jit_variables(transform: Any) -> dict[Any, Any]:
     """Return the Variables of a ``bm.jit`` function by their keys; none before its first call.
 

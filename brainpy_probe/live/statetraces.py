@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -64,9 +63,7 @@ def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     with call.inside():
         result = wrapped(*args, **kwargs)
     with call.noting():
-        bound = inspect.signature(wrapped).bind(*args, **kwargs)
-        bound.apply_defaults()
-        given = bound.arguments
+        given = seams.scan_arguments(args, kwargs)
         options = {name: given[name] for name in ("length", "reverse", "unroll")}
         step, (changing, carry), (after, last) = call.traces[-1], given["init"], result[0]
         carried = [n for n, value in enumerate(changing) if value is not None]

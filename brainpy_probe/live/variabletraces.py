@@ -8,7 +8,6 @@ its jaxpr is read from JAX's own cache, so that no line of the model runs again.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -61,8 +60,8 @@ def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     with call.inside():
         result = wrapped(*args, **kwargs)
     with call.noting():
-        given = inspect.signature(wrapped).bind(*args, **kwargs).arguments
-        call.loops.append(_loop(call.found, variables, given["xs"], result))
+        xs = seams.scan_arguments(args, kwargs)["xs"]
+        call.loops.append(_loop(call.found, variables, xs, result))
     return result
 
 
