@@ -1,7 +1,8 @@
 """The bars that the probe is held to; a figure that was not measured is neither met nor missed.
 
-Seconds are the least of the rounds, on both sides of a ratio: what else a machine does can only add
-to them, as timeit's documentation says of its own.
+The seconds of an EINet's runs are the least of the rounds, on both sides of a ratio: what else a
+machine does can only add to them, as timeit's documentation says of its own. Other figures are
+medians.
 """
 
 from __future__ import annotations

@@ -88,16 +88,16 @@ def _scales(quick: bool) -> list[Case]:
     every = (_PLAIN, _NONE, _INPUTS, _HLO, _OLD)
     ways: dict[float, tuple[int, tuple[Variant, ...]]] = {
         0.1: (5, (_PLAIN, _NONE)),
-        0.25: (5, (_PLAIN, _NONE, _INPUTS)),
-        0.5: (3, (_PLAIN, _NONE)),
-        1.0: (5, every),
-        2.0: (2, (_PLAIN, _NONE)),
+        0.25: (8, (_PLAIN, _NONE, _INPUTS)),
+        0.5: (5, (_PLAIN, _NONE)),
+        1.0: (10, every),
+        2.0: (5, (_PLAIN, _NONE)),
     }
     if quick:
         ways = {0.05: (1, (_PLAIN, _NONE, _OLD))}
-    steps, runs = (200, 2) if quick else (10_000, 4)
+    steps = 200 if quick else 10_000
     return [
-        Case(f"einet-{x:g}", variants, rounds, group="scale", size=x, steps=steps, runs=runs)
+        Case(f"einet-{x:g}", variants, rounds, group="scale", size=x, steps=steps, runs=2)
         for x, (rounds, variants) in ways.items()
     ]
 
