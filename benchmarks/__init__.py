@@ -10,8 +10,8 @@ Every figure of the README comes from here. What is measured, and in what terms:
   way of running once: plain, with the probe, the old way, with the dumps of JAX and of XLA. The
   order turns with each round; a small case is run first and thrown away, for the disk's caches.
 - A *ratio* to the plain run is taken within a round; printed are the rounds' median, the least and
-  the greatest. The bars divide the least seconds of the rounds, which a shared machine disturbs
-  least. The old way wrote HLO, and is held against the program in StableHLO, without arrays; HLO,
+  the greatest. The bars divide the least seconds of an EINet's rounds, which a shared machine
+  disturbs least. The old way wrote HLO, and is held against the program in StableHLO, without arrays; HLO,
   and the arrays, are printed beside it.
 - *Added* are the seconds in which the probe works within a run, on its own clock, which a noisy
   machine disturbs least; for the old way, those of the lines that were edited into BrainPy. What
