@@ -11,8 +11,8 @@ Every figure of the README comes from here. What is measured, and in what terms:
   order turns with each round; a small case is run first and thrown away, for the disk's caches.
 - A *ratio* to the plain run is taken within a round; printed are the rounds' median, the least and
   the greatest. The bars divide the least seconds of an EINet's rounds, which a shared machine
-  disturbs least. The old way wrote HLO, and is held against the program in StableHLO, without arrays; HLO,
-  and the arrays, are printed beside it.
+  disturbs least. The old way wrote HLO, and is held against the program in StableHLO, without
+  arrays; HLO, and the arrays, are printed beside it.
 - *Added* are the seconds in which the probe works within a run, on its own clock, which a noisy
   machine disturbs least; for the old way, those of the lines that were edited into BrainPy. What
   this clock can't see, the wrappers around what passes by, is in the ratios of whole runs, and in
