@@ -382,6 +382,27 @@ def _no_tracebacks() -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext() if limit is None else limit(0)
 
 
+def scan_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return what a call of ``jax.lax.scan`` gives, by the names of its documented parameters.
+
+    The function itself is not asked: another tool may have laid a wrapper without a signature
+    over it. jax 0.4.13 to 0.12.0.
+    """
+    return _scan_arguments(*args, **kwargs)
+
+
+def _scan_arguments(
+    f: Any,
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int | bool = 1,
+    **others: Any,
+) -> dict[str, Any]:
+    return {"init": init, "xs": xs, "length": length, "reverse": reverse, "unroll": unroll}
+
+
 # --- BrainPy up to 2.6: Variables and object transformations ------------------------------------
 
 
@@ -454,27 +475,6 @@ def loop_variables(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[Any, A
         return dict(enumerate(found))
     stack = variable_stack()
     return dict(found) if stack is not None and isinstance(found, stack) else None
-
-
-def scan_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return what a call of ``jax.lax.scan`` gives, by the names of its documented parameters.
-
-    The function itself is not asked: another tool may have laid a wrapper without a signature
-    over it. jax 0.4.13 to 0.12.0.
-    """
-    return _scan_arguments(*args, **kwargs)
-
-
-def _scan_arguments(
-    f: Any,
-    init: Any,
-    xs: Any = None,
-    length: int | None = None,
-    reverse: bool = False,
-    unroll: int | bool = 1,
-    **others: Any,
-) -> dict[str, Any]:
-    return {"init": init, "xs": xs, "length": length, "reverse": reverse, "unroll": unroll}
 
 
 def jit_variables(transform: Any) -> dict[Any, Any]:
