@@ -382,16 +382,7 @@ def _no_tracebacks() -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext() if limit is None else limit(0)
 
 
-def scan_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return what a call of ``jax.lax.scan`` gives, by the names of its documented parameters.
-
-    The function itself is not asked: another tool may have laid a wrapper without a signature
-    over it. jax 0.4.13 to 0.12.0.
-    """
-    return _scan_arguments(*args, **kwargs)
-
-
-def _scan_arguments(
+def scan_arguments(
     f: Any,
     init: Any,
     xs: Any = None,
@@ -400,6 +391,11 @@ def _scan_arguments(
     unroll: int | bool = 1,
     **others: Any,
 ) -> dict[str, Any]:
+    """Return what a call of ``jax.lax.scan`` gives, by the names of its documented parameters.
+
+    Called as that is, which itself is not asked: another tool may have laid a wrapper without a
+    signature over it. jax 0.4.13 to 0.12.0.
+    """
     return {"init": init, "xs": xs, "length": length, "reverse": reverse, "unroll": unroll}
 
 

@@ -63,7 +63,7 @@ def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     with call.inside():
         result = wrapped(*args, **kwargs)
     with call.noting():
-        given = seams.scan_arguments(args, kwargs)
+        given = seams.scan_arguments(*args, **kwargs)
         options = {name: given[name] for name in ("length", "reverse", "unroll")}
         step, (changing, carry), (after, last) = call.traces[-1], given["init"], result[0]
         carried = [n for n, value in enumerate(changing) if value is not None]

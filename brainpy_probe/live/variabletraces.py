@@ -60,7 +60,7 @@ def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     with call.inside():
         result = wrapped(*args, **kwargs)
     with call.noting():
-        xs = seams.scan_arguments(args, kwargs)["xs"]
+        xs = seams.scan_arguments(*args, **kwargs)["xs"]
         call.loops.append(_loop(call.found, variables, xs, result))
     return result
 
