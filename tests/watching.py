@@ -23,6 +23,7 @@ from tests.networks import ROUNDED, UNSTABLE_NAMES, Case
 # probe believes to have patched. (On runners, each class that the zoo and BrainPy have.)
 _PLACES = {
     "jax.lax": ["scan"],
+    "jax.numpy": ["moveaxis"],
     "jax._src.compiler" if eras.JAX_HAS_COMPILER else "jax._src.dispatch": [
         "compile_or_get_cached",
         "backend_compile_and_load" if eras.SINCE_2_7 else "backend_compile",

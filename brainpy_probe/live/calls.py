@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -153,6 +154,7 @@ class RunningCall:
     found: Any = None
     loops: list[LoopRun] = field(default_factory=list)
     returned: Any = None
+    swaps: list[tuple[weakref.ref[Any], weakref.ref[Any]]] = field(default_factory=list)
     error: BaseException | None = None
     tracing: bool = False
     nested: bool = False
@@ -164,6 +166,16 @@ class RunningCall:
     def user_inputs(self) -> int | None:
         """How many inputs the user gave, beside the step indices; None if it gave no indices."""
         return None if self.indices is None else len(self.xs)
+
+    def swapped(self, array: Any, result: Any) -> None:
+        """Note an array and the same with its first two axes swapped; neither is kept alive."""
+        known = isinstance(array, jax.Array) and isinstance(result, jax.Array)
+        if known and (self.loops or self.traces):
+            self.swaps.append((weakref.ref(array), weakref.ref(result)))
+
+    def is_swapped(self, array: Any, result: Any) -> bool:
+        """Whether a result is what ``jax.numpy.moveaxis`` made of this very array."""
+        return any(made() is result and source() is array for source, made in self.swaps)
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:

@@ -39,6 +39,7 @@ def patches() -> list[Patch]:
     return [
         *compiles.patches(),
         *_runner_patches(seams.take("runner")),
+        Patch(jax.numpy, "moveaxis", moveaxis),
         *_traces().patches(),
     ]
 
@@ -78,6 +79,20 @@ def inner_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -
         with call.noting():
             call.returned = kept(result)
         return result
+
+
+def moveaxis(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    """Stand in for ``jax.numpy.moveaxis``: notes which result of its loop a runner swaps axes of.
+
+    With a batching mode and ``data_first_axis="B"`` a runner swaps the first two axes of each
+    result after its loop (brainpy 2.3.8: _src/dyn/runners.py; 2.4.6, 2.6.0: _src/runners.py; 2.8.2,
+    2.9.0: runners.py). Noted by identity: comparing 64 MB takes longer than many a run.
+    """
+    result = wrapped(*args, **kwargs)
+    call = CURRENT_CALL.get()
+    if call is not None and not call.tracing and args[1:] == (0, 1) and not kwargs:
+        call.swapped(args[0], result)
+    return result
 
 
 @contextlib.contextmanager

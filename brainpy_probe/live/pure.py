@@ -281,8 +281,9 @@ def _closed(
 def _moved_axes(call: RunningCall, ys: Any, notes: list[str]) -> dict[tuple[str, str], Any]:
     """Find the results whose time axis the runner moved behind the batch axis after its loop.
 
-    Judged by the values: a result is the very array that the loop gave, or that array with its
-    first two axes swapped, or the runner did something else with it, which is noted.
+    Decided by identity: a result is the very array that the loop gave, or what
+    ``jax.numpy.moveaxis`` made of that array, or the runner did something else with it, which is
+    noted.
 
     Returns
     -------
@@ -298,7 +299,7 @@ def _moved_axes(call: RunningCall, ys: Any, notes: list[str]) -> dict[tuple[str,
             final = returned[role].get(name)
             if final is value:
                 continue
-            if _is_moved(value, final):
+            if call.is_swapped(value, final):
                 moved[role, name] = final
             else:
                 other.append(name)
@@ -307,11 +308,3 @@ def _moved_axes(call: RunningCall, ys: Any, notes: list[str]) -> dict[tuple[str,
             f"After the loop the runner changes {', '.join(sorted(other))}; the program does not."
         )
     return moved
-
-
-def _is_moved(value: Any, final: Any) -> bool:
-    shape = np.shape(value)
-    if len(shape) < 2 or np.shape(final) != (shape[1], shape[0], *shape[2:]):
-        return False
-    swapped = np.ascontiguousarray(np.moveaxis(np.asarray(value), 0, 1))
-    return swapped.tobytes() == np.ascontiguousarray(np.asarray(final)).tobytes()
