@@ -76,11 +76,19 @@ class Capture:
         for call in reversed(self.calls):
             if call.program is not None:
                 return call.program.text()
-        failed = [call.failure or call.error for call in self.calls]
-        reasons = "; ".join(f"{one.kind}: {one.message}" for one in failed if one) or (
-            "no runner's predict was called in the block"
-        )
-        raise ProbeError(f"{self.path} has no program: {reasons}.")
+        raise ProbeError(f"{self.path} has no program: {self._why_no_program()}.")
+
+    def _why_no_program(self) -> str:
+        calls = self.manifest.calls
+        failed = [call.failure or call.error for call in calls]
+        reasons = [f"{failure.kind}: {failure.message}" for failure in failed if failure]
+        if any(not call.jit for call in calls):
+            reasons += [
+                f"{finding.sentence} {finding.remedy}".rstrip(".")
+                for finding in self.findings
+                if finding.slug == "jit-disabled"
+            ]
+        return "; ".join(reasons) or "no runner's predict was called in the block"
 
     def __repr__(self) -> str:
         return f"<Capture {self.path.name}: {len(self.manifest.calls)} calls>"

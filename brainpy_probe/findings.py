@@ -156,18 +156,27 @@ def _dominant_component(manifest: Manifest) -> Iterator[Finding]:
 
 
 def _jit_disabled(manifest: Manifest) -> Iterator[Finding]:
-    steps = {program.index for program in manifest.programs if program.kind == "step"}
     calls = [call for call in manifest.calls if not call.jit and call.error is None]
-    if calls:
-        what = "the capture has one step alone" if steps else "there is no program"
-        yield Finding(
-            slug="jit-disabled",
-            sentence=(
-                f"{_count(len(calls), 'call', 'calls')} ran without jit, operation by operation "
-                f"from Python ({max(call.native.wall for call in calls):.2f} s): {what}."
-            ),
-            remedy="Give the runner jit=True (the default), and leave JAX's jax_disable_jit off.",
+    if not calls:
+        return
+    stepwise = any(call.program is not None for call in calls)
+    what = "the capture has one step alone" if stepwise else "there is no program"
+    remedy = "Give the runner jit=True (the default), and leave JAX's jax_disable_jit off."
+    if not manifest.settings.trace_eager:
+        remedy += (
+            " Or capture(trace_eager=True) traces the step of such a run and captures that: the "
+            "model's Python then runs once more for each new program, and what it does to files, "
+            "to iterators and generators in closures, to bytearrays, context variables, "
+            "os.environ or attributes of functions is not undone."
         )
+    yield Finding(
+        slug="jit-disabled",
+        sentence=(
+            f"{_count(len(calls), 'call', 'calls')} ran without jit, operation by operation "
+            f"from Python ({max(call.native.wall for call in calls):.2f} s): {what}."
+        ),
+        remedy=remedy,
+    )
 
 
 def _opaque_custom_call(manifest: Manifest) -> Iterator[Finding]:

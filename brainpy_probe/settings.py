@@ -64,6 +64,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Lower the program once more without the kernels that only BrainPy has.
     profile : bool
         Measure how long each component of a program runs.
+    trace_eager : bool
+        Trace the step of a run that BrainPy does not compile.
     strict : bool
         Raise when the probe itself fails, instead of recording it.
     """
@@ -74,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data: Data = "inputs"
     portable: bool = False
     profile: bool = False
+    trace_eager: bool = False
     strict: bool = False
 
     @classmethod
@@ -300,6 +303,14 @@ ARGUMENTS: dict[str, Argument] = {
         _flag("profile"),
         _switch,
         "Measure how long each component of the model runs: runs each program three times more.",
+        form="switch",
+    ),
+    "trace_eager": Argument(
+        "trace_eager",
+        _flag("trace_eager"),
+        _switch,
+        "Trace the step of a run with jit=False: the model's Python runs once more for each new "
+        "program.",
         form="switch",
     ),
     "strict": Argument(

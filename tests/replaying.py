@@ -62,7 +62,9 @@ def captured(name: str) -> Taken:
     """Capture the first run of a case of the zoo, with all dialects and all arrays."""
     case = by_name(name)
     runner = case.build()
-    with probe.capture(_folder(), dialect=DIALECTS, data="full", strict=True) as capture:
+    with probe.capture(
+        _folder(), dialect=DIALECTS, data="full", trace_eager=True, strict=True
+    ) as capture:
         returned = case.run(runner)
     return Taken(
         capture,

@@ -317,7 +317,7 @@ def test_portable_form_has_costs_of_its_own(out: Path) -> None:
 
 
 def test_one_step_is_counted_as_a_step(out: Path) -> None:
-    costs = _captured("python-loop", out).programs[0].costs
+    costs = _captured("python-loop", out, trace_eager=True).programs[0].costs
     assert costs.steps == 1
     assert costs.step.ops > 0
     assert costs.once.ops == 0

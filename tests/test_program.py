@@ -186,7 +186,7 @@ def assert_close(one: Array, other: Array) -> None:
 @pytest.mark.parametrize("options", [{"memory_efficient": True}, {"jit": False}], ids=str)
 def test_step_program_takes_and_gives_the_random_state(options: dict[str, Any], out: Path) -> None:
     runner = seeded(NoisyLIF, monitors=["lif.V"], **options)
-    with probe.capture(out, strict=True) as cap:
+    with probe.capture(out, trace_eager=True, strict=True) as cap:
         returned = runner.run(1.0)
     (program,) = cap.programs
     step, arrays = Replayer(program, "stablehlo"), program.data()
@@ -579,7 +579,7 @@ def test_numpy_inputs_of_any_width_are_recorded_as_the_program_takes_them(
 ) -> None:
     runner = seeded(lambda: LifRef(4), **options)
     given = np.linspace(0.0, 40.0, 12).reshape(3, 4).astype(dtype)
-    with probe.capture(out, data="full", strict=True) as cap:
+    with probe.capture(out, data="full", trace_eager=True, strict=True) as cap:
         runner.run(inputs=given)
     (program,) = cap.programs
     recorded = program.data()["inputs/inputs"]
@@ -628,7 +628,7 @@ def test_callback_of_the_model_stays_and_is_called_as_often(
 ) -> None:
     seen: list[float] = []
     runner = seeded(lambda: Talking(seen, ordered), progress_bar=progress_bar, **options)
-    with probe.capture(out, dialect=DIALECTS, strict=True) as cap:
+    with probe.capture(out, dialect=DIALECTS, trace_eager=True, strict=True) as cap:
         runner.run(1.0)
         jax.effects_barrier()
     assert sorted(seen) == [float(step) for step in range(1, 11)]
@@ -740,7 +740,7 @@ def test_failing_probe_warns_once_and_records_and_the_run_goes_on(
     plain = case.build()
     expected = [watching.run(case, plain).left for _ in range(2)]
     probed = case.build()
-    with probe.capture(out) as cap:
+    with probe.capture(out, trace_eager=True) as cap:
         with pytest.warns(probe.ProbeWarning, match="simulation went on") as warned:
             seen = [watching.run(case, probed).left]
         assert len([one for one in warned if one.category is probe.ProbeWarning]) == 1
@@ -767,7 +767,7 @@ def test_strict_probe_raises_after_the_run(make: Callable[[], Any], out: Path) -
     expected = watching.traces_of(plain, returned)
     bm.random.seed(SEED)
     with (
-        probe.capture(out, strict=True) as cap,
+        probe.capture(out, trace_eager=True, strict=True) as cap,
         pytest.raises(probe.ProbeError) as raised,
     ):
         probed.run(1.0)
@@ -829,7 +829,7 @@ def test_failing_run_raises_and_leaves_what_it_does_without_the_probe(
     plain = case.build()
     expected = _failing_and_next_run(case, plain, fails_at)
     probed = case.build()
-    with probe.capture(out, strict=True) as cap:
+    with probe.capture(out, trace_eager=True, strict=True) as cap:
         seen = _failing_and_next_run(case, probed, fails_at)
     (error, *left), (plain_error, *plain_left) = seen, expected
     assert left == plain_left

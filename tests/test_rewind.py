@@ -1,4 +1,4 @@
-"""With jit=False a step is traced once more than it runs: nobody must be able to tell."""
+"""With trace_eager a step is traced once more than it runs: nobody must be able to tell."""
 
 from __future__ import annotations
 
@@ -349,7 +349,7 @@ def _run(model: type[Stepping], out: Path | None) -> Any:
     if out is None:
         first, second = runner.run(0.2), runner.run(0.4)
     else:
-        with probe.capture(out, strict=True) as cap:
+        with probe.capture(out, strict=True, trace_eager=True) as cap:
             first, second = runner.run(0.2), runner.run(0.4)
         assert [call.steps for call in cap.calls] == [2, 4]
         assert {program.kind for program in cap.programs} == {"step"}

@@ -100,7 +100,7 @@ def test_the_summary_says_what_the_run_raised(out: Path) -> None:
 def test_the_summary_says_where_the_probe_failed_and_the_run_went_on(out: Path) -> None:
     plain, probed = _runner(raising=False), _runner(raising=False)
     expected = plain.run(0.4)
-    with probe.capture(out) as cap:
+    with probe.capture(out, trace_eager=True) as cap:
         returned = probed.run(0.4)
     assert returned.tolist() == expected.tolist() == [[1, 1], [0, 0]] * 2
     (call,) = cap.calls
@@ -115,7 +115,7 @@ def test_the_summary_says_where_the_probe_failed_and_the_run_went_on(out: Path) 
 def test_a_strict_probe_raises_what_it_would_have_said(out: Path) -> None:
     with (
         pytest.raises(probe.CannotCapture, match="jit=False"),
-        probe.capture(out, strict=True),
+        probe.capture(out, trace_eager=True, strict=True),
     ):
         _runner(raising=False).run(0.4)
 

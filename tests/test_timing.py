@@ -85,7 +85,7 @@ def test_a_stretch_that_goes_on_lasts_until_now(clock: _Clock) -> None:
 def test_the_phases_of_a_run_sum_to_its_wall_time(name: str, out: Path) -> None:
     case = by_name(name)
     runner = case.build()
-    with probe.capture(out, strict=True) as cap:
+    with probe.capture(out, trace_eager=True, strict=True) as cap:
         case.run(runner)
         case.run(runner)
     for call in cap.calls:

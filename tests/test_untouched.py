@@ -22,7 +22,8 @@ def test_runs_leave_bit_for_bit_what_plain_runs_leave(case: Case, out: Path) -> 
     expected = [watching.run(case, plain) for _ in range(3)]
 
     probed = case.build()
-    with probe.capture(out, dialect=["stablehlo", "mhlo", "hlo"], strict=True) as cap:
+    dialects = ["stablehlo", "mhlo", "hlo"]
+    with probe.capture(out, dialect=dialects, trace_eager=True, strict=True) as cap:
         seen = [watching.run(case, probed) for _ in range(2)]
     seen.append(watching.run(case, probed))
 

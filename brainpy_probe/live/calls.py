@@ -134,9 +134,16 @@ class LoopRun:
 
 @dataclass
 class RunningCall:
-    """One call of ``predict``, from its begin to its end."""
+    """One call of ``predict``, from its begin to its end.
+
+    Attributes
+    ----------
+    trace_eager : bool
+        Whether the step is to be traced where BrainPy does not compile it.
+    """
 
     runner: Any
+    trace_eager: bool = False
     watch: Stopwatch = field(default_factory=Stopwatch)
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
     thread: str = field(default_factory=lambda: threading.current_thread().name)

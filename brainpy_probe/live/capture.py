@@ -25,6 +25,7 @@ def capture(
     data: str = "inputs",
     portable: bool = False,
     profile: bool = False,
+    trace_eager: bool = False,
     strict: bool = False,
 ) -> CaptureScope:
     """Capture the whole program of every predict call in a ``with`` block.
@@ -51,6 +52,15 @@ def capture(
         Measure how long each component of the model runs: after a program's first run, a copy of it
         is compiled, runs on the same arrays three times more, the last time under XLA's profiler;
         :attr:`Program.measured` has the seconds. The native run is left alone.
+    trace_eager : bool
+        Trace the step of a run that BrainPy does not compile (``jit=False``, or JAX's
+        ``jax_disable_jit``), and capture that as its program. Such a run has no program of its
+        own: the step's Python runs once more, before the run, for each new program. Its effects
+        are then undone where the probe can reach them: Variables, random states, attributes,
+        containers, NumPy arrays, globals and closure cells of the model's functions. It can't undo
+        what was drawn from iterators and generators in closures, tuples or slots, what was written
+        to a ``bytearray``, an ``array.array``, a file or a file descriptor, nor changes of context
+        variables, of ``os.environ`` and of attributes of functions.
     strict : bool
         Raise a :class:`ProbeError` after the run when the probe itself fails, where otherwise the
         failure becomes a warning and a record.
@@ -81,6 +91,7 @@ def capture(
             data=data,
             portable=portable,
             profile=profile,
+            trace_eager=trace_eager,
             strict=strict,
         )
     )

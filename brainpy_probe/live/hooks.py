@@ -106,7 +106,10 @@ def _watched(runner: Any) -> Iterator[None]:
     if not sessions or (outer is not None and outer.runner is runner):
         yield
         return
-    call = RunningCall(runner, nested=not seams.trace_state_clean())
+    eager = any(session.settings.trace_eager for session in sessions)
+    call = RunningCall(runner, eager, nested=not seams.trace_state_clean())
+    with call.noting():
+        call.jit = seams.compiles_its_step(runner)
     call_token, watch_token = CURRENT_CALL.set(call), CURRENT_WATCH.set(call.watch)
     try:
         yield
@@ -136,12 +139,15 @@ def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs) ->
     try:
         given = seams.predict_arguments(wrapped, args, kwargs)
         call.indices, call.xs, call.shared_args = given
+        call.jit = seams.compiles_its_step(call.runner)  # on 2.3.8 predict has just decided it
+        if call.indices is not None:
+            call.i0 = int(call.runner.i0)
+        if not (call.jit or call.trace_eager):
+            return  # nothing is traced, so there is nothing to name
         if not seams.names_are_in_cache_keys():
             components.name_components(call)
         if call.indices is None:
             return
-        call.i0 = int(call.runner.i0)
-        call.jit = seams.compiles_its_step(call.runner)
         call.step = stepwise.trace_step(call, _traces().traced)
     except Exception as error:
         # Not ours to raise: if the arguments are wrong, the native call says so better.

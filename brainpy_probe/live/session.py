@@ -127,7 +127,9 @@ class Session:
         native: tuple[str, tuple[str, ...]] = "", ()
         failure: Exception | None = None
         try:
-            if call.error is None or call.loops:
+            # What runs operation by operation has no program unless its step was traced for it.
+            traced = call.jit or self.settings.trace_eager
+            if traced and (call.error is None or call.loops):
                 closed = pure.close(call, self._known)
                 native = closed.native_module, closed.native_arguments
                 program, failure = self._program(closed)
