@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from types import MethodType
 from typing import Any
 
 import wrapt
@@ -14,6 +17,9 @@ __all__ = ["LEDGER", "Ledger", "Patch"]
 
 Handler = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 _ABSENT = object()
+# Generic classes from wrapt 2 on, and not before: no version has both to say what they wrap.
+_FunctionWrapper: Any = wrapt.FunctionWrapper
+_BoundFunctionWrapper: Any = wrapt.BoundFunctionWrapper
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,51 @@ class Patch:
     owner: Any
     name: str
     handler: Handler
+
+
+class _Copied:
+    """How a wrapper is pickled and copied: as what it wraps is, which is what the user named."""
+
+    __wrapped__: Any
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        original, wrapper = self.__wrapped__, _installed_wrapper(self)
+        if isinstance(original, MethodType):
+            return original.__reduce_ex__(protocol)
+        owner, name = wrapper._self_place
+        if sys.modules.get(original.__module__) is owner and vars(owner).get(name) is wrapper:
+            return name  # a global of this name, as pickle writes a function
+        if isinstance(owner, type):
+            return getattr, (owner, name)
+        return copy.copy, (original,)  # a function's copy is the function itself
+
+    def __reduce__(self) -> Any:
+        return self.__reduce_ex__(2)
+
+    def __copy__(self) -> Any:
+        return copy.copy(self.__wrapped__)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return copy.deepcopy(self.__wrapped__, memo)
+
+
+def _installed_wrapper(wrapper: Any) -> Any:
+    """Return the wrapper that was installed, given it or what it gave to an instance or a class."""
+    return wrapper if isinstance(wrapper, _Wrapper) else wrapper._self_parent
+
+
+class _BoundWrapper(_Copied, _BoundFunctionWrapper):  # type: ignore[misc]
+    """What an instance or a class finds where a wrapper is installed."""
+
+
+class _Wrapper(_Copied, _FunctionWrapper):  # type: ignore[misc]
+    """A wrapper that stands in for an attribute."""
+
+    __bound_function_wrapper__ = _BoundWrapper
+
+    def __init__(self, wrapped: Any, patch: Patch) -> None:
+        super().__init__(wrapped, patch.handler)
+        self._self_place = patch.owner, patch.name
 
 
 @dataclass
@@ -137,7 +188,7 @@ class Ledger:
                 break
         original = vars(patch.owner).get(patch.name, _ABSENT)
         wrapped = getattr(patch.owner, patch.name) if original is _ABSENT else original
-        wrapper = wrapt.FunctionWrapper(wrapped, patch.handler)
+        wrapper = _Wrapper(wrapped, patch)
         setattr(patch.owner, patch.name, wrapper)
         self._installed.append(_Installed(patch, original, wrapper))
 
