@@ -25,7 +25,9 @@ __all__ = [
 # XLA cuts a name at "@" (NameLoc of MLIR, all versions), and takes what ends in ":" for a type.
 _MARK = "~"
 # JAX puts a transformation around the scopes within it: ``vmap(~EINet)``.
-_SCOPE = re.compile(rf"{_MARK}([\w.]+)")
+# A name ends where JAX's or XLA's own writing goes on. It may hold what is no \\w in any language,
+# such as a combining accent.
+_SCOPE = re.compile(rf"{_MARK}([^/()\[\]{_MARK}\"\s]+)")
 # What is around an op and tells nothing of it.
 _TRACED = re.compile(r"(?:jit|pjit)\(|eval_jaxpr$|closed_call$")
 # What a runner does in a step before and after the model.

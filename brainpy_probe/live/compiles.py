@@ -17,7 +17,7 @@ from brainpy_probe.live.calls import CURRENT_CALL
 from brainpy_probe.live.compilation import CURRENT_COMPILATION, PENDING_PHASES, Compilation
 from brainpy_probe.live.patching import LEDGER, Patch
 from brainpy_probe.live.timing import Phase, by_phase, ended_now
-from brainpy_probe.xla import bindings
+from brainpy_probe.xla import bindings, mlir
 
 __all__ = ["note_phase", "patches"]
 
@@ -90,7 +90,7 @@ def _begun(wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Compilation | None:
     if not hasattr(module, "operation"):
         return None  # an XlaComputation, as pmap compiled on old versions: no network's program
     return Compilation(
-        name=str(module.operation.attributes["sym_name"]).strip('"'),
+        name=mlir.string(module.operation.attributes["sym_name"]),
         bytecode=bindings.mlir_bytecode(module),
         backend=str(given["backend"].platform),
         trace=seconds["trace"],

@@ -20,6 +20,10 @@ _BEGIN = re.compile(rf"{_STRING}|{re.escape(_OPENING)}")
 _WITHIN = re.compile(rf"{_STRING}|[()]")
 _PLAIN = re.compile(rf"(?:{_STRING}|unknown)\)")
 _NAME = re.compile(rf"({_STRING})(?!:\d)")
+# MLIR prints a byte that is no printable ASCII, and a quotation mark, as two hexadecimal digits, a
+# backslash as two of them (printEscapedString of LLVM; jaxlib 0.4.13 to 0.12.0).
+_ESCAPE = re.compile(rb"\\(\\|[0-9A-Fa-f]{2})")
+_ESCAPED = re.compile(rb'[^ -~]|["\\]')
 
 
 @dataclass(frozen=True)
@@ -68,15 +72,34 @@ def renamed(module: Any, rename: Callable[[str], str], context: Any) -> Renamed:
         if location not in names:
             # callsite("f"(unknown) at fused["g"("/a/file.py":3:1), unknown])
             strings = _NAME.findall(location)
-            names[location] = next(filter(None, (rename(one[1:-1]) for one in strings)), "")
+            names[location] = next(filter(None, (rename(_read(one[1:-1])) for one in strings)), "")
         name = names[location]
-        pieces += [text[end:begin], f'"{name}"' if name else "unknown"]
+        pieces += [text[end:begin], f'"{_printed(name)}"' if name else "unknown"]
         bare.append(text[end : begin - len(_OPENING)].removeprefix(")"))
         end = after
     rest = text[end:]
     text = "".join([*pieces, rest])
     copy = bindings.parse_mlir(text, context)
     return Renamed(copy, text, "".join([*bare, rest.removeprefix(")")]), set(names.values()))
+
+
+def _read(printed: str) -> str:
+    """Return the string of which MLIR prints this between quotation marks."""
+    if "\\" not in printed:
+        return printed
+    value = _ESCAPE.sub(
+        lambda found: b"\\" if found[1] == b"\\" else bytes.fromhex(found[1].decode()),
+        printed.encode(),
+    )
+    return value.decode(errors="replace")
+
+
+def _printed(value: str) -> str:
+    """Return what MLIR prints of a string between quotation marks."""
+    return _ESCAPED.sub(
+        lambda found: b"\\\\" if found[0] == b"\\" else b"\\%02X" % found[0][0],
+        value.encode(errors="replace"),
+    ).decode()
 
 
 def _locations(text: str) -> Iterator[tuple[int, int]]:
