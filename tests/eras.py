@@ -27,6 +27,7 @@ __all__ = [
     "DynamicalSystem",
     "Group",
     "LifRef",
+    "for_loop",
     "hold_random_state",
     "jit",
     "jit_error",
@@ -98,6 +99,13 @@ def hold_random_state(model: Any) -> None:
     """
     if not SINCE_2_4:
         model.random = bm.random.DEFAULT
+
+
+def for_loop(body: Callable[..., Any], operands: Any, model: Any = None) -> Any:
+    """Run a loop of BrainPy's; 2.3 must be told the Variables that it changes."""
+    if SINCE_2_4:
+        return _bm.for_loop(body, operands)
+    return _bm.for_loop(body, operands, dyn_vars={} if model is None else model.vars())
 
 
 def jit(function: Callable[..., Any], model: Any) -> Any:

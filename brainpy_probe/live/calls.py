@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 
+from brainpy_probe.errors import CannotCapture
 from brainpy_probe.live.compilation import PENDING_PHASES, Compilation
 from brainpy_probe.live.timing import Stopwatch, summed
 from brainpy_probe.records import Timing
@@ -74,8 +75,8 @@ class StepTrace:
         The leaves of what it returns.
     result_tree : PyTreeDef
         Their tree.
-    module : str
-        JAX's name for the module in which it is compiled, if that is known.
+    compilation : Compilation or None
+        The module that JAX compiled for it in this call, if it did and that is certain.
     whole : bool
         Whether the function is the whole run, its loop included.
     given : Any
@@ -92,7 +93,7 @@ class StepTrace:
     states: list[StateUse]
     result: list[Any]
     result_tree: Any
-    module: str = ""
+    compilation: Compilation | None = None
     whole: bool = False
     given: Any = None
     after: list[Any] | None = None
@@ -133,6 +134,22 @@ class LoopRun:
 
 
 @dataclass
+class Inside:
+    """What is noted within an outermost loop or compiled function, up to BrainPy 2.6.
+
+    Attributes
+    ----------
+    scan : tuple or None
+        The operands and the parameters of the scan that ran last outside of any trace.
+    split : dict or None
+        The values of a compiled function's Variables just before its random states were split.
+    """
+
+    scan: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    split: dict[Any, Any] | None = None
+
+
+@dataclass
 class RunningCall:
     """One call of ``predict``, from its begin to its end.
 
@@ -140,6 +157,15 @@ class RunningCall:
     ----------
     trace_eager : bool
         Whether the step is to be traced where BrainPy does not compile it.
+    nested : bool
+        Whether it began within another JAX transformation.
+    step : StepTrace or None
+        The step, where BrainPy does not compile it and the probe traced it.
+    predicts, own_predicts : int
+        How often the runner's ``_predict`` was called, and BrainPy's own.
+    candidates : list of (bool, LoopRun or StepTrace)
+        What may be the run: the outermost loops and compiled functions, and for each whether its
+        function is the step of this runner, over the indices of this call.
     """
 
     runner: Any
@@ -156,28 +182,103 @@ class RunningCall:
     step: StepTrace | None = None
     step_failure: Exception | None = None
     problem: Exception | None = None
-    traces: list[StepTrace] = field(default_factory=list)
+    predicts: int = 0
+    own_predicts: int = 0
+    candidates: list[tuple[bool, LoopRun | StepTrace]] = field(default_factory=list)
     noted: dict[int, Any] = field(default_factory=dict)
-    found: Any = None
-    loops: list[LoopRun] = field(default_factory=list)
     returned: Any = None
     swaps: list[tuple[weakref.ref[Any], weakref.ref[Any]]] = field(default_factory=list)
     error: BaseException | None = None
-    tracing: bool = False
+    tracing: Inside | None = None
     nested: bool = False
     compilations: list[Compilation] = field(default_factory=list)
     components: Any = None
     component: str = ""
+    _predicting: int = 0
+    _within_own: bool = False
 
     @property
     def user_inputs(self) -> int | None:
         """How many inputs the user gave, beside the step indices; None if it gave no indices."""
         return None if self.indices is None else len(self.xs)
 
+    @contextlib.contextmanager
+    def predicting(self, *, own: bool) -> Iterator[bool]:
+        """Mark a block as the runner's ``_predict``, or as BrainPy's own; say if it is outermost.
+
+        What ran before the block, such as a warm-up in ``reset_state()``, is not the run; neither
+        is what runs after it.
+        """
+        outermost = not self._predicting
+        self.predicts += outermost
+        self.own_predicts += own
+        self._predicting += 1
+        self._within_own = own
+        self.candidates.clear()
+        self.noted.clear()
+        try:
+            yield outermost
+        finally:
+            self._predicting -= 1
+            self._within_own = False
+
+    def may_be_run(self, is_step: bool) -> bool:
+        """Whether a loop or function that now runs outermost may be the run.
+
+        Within BrainPy's own ``_predict``, that is the step of this runner alone. A runner of the
+        user's may run its model without that method.
+        """
+        if self._within_own:
+            return is_step
+        return not self.own_predicts and bool(self._predicting or not self.predicts)
+
+    def scans_its_indices(self, xs: Any) -> bool:
+        """Whether what a loop is scanned over begins with the indices of this call themselves."""
+        return self.indices is not None and any(
+            x is self.indices for x in jax.tree_util.tree_leaves(xs)[:2]
+        )
+
+    def run(self) -> LoopRun | StepTrace | None:
+        """Return the loop or the step that is the run, decided by what it is.
+
+        Raises
+        ------
+        CannotCapture
+            If the call ran several, none of which is the whole.
+        """
+        times = max(self.predicts, self.own_predicts)
+        if times > 1:
+            raise CannotCapture(
+                f"{type(self.runner).__qualname__} ran its model {times} times within one call.",
+                "Capture calls of predict each of which runs the model once.",
+            )
+        if self.step is not None:
+            return self.step
+        found = [ran for is_step, ran in self.candidates if is_step]
+        if not found:
+            found = [ran for _, ran in self.candidates]
+        if len(found) > 1:
+            raise CannotCapture(
+                f"{type(self.runner).__qualname__} ran {len(found)} loops or compiled functions "
+                "outside of BrainPy's own DSRunner._predict; none of them is the whole run.",
+                "Run the model by super().predict() or super()._predict(), or in one bm.for_loop.",
+            )
+        return found[0] if found else None
+
+    @property
+    def ended_its_loop(self) -> bool:
+        """Whether BrainPy's own loop ran to its end, whatever failed after it."""
+        return bool(self.own_predicts) and any(isinstance(r, LoopRun) for _, r in self.candidates)
+
+    def compiled_since(self, count: int, name: str) -> Compilation | None:
+        """Return the only module of a name since that many were compiled, or None."""
+        found = [one for one in self.compilations[count:] if one.name == name]
+        return found[0] if len(found) == 1 else None
+
     def swapped(self, array: Any, result: Any) -> None:
         """Note an array and the same with its first two axes swapped; neither is kept alive."""
         known = isinstance(array, jax.Array) and isinstance(result, jax.Array)
-        if known and (self.loops or self.traces):
+        if known and self.candidates:
             self.swaps.append((weakref.ref(array), weakref.ref(result)))
 
     def is_swapped(self, array: Any, result: Any) -> bool:
@@ -185,13 +286,13 @@ class RunningCall:
         return any(made() is result and source() is array for source, made in self.swaps)
 
     @contextlib.contextmanager
-    def inside(self) -> Iterator[None]:
+    def inside(self) -> Iterator[Inside]:
         """Mark a block as the inside of a trace or loop: what is traced there is not outermost."""
-        self.tracing = True
+        self.tracing = inside = Inside()
         try:
-            yield
+            yield inside
         finally:
-            self.tracing = False
+            self.tracing = None
 
     @contextlib.contextmanager
     def noting(self) -> Iterator[None]:

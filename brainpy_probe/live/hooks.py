@@ -51,10 +51,10 @@ def _traces() -> ModuleType:
 
 def _runner_patches(runner: Any) -> list[Patch]:
     """Patch DSRunner, and the subclasses that run the model without it (``BPFF.predict``)."""
+    own = runner is seams.take("runner")
+    handlers = {"predict": predict, "_predict": own_predict if own else inner_predict}
     found = [
-        Patch(runner, name, handler)
-        for name, handler in (("predict", predict), ("_predict", inner_predict))
-        if name in vars(runner)
+        Patch(runner, name, handler) for name, handler in handlers.items() if name in vars(runner)
     ]
     found += components.runner_patches(runner)
     for subclass in runner.__subclasses__():
@@ -69,16 +69,38 @@ def predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
 
 
 def inner_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for ``DSRunner._predict``, which subclasses call without ``predict`` (BPTT)."""
+    """Stand in for the ``_predict`` of a subclass, which may never call BrainPy's own."""
     with _watched(instance):
         call = CURRENT_CALL.get()
-        if call is None or call.indices is not None:
+        if call is None:
             return wrapped(*args, **kwargs)
-        _prepare(call, wrapped, args, kwargs)
-        result = wrapped(*args, **kwargs)
+        with call.predicting(own=False) as outermost:
+            _prepare(call, wrapped, args, kwargs, own=False)
+            result = wrapped(*args, **kwargs)
+            _note_result(call, result, outermost)
+        return result
+
+
+def own_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    """Stand in for ``DSRunner._predict``, which opens the loop that is the run.
+
+    Subclasses call it without ``predict`` (BPTT).
+    """
+    with _watched(instance):
+        call = CURRENT_CALL.get()
+        if call is None:
+            return wrapped(*args, **kwargs)
+        with call.predicting(own=True) as outermost:
+            _prepare(call, wrapped, args, kwargs, own=True)
+            result = wrapped(*args, **kwargs)
+            _note_result(call, result, outermost)
+        return result
+
+
+def _note_result(call: RunningCall, result: Any, outermost: bool) -> None:
+    if outermost:
         with call.noting():
             call.returned = kept(result)
-        return result
 
 
 def moveaxis(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
@@ -133,22 +155,22 @@ def _hand_on(call: RunningCall, sessions: tuple[Any, ...]) -> None:
         raise failures[0]
 
 
-def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs) -> None:
+def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs, *, own: bool) -> None:
     watch = Stopwatch()
     token = CURRENT_WATCH.set(watch)
     try:
         given = seams.predict_arguments(wrapped, args, kwargs)
         call.indices, call.xs, call.shared_args = given
         call.jit = seams.compiles_its_step(call.runner)  # on 2.3.8 predict has just decided it
+        call.nested = call.nested or not seams.trace_state_clean()
         if call.indices is not None:
             call.i0 = int(call.runner.i0)
         if not (call.jit or call.trace_eager):
             return  # nothing is traced, so there is nothing to name
         if not seams.names_are_in_cache_keys():
             components.name_components(call)
-        if call.indices is None:
-            return
-        call.step = stepwise.trace_step(call, _traces().traced)
+        if own and call.indices is not None and not call.nested:
+            call.step = stepwise.trace_step(call, _traces().traced)
     except Exception as error:
         # Not ours to raise: if the arguments are wrong, the native call says so better.
         call.step_failure = error

@@ -6,12 +6,11 @@ Python. Knows no program.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from brainpy_probe.live import jaxprs, seams
+from brainpy_probe.live import callables, jaxprs, seams
 from brainpy_probe.live.leaves import Leaves
 from brainpy_probe.live.traced import TracedStep
 
@@ -108,7 +107,7 @@ def _source(callback: Any) -> str:
     """Return the file of the first function in a callback that is not JAX's own."""
     files = (
         one.__code__.co_filename
-        for one in _layers(callback)
+        for one in callables.layers(callback)
         if hasattr(one, "__code__") and not str(one.__module__).startswith("jax")
     )
     return next(files, "")
@@ -119,24 +118,5 @@ def _reaches(callback: Any, owner: type, method: str | None = None) -> bool:
     return any(
         isinstance(getattr(one, "__self__", None), owner)
         and method in (None, getattr(one, "__name__", None))
-        for one in _layers(callback)
+        for one in callables.layers(callback)
     )
-
-
-def _layers(callback: Any) -> Iterator[Callable[..., Any]]:
-    """Yield a callable, and those that it wraps or closes over."""
-    pending: list[Callable[..., Any]] = [callback]
-    seen: set[int] = set()
-    while pending:
-        one = pending.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        inner = [getattr(one, name, None) for name in ("__func__", "func", "__wrapped__")]
-        for cell in getattr(one, "__closure__", None) or ():
-            try:
-                inner.append(cell.cell_contents)
-            except ValueError:  # the cell is empty
-                continue
-        pending += [other for other in inner if callable(other)]

@@ -10,8 +10,10 @@ from __future__ import annotations
 import functools
 import itertools
 import re
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -19,7 +21,7 @@ import xxhash
 
 from brainpy_probe.live import seams
 
-__all__ = ["callbacks", "equations", "evaluate", "fingerprint", "prune", "survey"]
+__all__ = ["callbacks", "equations", "evaluate", "fingerprint", "prune", "survey", "uses"]
 
 core = seams.jaxpr_classes()
 _JAXPRS = (core.ClosedJaxpr, core.Jaxpr)
@@ -41,18 +43,30 @@ def _open(jaxpr: Any) -> Any:
     return jaxpr.jaxpr if isinstance(jaxpr, core.ClosedJaxpr) else jaxpr
 
 
-def survey(eqns: Sequence[Any]) -> tuple[list[Any], bool]:
-    """Look through equations, and the jaxprs within them, once.
+class Survey(NamedTuple):
+    """What is within equations.
 
-    Returns
-    -------
+    Attributes
+    ----------
     constants : list of arrays
         What inner jaxprs hold, each once.
+    occurrences : list of int
+        Which of them each inner jaxpr holds, in order.
     calls_back : bool
         Whether any equation calls Python back at run time.
     """
+
+    constants: list[Any]
+    occurrences: list[int]
+    calls_back: bool
+
+
+def survey(eqns: Sequence[Any]) -> Survey:
+    """Look through equations, and the jaxprs within them, once."""
     found: dict[int, Any] = {}
+    occurrences: list[int] = []
     visited: set[int] = set()
+    numbers: dict[int, int] = {}
     calls_back = False
     pending = [eqns]
     for among in pending:
@@ -66,8 +80,26 @@ def survey(eqns: Sequence[Any]) -> tuple[list[Any], bool]:
                 visited.add(id(inner))
                 for constant in getattr(inner, "consts", ()):
                     found.setdefault(id(constant), constant)
+                    occurrences.append(numbers.setdefault(id(constant), len(numbers)))
                 pending.append(_open(inner).eqns)
-    return list(found.values()), calls_back
+    return Survey(list(found.values()), occurrences, calls_back)
+
+
+def uses(eqns: Sequence[Any], variables: Sequence[Any], results: Sequence[Any]) -> bytes:
+    """Return where variables are used: which equations take them, in which place.
+
+    Two jaxprs that are lowered to the same module differ at most in which variable stands for
+    which of the module's arguments; this tells them apart. JAX orders the arguments by their first
+    use, and makes one argument of two variables that have the same value.
+    """
+    numbers = {id(variable): number for number, variable in enumerate(variables)}
+    found = array("q")
+    for position, atoms in enumerate(itertools.chain((eqn.invars for eqn in eqns), [results])):
+        for place, atom in enumerate(atoms):
+            number = numbers.get(id(atom))
+            if number is not None:
+                found.extend((position, place, number))
+    return found.tobytes()
 
 
 def equations(eqns: Sequence[Any]) -> Iterator[Any]:
@@ -78,14 +110,19 @@ def equations(eqns: Sequence[Any]) -> Iterator[Any]:
             yield from equations(_open(inner).eqns)
 
 
-def callbacks(eqn: Any) -> Iterator[Any]:
-    """Yield the Python callables that an equation, or one within it, calls back at run time."""
+def callbacks(eqn: Any, drop: Callable[[Any], bool] | None = None) -> Iterator[Any]:
+    """Yield the Python callables that an equation, or one within it, calls back at run time.
+
+    Equations that are to be dropped are passed over.
+    """
+    if drop is not None and drop(eqn):
+        return
     called = seams.callback_of(eqn)
     if called is not None:
         yield called
     for inner in _inner(eqn):
         for within in _open(inner).eqns:
-            yield from callbacks(within)
+            yield from callbacks(within, drop)
 
 
 def prune(
@@ -257,8 +294,12 @@ def fingerprint(
     atoms: Sequence[Any],
     extra: Sequence[object],
     drop: Callable[[Any], bool] | None = None,
+    lifted: Mapping[int, int] | None = None,
 ) -> str:
     """Return a digest of a computation: equal for equal equations, shapes, dtypes and literals.
+
+    The names and the settings under which the equations were made are a part of it: they tell whose
+    an op is, and how JAX lowers it.
 
     Parameters
     ----------
@@ -270,33 +311,14 @@ def fingerprint(
         What else tells it from others; each by its ``repr``.
     drop : callable, optional
         Whether an equation within one of these is left out, as by :func:`evaluate`.
+    lifted : mapping, optional
+        The constants of inner jaxprs that become arguments: a number for each by its ``id``.
     """
     digest = xxhash.xxh3_128()
-    _feed_jaxpr(digest.update, {}, eqns, atoms, drop)
+    _Feeder(digest.update, drop, lifted or {}).jaxpr({}, eqns, atoms)
     for one in extra:
         digest.update(repr(one).encode())
     return digest.hexdigest()
-
-
-def _feed_jaxpr(
-    feed: Callable[[bytes], None],
-    numbers: dict[Any, int],
-    eqns: Sequence[Any],
-    atoms: Sequence[Any],
-    drop: Callable[[Any], bool] | None,
-) -> None:
-    def atom(one: Any) -> bytes:
-        if isinstance(one, core.Literal):
-            return b"=" + np.asarray(one.val).tobytes() + _printed(one.aval)
-        return b"%%%d:" % numbers.setdefault(one, len(numbers)) + _printed(one.aval)
-
-    feed(b"(" + b",".join(map(atom, atoms)) + b")")
-    for eqn in eqns:
-        feed(eqn.primitive.name.encode())
-        feed(b",".join(map(atom, eqn.invars)) + b"->" + b",".join(map(atom, eqn.outvars)))
-        for name in sorted(eqn.params):
-            feed(name.encode())
-            _feed_param(feed, eqn.params[name], drop)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -305,34 +327,74 @@ def _printed(aval: Any) -> bytes:
     return str(aval).encode()
 
 
-def _feed_inner(
-    feed: Callable[[bytes], None], value: Any, drop: Callable[[Any], bool] | None
-) -> None:
-    for constant in getattr(value, "consts", ()):
-        feed(str((constant.shape, constant.dtype)).encode())
-        if not seams.is_extended(constant.dtype):
-            feed(np.asarray(constant).tobytes())
-    jaxpr = _open(value)
-    eqns = jaxpr.eqns if drop is None else prune(jaxpr.eqns, jaxpr.outvars, drop)
-    _feed_jaxpr(feed, {}, eqns, [*jaxpr.constvars, *jaxpr.invars, *jaxpr.outvars], drop)
+@dataclass
+class _Feeder:
+    """Feeds jaxprs to a digest."""
+
+    feed: Callable[[bytes], None]
+    drop: Callable[[Any], bool] | None
+    lifted: Mapping[int, int]
+    _settings: dict[int, tuple[Any, bytes]] = field(default_factory=dict)
+
+    def jaxpr(self, numbers: dict[Any, int], eqns: Sequence[Any], atoms: Sequence[Any]) -> None:
+        """Feed equations, given the numbers of variables, which are continued."""
+
+        def atom(one: Any) -> bytes:
+            if isinstance(one, core.Literal):
+                return b"=" + np.asarray(one.val).tobytes() + _printed(one.aval)
+            return b"%%%d:" % numbers.setdefault(one, len(numbers)) + _printed(one.aval)
+
+        feed = self.feed
+        feed(b"(" + b",".join(map(atom, atoms)) + b")")
+        for eqn in eqns:
+            feed(eqn.primitive.name.encode())
+            feed(b",".join(map(atom, eqn.invars)) + b"->" + b",".join(map(atom, eqn.outvars)))
+            for setting in seams.equation_settings(eqn):
+                feed(self._setting(setting))
+            for name in sorted(eqn.params):
+                feed(name.encode())
+                self._param(eqn.params[name])
+
+    def _setting(self, setting: Any) -> bytes:
+        """Print a name stack or a context; many equations share one."""
+        known = self._settings.get(id(setting))
+        if known is None:
+            # Held, so that no other object gets the same id meanwhile.
+            known = self._settings[id(setting)] = setting, _text(setting)
+        return known[1]
+
+    def _inner(self, value: Any) -> None:
+        for constant in getattr(value, "consts", ()):
+            self.feed(str((constant.shape, constant.dtype)).encode())
+            number = self.lifted.get(id(constant))
+            if number is not None:
+                self.feed(b"#%d" % number)
+            elif not seams.is_extended(constant.dtype):
+                self.feed(np.asarray(constant).tobytes())
+        jaxpr = _open(value)
+        eqns = jaxpr.eqns if self.drop is None else prune(jaxpr.eqns, jaxpr.outvars, self.drop)
+        self.jaxpr({}, eqns, [*jaxpr.constvars, *jaxpr.invars, *jaxpr.outvars])
+
+    def _param(self, value: Any) -> None:
+        feed = self.feed
+        if value is None or isinstance(value, (str, int, float)):
+            feed(repr(value).encode())
+        elif isinstance(value, _JAXPRS):
+            self._inner(value)
+        elif isinstance(value, (tuple, list)):
+            feed(f"[{len(value)}".encode())
+            for one in value:
+                self._param(one)
+        elif isinstance(value, dict):
+            for key, one in value.items():
+                feed(repr(key).encode())
+                self._param(one)
+        elif isinstance(value, (np.ndarray, jax.Array)):
+            feed(str((value.shape, value.dtype)).encode() + np.asarray(value).tobytes())
+        else:
+            feed(_text(value))
 
 
-def _feed_param(
-    feed: Callable[[bytes], None], value: Any, drop: Callable[[Any], bool] | None
-) -> None:
-    if value is None or isinstance(value, (str, int, float)):
-        feed(repr(value).encode())
-    elif isinstance(value, _JAXPRS):
-        _feed_inner(feed, value, drop)
-    elif isinstance(value, (tuple, list)):
-        feed(f"[{len(value)}".encode())
-        for one in value:
-            _feed_param(feed, one, drop)
-    elif isinstance(value, dict):
-        for key, one in value.items():
-            feed(repr(key).encode())
-            _feed_param(feed, one, drop)
-    elif isinstance(value, (np.ndarray, jax.Array)):
-        feed(str((value.shape, value.dtype)).encode() + np.asarray(value).tobytes())
-    else:
-        feed(_ADDRESS.sub("", repr(value)).encode())
+def _text(value: Any) -> bytes:
+    """Print an object without its address, which differs from one trace to the next."""
+    return _ADDRESS.sub("", repr(value)).encode()

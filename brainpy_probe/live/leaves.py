@@ -90,10 +90,16 @@ def unused(name: str, taken: set[str]) -> str:
     return chosen
 
 
-def form(value: Any) -> tuple[tuple[int, ...], str]:
-    """Return a value's shape and dtype, for comparison."""
+def form(value: Any) -> tuple[object, ...]:
+    """Return a value's shape, dtype and, over several devices, its place, for comparison."""
     dtype = getattr(value, "dtype", None)
-    return np.shape(value), type(value).__name__ if dtype is None else _printed(dtype)
+    place = _place(value) if isinstance(value, jax.Array) else ""
+    return np.shape(value), type(value).__name__ if dtype is None else _printed(dtype), place
+
+
+def _place(array: jax.Array) -> str:
+    sharding = array.sharding
+    return "" if isinstance(sharding, jax.sharding.SingleDeviceSharding) else str(sharding)
 
 
 @functools.lru_cache(maxsize=256)

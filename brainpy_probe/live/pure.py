@@ -18,15 +18,13 @@ import numpy as np
 from brainpy_probe.errors import CannotCapture
 from brainpy_probe.live import seams
 from brainpy_probe.live.calls import LoopRun, RunningCall, StepTrace
+from brainpy_probe.live.compilation import Compilation
 from brainpy_probe.live.host import drop_progress_bar, drop_taps, take_offloaded_monitors
 from brainpy_probe.live.leaves import Leaves, form, named_inputs, named_leaves, named_results
-from brainpy_probe.live.traced import Known, TracedStep, inside_transformation
+from brainpy_probe.live.traced import Known, TracedStep, inside_transformation, refuse_tracers
 from brainpy_probe.records import ProgramKind, Role
 
 __all__ = ["ClosedProgram", "Named", "close"]
-
-# JAX's name for the module of a scan outside of any trace.
-_LOOP = "jit_scan"
 
 Function = Callable[[Leaves, Leaves, Leaves], dict[str, Leaves]]
 
@@ -52,8 +50,8 @@ class ClosedProgram:
     arguments, results : list of Named
         In the order in which JAX flattens them. A result's value is a ``jax.ShapeDtypeStruct``
         where the run does not give it.
-    native_module : str
-        JAX's name for the module in which BrainPy has the same compiled, if that is known.
+    native : Compilation or None
+        The module in which JAX compiled the same for BrainPy in this call, if that is known.
     native_arguments : tuple of str
         The names of that module's arguments, in its order.
     compiled_in : bool
@@ -69,7 +67,7 @@ class ClosedProgram:
     arguments: list[Named]
     results: list[Named]
     notes: tuple[str, ...] = ()
-    native_module: str = ""
+    native: Compilation | None = None
     native_arguments: tuple[str, ...] = ()
     compiled_in: bool = False
     components: dict[str, str] = field(default_factory=dict)
@@ -97,15 +95,15 @@ def close(call: RunningCall, known: Known) -> ClosedProgram:
     CannotCapture
         If the call ran no loop and no step that can be closed over.
     """
-    if call.problem is not None:
-        raise call.problem
-    if call.loops:
-        longest = max(call.loops, key=lambda loop: loop.options["length"] or 0)
-        return _close_loop(call, longest, known)
-    if call.step is not None or call.traces:
-        return _close_step(call, call.step or call.traces[0], known)
     if call.nested:
         raise inside_transformation()
+    if call.problem is not None:
+        raise call.problem
+    run = call.run()
+    if isinstance(run, LoopRun):
+        return _close_loop(call, run, known)
+    if run is not None:
+        return _close_step(call, run, known)
     if call.step_failure is not None:
         raise CannotCapture(
             f"The step of this runner can't be traced: {call.step_failure}",
@@ -119,11 +117,8 @@ def close(call: RunningCall, known: Known) -> ClosedProgram:
 
 
 def _close_loop(call: RunningCall, loop: LoopRun, known: Known) -> ClosedProgram:
+    refuse_tracers(loop.carry, loop.xs, loop.ys, loop.last, loop.after)
     step = TracedStep(call, loop.step, known)
-    if len(call.loops) > 1:
-        step.notes.append(
-            f"The call ran {len(call.loops)} loops; the program is the longest one alone."
-        )
     counted = _leave_host_out(step, loop.carry)
     carry = loop.carry[1] if counted else loop.carry
     carried = named_leaves("carry", carry)
@@ -159,13 +154,13 @@ def _close_loop(call: RunningCall, loop: LoopRun, known: Known) -> ClosedProgram
     results["outputs"] |= named_leaves("carry", loop.last[1] if counted else loop.last)
     results["state"] = _given_state(step, loop.after)
     given = scanned | carried
-    closed = _closed(step, "loop", _LOOP, program, given, results, loop.options, sorted(moved))
+    closed = _closed(step, "loop", program, given, results, loop.options, sorted(moved))
     closes_over = [n for n in range(len(loop.after)) if n not in loop.carried]
     counter = ["progress bar"] if counted else []
     # The order among what the loop's body closes over is JAX's own.
     closed_over = ["constant"] * (len(loop.step.constants) + len(step.names_of(closes_over)))
     native = [*closed_over, *step.names_of(loop.carried), *counter, *carried, *scanned]
-    return replace(closed, native_module=_LOOP, native_arguments=tuple(native))
+    return replace(closed, native_arguments=tuple(native))
 
 
 def _close_step(call: RunningCall, trace: StepTrace, known: Known) -> ClosedProgram:
@@ -204,16 +199,11 @@ def _close_step(call: RunningCall, trace: StepTrace, known: Known) -> ClosedProg
     else:
         results = jax.eval_shape(program, step.constants, step.state, given)
     kind: ProgramKind = "loop" if trace.whole else "step"
-    closed = _closed(step, kind, trace.module, program, given, results)
+    closed = _closed(step, kind, program, given, results, sorted(moved))
     native = (*step.names_of(range(len(trace.states))), *given)
     # A whole run is a step of BrainPy 2.3 alone, which gives its jit the Variables; JAX 0.4 makes
     # constants of what else a jit takes from around it.
-    return replace(
-        closed,
-        native_module=trace.module,
-        native_arguments=native,
-        compiled_in=trace.whole,
-    )
+    return replace(closed, native_arguments=native, compiled_in=trace.whole)
 
 
 def _leave_host_out(step: TracedStep, carry: Any = None) -> bool:
@@ -245,7 +235,6 @@ def _move_axes(results: dict[str, Leaves], moved: Collection[tuple[str, str]]) -
 def _closed(
     step: TracedStep,
     kind: ProgramKind,
-    module: str,
     program: Function,
     inputs: Leaves,
     results: dict[str, Leaves],
@@ -261,7 +250,7 @@ def _closed(
     return ClosedProgram(
         name,
         kind,
-        step.fingerprint(module, kind, forms, made, *extra),
+        step.fingerprint(kind, forms, made, *extra),
         program,
         [
             *named("constant", step.constants),
@@ -274,7 +263,8 @@ def _closed(
             *named("state", results["state"]),
         ],
         tuple(step.notes),
-        components={} if step.call.components is None else step.call.components.classes,
+        native=step.trace.compilation,
+        components=step.components,
     )
 
 

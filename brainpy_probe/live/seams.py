@@ -13,6 +13,7 @@ import importlib.util
 import inspect
 import os
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,17 @@ from brainpy_probe.errors import SeamMissing
 from brainpy_probe.foreign import Seam
 from brainpy_probe.xla import bindings
 
-__all__ = ["IMPLICIT", "MONITOR_TAKER", "SEAMS", "STEP_PARTS", "TESTED", "take", "taken_from"]
+__all__ = [
+    "IMPLICIT",
+    "LOOP_MODULE",
+    "MONITOR_TAKER",
+    "SEAMS",
+    "STEP",
+    "STEP_PARTS",
+    "TESTED",
+    "take",
+    "taken_from",
+]
 
 SEAMS: dict[str, Seam] = {
     "runner": Seam(
@@ -167,6 +178,11 @@ def taken_from(name: str) -> str:
 # The method to which a memory_efficient step hands its monitors (2.3.8 to 2.9.0: runners.py).
 MONITOR_TAKER = "_step_mon_on_cpu"
 
+# A runner's step, and where 2.3.8 keeps its compiled loops or steps, by the shared arguments (2.3.8
+# to 2.9.0: runners.py; back_propagation.py for BPFF).
+STEP = "_step_func_predict"
+_COMPILED_LOOPS = "_f_predict_compiled"
+
 # The methods that give the model its inputs in a step, and read its monitors (2.3.8:
 # dyn/runners.py; 2.4.6 to 2.9.0: runners.py).
 STEP_PARTS = ("_step_func_input", "_step_func_monitor")
@@ -260,6 +276,11 @@ def step_function(runner: Any, shared_args: Any) -> Any:
     return functools.partial(step, shared_args=shared_args)
 
 
+def is_kept_loop(runner: Any, function: Any) -> bool:
+    """Whether a function is a loop or a step that a runner compiled and keeps (2.3.8 alone)."""
+    return any(one is function for one in getattr(runner, _COMPILED_LOOPS, {}).values())
+
+
 def monitor_names(runner: Any) -> list[str]:
     """Return the names of a runner's monitors, in the order in which JAX flattens them."""
     return sorted(runner._monitors)
@@ -346,6 +367,20 @@ def plain_kernels() -> Iterator[None]:
         config._global_backends = chosen
 
 
+def lowering_settings() -> tuple[object, ...]:
+    """Return what decides how a jaxpr is lowered besides what stands in it.
+
+    That is the platform; how random bits are made (``jax_threefry_partitionable``, public from
+    0.4.13 to 0.12.0); and which backends brainevent's kernels have, as in :func:`plain_kernels`.
+    """
+    import jax
+
+    config: Any = sys.modules.get("brainevent.config")
+    chosen = getattr(config, "_global_backends", None)
+    backends = sorted(dict(chosen).items()) if chosen else ()
+    return jax.default_backend(), bool(jax.config.jax_threefry_partitionable), backends
+
+
 def kernel_names() -> frozenset[str]:
     """Return the names of brainevent's kernels, which are those of their primitives.
 
@@ -382,6 +417,29 @@ def _no_tracebacks() -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext() if limit is None else limit(0)
 
 
+def is_jitted(stateful: Any) -> bool:
+    """Whether a StatefulFunction is that of a jitted function, which runs as it is traced.
+
+    ``_get_jitted_fun`` names it so (brainstate 0.5.4, 0.6.0: transform/_jit.py); those of loops,
+    conditions and gradients have other names.
+    """
+    return bool(stateful.name == "jit")
+
+
+# JAX's name for the module of a scan outside of any trace (0.4.13 to 0.12.0).
+LOOP_MODULE = "jit_scan"
+
+
+def scanned_function(body: Any) -> Any:
+    """Return the StatefulFunction that brainstate's loop hands to lax.scan, or None.
+
+    ``wrap_single_fun`` closes over it as ``stateful_fun`` (brainstate 0.5.4, 0.6.0:
+    transform/_util.py).
+    """
+    cell = _closure_cell(body, "stateful_fun")
+    return None if cell is None else cell.cell_contents
+
+
 def scan_arguments(
     f: Any,
     init: Any,
@@ -396,7 +454,7 @@ def scan_arguments(
     Called as that is, which itself is not asked: another tool may have laid a wrapper without a
     signature over it. jax 0.4.13 to 0.12.0.
     """
-    return {"init": init, "xs": xs, "length": length, "reverse": reverse, "unroll": unroll}
+    return {"f": f, "init": init, "xs": xs, "length": length, "reverse": reverse, "unroll": unroll}
 
 
 # --- BrainPy up to 2.6: Variables and object transformations ------------------------------------
@@ -458,14 +516,14 @@ def compiles_each_run() -> bool:
     return on_brainstate() or variable_stack() is not None
 
 
-def loop_variables(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[Any, Any] | None:
+def loop_variables(body: Any) -> dict[Any, Any] | None:
     """Return the Variables of a loop of BrainPy's by their keys in its carry.
 
-    Given the arguments of its lax.scan: ``fun2scan`` closes over them as ``dyn_vars``, by id in a
+    Given the function of its lax.scan: ``fun2scan`` closes over them as ``dyn_vars``, by id in a
     VariableStack on 2.4.6 and 2.6.0, in a list on 2.3.8 (for_loop in
     _src/math/object_transform/controls.py). None for any other function.
     """
-    cell = _closure_cell(args[0] if args else kwargs.get("f"), "dyn_vars")
+    cell = _closure_cell(body, "dyn_vars")
     found = None if cell is None else cell.cell_contents
     if isinstance(found, list) and all(isinstance(one, take("variable")) for one in found):
         return dict(enumerate(found))
@@ -487,6 +545,11 @@ def jit_variables(transform: Any) -> dict[Any, Any]:
 def jit_function(transform: Any) -> Any:
     """Return the function that ``jax.jit`` made: ``_f`` on 2.3.8, ``_transform`` later."""
     return transform._transform if hasattr(transform, "_transform") else transform._f
+
+
+def jit_target(transform: Any) -> Any:
+    """Return what ``bm.jit`` was given: ``target`` on 2.3.8, ``fun`` later (jit.py)."""
+    return transform.fun if hasattr(transform, "fun") else transform.target
 
 
 def jit_module(transform: Any) -> str:

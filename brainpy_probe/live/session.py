@@ -124,14 +124,14 @@ class Session:
         program: ProgramRecord | None = None
         modules: list[ModuleRecord] = []
         digests: dict[str, str] = {}
-        native: tuple[str, tuple[str, ...]] = "", ()
+        native: tuple[Compilation | None, tuple[str, ...]] = None, ()
         failure: Exception | None = None
         try:
             # What runs operation by operation has no program unless its step was traced for it.
             traced = call.jit or self.settings.trace_eager
-            if traced and (call.error is None or call.loops):
+            if traced and (call.error is None or call.ended_its_loop):
                 closed = pure.close(call, self._known)
-                native = closed.native_module, closed.native_arguments
+                native = closed.native, closed.native_arguments
                 program, failure = self._program(closed)
                 digests = self._digest(closed)
         except Exception as error:
@@ -139,7 +139,7 @@ class Session:
         try:
             for compilation in call.compilations:
                 number = len(self.manifest.modules) + len(modules)
-                known = native[1] if compilation.name == native[0] else ()
+                known = native[1] if compilation is native[0] else ()
                 modules.append(
                     self._modules.record(number, compilation, index, _model(call), known)
                 )

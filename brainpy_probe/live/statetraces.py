@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
 
 from brainpy_probe.live import seams
+from brainpy_probe.live.callables import reaches_method
 from brainpy_probe.live.calls import CURRENT_CALL, LoopRun, StateUse, StepTrace, kept
 from brainpy_probe.live.patching import Patch
 
@@ -47,31 +49,50 @@ def get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs)
     """
     states = wrapped(*args, **kwargs)
     call = CURRENT_CALL.get()
-    if call is not None and not call.tracing and id(instance) not in call.noted:
-        call.noted[id(instance)] = instance
-        with call.noting():
+    if call is None or call.tracing or id(instance) in call.noted:
+        return states
+    call.noted[id(instance)] = instance, False, None
+    with call.noting():
+        is_step = reaches_method(instance.fun, call.runner, seams.STEP)
+        if call.may_be_run(is_step):
             kwargs = {name: value for name, value in kwargs.items() if name != "compile_if_miss"}
-            call.traces.append(_step(instance, args, kwargs))
+            trace = _step(instance, args, kwargs)
+            call.noted[id(instance)] = instance, is_step, trace
+            if seams.is_jitted(instance):
+                call.candidates.append((is_step, trace))
     return states
 
 
 def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for ``jax.lax.scan``: notes the loops that a call makes outside of any trace."""
+    """Stand in for ``jax.lax.scan``: notes the loops of BrainPy's that a call runs outermost."""
     call = CURRENT_CALL.get()
-    if call is None or call.tracing or not call.traces:
+    if call is None or call.tracing:
         return wrapped(*args, **kwargs)
+    is_step, trace = False, None
+    with call.noting():
+        given = seams.scan_arguments(*args, **kwargs)
+        body = seams.scanned_function(given["f"])
+        _, is_step, trace = call.noted.get(id(body), (None, False, None))
+    if trace is None:
+        return wrapped(*args, **kwargs)
+    compiled = len(call.compilations)
     with call.inside():
         result = wrapped(*args, **kwargs)
     with call.noting():
-        given = seams.scan_arguments(*args, **kwargs)
-        options = {name: given[name] for name in ("length", "reverse", "unroll")}
-        step, (changing, carry), (after, last) = call.traces[-1], given["init"], result[0]
-        carried = [n for n, value in enumerate(changing) if value is not None]
-        ys = kept(result[1])
-        call.loops.append(
-            LoopRun(step, carry, given["xs"], options, last, ys, list(after), carried)
-        )
+        is_step = is_step and call.scans_its_indices(given["xs"])
+        if call.may_be_run(is_step):
+            compilation = call.compiled_since(compiled, seams.LOOP_MODULE)
+            step = replace(trace, compilation=compilation)
+            call.candidates.append((is_step, _loop(step, given, result)))
     return result
+
+
+def _loop(step: StepTrace, given: dict[str, Any], result: Any) -> LoopRun:
+    options = {name: given[name] for name in ("length", "reverse", "unroll")}
+    (changing, carry), (after, last) = given["init"], result[0]
+    carried = [n for n, value in enumerate(changing) if value is not None]
+    ys = kept(result[1])
+    return LoopRun(step, carry, given["xs"], options, last, ys, list(after), carried)
 
 
 def traced(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,12 +10,13 @@ import jax
 
 from brainpy_probe.errors import CannotCapture
 from brainpy_probe.live import jaxprs, seams
+from brainpy_probe.live.callables import identity
 from brainpy_probe.live.calls import RunningCall, StepTrace
 from brainpy_probe.live.leaves import Leaves, form, named_leaves, unused
 from brainpy_probe.live.modeltree import KnownNames
 from brainpy_probe.store import digest_of
 
-__all__ = ["Known", "TracedStep", "inside_transformation"]
+__all__ = ["Known", "TracedStep", "inside_transformation", "refuse_tracers"]
 
 _leaves = jax.tree_util.tree_leaves
 
@@ -29,6 +30,18 @@ def inside_transformation() -> CannotCapture:
     )
 
 
+def refuse_tracers(*trees: Any) -> None:
+    """Raise if any of the values that a run takes, holds or gives is that of another trace.
+
+    Raises
+    ------
+    CannotCapture
+        If one is: the run is part of another function's trace.
+    """
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in _leaves(trees)):
+        raise inside_transformation()
+
+
 @dataclass(frozen=True)
 class Known:
     """What a capture knows from its calls so far.
@@ -40,10 +53,13 @@ class Known:
     fingerprints : dict
         Those of their steps, by a digest of all but the equations, and by that of the module into
         which JAX lowered these.
+    called : dict
+        By fingerprint, the Python that the programs call back, each with a number.
     """
 
     names: KnownNames = field(default_factory=KnownNames)
     fingerprints: dict[tuple[str, str], str] = field(default_factory=dict)
+    called: dict[str, dict[Hashable, int]] = field(default_factory=dict)
 
 
 class TracedStep:
@@ -86,19 +102,19 @@ class TracedStep:
     """
 
     def __init__(self, call: RunningCall, trace: StepTrace, known: Known) -> None:
-        values = [use.value for use in trace.states]
-        if any(isinstance(one, jax.core.Tracer) for one in _leaves((values, trace.args, call.xs))):
-            raise inside_transformation()
         self.call, self.trace = call, trace
-        self._known = known.fingerprints
+        self._known = known
         self.notes: list[str] = []
         self.dropped: list[Any] = []
         self.drop: Callable[[Any], bool] | None = None
         self.eqns: list[Any] = list(trace.eqns)
+        self._survey = jaxprs.survey(self.eqns)
+        self.calls_back = self._survey.calls_back
         outer = {id(array) for _, array in trace.constants}
-        held, self.calls_back = jaxprs.survey(self.eqns)
         self._arrays = [array for _, array in trace.constants]
-        self._arrays += [array for array in held if id(array) not in outer]
+        self._arrays += [array for array in self._survey.constants if id(array) not in outer]
+        values = [use.value for use in trace.states]
+        refuse_tracers(values, self._arrays, trace.args, call.xs, trace.given, trace.after)
         variables = [use.variable for use in trace.states]
         begun = None if call.components is None else call.components.names
         of_states, of_arrays = known.names.of(call.runner, variables, self._arrays, begun)
@@ -119,6 +135,11 @@ class TracedStep:
         constants = [unused(name or "array", taken) for name in of_arrays]
         self.constants: Leaves = dict(zip(constants, self._arrays, strict=True))
         self.state = self.state_leaves([use.value for use in self.states])
+
+    @property
+    def components(self) -> dict[str, str]:
+        """The class of each component by its name."""
+        return {} if self.call.components is None else self.call.components.classes
 
     def in_order(self, of_trace: Sequence[Any]) -> list[Any]:
         """Return what is given for each Variable of the trace in the order of the names."""
@@ -193,17 +214,16 @@ class TracedStep:
         result = self.trace.result_tree.unflatten(map(value_of, self.trace.result))
         return result, new, read(value_of)
 
-    def fingerprint(self, module: str, *extra: object) -> str:
-        """Return a digest of the step and of what else tells its program from others.
+    def fingerprint(self, *extra: object) -> str:
+        """Return a digest of all that decides the program, and of what each argument of it is.
 
-        Where the call's only trace had the call's only module compiled, the module stands for the
-        equations: it is byte for byte the same if they are, and its bytes are at hand. Not where
-        BrainPy keeps what it has compiled: the module may be another function's there.
+        Where this very run had the step compiled, the module stands for the equations, together
+        with what enters them where: it is byte for byte the same if they are, and its bytes are at
+        hand. Programs that call back different Python have different fingerprints, though this
+        Python is in no digest: they are numbered, from nothing on, in the order of their runs.
 
         Parameters
         ----------
-        module : str
-            JAX's name for the module in which BrainPy has the step compiled.
         *extra
             What else tells the program from others, by its ``repr``.
         """
@@ -211,17 +231,36 @@ class TracedStep:
         forms = [(k, form(v)) for k, v in (self.constants | self.state).items()]
         splits = [use.splits for use in self.states]
         told = [model, self.names, self.written, splits, forms, self.notes, *extra]
-        compiled = self.call.compilations
-        alone = len(compiled) == len(self.call.traces) == 1 and len(self.call.loops) <= 1
-        if not (alone and compiled[0].name == module and seams.compiles_each_run()):
-            return self._fingerprint(told)
-        key = compiled[0].digest, digest_of(repr(told).encode())
-        if key not in self._known:
-            self._known[key] = self._fingerprint(told)
-        return self._known[key]
+        told += [self.components, seams.lowering_settings()]
+        compilation, known = self.trace.compilation, self._known.fingerprints
+        if compilation is None:
+            found = self._fingerprint(told)
+        else:
+            key = compilation.digest, digest_of(repr([*told, self._order]).encode() + self._uses())
+            if key not in known:
+                known[key] = self._fingerprint(told)
+            found = known[key]
+        if not self.calls_back:
+            return found
+        called = tuple(
+            identity(one) for eqn in self.eqns for one in jaxprs.callbacks(eqn, self.drop)
+        )
+        numbers = self._known.called.setdefault(found, {})
+        number = numbers.setdefault(called, len(numbers))
+        return found if number == 0 else digest_of(f"{found} {number}".encode())
+
+    def _uses(self) -> bytes:
+        """Return what enters the traced equations where, as bytes."""
+        trace = self.trace
+        variables = [var for var, _ in trace.constants] + list(trace.invars)
+        variables += [var for use in trace.states for var in use.reads]
+        results = [*trace.result, *(atom for use in trace.states for atom in use.writes or ())]
+        inner = repr(self._survey.occurrences).encode()
+        return inner + jaxprs.uses(trace.eqns, variables, results)
 
     def _fingerprint(self, told: list[object]) -> str:
         atoms = [var for var, _ in self.trace.constants] + self.trace.invars
         atoms = [*atoms, *(var for use in self.states for var in use.reads), *self.outs]
         atoms = [atom for atom in atoms if not any(atom is one for one in self.dropped)]
-        return jaxprs.fingerprint(self.eqns, atoms, told, self.drop)
+        numbers = {id(one): number for number, one in enumerate(self._arrays)}
+        return jaxprs.fingerprint(self.eqns, atoms, told, self.drop, numbers)

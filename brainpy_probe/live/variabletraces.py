@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
 
 from brainpy_probe.errors import CannotCapture
 from brainpy_probe.live import seams
+from brainpy_probe.live.callables import reaches_method
 from brainpy_probe.live.calls import (
     CURRENT_CALL,
     LoopRun,
@@ -45,31 +47,43 @@ def patches() -> list[Patch]:
 def _outermost() -> RunningCall | None:
     """Return the call that goes on in this thread, if this is its own Python and not a trace."""
     call = CURRENT_CALL.get()
-    if call is None or call.tracing or jax.config.jax_disable_jit:
+    if call is None or call.tracing is not None or jax.config.jax_disable_jit:
         return None
     return call if seams.trace_state_clean() else None
 
 
 def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for ``jax.lax.scan``: notes the loops that a call makes outside of any trace."""
+    """Stand in for ``jax.lax.scan``: notes the loops of BrainPy's that a call runs outermost."""
     call = _outermost()
-    variables = None if call is None else seams.loop_variables(args, kwargs)
+    variables, is_step = None, False
+    if call is not None:
+        with call.noting():
+            given = seams.scan_arguments(*args, **kwargs)
+            is_step = reaches_method(given["f"], call.runner, seams.STEP)
+            is_step = is_step and call.scans_its_indices(given["xs"])
+            if call.may_be_run(is_step):
+                variables = seams.loop_variables(given["f"])
     if call is None or variables is None:
         return wrapped(*args, **kwargs)
-    call.found = None
-    with call.inside():
+    compiled = len(call.compilations)
+    with call.inside() as bound:
         result = wrapped(*args, **kwargs)
     with call.noting():
-        xs = seams.scan_arguments(*args, **kwargs)["xs"]
-        call.loops.append(_loop(call.found, variables, xs, result))
+        loop = _loop(bound.scan, variables, given["xs"], result)
+        compilation = call.compiled_since(compiled, seams.LOOP_MODULE)
+        loop = replace(loop, step=replace(loop.step, compilation=compilation))
+        call.candidates.append((is_step, loop))
     return result
 
 
 def bind(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for ``bind`` of JAX's scan: notes the equation that a loop runs."""
+    """Stand in for ``bind`` of JAX's scan: notes the equation that a loop runs.
+
+    A loop binds it in the end, when its body has been traced.
+    """
     call = CURRENT_CALL.get()
-    if call is not None and call.tracing and call.found is None and seams.trace_state_clean():
-        call.found = args, kwargs
+    if call is not None and call.tracing is not None and seams.trace_state_clean():
+        call.tracing.scan = args, kwargs
     return wrapped(*args, **kwargs)
 
 
@@ -118,23 +132,41 @@ def jit_call(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any
     call = _outermost()
     if call is None or id(instance) in call.noted:
         return wrapped(*args, **kwargs)
-    call.found = None
-    before = seams.jit_variables(instance)
-    values = {key: seams.peek(variable) for key, variable in before.items()}
-    with call.inside():
+    is_step, values = False, None
+    with call.noting():
+        is_step = _is_runners(call, instance, args)
+        if call.may_be_run(is_step):
+            before = seams.jit_variables(instance)
+            values = {key: seams.peek(variable) for key, variable in before.items()}
+    if values is None:
+        call.noted[id(instance)] = instance
+        return wrapped(*args, **kwargs)
+    compiled = len(call.compilations)
+    with call.inside() as bound:
         result = wrapped(*args, **kwargs)
     call.noted[id(instance)] = instance
     with call.noting():
-        values = values if call.found is None else call.found
-        call.traces.append(_jitted(call, instance, values, args, kwargs, result))
+        values = values if bound.split is None else bound.split
+        trace = _jitted(call, instance, values, args, kwargs, result)
+        compilation = call.compiled_since(compiled, seams.jit_module(instance))
+        call.candidates.append((is_step, replace(trace, compilation=compilation)))
     return result
+
+
+def _is_runners(call: RunningCall, transform: Any, args: Args) -> bool:
+    """Whether a ``bm.jit`` function is the step of a call's runner, or its loop over this call."""
+    if reaches_method(seams.jit_target(transform), call.runner, seams.STEP):
+        return True
+    kept_loop = seams.is_kept_loop(call.runner, transform)
+    return kept_loop and (call.indices is None or call.scans_its_indices(args))
 
 
 def call_on_subset(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Stand in for the splitting of random states just before a ``bm.jit`` function runs."""
     call = CURRENT_CALL.get()
-    if call is not None and call.tracing and seams.trace_state_clean():
-        call.found = {key: seams.peek(variable) for key, variable in instance.items()}
+    inside = None if call is None else call.tracing
+    if inside is not None and inside.split is None and seams.trace_state_clean():
+        inside.split = {key: seams.peek(variable) for key, variable in instance.items()}
     return wrapped(*args, **kwargs)
 
 
@@ -182,8 +214,7 @@ def _jitted(
         states=states,
         result=out,
         result_tree=out_tree,
-        module=seams.jit_module(transform),
-        whole=_is_loop(jaxpr.jaxpr.eqns, call),
+        whole=_holds_its_loop(call, transform, jaxpr.jaxpr.eqns),
         given=kept(result),
         after=[after[key] for key in sorted(values)],
     )
@@ -209,13 +240,15 @@ def _written(read: Any, write: Any) -> list[Any] | None:
     return None if write is read else [write]
 
 
-def _is_loop(eqns: Sequence[Any], call: RunningCall) -> bool:
-    """Whether a function is nothing but a loop over the steps of a call."""
-    steps = None if call.indices is None else len(call.indices)
-    lengths = [eqn.params["length"] for eqn in eqns if eqn.primitive.name == "scan"]
-    if steps is None:
-        return len(lengths) == 1  # a runner of the user's own
-    return len(eqns) == 1 and lengths == [steps]
+def _holds_its_loop(call: RunningCall, transform: Any, eqns: Sequence[Any]) -> bool:
+    """Whether a ``bm.jit`` function is a run with its loop, and no step of one.
+
+    BrainPy 2.3 compiles its loop so; a runner of the user's own may.
+    """
+    if reaches_method(seams.jit_target(transform), call.runner, seams.STEP):
+        return False
+    kept_loop = seams.is_kept_loop(call.runner, transform)
+    return kept_loop or any(eqn.primitive.name == "scan" for eqn in eqns)
 
 
 def traced(
