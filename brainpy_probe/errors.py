@@ -97,7 +97,7 @@ class SeamMissing(ProbeError):
     slug = "seam-missing"
 
     def __init__(self, seam: str, tried: Iterable[str]) -> None:
-        self.tried = tuple(tried)
+        self.seam, self.tried = seam, tuple(tried)
         super().__init__(
             f"The probe can't find {seam}. Tried: {'; '.join(self.tried)}.",
             "This version of BrainPy or JAX is not one that the probe knows: "

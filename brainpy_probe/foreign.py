@@ -28,12 +28,18 @@ class Seam:
     era : str
         ``brainstate`` or ``variables`` where only a BrainPy from 2.7 on, or only an earlier one,
         is to have it.
+    members : tuple of str
+        Attributes that it must have where it is found.
+    optional : bool
+        Whether a capture can do without it.
     """
 
     what: str
     places: tuple[str, ...]
     holds: str
     era: Literal["", "brainstate", "variables"] = ""
+    members: tuple[str, ...] = ()
+    optional: bool = False
 
 
 @functools.cache
@@ -48,9 +54,13 @@ def take(seam: Seam) -> Any:
     tried = []
     for place in seam.places:
         try:
-            return _at(place)
+            found = _at(place)
+            for member in seam.members:
+                getattr(found, member)
         except (ImportError, AttributeError) as error:
             tried.append(f"{place.rstrip(':')} ({error})")
+        else:
+            return found
     raise SeamMissing(seam.what, tried)
 
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import jax
 
-from brainpy_probe.errors import CannotCapture
+from brainpy_probe.errors import CannotCapture, told
 from brainpy_probe.live.compilation import PENDING_PHASES, Compilation
+from brainpy_probe.live.guard import Guard
+from brainpy_probe.live.patching import LEDGER
 from brainpy_probe.live.timing import Stopwatch, summed
 from brainpy_probe.records import Timing
 
@@ -25,7 +27,9 @@ __all__ = [
     "RunningCall",
     "StateUse",
     "StepTrace",
+    "guard",
     "kept",
+    "name_guard",
 ]
 
 
@@ -166,6 +170,8 @@ class RunningCall:
     candidates : list of (bool, LoopRun or StepTrace)
         What may be the run: the outermost loops and compiled functions, and for each whether its
         function is the step of this runner, over the indices of this call.
+    notes : list of str
+        What a reader of the call's program must know.
     """
 
     runner: Any
@@ -194,6 +200,7 @@ class RunningCall:
     compilations: list[Compilation] = field(default_factory=list)
     components: Any = None
     component: str = ""
+    notes: list[str] = field(default_factory=list)
     _predicting: int = 0
     _within_own: bool = False
 
@@ -295,21 +302,33 @@ class RunningCall:
             self.tracing = None
 
     @contextlib.contextmanager
-    def noting(self) -> Iterator[None]:
-        """Do work of ours amid the run: a failure is for the record, the time not the run's."""
+    def noting(self, *, names: bool = False) -> Iterator[None]:
+        """Do work of ours amid the run: a failure is for the record, the time not the run's.
+
+        What fails costs the call its program; ``names`` says that it costs no more than a name.
+        """
         watch = Stopwatch()
         token = CURRENT_WATCH.set(watch)
         phases = PENDING_PHASES.get()
         try:
-            yield
-        except Exception as error:
-            self.problem = error
+            with Guard(self.has_no_name if names else self.failed):
+                yield
         finally:
             CURRENT_WATCH.reset(token)
             PENDING_PHASES.set(phases)
             watch.stop()
             self.preparation = summed(self.preparation, watch.timing())
             self.watch.exclude(watch.timing().wall)
+
+    def failed(self, error: Exception) -> None:
+        """Note what failed in the probe's own work: the call will have no program."""
+        self.problem = self.problem or error
+
+    def has_no_name(self, error: Exception) -> None:
+        """Note that something could not be named: the program goes without that name."""
+        note = f"Not every component has its name: {told(error)}"
+        if note not in self.notes:
+            self.notes.append(note)
 
 
 def kept(tree: Any) -> Any:
@@ -319,3 +338,22 @@ def kept(tree: Any) -> Any:
 
 CURRENT_CALL: ContextVar[RunningCall | None] = ContextVar("brainpy_probe_call", default=None)
 CURRENT_WATCH: ContextVar[Stopwatch | None] = ContextVar("brainpy_probe_watch", default=None)
+
+
+def _failed(error: Exception) -> None:
+    call = CURRENT_CALL.get()
+    if call is not None:
+        call.failed(error)
+        return
+    for user in LEDGER.users:
+        user.failed(error)
+
+
+def _has_no_name(error: Exception) -> None:
+    call = CURRENT_CALL.get()
+    if call is not None:
+        call.has_no_name(error)
+
+
+# What fails under the first costs the call that goes on its program, under the second a name.
+guard, name_guard = Guard(_failed), Guard(_has_no_name)

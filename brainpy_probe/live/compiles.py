@@ -124,5 +124,5 @@ def backend_compile(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs)
     finally:
         try:
             order.share_with_user(compilation.name)
-        except OSError as error:
+        except Exception as error:
             compilation.notes.append(f"not copied to the folder of XLA_FLAGS: {error}")

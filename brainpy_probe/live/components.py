@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from brainpy_probe.live import seams
-from brainpy_probe.live.calls import CURRENT_CALL, RunningCall
+from brainpy_probe.live.calls import CURRENT_CALL, RunningCall, name_guard
 from brainpy_probe.live.modeltree import ModelNames
 from brainpy_probe.live.patching import LEDGER, Patch
 from brainpy_probe.naming import INPUTS, MONITORS, scope
@@ -102,57 +102,69 @@ def runner_patches(runner: Any) -> Iterator[Patch]:
 
 def component_method(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Stand in for a method of a component."""
-    call = CURRENT_CALL.get()
-    with _under("" if call is None else _name(call, instance)):
+    with _scope(instance):
         return wrapped(*args, **kwargs)
-
-
-def _name(call: RunningCall, instance: Any) -> str:
-    if call.components is None or seams.trace_state_clean():
-        return ""
-    name = call.components.of(instance)
-    if name is None:
-        with call.noting():
-            name_components(call, anew=True)
-            name = call.components.of(instance)
-            if name is None:
-                call.components.pass_over(instance)
-    return name or ""
 
 
 def inputs(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Stand in for the method with which a runner gives the model its inputs."""
-    with _under(INPUTS):
+    with _scope(None, INPUTS):
         return wrapped(*args, **kwargs)
 
 
 def monitors(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Stand in for the method with which a runner reads its monitors."""
-    with _under(MONITORS):
+    with _scope(None, MONITORS):
         return wrapped(*args, **kwargs)
 
 
-def _under(name: str) -> contextlib.AbstractContextManager[None]:
-    """Return what has ops traced under a name.
+def _scope(instance: Any, name: str = "") -> contextlib.AbstractContextManager[None]:
+    """Return what has ops traced under a name: the one given, or else that of a component.
 
     A context, no function around the method: JAX keeps the stack of each op that it traces.
     """
     call = CURRENT_CALL.get()
-    if call is None or call.components is None or name in ("", call.component):
+    if call is None or call.components is None:
         return _AS_IT_IS
-    if seams.trace_state_clean():  # op by op: each would be compiled under another name
-        return _AS_IT_IS
-    return _named(call, name)
+    with name_guard:
+        # Op by op each would be compiled under another name.
+        if not seams.trace_state_clean():
+            name = name or _name(call, instance)
+            if name not in ("", call.component):
+                return _Named(call, name)
+    return _AS_IT_IS
+
+
+def _name(call: RunningCall, instance: Any) -> str:
+    name: str | None = call.components.of(instance)
+    if name is None:
+        with call.noting(names=True):
+            name_components(call, anew=True)
+            name = call.components.of(instance)
+        if name is None:
+            call.components.pass_over(instance)
+    return name or ""
 
 
 _AS_IT_IS = contextlib.nullcontext()
 
 
-@contextlib.contextmanager
-def _named(call: RunningCall, name: str) -> Iterator[None]:
-    outer, call.component = call.component, name
-    try:
-        with jax.named_scope(scope(name)):
-            yield
-    finally:
-        call.component = outer
+class _Named:
+    """A block whose ops are traced under a name."""
+
+    def __init__(self, call: RunningCall, name: str) -> None:
+        self._call, self._outer, self._name = call, call.component, name
+        self._scope: Any = None
+
+    def __enter__(self) -> None:
+        self._call.component = self._name
+        with name_guard:
+            named: Any = jax.named_scope(scope(self._name))
+            named.__enter__()
+            self._scope = named
+
+    def __exit__(self, *raised: Any) -> None:
+        self._call.component = self._outer
+        if self._scope is not None:
+            with name_guard:
+                self._scope.__exit__(None, None, None)

@@ -23,7 +23,14 @@ from brainpy_probe.live import (
     stepwise,
     variabletraces,
 )
-from brainpy_probe.live.calls import CURRENT_CALL, CURRENT_WATCH, RunningCall, kept
+from brainpy_probe.live.calls import (
+    CURRENT_CALL,
+    CURRENT_WATCH,
+    RunningCall,
+    guard,
+    kept,
+    name_guard,
+)
 from brainpy_probe.live.patching import LEDGER, Patch
 from brainpy_probe.live.timing import PHASES, Stopwatch, summed
 
@@ -113,7 +120,8 @@ def moveaxis(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any
     result = wrapped(*args, **kwargs)
     call = CURRENT_CALL.get()
     if call is not None and not call.tracing and args[1:] == (0, 1) and not kwargs:
-        call.swapped(args[0], result)
+        with guard:
+            call.swapped(args[0], result)
     return result
 
 
@@ -129,8 +137,9 @@ def _watched(runner: Any) -> Iterator[None]:
         yield
         return
     eager = any(session.settings.trace_eager for session in sessions)
-    call = RunningCall(runner, eager, nested=not seams.trace_state_clean())
+    call = RunningCall(runner, eager)
     with call.noting():
+        call.nested = not seams.trace_state_clean()
         call.jit = seams.compiles_its_step(runner)
     call_token, watch_token = CURRENT_CALL.set(call), CURRENT_WATCH.set(call.watch)
     try:
@@ -167,8 +176,9 @@ def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs, *,
             call.i0 = int(call.runner.i0)
         if not (call.jit or call.trace_eager):
             return  # nothing is traced, so there is nothing to name
-        if not seams.names_are_in_cache_keys():
-            components.name_components(call)
+        with name_guard:
+            if not seams.names_are_in_cache_keys():
+                components.name_components(call)
         if own and call.indices is not None and not call.nested:
             call.step = stepwise.trace_step(call, _traces().traced)
     except Exception as error:
@@ -186,7 +196,13 @@ def attend() -> None:
 
     The names of Python frames stand in a module's metadata: ours must not, so that it is the same
     module as without us.
+
+    Raises
+    ------
+    SeamMissing
+        If BrainPy or JAX lacks a name that the probe takes during a run: here, and never there.
     """
+    seams.resolve()
     if not LEDGER.attending:
         jax.monitoring.register_event_duration_secs_listener(duration_event)
         seams.take("source-info").register_exclusion(str(Path(__file__).parent.parent))
@@ -195,10 +211,11 @@ def attend() -> None:
 
 def duration_event(event: str, duration_secs: float, **_: Any) -> None:
     """Listen to ``jax.monitoring``: put a phase down to what goes on in this thread."""
-    phase = PHASES.get(event)
-    if phase is None:
-        return
-    compiles.note_phase(phase, duration_secs)
-    watch = CURRENT_WATCH.get()
-    if watch is not None:
-        watch.phase_ended(phase, duration_secs)
+    with guard:
+        phase = PHASES.get(event)
+        if phase is None:
+            return
+        compiles.note_phase(phase, duration_secs)
+        watch = CURRENT_WATCH.get()
+        if watch is not None:
+            watch.phase_ended(phase, duration_secs)

@@ -33,6 +33,7 @@ __all__ = [
     "STEP",
     "STEP_PARTS",
     "TESTED",
+    "resolve",
     "take",
     "taken_from",
 ]
@@ -41,7 +42,15 @@ SEAMS: dict[str, Seam] = {
     "runner": Seam(
         "BrainPy's DSRunner",
         ("brainpy:DSRunner",),
-        "public; brainpy 2.3.8 to 2.9.0, whose module moved three times",
+        "public but for the members; brainpy 2.3.8 to 2.9.0, whose module moved three times",
+        members=(
+            "predict",
+            "_predict",
+            "_step_func_predict",
+            "_step_func_input",
+            "_step_func_monitor",
+            "_step_mon_on_cpu",
+        ),
     ),
     "component": Seam(
         "BrainPy's DynamicalSystem",
@@ -83,18 +92,28 @@ SEAMS: dict[str, Seam] = {
         "public; brainstate 0.5.4, 0.6.0: transform/_make_jaxpr.py. Every loop and every jit of "
         "BrainPy from 2.7 on makes its jaxpr in StatefulFunction.make_jaxpr",
         era="brainstate",
+        members=(
+            "make_jaxpr",
+            "get_state_trace",
+            "get_arg_cache_key",
+            "get_state_trace_by_cache",
+            "get_jaxpr_by_cache",
+            "get_out_treedef_by_cache",
+        ),
     ),
     "progress-bar": Seam(
         "brainstate's ProgressBar",
         ("brainstate.transform:ProgressBar",),
         "public; brainstate 0.5.4, 0.6.0: transform/_progress_bar.py",
         era="brainstate",
+        members=("init",),
     ),
     "environment": Seam(
         "the store behind bp.share",
         ("brainstate:environ",),
         "public; brainpy 2.8.2, 2.9.0: brainpy/context.py saves t, i and dt there",
         era="brainstate",
+        members=("all", "set", "pop"),
     ),
     "environment-scope": Seam(
         "the scope in which bp.share saves",
@@ -113,6 +132,7 @@ SEAMS: dict[str, Seam] = {
         ("jax._src.lax.control_flow.loops:scan_p",),
         "jax 0.4.13, 0.4.23, 0.4.30: its bind is an attribute of the object",
         era="variables",
+        members=("bind",),
     ),
     "closed-jaxpr": Seam(
         "JAX's class of closed jaxprs",
@@ -133,8 +153,8 @@ SEAMS: dict[str, Seam] = {
     "source-info": Seam(
         "JAX's module of source lines and name stacks",
         ("jax.extend.source_info_util:", "jax._src.source_info_util:"),
-        "public; jax.extend in jax 0.4.23, 0.4.30, 0.10.2, 0.12.0, jax._src in 0.4.13: "
-        "current_name_stack, user_context, register_exclusion",
+        "public; jax.extend in jax 0.4.23, 0.4.30, 0.10.2, 0.12.0, jax._src in 0.4.13",
+        members=("current_name_stack", "user_context", "register_exclusion"),
     ),
     "trace-state": Seam(
         "JAX's word on whether a trace is going on",
@@ -148,6 +168,7 @@ SEAMS: dict[str, Seam] = {
         "compile_or_get_cached (called by attribute from _src/interpreters/pxla.py, on a cache hit "
         "too) has the parameters backend and computation, and below it stands "
         "backend_compile_and_load or backend_compile, with the parameter options",
+        members=("compile_or_get_cached",),
     ),
     **bindings.SEAMS,
 }
@@ -160,6 +181,26 @@ def belonging() -> dict[str, Seam]:
     except SeamMissing:
         return SEAMS
     return {name: seam for name, seam in SEAMS.items() if seam.era in ("", era)}
+
+
+def resolve() -> None:
+    """Take all that a capture takes, so that nothing is missing once a run goes on.
+
+    Raises
+    ------
+    SeamMissing
+        With all that is missing, and each place that was tried.
+    """
+    missing: list[SeamMissing] = []
+    for name, seam in belonging().items():
+        try:
+            take(name)
+        except SeamMissing as error:
+            if not seam.optional:
+                missing.append(error)
+    if missing:
+        tried = [place for error in missing for place in error.tried]
+        raise SeamMissing(", ".join(error.seam for error in missing), tried)
 
 
 def take(name: str) -> Any:

@@ -104,7 +104,7 @@ class TracedStep:
     def __init__(self, call: RunningCall, trace: StepTrace, known: Known) -> None:
         self.call, self.trace = call, trace
         self._known = known
-        self.notes: list[str] = []
+        self.notes: list[str] = list(call.notes)
         self.dropped: list[Any] = []
         self.drop: Callable[[Any], bool] | None = None
         self.eqns: list[Any] = list(trace.eqns)

@@ -23,6 +23,7 @@ from brainpy_probe.live.calls import (
     RunningCall,
     StateUse,
     StepTrace,
+    guard,
     kept,
 )
 from brainpy_probe.live.patching import Patch
@@ -49,7 +50,9 @@ def _outermost() -> RunningCall | None:
     call = CURRENT_CALL.get()
     if call is None or call.tracing is not None or jax.config.jax_disable_jit:
         return None
-    return call if seams.trace_state_clean() else None
+    with guard:
+        return call if seams.trace_state_clean() else None
+    return None
 
 
 def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
@@ -82,8 +85,10 @@ def bind(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     A loop binds it in the end, when its body has been traced.
     """
     call = CURRENT_CALL.get()
-    if call is not None and call.tracing is not None and seams.trace_state_clean():
-        call.tracing.scan = args, kwargs
+    if call is not None and call.tracing is not None:
+        with guard:
+            if seams.trace_state_clean():
+                call.tracing.scan = args, kwargs
     return wrapped(*args, **kwargs)
 
 
@@ -165,8 +170,10 @@ def call_on_subset(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) 
     """Stand in for the splitting of random states just before a ``bm.jit`` function runs."""
     call = CURRENT_CALL.get()
     inside = None if call is None else call.tracing
-    if inside is not None and inside.split is None and seams.trace_state_clean():
-        inside.split = {key: seams.peek(variable) for key, variable in instance.items()}
+    if inside is not None and inside.split is None:
+        with guard:
+            if seams.trace_state_clean():
+                inside.split = {key: seams.peek(variable) for key, variable in instance.items()}
     return wrapped(*args, **kwargs)
 
 

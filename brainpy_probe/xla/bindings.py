@@ -72,12 +72,14 @@ SEAMS: dict[str, Seam] = {
         "jaxlib 0.10.2, 0.12.0: ProfilerSession, ProfileOptions; up to 0.4.30 nothing reads what "
         "xla_extension.profiler writes",
         era="brainstate",
+        optional=True,
     ),
     "profile-data": Seam(
         "the reader of what XLA's profiler wrote",
         ("jaxlib._profile_data:",),
         "jaxlib 0.10.2, 0.12.0: ProfileData, which is jax.profiler.ProfileData",
         era="brainstate",
+        optional=True,
     ),
     "cost": Seam(
         "XLA's estimate of a program's cost",

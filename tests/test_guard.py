@@ -1,0 +1,119 @@
+"""Nothing of the probe's raises into a run, and a name that fails costs the name alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import brainpy as bp
+import brainpy.math as bm
+import jax
+import numpy as np
+import pytest
+
+import brainpy_probe as probe
+from brainpy_probe.foreign import Seam
+from brainpy_probe.live import compiles, components, seams
+from tests.eras import SINCE_2_4, SINCE_2_7, DynamicalSystem
+
+GONE = "jax._src.core:there_is_no_such_name"
+
+
+class Decay(DynamicalSystem):
+    """A model whose result is known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x = bm.Variable(bm.ones(3))
+
+    def update(self) -> Any:
+        self.x.value = self.x * 0.5
+        return self.x.value
+
+
+def _run(model: Any) -> Any:
+    runner = bp.DSRunner(model, monitors=["x"], progress_bar=False)
+    runner.run(0.35)
+    return runner.mon["x"][:, 0].tolist()
+
+
+@pytest.mark.parametrize("name", sorted(seams.belonging()))
+def test_a_name_that_is_missing_is_said_when_the_capture_opens(
+    name: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seam = seams.SEAMS[name]
+    monkeypatch.setitem(seams.SEAMS, name, dataclasses.replace(seam, places=(GONE,)))
+    if seam.optional:
+        seams.resolve()
+        return
+    with pytest.raises(probe.SeamMissing, match=GONE.partition(":")[0]), probe.capture(out):
+        pytest.fail("the capture opened")
+    assert not out.exists()
+
+
+def test_all_that_is_missing_is_said_at_once(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(seams.SEAMS, "literal", Seam("JAX's literals", (GONE,), ""))
+    other = dataclasses.replace(seams.SEAMS["runner"], members=("predict", "no_such_method"))
+    monkeypatch.setitem(seams.SEAMS, "runner", other)
+    monkeypatch.setattr(seams, "belonging", lambda: dict(seams.SEAMS))
+    with pytest.raises(probe.SeamMissing) as missing, probe.capture(out):
+        pytest.fail("the capture opened")
+    assert {"there_is_no_such_name", "no_such_method"} <= set(str(missing.value).split("'"))
+
+
+def _fail(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("as no version does")
+
+
+# What the wrappers call within a run, and whether a call without it has its program.
+WITHIN: list[tuple[Any, str, bool]] = [
+    (seams, "trace_state_clean", False),
+    (seams, "compiles_its_step", False),
+    (seams, "predict_arguments", not SINCE_2_4),
+    (seams, "scan_arguments", not SINCE_2_4),
+    (seams, "names_are_in_cache_keys", True),
+    (components, "name_components", True),
+    (components, "scope", True),
+    (compiles, "_begun", True),
+    (compiles, "note_phase", False),
+    *([(seams, "scanned_function", False)] if SINCE_2_7 else []),
+]
+
+
+@pytest.mark.filterwarnings("ignore::brainpy_probe.ProbeWarning")
+@pytest.mark.parametrize(("owner", "name", "captured"), WITHIN, ids=lambda one: str(one))
+def test_whatever_fails_in_a_wrapper_the_run_goes_on(
+    owner: Any, name: str, captured: bool, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with probe.capture(out) as cap:
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, _fail)
+            left = _run(Decay())
+        assert left == [0.5, 0.25, 0.125]
+        assert _run(Decay()) == left, "and the next one"
+    broken, whole = cap.calls
+    assert broken.error is None
+    assert (broken.program is not None) == captured, broken.failure
+    assert whole.program is not None
+    assert whole.failure is None
+
+
+def test_a_listener_that_fails_stops_no_compilation(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiles, "note_phase", _fail)
+    with pytest.warns(probe.ProbeWarning, match="as no version does"), probe.capture(out):
+        assert float(jax.jit(lambda x: x * 3.0)(np.float32(2.0))) == 6.0
+
+
+def test_a_name_that_fails_is_noted_beside_the_program(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(components, "name_components", _fail)
+    with probe.capture(out, strict=True) as cap:
+        _run(Decay())
+    (program,) = cap.programs
+    assert program.record.components == {}
+    (note,) = (one for one in program.fidelity.notes if "as no version does" in one)
+    assert note.startswith("Not every component has its name")
