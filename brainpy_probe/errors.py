@@ -14,6 +14,7 @@ __all__ = [
     "DamagedCapture",
     "ProbeError",
     "ProbeWarning",
+    "ProgramMismatch",
     "SeamMissing",
     "UnknownDialect",
     "first_line",
@@ -109,6 +110,28 @@ class CannotCapture(ProbeError):
     """A predict call ran, but no closed program could be made of it."""
 
     slug = "cannot-capture"
+
+
+class ProgramMismatch(ProbeError):
+    """What a call left behind is not what the program gives that was made of it.
+
+    Parameters
+    ----------
+    differences : iterable of str
+        What differs.
+    """
+
+    slug = "program-mismatch"
+
+    def __init__(self, differences: Iterable[str]) -> None:
+        self.differences = tuple(differences)
+        said = "; ".join(self.differences[:5])
+        more = len(self.differences) - 5
+        super().__init__(
+            f"The call has no program, since what it left behind is not what the program gives: "
+            f"{said}{f'; and {more} more' if more > 0 else ''}.",
+            "This is a fault of the probe: please report it with the model and the versions.",
+        )
 
 
 class CannotReplay(ProbeError):

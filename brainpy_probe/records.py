@@ -303,6 +303,8 @@ class CallRecord(_Record, frozen=True, kw_only=True):
     digests : dict
         XXH3-128 of each argument of the run (``in/constants/E2E.comm.indices``) and of each result
         (``out/state/E.V``).
+    notes : tuple of str
+        What a reader must know of this call.
     native : Timing
         The call as it runs without the probe.
     probe : Timing
@@ -324,6 +326,7 @@ class CallRecord(_Record, frozen=True, kw_only=True):
     steps: int | None = None
     program: int | None = None
     digests: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
     native: Timing = Timing()
     probe: Timing = Timing()
     error: Failure | None = None

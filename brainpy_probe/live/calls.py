@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,143 +17,23 @@ from brainpy_probe.errors import CannotCapture, told
 from brainpy_probe.live.compilation import PENDING_PHASES, Compilation
 from brainpy_probe.live.guard import Guard
 from brainpy_probe.live.patching import LEDGER
+from brainpy_probe.live.snapshot import Snapshot
 from brainpy_probe.live.timing import Stopwatch, summed
+from brainpy_probe.live.traces import Inside, LoopRun, StepTrace
 from brainpy_probe.records import Timing
 
 __all__ = [
     "CURRENT_CALL",
     "CURRENT_WATCH",
-    "LoopRun",
     "RunningCall",
-    "StateUse",
-    "StepTrace",
     "guard",
+    "inside_transformation",
     "kept",
     "name_guard",
 ]
 
 
-@dataclass(frozen=True)
-class StateUse:
-    """A Variable that a traced function reads or writes.
-
-    Attributes
-    ----------
-    variable : Any
-        The Variable itself.
-    value : Any
-        Its value before, an array or a tree of arrays.
-    reads : list of Var
-        Where the leaves of the value enter the jaxpr.
-    writes : list of Var or Literal, or None
-        Where they leave it; None if the function does not write the Variable.
-    splits : bool
-        Whether the Variable is a random state that the runner splits before the function runs:
-        the function takes the first half, the Variable keeps the second one.
-    """
-
-    variable: Any
-    value: Any
-    reads: list[Any]
-    writes: list[Any] | None
-    splits: bool = False
-
-
-@dataclass(frozen=True)
-class StepTrace:
-    """A function that BrainPy has traced: its equations, and the Variables that it touches.
-
-    Attributes
-    ----------
-    eqns : sequence of equations
-        In their order.
-    constants : list of (Var, array)
-        What the function closes over.
-    args, kwargs
-        What it was called with.
-    invars : list of Var
-        The leaves of its arguments.
-    states : list of StateUse
-        The Variables, in the order in which the trace has them.
-    result : list of Var or Literal
-        The leaves of what it returns.
-    result_tree : PyTreeDef
-        Their tree.
-    compilation : Compilation or None
-        The module that JAX compiled for it in this call, if it did and that is certain.
-    whole : bool
-        Whether the function is the whole run, its loop included.
-    given : Any
-        What the native function returned, if that is known.
-    after : list or None
-        The value of each Variable after the native function, if that is known.
-    """
-
-    eqns: Sequence[Any]
-    constants: list[tuple[Any, Any]]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    invars: list[Any]
-    states: list[StateUse]
-    result: list[Any]
-    result_tree: Any
-    compilation: Compilation | None = None
-    whole: bool = False
-    given: Any = None
-    after: list[Any] | None = None
-
-
-@dataclass(frozen=True)
-class LoopRun:
-    """One outermost ``jax.lax.scan`` of a call.
-
-    Attributes
-    ----------
-    step : StepTrace
-        The traced body; it takes the carry and the entry of ``xs``, and gives the next carry and
-        the entry of ``ys``.
-    carry : tree of arrays
-        The first carry, apart from the Variables.
-    xs : tree of arrays
-        What is scanned over.
-    options : dict
-        ``length``, ``reverse``, ``unroll``.
-    last, ys : Any
-        The last carry and the stacked results that the native loop returned.
-    after : list
-        The value of each Variable that the step writes after the native loop, else None.
-    carried : list of int
-        The Variables, by number, that the native loop carries, in its order; it closes over the
-        others.
-    """
-
-    step: StepTrace
-    carry: Any
-    xs: Any
-    options: dict[str, Any]
-    last: Any
-    ys: Any
-    after: list[Any]
-    carried: list[int]
-
-
-@dataclass
-class Inside:
-    """What is noted within an outermost loop or compiled function, up to BrainPy 2.6.
-
-    Attributes
-    ----------
-    scan : tuple or None
-        The operands and the parameters of the scan that ran last outside of any trace.
-    split : dict or None
-        The values of a compiled function's Variables just before its random states were split.
-    """
-
-    scan: tuple[tuple[Any, ...], dict[str, Any]] | None = None
-    split: dict[Any, Any] | None = None
-
-
-@dataclass
+@dataclass(eq=False)
 class RunningCall:
     """One call of ``predict``, from its begin to its end.
 
@@ -167,6 +47,20 @@ class RunningCall:
         The step, where BrainPy does not compile it and the probe traced it.
     predicts, own_predicts : int
         How often the runner's ``_predict`` was called, and BrainPy's own.
+    overlaps : bool
+        Whether another call went on at the same time, which may have changed Variables as well.
+    swaps_axes : bool
+        Whether the runner swaps the first two axes of each result after its loop.
+    given, returned : tree of arrays or None
+        What BrainPy's own ``_predict`` returned, and what the runner's did.
+    monitors : dict or None
+        What the runner holds by the names of its monitors when BrainPy's own ``predict`` has ended.
+    clock : int or None
+        How many times of steps it holds then.
+    snapshot : Snapshot or None
+        The values of the model's Variables before and after BrainPy's own ``_predict``.
+    repeats : int
+        How often a function that was noted ran again.
     candidates : list of (bool, LoopRun or StepTrace)
         What may be the run: the outermost loops and compiled functions, and for each whether its
         function is the step of this runner, over the indices of this call.
@@ -191,8 +85,15 @@ class RunningCall:
     predicts: int = 0
     own_predicts: int = 0
     candidates: list[tuple[bool, LoopRun | StepTrace]] = field(default_factory=list)
+    repeats: int = 0
     noted: dict[int, Any] = field(default_factory=dict)
+    given: Any = None
     returned: Any = None
+    monitors: dict[str, Any] | None = None
+    clock: int | None = None
+    snapshot: Snapshot | None = None
+    overlaps: bool = False
+    swaps_axes: bool = False
     swaps: list[tuple[weakref.ref[Any], weakref.ref[Any]]] = field(default_factory=list)
     error: BaseException | None = None
     tracing: Inside | None = None
@@ -223,6 +124,7 @@ class RunningCall:
         self._within_own = own
         self.candidates.clear()
         self.noted.clear()
+        self.repeats = 0
         try:
             yield outermost
         finally:
@@ -245,18 +147,23 @@ class RunningCall:
             x is self.indices for x in jax.tree_util.tree_leaves(xs)[:2]
         )
 
-    def run(self) -> LoopRun | StepTrace | None:
+    def run(self) -> LoopRun | StepTrace:
         """Return the loop or the step that is the run, decided by what it is.
 
         Raises
         ------
         CannotCapture
-            If the call ran several, none of which is the whole.
+            If there is none, or several of which none is the whole.
         """
+        if self.nested:
+            raise inside_transformation()
+        if self.problem is not None:
+            raise self.problem
+        runner = type(self.runner).__qualname__
         times = max(self.predicts, self.own_predicts)
         if times > 1:
             raise CannotCapture(
-                f"{type(self.runner).__qualname__} ran its model {times} times within one call.",
+                f"{runner} ran its model {times} times within one call.",
                 "Capture calls of predict each of which runs the model once.",
             )
         if self.step is not None:
@@ -266,11 +173,22 @@ class RunningCall:
             found = [ran for _, ran in self.candidates]
         if len(found) > 1:
             raise CannotCapture(
-                f"{type(self.runner).__qualname__} ran {len(found)} loops or compiled functions "
-                "outside of BrainPy's own DSRunner._predict; none of them is the whole run.",
+                f"{runner} ran {len(found)} loops or compiled functions outside of "
+                "BrainPy's own DSRunner._predict; none of them is the whole run.",
                 "Run the model by super().predict() or super()._predict(), or in one bm.for_loop.",
             )
-        return found[0] if found else None
+        if found:
+            return found[0]
+        if self.step_failure is not None:
+            raise CannotCapture(
+                f"The step of this runner can't be traced: {self.step_failure}",
+                "With jit=False a step may use Python that JAX can't trace; "
+                "run with jit=True, or keep such Python out of update().",
+            ) from self.step_failure
+        raise CannotCapture(
+            f"{runner} ran no loop and no step that BrainPy traced.",
+            "The run may have had no steps, or a subclass runs the model in its own way.",
+        )
 
     @property
     def ended_its_loop(self) -> bool:
@@ -329,6 +247,15 @@ class RunningCall:
         note = f"Not every component has its name: {told(error)}"
         if note not in self.notes:
             self.notes.append(note)
+
+
+def inside_transformation() -> CannotCapture:
+    """Return the error for a run that is part of another function's trace."""
+    return CannotCapture(
+        "predict ran inside another JAX transformation (jit, vmap, grad, a loop), "
+        "so that it has no program of its own.",
+        "Capture a predict call that is made from plain Python.",
+    )
 
 
 def kept(tree: Any) -> Any:

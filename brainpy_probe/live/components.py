@@ -21,7 +21,7 @@ from brainpy_probe.live.modeltree import ModelNames
 from brainpy_probe.live.patching import LEDGER, Patch
 from brainpy_probe.naming import INPUTS, MONITORS, scope
 
-__all__ = ["ComponentNames", "name_components", "runner_patches"]
+__all__ = ["ComponentNames", "name_components", "read_components", "runner_patches"]
 
 Wrapped = Callable[..., Any]
 Args = tuple[Any, ...]
@@ -79,16 +79,21 @@ class ComponentNames:
         self._named[id(instance)] = "", weakref.ref(instance)
 
 
-def name_components(call: RunningCall, *, anew: bool = False) -> None:
-    """Have the components of a call's model say their names while they are traced.
+def read_components(runner: Any, *, anew: bool = False) -> ComponentNames:
+    """Return the components of a runner's model.
 
-    A runner's model is read once for as long as anybody watches, and anew when it calls what it did
-    not have then.
+    The model is read once for as long as anybody watches, and again when it calls what it did not
+    have then.
     """
-    runner = call.runner
-    known = None if anew else LEDGER.noted.get(runner)
+    known: ComponentNames | None = None if anew else LEDGER.noted.get(runner)
     if known is None:
         known = LEDGER.noted[runner] = ComponentNames(ModelNames(runner.target, runner))
+    return known
+
+
+def name_components(call: RunningCall, *, anew: bool = False) -> None:
+    """Have the components of a call's model say their names while they are traced."""
+    known = read_components(call.runner, anew=anew)
     LEDGER.extend(known.patches)
     call.components = known
 

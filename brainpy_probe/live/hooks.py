@@ -32,6 +32,7 @@ from brainpy_probe.live.calls import (
     name_guard,
 )
 from brainpy_probe.live.patching import LEDGER, Patch
+from brainpy_probe.live.snapshot import Snapshot
 from brainpy_probe.live.timing import PHASES, Stopwatch, summed
 
 __all__ = ["attend", "patches"]
@@ -39,6 +40,9 @@ __all__ = ["attend", "patches"]
 Wrapped = Callable[..., Any]
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
+
+# The calls that go on, in all threads.
+_OPEN: list[RunningCall] = []
 
 
 def patches() -> list[Patch]:
@@ -58,8 +62,10 @@ def _traces() -> ModuleType:
 
 def _runner_patches(runner: Any) -> list[Patch]:
     """Patch DSRunner, and the subclasses that run the model without it (``BPFF.predict``)."""
-    own = runner is seams.take("runner")
-    handlers = {"predict": predict, "_predict": own_predict if own else inner_predict}
+    handlers = {
+        "predict": brainpys_predict if seams.is_brainpys_own(runner) else predict,
+        "_predict": own_predict if runner is seams.take("runner") else inner_predict,
+    }
     found = [
         Patch(runner, name, handler) for name, handler in handlers.items() if name in vars(runner)
     ]
@@ -70,21 +76,36 @@ def _runner_patches(runner: Any) -> list[Patch]:
 
 
 def predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for ``DSRunner.predict``."""
+    """Stand in for the ``predict`` of a user's own runner."""
     with _watched(instance):
         return wrapped(*args, **kwargs)
+
+
+def brainpys_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    """Stand in for ``DSRunner.predict``, or that of a trainer of BrainPy's.
+
+    Notes what the user holds then; a subclass may go on to change it.
+    """
+    with _watched(instance):
+        result = wrapped(*args, **kwargs)
+        call = CURRENT_CALL.get()
+        if call is not None and call.runner is instance:
+            with call.noting():
+                call.monitors, call.clock = seams.held_monitors(instance)
+        return result
 
 
 def inner_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Stand in for the ``_predict`` of a subclass, which may never call BrainPy's own."""
     with _watched(instance):
         call = CURRENT_CALL.get()
-        if call is None:
+        if call is None or call.runner is not instance:
             return wrapped(*args, **kwargs)
         with call.predicting(own=False) as outermost:
             _prepare(call, wrapped, args, kwargs, own=False)
             result = wrapped(*args, **kwargs)
-            _note_result(call, result, outermost)
+            with call.noting():
+                call.returned = kept(result) if outermost else call.returned
         return result
 
 
@@ -95,19 +116,17 @@ def own_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> 
     """
     with _watched(instance):
         call = CURRENT_CALL.get()
-        if call is None:
+        if call is None or call.runner is not instance:
             return wrapped(*args, **kwargs)
         with call.predicting(own=True) as outermost:
             _prepare(call, wrapped, args, kwargs, own=True)
             result = wrapped(*args, **kwargs)
-            _note_result(call, result, outermost)
+            with call.noting():
+                call.given = kept(result)
+                call.returned = call.given if outermost else call.returned
+                if call.snapshot is not None:
+                    call.snapshot.end()
         return result
-
-
-def _note_result(call: RunningCall, result: Any, outermost: bool) -> None:
-    if outermost:
-        with call.noting():
-            call.returned = kept(result)
 
 
 def moveaxis(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
@@ -141,6 +160,10 @@ def _watched(runner: Any) -> Iterator[None]:
     with call.noting():
         call.nested = not seams.trace_state_clean()
         call.jit = seams.compiles_its_step(runner)
+    _OPEN.append(call)
+    if len(_OPEN) > 1:
+        for other in tuple(_OPEN):
+            other.overlaps = True
     call_token, watch_token = CURRENT_CALL.set(call), CURRENT_WATCH.set(call.watch)
     try:
         yield
@@ -151,6 +174,7 @@ def _watched(runner: Any) -> Iterator[None]:
         call.watch.stop()
         CURRENT_WATCH.reset(watch_token)
         CURRENT_CALL.reset(call_token)
+        _OPEN.remove(call)
         _hand_on(call, sessions)
         if outer is not None:
             outer.watch.exclude(time.perf_counter() - call.watch.begun)
@@ -179,8 +203,14 @@ def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs, *,
         with name_guard:
             if not seams.names_are_in_cache_keys():
                 components.name_components(call)
-        if own and call.indices is not None and not call.nested:
+        if not own or call.nested:
+            return
+        if call.indices is not None:
             call.step = stepwise.trace_step(call, _traces().traced)
+        call.swaps_axes = seams.swaps_axes(call.runner)
+        with name_guard:
+            names = components.read_components(call.runner).names
+            call.snapshot = Snapshot(names.variables())
     except Exception as error:
         # Not ours to raise: if the arguments are wrong, the native call says so better.
         call.step_failure = error

@@ -11,7 +11,7 @@ import numpy as np
 
 from brainpy_probe.live import seams
 
-__all__ = ["Leaves", "form", "named_inputs", "named_leaves", "named_results", "unused"]
+__all__ = ["Leaves", "form", "named_inputs", "named_leaves", "named_results", "shaped", "unused"]
 
 Leaves = dict[str, Any]
 
@@ -88,6 +88,12 @@ def unused(name: str, taken: set[str]) -> str:
         chosen = f"{name}_{number}"
     taken.add(chosen)
     return chosen
+
+
+def shaped(shape: Sequence[int], dtype: Any) -> jax.ShapeDtypeStruct:
+    """Return the form of a value that is not known."""
+    made: jax.ShapeDtypeStruct = jax.ShapeDtypeStruct(tuple(shape), dtype)  # type: ignore[no-untyped-call]
+    return made
 
 
 def form(value: Any) -> tuple[object, ...]:

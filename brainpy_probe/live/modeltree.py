@@ -167,6 +167,14 @@ class ModelNames:
             if isinstance(array, np.ndarray):
                 self._by_content.append((name, self._alive[id(array)]))
 
+    def variables(self) -> Iterator[tuple[str, Any]]:
+        """Yield the Variables that are still alive, by name; no views, which hold no value."""
+        view = take("variable-view")
+        for key, name in self.states.items():
+            state = self._alive[key]()
+            if state is not None and not isinstance(state, view):
+                yield name, state
+
     def state(self, state: Any) -> str | None:
         """Return a Variable's name, or None if the model does not hold it."""
         return self._of(self.states, state)

@@ -8,23 +8,37 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
 import numpy as np
 
-from brainpy_probe.errors import CannotCapture
 from brainpy_probe.live import seams
-from brainpy_probe.live.calls import LoopRun, RunningCall, StepTrace
+from brainpy_probe.live.calls import RunningCall
 from brainpy_probe.live.compilation import Compilation
 from brainpy_probe.live.host import drop_progress_bar, drop_taps, take_offloaded_monitors
-from brainpy_probe.live.leaves import Leaves, form, named_inputs, named_leaves, named_results
-from brainpy_probe.live.traced import Known, TracedStep, inside_transformation, refuse_tracers
+from brainpy_probe.live.leaves import (
+    Leaves,
+    form,
+    named_inputs,
+    named_leaves,
+    named_results,
+    shaped,
+)
+from brainpy_probe.live.traced import (
+    Known,
+    TracedStep,
+    form_of,
+    refuse_tracers,
+)
+from brainpy_probe.live.traces import LoopRun, StepTrace
 from brainpy_probe.records import ProgramKind, Role
 
 __all__ = ["ClosedProgram", "Named", "close"]
+
+_ROLES: dict[str, Role] = {"monitors": "monitor", "outputs": "output"}
 
 Function = Callable[[Leaves, Leaves, Leaves], dict[str, Leaves]]
 
@@ -48,8 +62,15 @@ class ClosedProgram:
         ``function(constants, state, inputs)``, each a dict of arrays by name; returns a dict with
         ``outputs``, ``monitors`` and ``state``.
     arguments, results : list of Named
-        In the order in which JAX flattens them. A result's value is a ``jax.ShapeDtypeStruct``
-        where the run does not give it.
+        In the order in which JAX flattens them. The results are forms, of class
+        ``jax.ShapeDtypeStruct``: what the run gave is attached when it has ended.
+    step : TracedStep
+        What the program consists of.
+    places : dict
+        Where each output and monitor stands among the leaves that the native loop or function
+        gave, by role and name; none for what a step hands to the host.
+    swapped : frozenset
+        The outputs and monitors whose first two axes the runner swaps after its loop.
     native : Compilation or None
         The module in which JAX compiled the same for BrainPy in this call, if that is known.
     native_arguments : tuple of str
@@ -66,6 +87,9 @@ class ClosedProgram:
     function: Function
     arguments: list[Named]
     results: list[Named]
+    step: TracedStep
+    places: dict[tuple[Role, str], int]
+    swapped: frozenset[tuple[Role, str]]
     notes: tuple[str, ...] = ()
     native: Compilation | None = None
     native_arguments: tuple[str, ...] = ()
@@ -80,44 +104,32 @@ class ClosedProgram:
         return groups["constant"], groups["state"], groups["input"]
 
 
-def close(call: RunningCall, known: Known) -> ClosedProgram:
-    """Make the closed program of a call that has ended.
+def close(call: RunningCall, run: LoopRun | StepTrace, known: Known) -> ClosedProgram:
+    """Make the closed program of a call.
+
+    It needs nothing that only the end of the call gives.
 
     Parameters
     ----------
     call : RunningCall
         The call.
+    run : LoopRun or StepTrace
+        What it runs.
     known : Known
         What the capture knows from calls before.
 
     Raises
     ------
     CannotCapture
-        If the call ran no loop and no step that can be closed over.
+        If the run is part of another function's trace.
     """
-    if call.nested:
-        raise inside_transformation()
-    if call.problem is not None:
-        raise call.problem
-    run = call.run()
     if isinstance(run, LoopRun):
         return _close_loop(call, run, known)
-    if run is not None:
-        return _close_step(call, run, known)
-    if call.step_failure is not None:
-        raise CannotCapture(
-            f"The step of this runner can't be traced: {call.step_failure}",
-            "With jit=False a step may use Python that JAX can't trace; "
-            "run with jit=True, or keep such Python out of update().",
-        ) from call.step_failure
-    raise CannotCapture(
-        f"{type(call.runner).__qualname__} ran no loop and no step that BrainPy traced.",
-        "The run may have had no steps, or a subclass runs the model in its own way.",
-    )
+    return _close_step(call, run, known)
 
 
 def _close_loop(call: RunningCall, loop: LoopRun, known: Known) -> ClosedProgram:
-    refuse_tracers(loop.carry, loop.xs, loop.ys, loop.last, loop.after)
+    refuse_tracers(loop.carry, loop.xs)
     step = TracedStep(call, loop.step, known)
     counted = _leave_host_out(step, loop.carry)
     carry = loop.carry[1] if counted else loop.carry
@@ -126,7 +138,13 @@ def _close_loop(call: RunningCall, loop: LoopRun, known: Known) -> ClosedProgram
     xs_tree = jax.tree_util.tree_structure(loop.xs)
     carry_tree = jax.tree_util.tree_structure(carry)
     written = step.written
-    moved = _moved_axes(call, loop.ys, step.notes)
+    last, ys = _made(step)
+    made = {
+        role: {name: leaf.of_steps(loop.length) for name, leaf in leaves.items()}
+        for role, leaves in named_results(ys).items()
+    }
+    swapped = _swapped(call, made)
+    made["outputs"] |= named_leaves("carry", last[1] if counted else last)
 
     def program(constants: Leaves, state: Leaves, inputs: Leaves) -> dict[str, Leaves]:
         before = step.state_values(state)
@@ -146,16 +164,13 @@ def _close_loop(call: RunningCall, loop: LoopRun, known: Known) -> ClosedProgram
         (changing, user), ys = jax.lax.scan(body, (changing, user), xs, **loop.options)
         after = [c if w else b for c, b, w in zip(changing, before, written, strict=True)]
         results = named_results(ys)
-        _move_axes(results, moved)
+        _swap_axes(results, swapped)
         results["outputs"] |= named_leaves("carry", user)
         return {**results, "state": step.state_leaves(after)}
 
-    results = _given_results(loop.ys, moved)
-    results["outputs"] |= named_leaves("carry", loop.last[1] if counted else loop.last)
-    results["state"] = _given_state(step, loop.after)
     given = scanned | carried
-    closed = _closed(step, "loop", program, given, results, loop.options, sorted(moved))
-    closes_over = [n for n in range(len(loop.after)) if n not in loop.carried]
+    closed = _closed(step, "loop", program, given, made, swapped, loop.options)
+    closes_over = [n for n in range(len(loop.step.states)) if n not in loop.carried]
     counter = ["progress bar"] if counted else []
     # The order among what the loop's body closes over is JAX's own.
     closed_over = ["constant"] * (len(loop.step.constants) + len(step.names_of(closes_over)))
@@ -177,9 +192,10 @@ def _close_step(call: RunningCall, trace: StepTrace, known: Known) -> ClosedProg
     for name, value in trace.kwargs.items():
         given |= named_leaves(name, value)
     given = {k: v if hasattr(v, "dtype") else np.asarray(v) for k, v in given.items()}
+    made = named_results(_made(step))
     # A step that is the whole run as well: BPFF has no loop over time.
-    is_run = trace.given is not None and (trace.whole or call.indices is None)
-    moved = _moved_axes(call, trace.given, step.notes) if is_run else {}
+    swapped = _swapped(call, made) if trace.whole or call.indices is None else frozenset()
+    made["monitors"] |= {name: _Leaf(None, form_of(atom)) for name, atom in offloaded.items()}
 
     def program(constants: Leaves, state: Leaves, inputs: Leaves) -> dict[str, Leaves]:
         result, new, monitors = step.run(
@@ -189,17 +205,12 @@ def _close_step(call: RunningCall, trace: StepTrace, known: Known) -> ClosedProg
             lambda value: {name: value(atom) for name, atom in offloaded.items()},
         )
         results = named_results(result)
-        _move_axes(results, moved)
+        _swap_axes(results, swapped)
         results["monitors"] |= monitors
         return {**results, "state": step.state_leaves(new)}
 
-    if trace.whole and trace.after is not None:
-        results = _given_results(trace.given, moved)
-        results["state"] = _given_state(step, trace.after)
-    else:
-        results = jax.eval_shape(program, step.constants, step.state, given)
     kind: ProgramKind = "loop" if trace.whole else "step"
-    closed = _closed(step, kind, program, given, results, sorted(moved))
+    closed = _closed(step, kind, program, given, made, swapped)
     native = (*step.names_of(range(len(trace.states))), *given)
     # A whole run is a step of BrainPy 2.3 alone, which gives its jit the Variables; JAX 0.4 makes
     # constants of what else a jit takes from around it.
@@ -215,20 +226,45 @@ def _leave_host_out(step: TracedStep, carry: Any = None) -> bool:
     return counted
 
 
-def _given_results(ys: Any, moved: dict[tuple[str, str], Any]) -> dict[str, Leaves]:
-    results = named_results(ys)
-    for (role, name), value in moved.items():
-        results[role][name] = value
-    return results
+@dataclass(frozen=True)
+class _Leaf:
+    """A leaf of what a function returns: its place among these, and its form."""
+
+    place: int | None
+    form: jax.ShapeDtypeStruct
+
+    def of_steps(self, length: int) -> _Leaf:
+        """Return the same leaf of all steps of a loop."""
+        shape = (length, *self.form.shape)
+        return replace(self, form=shaped(shape, self.form.dtype))
+
+    def swapped(self) -> _Leaf:
+        """Return the leaf with its first two axes swapped."""
+        first, second, *rest = self.form.shape
+        return replace(self, form=shaped((second, first, *rest), self.form.dtype))
 
 
-def _given_state(step: TracedStep, after: Sequence[Any]) -> Leaves:
-    new = zip(step.in_order(after), step.states, step.written, strict=True)
-    return step.state_leaves([value if w else use.value for value, use, w in new])
+def _made(step: TracedStep) -> Any:
+    """Return what a traced function returns, each leaf with its place and form."""
+    leaves = [_Leaf(place, form_of(atom)) for place, atom in enumerate(step.trace.result)]
+    return step.trace.result_tree.unflatten(leaves)
 
 
-def _move_axes(results: dict[str, Leaves], moved: Collection[tuple[str, str]]) -> None:
-    for role, name in moved:
+def _swapped(call: RunningCall, made: dict[str, Leaves]) -> frozenset[tuple[str, str]]:
+    """Return which results have their first two axes swapped by BrainPy's own ``_predict``."""
+    if not call.swaps_axes:
+        return frozenset()
+    found: list[tuple[str, str]] = []
+    for role, leaves in made.items():
+        for name, leaf in leaves.items():
+            if len(leaf.form.shape) >= 2:
+                leaves[name] = leaf.swapped()
+                found.append((role, name))
+    return frozenset(found)
+
+
+def _swap_axes(results: dict[str, Leaves], swapped: Collection[tuple[str, str]]) -> None:
+    for role, name in swapped:
         results[role][name] = jax.numpy.moveaxis(results[role][name], 0, 1)
 
 
@@ -237,20 +273,31 @@ def _closed(
     kind: ProgramKind,
     program: Function,
     inputs: Leaves,
-    results: dict[str, Leaves],
+    made: dict[str, Leaves],
+    swapped: frozenset[tuple[str, str]],
     *extra: object,
 ) -> ClosedProgram:
     def named(role: Role, leaves: Leaves) -> list[Named]:
         return [Named(role, name, leaves[name]) for name in sorted(leaves)]
 
+    def results(role: Role, leaves: Leaves) -> list[Named]:
+        return [Named(role, name, leaves[name].form) for name in sorted(leaves)]
+
     name = type(step.call.runner.target).__name__
     program.__name__ = program.__qualname__ = name
     forms = [(one, form(value)) for one, value in inputs.items()]
-    made = {role: list(leaves) for role, leaves in results.items()}
+    names = {role: list(leaves) for role, leaves in made.items()}
+    state = step.state_forms()
+    places = {
+        (role, name): leaf.place
+        for group, role in _ROLES.items()
+        for name, leaf in made[group].items()
+        if leaf.place is not None
+    }
     return ClosedProgram(
         name,
         kind,
-        step.fingerprint(kind, forms, made, *extra),
+        step.fingerprint(kind, forms, names, list(state), sorted(swapped), *extra),
         program,
         [
             *named("constant", step.constants),
@@ -258,43 +305,14 @@ def _closed(
             *named("input", inputs),
         ],
         [
-            *named("monitor", results["monitors"]),
-            *named("output", results["outputs"]),
-            *named("state", results["state"]),
+            *results("monitor", made["monitors"]),
+            *results("output", made["outputs"]),
+            *named("state", state),
         ],
+        step,
+        places,
+        frozenset((_ROLES[group], name) for group, name in swapped),
         tuple(step.notes),
         native=step.trace.compilation,
         components=step.components,
     )
-
-
-def _moved_axes(call: RunningCall, ys: Any, notes: list[str]) -> dict[tuple[str, str], Any]:
-    """Find the results whose time axis the runner moved behind the batch axis after its loop.
-
-    Decided by identity: a result is the very array that the loop gave, or what
-    ``jax.numpy.moveaxis`` made of that array, or the runner did something else with it, which is
-    noted.
-
-    Returns
-    -------
-    dict
-        The swapped results' final values, by role and name.
-    """
-    looped = named_results(ys)
-    returned = looped if call.returned is None else named_results(call.returned)
-    moved: dict[tuple[str, str], Any] = {}
-    other: list[str] = []
-    for role, leaves in looped.items():
-        for name, value in leaves.items():
-            final = returned[role].get(name)
-            if final is value:
-                continue
-            if call.is_swapped(value, final):
-                moved[role, name] = final
-            else:
-                other.append(name)
-    if other:
-        notes.append(
-            f"After the loop the runner changes {', '.join(sorted(other))}; the program does not."
-        )
-    return moved

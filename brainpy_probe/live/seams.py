@@ -322,6 +322,43 @@ def is_kept_loop(runner: Any, function: Any) -> bool:
     return any(one is function for one in getattr(runner, _COMPILED_LOOPS, {}).values())
 
 
+@functools.cache
+def is_brainpys_own(runner_class: type) -> bool:
+    """Whether a runner's class is one of BrainPy's: DSRunner, or a trainer."""
+    return runner_class.__module__.partition(".")[0] == "brainpy"
+
+
+def swaps_axes(runner: Any) -> bool:
+    """Whether ``DSRunner._predict`` swaps the first two axes of each result after its loop.
+
+    For a batching mode with ``data_first_axis="B"``, of results with two axes or more (2.3.8 to
+    2.9.0: runners.py).
+    """
+    import brainpy.math as bm
+
+    return runner.data_first_axis == "B" and isinstance(runner.target.mode, bm.BatchingMode)
+
+
+def makes_its_results(runner: Any) -> bool:
+    """Whether a runner's class has a method of its own for what lies between loop and results.
+
+    ``_fun_predict`` from 2.4 on, ``_get_f_predict`` on 2.3.8 (runners.py).
+    """
+    return any(
+        getattr(type(runner), name, None) is not getattr(take("runner"), name, None)
+        for name in ("_fun_predict", "_get_f_predict")
+    )
+
+
+def held_monitors(runner: Any) -> tuple[dict[str, Any], int | None]:
+    """Return what a runner holds by the names of its monitors, and how many times of steps.
+
+    ``mon["ts"]`` has the times (2.3.8 to 2.9.0: runners.py), where ``predict`` sets it.
+    """
+    held = {name: runner.mon[name] for name in runner._monitors if name in runner.mon}
+    return held, len(runner.mon["ts"]) if "ts" in runner.mon else None
+
+
 def monitor_names(runner: Any) -> list[str]:
     """Return the names of a runner's monitors, in the order in which JAX flattens them."""
     return sorted(runner._monitors)

@@ -20,7 +20,7 @@ from loguru import logger
 
 from brainpy_probe.captured import Capture
 from brainpy_probe.errors import ProbeError, ProbeWarning, first_line
-from brainpy_probe.live import pure, tensors
+from brainpy_probe.live import consistency, pure, tensors
 from brainpy_probe.live.calls import CURRENT_WATCH, RunningCall
 from brainpy_probe.live.compilation import PENDING_PHASES, Compilation
 from brainpy_probe.live.modulelog import ModuleLog
@@ -59,6 +59,7 @@ class Session:
     _modules: ModuleLog = field(init=False)
     _arrays: tensors.ArrayFiles = field(init=False)
     _known: Known = field(default_factory=Known)
+    _outcomes: consistency.Outcomes = field(default_factory=consistency.Outcomes)
     _programs: dict[str, int] = field(default_factory=dict)
     _warned: set[tuple[str, str]] = field(default_factory=set)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -124,16 +125,18 @@ class Session:
         program: ProgramRecord | None = None
         modules: list[ModuleRecord] = []
         digests: dict[str, str] = {}
+        notes: tuple[str, ...] = ()
         native: tuple[Compilation | None, tuple[str, ...]] = None, ()
         failure: Exception | None = None
         try:
             # What runs operation by operation has no program unless its step was traced for it.
             traced = call.jit or self.settings.trace_eager
             if traced and (call.error is None or call.ended_its_loop):
-                closed = pure.close(call, self._known)
+                run = call.run()
+                closed = pure.close(call, run, self._known)
                 native = closed.native, closed.native_arguments
-                program, failure = self._program(closed)
-                digests = self._digest(closed)
+                closed, notes = consistency.agreed(call, run, closed)
+                program, failure, digests = self._program(closed)
         except Exception as error:
             failure = error
         try:
@@ -146,7 +149,7 @@ class Session:
         except Exception as error:
             failure = failure or error
         try:
-            made = self._call_record(index, call, watch, program, digests, failure)
+            made = self._call_record(index, call, watch, program, digests, failure, notes)
             fresh = program is not None and program.index == len(self.manifest.programs)
             self._add(
                 Addition(
@@ -169,15 +172,21 @@ class Session:
             return self.failed(error)
         return None
 
-    def _program(self, closed: pure.ClosedProgram) -> tuple[ProgramRecord, Exception | None]:
-        """Return a program's record, rendering the program if it was not seen yet."""
+    def _program(
+        self, closed: pure.ClosedProgram
+    ) -> tuple[ProgramRecord, Exception | None, dict[str, str]]:
+        """Return a program's record and the call's digests; render the program if it is new."""
         known = self._programs.get(closed.fingerprint)
         if known is not None:
-            return self.manifest.programs[known], None
-        index = len(self.manifest.programs)
-        record, problem = write_program(index, closed, self.settings, self.folder, self._arrays)
-        self._programs[closed.fingerprint] = index
-        return record, problem
+            record, problem = self.manifest.programs[known], None
+            consistency.require_same_signature(closed, record)
+        else:
+            index = len(self.manifest.programs)
+            record, problem = write_program(index, closed, self.settings, self.folder, self._arrays)
+            self._programs[closed.fingerprint] = index
+        digests = self._digest(closed)
+        self._outcomes.require_same(record, closed, digests)
+        return record, problem, digests
 
     def _values(self, closed: pure.ClosedProgram) -> dict[str, Any]:
         """Return the values that are to be digested, by the names that their digests have."""
@@ -197,6 +206,7 @@ class Session:
         program: ProgramRecord | None,
         digests: dict[str, str],
         failure: Exception | None,
+        notes: tuple[str, ...],
     ) -> CallRecord:
         runner = call.runner
         watch.stop()
@@ -212,6 +222,7 @@ class Session:
             steps=None if call.indices is None else len(call.indices),
             program=None if program is None else program.index,
             digests=digests,
+            notes=notes,
             native=call.watch.timing(),
             probe=summed(call.preparation, watch.timing()),
             error=None if call.error is None else Failure.of(call.error),

@@ -11,8 +11,9 @@ import jax
 
 from brainpy_probe.live import seams
 from brainpy_probe.live.callables import reaches_method
-from brainpy_probe.live.calls import CURRENT_CALL, LoopRun, StateUse, StepTrace, kept
+from brainpy_probe.live.calls import CURRENT_CALL
 from brainpy_probe.live.patching import Patch
+from brainpy_probe.live.traces import Given, LoopRun, StateUse, StepTrace
 
 __all__ = ["patches", "traced"]
 
@@ -49,7 +50,10 @@ def get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs)
     """
     states = wrapped(*args, **kwargs)
     call = CURRENT_CALL.get()
-    if call is None or call.tracing or id(instance) in call.noted:
+    if call is None or call.tracing:
+        return states
+    if id(instance) in call.noted:
+        call.repeats += 1
         return states
     call.noted[id(instance)] = instance, False, None
     with call.noting():
@@ -91,8 +95,8 @@ def _loop(step: StepTrace, given: dict[str, Any], result: Any) -> LoopRun:
     options = {name: given[name] for name in ("length", "reverse", "unroll")}
     (changing, carry), (after, last) = given["init"], result[0]
     carried = [n for n, value in enumerate(changing) if value is not None]
-    ys = kept(result[1])
-    return LoopRun(step, carry, given["xs"], options, last, ys, list(after), carried)
+    gave = Given(jax.tree_util.tree_leaves((last, result[1])), list(after))
+    return LoopRun(step, carry, given["xs"], options, carried, gave)
 
 
 def traced(

@@ -13,8 +13,9 @@ import jax
 import numpy as np
 
 from brainpy_probe.live import seams
-from brainpy_probe.live.calls import RunningCall, StepTrace
+from brainpy_probe.live.calls import RunningCall
 from brainpy_probe.live.rewind import first_items, rewound
+from brainpy_probe.live.traces import StepTrace
 
 __all__ = ["trace_step"]
 

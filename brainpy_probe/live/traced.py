@@ -8,26 +8,17 @@ from typing import Any
 
 import jax
 
-from brainpy_probe.errors import CannotCapture
 from brainpy_probe.live import jaxprs, seams
 from brainpy_probe.live.callables import identity
-from brainpy_probe.live.calls import RunningCall, StepTrace
-from brainpy_probe.live.leaves import Leaves, form, named_leaves, unused
+from brainpy_probe.live.calls import RunningCall, inside_transformation
+from brainpy_probe.live.leaves import Leaves, form, named_leaves, shaped, unused
 from brainpy_probe.live.modeltree import KnownNames
+from brainpy_probe.live.traces import StepTrace
 from brainpy_probe.store import digest_of
 
-__all__ = ["Known", "TracedStep", "inside_transformation", "refuse_tracers"]
+__all__ = ["Known", "TracedStep", "form_of", "refuse_tracers"]
 
 _leaves = jax.tree_util.tree_leaves
-
-
-def inside_transformation() -> CannotCapture:
-    """Return the error for a run that is part of another function's trace."""
-    return CannotCapture(
-        "predict ran inside another JAX transformation (jit, vmap, grad, a loop), "
-        "so that it has no program of its own.",
-        "Capture a predict call that is made from plain Python.",
-    )
 
 
 def refuse_tracers(*trees: Any) -> None:
@@ -40,6 +31,11 @@ def refuse_tracers(*trees: Any) -> None:
     """
     if any(isinstance(leaf, jax.core.Tracer) for leaf in _leaves(trees)):
         raise inside_transformation()
+
+
+def form_of(atom: Any) -> jax.ShapeDtypeStruct:
+    """Return the shape and the dtype of a variable or a literal of a jaxpr."""
+    return shaped(atom.aval.shape, atom.aval.dtype)
 
 
 @dataclass(frozen=True)
@@ -114,7 +110,7 @@ class TracedStep:
         self._arrays = [array for _, array in trace.constants]
         self._arrays += [array for array in self._survey.constants if id(array) not in outer]
         values = [use.value for use in trace.states]
-        refuse_tracers(values, self._arrays, trace.args, call.xs, trace.given, trace.after)
+        refuse_tracers(values, self._arrays, trace.args, call.xs)
         variables = [use.variable for use in trace.states]
         begun = None if call.components is None else call.components.names
         of_states, of_arrays = known.names.of(call.runner, variables, self._arrays, begun)
@@ -151,6 +147,15 @@ class TracedStep:
         chosen = [names[position] for position in positions]
         leaves = [named_leaves(self.names[n], self.states[n].value) for n in chosen]
         return [name for named in leaves for name in named]
+
+    def state_forms(self) -> Leaves:
+        """Return the forms of the Variables' values after the step, by name."""
+        forms: Leaves = {}
+        for name, use in zip(self.names, self.states, strict=True):
+            leaves = named_leaves(name, use.value)
+            atoms = use.reads if use.writes is None else use.writes
+            forms |= dict(zip(leaves, map(form_of, atoms), strict=True))
+        return forms
 
     def state_leaves(self, values: Sequence[Any]) -> Leaves:
         """Return the leaves of the Variables' values by name."""

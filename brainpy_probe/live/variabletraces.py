@@ -17,16 +17,9 @@ import jax
 from brainpy_probe.errors import CannotCapture
 from brainpy_probe.live import seams
 from brainpy_probe.live.callables import reaches_method
-from brainpy_probe.live.calls import (
-    CURRENT_CALL,
-    LoopRun,
-    RunningCall,
-    StateUse,
-    StepTrace,
-    guard,
-    kept,
-)
+from brainpy_probe.live.calls import CURRENT_CALL, RunningCall, guard
 from brainpy_probe.live.patching import Patch
+from brainpy_probe.live.traces import Given, LoopRun, StateUse, StepTrace
 
 __all__ = ["patches", "traced"]
 
@@ -127,15 +120,16 @@ def _loop(
         result_tree=jax.tree_util.tree_structure(((), ys)),
     )
     options = {name: params[name] for name in ("length", "reverse", "unroll")}
-    return LoopRun(
-        step, (), xs, options, (), kept(ys), [after[key] for key in keys], list(range(len(keys)))
-    )
+    given = Given(jax.tree_util.tree_leaves(ys), [after[key] for key in keys])
+    return LoopRun(step, (), xs, options, list(range(len(keys))), given)
 
 
 def jit_call(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Stand in for the call of a ``bm.jit`` function: notes the outermost ones of a call."""
     call = _outermost()
     if call is None or id(instance) in call.noted:
+        if call is not None:
+            call.repeats += 1
         return wrapped(*args, **kwargs)
     is_step, values = False, None
     with call.noting():
@@ -222,8 +216,7 @@ def _jitted(
         result=out,
         result_tree=out_tree,
         whole=_holds_its_loop(call, transform, jaxpr.jaxpr.eqns),
-        given=kept(result),
-        after=[after[key] for key in sorted(values)],
+        given=Given(jax.tree_util.tree_leaves(result), [after[key] for key in sorted(values)]),
     )
 
 
