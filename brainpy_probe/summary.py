@@ -245,4 +245,6 @@ def _troubles(call: CallRecord) -> list[Any]:
         lines.append(
             f"call {call.index}: the probe failed: {call.failure.kind}: {call.failure.message}"
         )
-    return [Text(f"! {line}", style="red", overflow="fold") for line in lines]
+    said = [Text(f"! {line}", style="red", overflow="fold") for line in lines]
+    notes = [f"! call {call.index}: {note}" for note in call.notes]
+    return [*said, *(Text(note, style="yellow", overflow="fold") for note in notes)]

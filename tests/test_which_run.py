@@ -196,10 +196,9 @@ class Pair(eras.DynamicalSystem):
         a, b = self.a.value, self.b.value
         if self.how == "order of reading" and self.turned:
             b, a = self.b.value, self.a.value
-        if self.how == "one array in both":
-            self.x.value = (a - b) + (a if self.turned else b)
-        else:
-            self.x.value = b - a if self.turned else a - b
+        # In one place of the source, so that the modules are the same to the last byte.
+        one, other = (b, a) if self.turned else (a, b)
+        self.x.value = (a - b) + one if self.how == "one array in both" else one - other
 
 
 def _run(model: Any) -> Any:

@@ -1,0 +1,375 @@
+"""What a call left behind is held against its program: deliberate faults, each found by that alone.
+
+Each fault alters what the probe took the run for. Nothing else in the probe would notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import brainpy as bp
+import brainpy.math as bm
+import jax
+import numpy as np
+import pytest
+
+import brainpy_probe as probe
+from brainpy_probe.live.calls import RunningCall
+from brainpy_probe.live.traced import TracedStep
+from brainpy_probe.live.traces import Given, LoopRun, StateUse, StepTrace
+from tests import eras
+
+Run = LoopRun | StepTrace
+Fault = Callable[[Run], Run]
+
+STEPS = 5
+
+
+class Model(eras.DynamicalSystem):
+    """Two Variables of one form, one of another, noise, an input."""
+
+    def __init__(self, num: int = 3) -> None:
+        super().__init__()
+        eras.hold_random_state(self)
+        self.a = bm.Variable(bm.zeros(2))
+        self.b = bm.Variable(bm.ones(2))
+        self.gain = bm.Variable(bm.ones(2) * 0.5)
+        self.n = bm.Variable(bm.zeros(num))
+
+    def update(self, x: Any = 1.0) -> None:
+        """Move all of them but the gain."""
+        self.a.value = self.a * 0.5 + x
+        self.b.value = self.b + self.a * self.gain
+        self.n.value = self.n + bm.random.rand(self.n.size)
+
+
+def _runner(model: Any = None, **options: Any) -> bp.DSRunner:
+    bm.random.seed(1)
+    given = {"monitors": ["a", "b", "n"], "progress_bar": False, **options}
+    return bp.DSRunner(Model() if model is None else model, **given)
+
+
+def _trace(run: Run) -> StepTrace:
+    return run.step if isinstance(run, LoopRun) else run
+
+
+def _with(run: Run, **changes: Any) -> Run:
+    """Return a run whose trace is altered."""
+    if isinstance(run, LoopRun):
+        return replace(run, step=replace(run.step, **changes))
+    return replace(run, **changes)
+
+
+def _given(run: Run, alter: Callable[[list[Any], list[Any]], None]) -> Run:
+    """Return a run that gave something else."""
+    assert run.given is not None
+    results, after = list(run.given.results), list(run.given.after)
+    alter(results, after)
+    return replace(run, given=Given(results, after))
+
+
+def _states(run: Run, alter: Callable[[dict[str, StateUse]], None]) -> Run:
+    """Return a run that uses Variables in another way, given by names: a, b, gain, n, random."""
+    states = {_name(use): use for use in _trace(run).states}
+    alter(states)
+    return _with(run, states=list(states.values()))
+
+
+def _name(use: StateUse) -> str:
+    model = _CURRENT[0]
+    for name in ("a", "b", "gain", "n"):
+        if use.variable is getattr(model, name):
+            return name
+    return "random"
+
+
+_CURRENT: list[Any] = []
+
+
+def _place(run: Run, monitor: str) -> int:
+    """Return where a monitor stands among the results."""
+    trace = _trace(run)
+    places = trace.result_tree.unflatten(range(len(trace.result)))
+    found: int = next(part[monitor] for part in _flat(places) if isinstance(part, dict))
+    return found
+
+
+def _flat(tree: Any) -> list[Any]:
+    if isinstance(tree, tuple):
+        return [leaf for part in tree for leaf in _flat(part)]
+    return [tree]
+
+
+def _lose_monitor(run: Run) -> Run:
+    trace = _trace(run)
+    places = trace.result_tree.unflatten(range(len(trace.result)))
+    monitors = next(part for part in _flat(places) if isinstance(part, dict))
+    place = monitors.pop("n")
+    result = [atom for number, atom in enumerate(trace.result) if number != place]
+    run = _with(run, result=result, result_tree=jax.tree_util.tree_structure(places))
+    return _given(run, lambda results, _: results.__delitem__(place))
+
+
+def _exchange_monitors(run: Run) -> Run:
+    a, b = _place(run, "a"), _place(run, "b")
+    result = list(_trace(run).result)
+    result[a], result[b] = result[b], result[a]
+
+    def alter(results: list[Any], _: list[Any]) -> None:
+        results[a], results[b] = results[b], results[a]
+
+    return _given(_with(run, result=result), alter)
+
+
+def _copy_monitor(run: Run) -> Run:
+    place = _place(run, "a")
+
+    def alter(results: list[Any], _: list[Any]) -> None:
+        results[place] = results[place] + 0.0
+
+    return _given(run, alter)
+
+
+def _exchange_variables(states: dict[str, StateUse]) -> None:
+    a, b = states["a"], states["b"]
+    states["a"], states["b"] = (
+        replace(a, variable=b.variable),
+        replace(b, variable=a.variable),
+    )
+
+
+def _exchange_values(states: dict[str, StateUse]) -> None:
+    a, b = states["a"], states["b"]
+    states["a"], states["b"] = replace(a, value=b.value), replace(b, value=a.value)
+
+
+def _exchange_after(run: Run) -> Run:
+    names = [_name(use) for use in _trace(run).states]
+
+    def alter(_: list[Any], after: list[Any]) -> None:
+        a, b = names.index("a"), names.index("b")
+        after[a], after[b] = after[b], after[a]
+
+    return _given(run, alter)
+
+
+def _not_written(states: dict[str, StateUse]) -> None:
+    states["a"] = replace(states["a"], writes=None)
+
+
+def _lose_variable(name: str) -> Fault:
+    """Return a fault: a Variable is taken for a constant."""
+
+    def fault(run: Run) -> Run:
+        trace = _trace(run)
+        kept = [number for number, use in enumerate(trace.states) if _name(use) != name]
+        (gone,) = [use for use in trace.states if _name(use) == name]
+        constants = [*trace.constants, (gone.reads[0], gone.value)]
+        run = _with(run, states=[trace.states[n] for n in kept], constants=constants)
+        if isinstance(run, LoopRun):
+            carried = [kept.index(n) for n in run.carried if n in kept]
+            run = replace(run, carried=carried)
+        if run.given is None:
+            return run
+        return _given(
+            run, lambda _, after: after.__setitem__(slice(None), [after[n] for n in kept])
+        )
+
+    return fault
+
+
+def _fewer_steps(run: Run) -> Run:
+    if isinstance(run, LoopRun):
+        xs = [x[:-1] for x in run.xs]
+        return replace(run, xs=type(run.xs)(xs), options={**run.options, "length": STEPS - 1})
+    return replace(run, args=tuple(x[:-1] for x in run.args))
+
+
+def _other_input(run: Run) -> Run:
+    if isinstance(run, LoopRun):
+        return replace(run, xs=type(run.xs)([*run.xs[:-1], run.xs[-1] * 2]))
+    return replace(run, args=(*run.args[:-1], run.args[-1] * 2))
+
+
+FAULTS: dict[str, tuple[Fault, str]] = {
+    "a monitor is missing": (_lose_monitor, "the program lacks monitor n"),
+    "monitors are exchanged": (_exchange_monitors, "monitor a is not the one"),
+    "a monitor is another array": (_copy_monitor, "monitor a is not the one"),
+    "Variables are exchanged": (lambda run: _states(run, _exchange_variables), "another value"),
+    "values before are exchanged": (lambda run: _states(run, _exchange_values), "before the run"),
+    "values after are exchanged": (_exchange_after, "a has another value after the run"),
+    "a Variable counts as a constant": (_lose_variable("b"), "changed b, which is no part"),
+    "so does the random state": (_lose_variable("random"), "changed random, which is no part"),
+    "a step is missing": (_fewer_steps, "runs 4 steps, the call ran 5"),
+    "an input is another one": (_other_input, "is not the one that was given"),
+}
+
+
+@pytest.fixture
+def altered(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault], None]:
+    """Return what has the probe take a call for something else than what it ran."""
+    native = RunningCall.run
+
+    def alter(fault: Fault) -> None:
+        monkeypatch.setattr(RunningCall, "run", lambda call: fault(native(call)))
+
+    return alter
+
+
+def _run(runner: bp.DSRunner) -> None:
+    _CURRENT[:] = [runner.target]
+    runner.predict(inputs=np.arange(STEPS, dtype=np.float32))
+
+
+def _run_each(runners: list[bp.DSRunner]) -> None:
+    """Run from one line, which JAX notes in the module."""
+    for runner in runners:
+        runner.run(STEPS * 0.1)
+
+
+def _assert_refused(cap: probe.Capture, said: str) -> None:
+    call = cap.calls[-1]
+    assert call.program is None
+    assert call.failure is not None
+    assert call.failure.kind == "ProgramMismatch"
+    assert said in call.failure.message
+    assert len(list(cap.path.glob("programs/*"))) == len(cap.programs)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_does_not_fit_the_run_is_no_program(
+    name: str, altered: Callable[[Fault], None], out: Path
+) -> None:
+    fault, said = FAULTS[name]
+    altered(fault)
+    with pytest.warns(probe.ProbeWarning, match="what it left behind"), probe.capture(out) as cap:
+        _run(_runner())
+    _assert_refused(cap, said)
+
+
+def test_without_a_fault_all_of_it_fits(out: Path) -> None:
+    with probe.capture(out, strict=True) as cap:
+        _run(_runner())
+    assert cap.calls[0].program is not None
+
+
+def test_not_writing_what_the_run_wrote_is_found(
+    altered: Callable[[Fault], None], out: Path
+) -> None:
+    altered(lambda run: _states(run, _not_written))
+    runner = _runner(eras.silent(Model()), memory_efficient=True)
+    _CURRENT[:] = [runner.target]
+    with pytest.warns(probe.ProbeWarning, match="left behind"), probe.capture(out) as cap:
+        runner.run(STEPS * 0.1)
+    _assert_refused(cap, "changed a, which the program does not write")
+
+
+@pytest.mark.parametrize("other", ["its own call before", "another model", "a longer loop"])
+def test_another_loop_is_found(other: str, altered: Callable[[Fault], None], out: Path) -> None:
+    seen: list[Run] = []
+    runner = _runner()
+    altered(lambda run: seen.append(run) or run)
+    with probe.capture(out / "before", strict=True):
+        match other:
+            case "its own call before":
+                _run(runner)
+            case "another model":
+                _run(_runner(Model(7)))
+            case "a longer loop":
+                runner.predict(inputs=np.arange(9, dtype=np.float32))
+    altered(lambda _: seen[0])
+    with pytest.warns(probe.ProbeWarning, match="left behind"), probe.capture(out) as cap:
+        _run(runner)
+    _assert_refused(cap, "")
+
+
+@pytest.mark.parametrize("differs", ["form of a Variable", "monitors"])
+def test_another_known_program_is_found(
+    differs: str, monkeypatch: pytest.MonkeyPatch, out: Path
+) -> None:
+    monkeypatch.setattr(TracedStep, "fingerprint", lambda *_: "the same for all")
+    first = _runner()
+    second = _runner(Model(5)) if "form" in differs else _runner(monitors=["a"])
+    with probe.capture(out) as cap:
+        _run(first)
+        with pytest.warns(probe.ProbeWarning, match="left behind"):
+            _run(second)
+    assert len(cap.programs) == 1
+    _assert_refused(cap, "program 0")
+
+
+class Turned(eras.DynamicalSystem):
+    """A model whose equations are lowered to the same module, whichever way it is turned."""
+
+    def __init__(self, turned: bool) -> None:
+        super().__init__()
+        self.a, self.b = bm.Variable(bm.ones(2) * 5.0), bm.Variable(bm.ones(2) * 2.0)
+        self.x = bm.Variable(bm.zeros(2))
+        self.turned = turned
+
+    def update(self, *_: Any) -> None:
+        """Subtract the one from the other."""
+        a, b = self.a.value, self.b.value
+        one, other = (b, a) if self.turned else (a, b)
+        self.x.value = one - other
+
+
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="before, a loop carries all of its Variables")
+def test_program_of_exchanged_variables_is_found_by_its_results(
+    monkeypatch: pytest.MonkeyPatch, out: Path
+) -> None:
+    monkeypatch.setattr(TracedStep, "_uses", lambda _: b"")
+    runners = [_runner(Turned(turned), monitors=["x"]) for turned in (False, True)]
+    with pytest.warns(probe.ProbeWarning, match="left behind"), probe.capture(out) as cap:
+        _run_each(runners)
+    assert len(cap.programs) == 1
+    _assert_refused(cap, "gave other results for the same")
+
+
+@pytest.mark.parametrize("swaps", [True, False])
+def test_axes_that_are_swapped_otherwise_are_found(
+    swaps: bool, monkeypatch: pytest.MonkeyPatch, out: Path
+) -> None:
+    model = Model()
+    runner = _runner(model, data_first_axis="B" if not swaps else "T")
+    if not swaps:
+        model.mode = bm.BatchingMode(1)
+    monkeypatch.setattr("brainpy_probe.live.seams.swaps_axes", lambda _: swaps)
+    with pytest.warns(probe.ProbeWarning, match="left behind"), probe.capture(out) as cap:
+        runner.run(STEPS * 0.1)
+    _assert_refused(cap, "monitor a is ")
+
+
+def test_a_monitor_that_the_runner_changes_itself_is_noted(out: Path) -> None:
+    class Halving(bp.DSRunner):
+        def _predict(self, *args: Any, **kwargs: Any) -> Any:
+            outputs, monitors = super()._predict(*args, **kwargs)
+            return outputs, {**monitors, "a": monitors["a"] * 0.5}
+
+    runner = Halving(Model(), monitors=["a"], progress_bar=False)
+    with probe.capture(out, strict=True) as cap:
+        _run(runner)
+    (call,) = cap.calls
+    assert call.record.notes == ("After the loop the runner changes a; the program does not.",)
+    assert "the runner changes a" in str(cap).replace("\n", " ")
+    assert call.program is not None
+    assert np.array_equal(
+        call.program.replay().results["monitors/a"] * 0.5, np.asarray(bm.as_jax(runner.mon["a"]))
+    )
+
+
+@pytest.mark.skipif(not eras.SINCE_2_4, reason="before, no function is compiled within such a run")
+def test_runs_within_a_run_keep_their_programs(out: Path) -> None:
+    inner = _runner()
+
+    class Outer(eras.DynamicalSystem):
+        def update(self, *_: Any) -> None:
+            _run(inner)
+
+    runner = bp.DSRunner(Outer(), jit=False, memory_efficient=True, progress_bar=False)
+    with probe.capture(out, strict=True) as cap:
+        runner.run(0.2)
+    assert [call.program is None for call in cap.calls] == [False, False, True]
