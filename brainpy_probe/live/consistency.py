@@ -19,7 +19,7 @@ from brainpy_probe.errors import ProgramMismatch
 from brainpy_probe.live import seams
 from brainpy_probe.live.calls import RunningCall
 from brainpy_probe.live.leaves import Leaves, named_leaves, named_results
-from brainpy_probe.live.pure import ClosedProgram
+from brainpy_probe.live.pure import ClosedProgram, Named
 from brainpy_probe.live.snapshot import same_leaves
 from brainpy_probe.live.traced import refuse_tracers
 from brainpy_probe.live.traces import LoopRun, StateUse, StepTrace
@@ -63,8 +63,8 @@ def agreed(
     if differences:
         raise ProgramMismatch(differences)
     results = [
-        replace(result, value=check.values.get((result.role, result.name), result.value))
-        for result in closed.results
+        Named(one.role, one.name, check.values.get((one.role, one.name), one.value))
+        for one in closed.results
     ]
     return replace(closed, results=results), check.notes()
 

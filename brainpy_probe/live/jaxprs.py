@@ -86,19 +86,15 @@ def survey(eqns: Sequence[Any]) -> Survey:
 
 
 def uses(eqns: Sequence[Any], variables: Sequence[Any], results: Sequence[Any]) -> bytes:
-    """Return where variables are used: which equations take them, in which place.
+    """Return where variables are used: for each operand of the equations, which of them it is.
 
     Two jaxprs that are lowered to the same module differ at most in which variable stands for
     which of the module's arguments; this tells them apart. JAX orders the arguments by their first
     use, and makes one argument of two variables that have the same value.
     """
-    numbers = {id(variable): number for number, variable in enumerate(variables)}
-    found = array("q")
-    for position, atoms in enumerate(itertools.chain((eqn.invars for eqn in eqns), [results])):
-        for place, atom in enumerate(atoms):
-            number = numbers.get(id(atom))
-            if number is not None:
-                found.extend((position, place, number))
+    number = {id(variable): number for number, variable in enumerate(variables)}.get
+    found = array("i", [number(id(atom), -1) for eqn in eqns for atom in eqn.invars])
+    found.extend([number(id(atom), -1) for atom in results])
     return found.tobytes()
 
 

@@ -90,9 +90,10 @@ def unused(name: str, taken: set[str]) -> str:
     return chosen
 
 
-def shaped(shape: Sequence[int], dtype: Any) -> jax.ShapeDtypeStruct:
-    """Return the form of a value that is not known."""
-    made: jax.ShapeDtypeStruct = jax.ShapeDtypeStruct(tuple(shape), dtype)  # type: ignore[no-untyped-call]
+@functools.lru_cache(maxsize=1024)
+def shaped(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+    """Return the form of a value that is not known; a run has few, and JAX takes long for one."""
+    made: jax.ShapeDtypeStruct = jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]
     return made
 
 

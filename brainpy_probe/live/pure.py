@@ -236,12 +236,12 @@ class _Leaf:
     def of_steps(self, length: int) -> _Leaf:
         """Return the same leaf of all steps of a loop."""
         shape = (length, *self.form.shape)
-        return replace(self, form=shaped(shape, self.form.dtype))
+        return _Leaf(self.place, shaped(shape, self.form.dtype))
 
     def swapped(self) -> _Leaf:
         """Return the leaf with its first two axes swapped."""
         first, second, *rest = self.form.shape
-        return replace(self, form=shaped((second, first, *rest), self.form.dtype))
+        return _Leaf(self.place, shaped((second, first, *rest), self.form.dtype))
 
 
 def _made(step: TracedStep) -> Any:

@@ -270,6 +270,9 @@ def compiles_its_step(runner: Any) -> bool:
     return bool(runner.jit["predict"]) and not jax.config.jax_disable_jit
 
 
+_signature = functools.lru_cache(maxsize=256)(inspect.signature)
+
+
 def predict_arguments(
     predict: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, tuple[Any, ...], Any]:
@@ -278,7 +281,11 @@ def predict_arguments(
     ``_predict(indices, *xs, shared_args=)`` from 2.4 on; ``_predict(xs=(times, indices, inputs),
     shared_args=)`` on 2.3.8.
     """
-    given = inspect.signature(predict).bind(*args, **kwargs).arguments
+    function = getattr(predict, "__func__", None)
+    if function is None:
+        given = inspect.signature(predict).bind(*args, **kwargs).arguments
+    else:
+        given = _signature(function).bind(predict.__self__, *args, **kwargs).arguments
     shared = given.get("shared_args")
     if "indices" in given:
         return given["indices"], tuple(given.get("xs", ())), shared
