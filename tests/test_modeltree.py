@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.live.modeltree import KnownNames, ModelNames, children, walk
+from brainpy_probe.live.modelnames import KnownNames, ModelNames
+from brainpy_probe.live.modeltree import children, walk
 from tests import eras
 from tests.eras import DynamicalSystem
 from tests.networks import by_name
@@ -26,7 +27,7 @@ from tests.networks import by_name
 def einet() -> tuple[Any, ModelNames]:
     """Return the network of excitatory and inhibitory neurons, and its names."""
     runner = by_name("einet").build()
-    return runner.target, ModelNames(runner.target, runner)
+    return runner.target, ModelNames(runner)
 
 
 class Oddities(DynamicalSystem):
@@ -59,7 +60,12 @@ def odd() -> tuple[Oddities, bp.DSRunner, ModelNames]:
     """Return the model with its runner and its names."""
     model = Oddities()
     runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
-    return model, runner, ModelNames(model, runner)
+    return model, runner, ModelNames(runner)
+
+
+def _array(names: ModelNames, array: Any) -> str | None:
+    ((name,), _) = names.arrays([array])
+    return name
 
 
 def test_variables_have_the_names_that_the_user_gave_them(
@@ -79,72 +85,109 @@ def test_connectivity_has_the_name_of_its_synapse(einet: tuple[Any, ModelNames])
     for synapse in ("E2E", "E2I", "I2E", "I2I"):
         held = getattr(net, synapse)
         if eras.SINCE_2_4:
-            assert names.array(held.comm.indices) == f"{synapse}.comm.indices"
-            assert names.array(held.comm.indptr) == f"{synapse}.comm.indptr"
+            assert _array(names, held.comm.indices) == f"{synapse}.comm.indices"
+            assert _array(names, held.comm.indptr) == f"{synapse}.comm.indptr"
         else:
             for number in (0, 1):
                 name = f"{synapse}.conn_mask.{number}"
-                assert names.array(held.conn_mask[number]) == name
+                assert _array(names, held.conn_mask[number]) == name
 
 
-def test_names_of_different_things_differ(einet: tuple[Any, ModelNames]) -> None:
-    _, names = einet
-    for named in (names.states, names.arrays):
-        assert len(named) >= 8
-        assert len(set(named.values())) == len(named)
-
-
-def test_numpy_arrays_are_known_by_their_content(
+def test_numpy_arrays_that_were_copied_are_known_by_content(
     odd: tuple[Oddities, bp.DSRunner, ModelNames],
 ) -> None:
     model, _, names = odd
-    assert names.array(model.weights) == "weights"
-    assert names.array(model.weights.copy()) == "weights"
-    assert names.array(model.weights.astype(np.float32)) == "weights"
-    assert names.array(model.weights.ravel().copy()) == "same_values_other_shape"
-    assert names.array(model.weights + 1e-9) is None
+    assert _array(names, model.weights) == "weights"
+    assert _array(names, model.weights.copy()) == "weights"
+    assert _array(names, model.weights.astype(np.float32)) == "weights"
+    assert _array(names, model.weights.ravel().copy()) == "same_values_other_shape"
+    assert _array(names, model.weights + 1e-9) is None
 
 
 def test_jax_arrays_are_known_by_their_identity(
     odd: tuple[Oddities, bp.DSRunner, ModelNames],
 ) -> None:
     model, _, names = odd
-    assert names.array(model.gain) == "gain"
-    assert names.array(jnp.arange(2.0)) is None
-    assert names.array(jnp.asarray(model.weights)) is None
+    assert _array(names, model.gain) == "gain"
+    assert _array(names, jnp.arange(2.0)) is None
+    assert _array(names, jnp.asarray(model.weights)) is None
+    assert _array(names, model.v.value) == "v"
 
 
 def test_names_are_plain_and_hold_no_id_of_an_object(
     odd: tuple[Oddities, bp.DSRunner, ModelNames],
 ) -> None:
     model, _, names = odd
-    # Of two names for one Variable, a BrainPy up to 2.4 gives the first of the alphabet.
-    assert names.state(model.v) in ("v", "alias")
+    assert names.state(model.v) == "v"
     assert names.state(model.rows[1]) == "rows.1"
     assert names.state(model.child.deep.z) == "child.deep.z"
     assert names.state(*model.parts.values()) == "parts.a_whole_sentence_as_a_key"
-    assert names.state(getattr(model, f"delay_of_{id(model)}")) == "delay_of_id"
+    assert names.state(getattr(model, f"delay_of_{id(model)}")) == "delay_of_Oddities"
 
 
-def test_a_thing_keeps_the_name_by_which_it_was_known_first() -> None:
+def test_names_are_read_again_when_the_model_holds_something_else() -> None:
     model = Oddities()
     runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
-    names = KnownNames()
-    first = names.of(runner, [model.v, model.rows[0]], [model.gain])
-    model.a_plainer_name = model.rows[0]
-    assert names.of(runner, [model.v, model.rows[0]], [model.gain]) == first
-    fresh = ModelNames(model, runner)
-    assert fresh.state(model.rows[0]) != first[0][1]
-
-
-def test_a_thing_that_is_met_later_is_looked_for() -> None:
-    model = Oddities()
-    runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
-    names = KnownNames()
-    names.of(runner, [model.v], [model.gain])
+    known = KnownNames()
+    first, second = model.v, model.rows[0]
+    assert known.of(runner, [first, second], [model.gain]).states == ["v", "rows.0"]
     model.late, model.gain = bm.Variable(bm.zeros(3)), jnp.arange(3.0)
-    assert names.of(runner, [model.late], [model.gain]) == (["late"], ["gain"])
-    assert names.of(runner, [bm.Variable(bm.zeros(3))], []) == ([None], [])
+    found = known.of(runner, [model.late], [model.gain])
+    assert (found.states, found.arrays) == (["late"], ["gain"])
+    vars(model)["v"], model.rows[0] = second, first  # exchanged
+    del model.alias
+    assert known.of(runner, [first, second], []).states == ["rows.0", "v"]
+    assert known.of(runner, [bm.Variable(bm.zeros(3))], []).states == [None]
+
+
+def _renamed(model: Any) -> None:
+    model.child.other = model.child.__dict__.pop("deep")
+
+
+CHANGES = {
+    "an attribute": lambda model: setattr(model, "late", jnp.zeros(3)),
+    "an array in the place of a number": lambda model: setattr(model, "number", np.zeros(3)),
+    "an equal array": lambda model: setattr(model, "gain", model.gain + 0),
+    "an entry of an empty list": lambda model: model.empty.append(bm.Variable(bm.zeros(1))),
+    "an entry of an empty dict": lambda model: model.nothing.update(w=np.zeros(3)),
+    "a name deep within": _renamed,
+    "an order": lambda model: model.rows.reverse(),
+    "an item less": lambda model: model.rows.pop(),
+    "other keys": lambda model: model.parts.update(x=model.parts.popitem()[1]),
+    "a wider list": lambda model: setattr(model, "rows", [*model.rows]),
+}
+NO_CHANGES = {
+    "nothing": lambda _: None,
+    "a number": lambda model: setattr(model, "number", 7.5),
+    "a function": lambda model: setattr(model, "number", len),
+    "a value": lambda model: setattr(model.v, "value", model.v.value + 1),
+    "the content of an array": lambda model: model.weights.fill(3.0),
+}
+
+
+@pytest.mark.parametrize("change", [*CHANGES, *NO_CHANGES])
+def test_each_change_of_what_a_model_holds_is_noticed(change: str) -> None:
+    model = Oddities()
+    model.number, model.empty, model.nothing = 3, [], {}
+    runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
+    names = ModelNames(runner)
+    assert names.are_still(runner)
+    (CHANGES | NO_CHANGES)[change](model)
+    assert names.are_still(runner) == (change in NO_CHANGES)
+
+
+def test_an_array_that_died_is_not_taken_for_its_follower() -> None:
+    model = Oddities()
+    runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
+    names = ModelNames(runner)
+    for _ in range(200):  # until one has the same address
+        before = id(model.weights)
+        model.weights = None
+        model.weights = np.ones((2, 3))
+        if id(model.weights) == before:
+            break
+    assert not names.are_still(runner)
+    assert ModelNames(runner).are_still(runner)
 
 
 def test_components_are_named_and_the_model_is_named_for_its_class(
@@ -161,22 +204,19 @@ def test_components_are_named_and_the_model_is_named_for_its_class(
 def test_what_a_runner_holds_beside_its_model_is_no_component() -> None:
     runner = bp.DSRunner(Oddities(), monitors=["v"], progress_bar=False)
     runner.beside = Oddities()
-    names = ModelNames(runner.target, runner)
+    names = ModelNames(runner)
     assert [reference() for _, reference in names.components] == [runner.target]
-    assert names.array(runner.beside.gain) == "runner.beside.gain"
+    assert _array(names, runner.beside.gain) == "runner.beside.gain"
 
 
-def test_what_was_read_when_the_call_began_is_not_read_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_was_read_when_the_call_began_holds_for_it() -> None:
+    """A step may put a Variable in the place of an array that it was traced with."""
     model = Oddities()
     runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
-    begun = ModelNames(model, runner)
-    monkeypatch.setattr("brainpy_probe.live.modeltree.ModelNames", None)
-    names = KnownNames()
-    expected = [begun.state(model.v)], ["gain"]
-    assert names.of(runner, [model.v], [model.gain], begun) == expected
-    assert names.of(runner, [model.v], [model.gain]) == expected
+    begun = ModelNames(runner)
+    gain, model.gain = model.gain, bm.Variable(bm.zeros(2))
+    found = KnownNames().of(runner, [model.v, model.gain], [gain], begun)
+    assert (found.states, found.arrays) == (["v", "gain"], ["gain"])
 
 
 def test_names_keep_no_array_and_no_model_alive() -> None:
@@ -199,24 +239,26 @@ def test_the_names_in_a_program_are_unique_and_the_same_for_each_build(out: Path
         named = [(spec.role, spec.name) for spec in specs]
         assert len(set(named)) == len(named)
     states = {spec.name for spec in program.arguments if spec.role == "state"}
-    assert states >= {"rows.0", "rows.1", "delay_of_id", "child.deep.z"}
-    assert states & {"v", "alias"}
+    assert states >= {"v", "rows.0", "rows.1", "delay_of_Oddities", "child.deep.z"}
     assert {spec.name for spec in program.arguments if spec.role == "constant"} >= {"gain"}
     assert not re.search(r"\d{9,}", program.text())
 
 
-def test_a_walk_meets_each_object_once_by_its_plainest_name() -> None:
+def test_a_walk_meets_each_object_once_by_its_plainest_path() -> None:
     leaf = SimpleNamespace()
     root = SimpleNamespace(_private=leaf, deep=SimpleNamespace(leaf=leaf), number=3, text="x")
     root.deep.back = root
     met = list(walk(root))
-    assert [name for name, _ in met] == ["", "deep", "deep.leaf"]
-    assert [thing for _, thing in met] == [root, root.deep, leaf]
+    assert [(one.parent, one.key, one.thing) for one in met] == [
+        (-1, "", root),
+        (0, "deep", root.deep),
+        (1, "leaf", leaf),
+    ]
 
 
 def test_an_objects_parts_are_its_attributes_items_and_entries() -> None:
-    assert children({"a": 1, 2: "b"}) == [("a", 1), ("2", "b")]
-    assert children([5, 6]) == [("0", 5), ("1", 6)]
+    assert children({"a": 1, 2: "b"}) == [("a", 1), (2, "b")]
+    assert children([5, 6]) == [(0, 5), (1, 6)]
     assert children(SimpleNamespace(x=1)) == [("x", 1)]
     assert children(np.zeros(3)) == children(jnp.zeros(3)) == children(len) == children("ab") == []
     assert children([0] * 5000) == []

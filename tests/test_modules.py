@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.live import components, modeltree, modulelog, session
+from brainpy_probe.live import components, modelnames, modulelog, session
 from brainpy_probe.store import RunFolder
 from brainpy_probe.xla import bindings
 from tests.eras import SINCE_2_7
@@ -347,7 +347,7 @@ def test_what_is_known_of_a_run_is_not_made_again(
     for owner, name in (
         (session, "write_program"),
         (modulelog, "facts"),
-        (modeltree, "ModelNames"),
+        (modelnames, "ModelNames"),
         (components, "ModelNames"),
         (RunFolder, "write"),
         (RunFolder, "write_manifest"),

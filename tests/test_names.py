@@ -6,9 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import brainpy as bp
+import brainpy.math as bm
+import jax
+import numpy as np
 import pytest
 
 import brainpy_probe as probe
+from brainpy_probe.live import leaves
+from brainpy_probe.live.modelnames import ModelNames
+from brainpy_probe.store import digest_of
 from brainpy_probe.xla import locations
 from tests import eras
 
@@ -62,3 +68,102 @@ def test_strings_are_read_as_mlir_prints_them(name: str) -> None:
         printed = str(ir.StringAttr.get(name))[1:-1]
     assert locations._printed(name) == printed
     assert locations._read(printed) == name
+
+
+class Alike(eras.Group):
+    """A model full of things that look alike: equal arrays, parts without names of their own."""
+
+    def __init__(self) -> None:
+        super().__init__(eras.LifRef(3), eras.LifRef(3), E=eras.LifRef(3))
+        self.v = bm.Variable(bm.zeros(3))
+        self.w_in, self.w_out = np.ones(3, np.float32), np.ones(3, np.float32)
+        self.wide_in, self.wide_out = np.full(3, 2.0), np.full(3, 2.0)  # JAX makes 32 bits of them
+
+    def update(self, *_: Any) -> Any:
+        parts = self.nodes("relative", level=1, include_self=False).unique().values()
+        for part in parts:
+            part(20.0)
+        v = self.v.value * self.w_out * self.wide_out
+        self.v.value = v + self.w_in - self.wide_in
+        return self.v.value
+
+
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """Capture the model with monitors whose names are written alike, twice, and return both."""
+    model = Alike()
+    monitors: Any = {
+        "a": lambda *_: {"b": bm.as_jax(model.v)},
+        "a.b": lambda *_: bm.as_jax(model.v) * 3.0,
+    }
+    runner = bp.DSRunner(model, monitors=monitors, progress_bar=False)
+    with probe.capture(tmp_path_factory.mktemp("alike"), data="full", strict=True) as cap:
+        runner.run(0.35)
+        kept = {k: np.asarray(jax.tree_util.tree_leaves(runner.mon[k])[0]) for k in ("a", "a.b")}
+        for array in (model.w_in, model.wide_in):
+            array += 1
+        runner.run(0.35)
+    return cap, kept
+
+
+def test_monitors_that_are_written_alike_are_all_there(alike: tuple[Any, Any]) -> None:
+    cap, kept = alike
+    given = cap.programs[0].data("results")
+    assert np.array_equal(given["monitors/a.b"], kept["a.b"])
+    assert np.array_equal(given["monitors/a['b']"], kept["a"])
+
+
+def test_equal_arrays_have_each_its_own_name(alike: tuple[Any, Any]) -> None:
+    cap, _ = alike
+    # Not by their content: the program with the two exchanged gives other results.
+    given = cap.programs[0].data()
+    ours = {"w_in", "w_out", "wide_in", "wide_out"}
+    assert {key.partition("/")[2] for key in given if key.startswith("constants/w")} == ours
+    names = sorted(f"constants/{name}" for name in ours)
+    others = {name: np.full(3, 10.0**n, np.float32) for n, name in enumerate(names)}
+    made = cap.programs[0].replay(overrides={**given, **others}).results["state/v"]
+    v = np.float32(0)
+    for _ in range(3):
+        v = v * np.float32(10) * np.float32(1000) + np.float32(1) - np.float32(100)
+    assert np.array_equal(made, np.full(3, v))
+
+
+def test_an_array_that_was_changed_in_place_is_read_again(alike: tuple[Any, Any]) -> None:
+    cap, _ = alike
+    first, second = (call.digests for call in cap.calls)
+    changed = {key for key in first if first[key] != second[key] and "constants/w" in key}
+    assert changed == {"in/constants/w_in", "in/constants/wide_in"}
+    assert second["in/constants/w_in"] == digest_of(np.full(3, 2, np.float32).tobytes())
+    assert second["in/constants/wide_in"] == digest_of(np.full(3, 3, np.float32).tobytes())
+    of_second = {spec.name for spec in cap.calls[1].program.arguments}
+    assert of_second == {spec.name for spec in cap.calls[0].program.arguments}
+
+
+def test_parts_have_the_name_that_was_given_or_that_of_their_class(alike: tuple[Any, Any]) -> None:
+    cap, _ = alike
+    lif = type(eras.LifRef(1)).__name__
+    assert set(cap.programs[0].record.components) == {"Alike", "E", lif, f"{lif}_2"}
+    states = {spec.name for spec in cap.programs[0].arguments if spec.role == "state"}
+    assert states >= {"v", "E.V", f"{lif}.V", f"{lif}_2.V"}
+
+
+def test_leaves_that_are_written_alike_have_each_a_name() -> None:
+    tree = {"a": {"b": 1, "c": [2]}, "a.b": 3, "a['b']": 4, "": 5, "value": 6}
+    named = leaves.named_leaves(("", tree))
+    assert {"a.b": 3, "a['b']": 4, "a.c.0": 2}.items() <= named.items()
+    assert sorted(named.values()) == [1, 2, 3, 4, 5, 6]
+    assert leaves.named_leaves(("", dict(reversed(tree.items())))) == named
+    several = leaves.named_leaves(("s", {"b": 1}), ("s.b", 2))
+    assert several == {"s['b']": 1, "s.b": 2}
+    assert leaves.leaf_names([("s", {"b": 1}), ("s.b", 2)]) == [["s['b']"], ["s.b"]]
+
+
+def test_a_copy_of_two_equal_arrays_is_named_after_neither() -> None:
+    model = Alike()
+    names = ModelNames(bp.DSRunner(model, progress_bar=False))
+    found, (note,) = names.arrays([model.w_in, model.w_out, np.full(3, 2, np.float32), np.ones(3)])
+    assert found == ["w_in", "w_out", None, None]
+    assert "wide_in, wide_out" in note
+    assert names.arrays([model.wide_in.copy()])[0] == [None]
+    model.wide_in[:] = 7
+    assert names.arrays([model.wide_in.copy()]) == (["wide_in"], [])

@@ -8,7 +8,6 @@ an op's location, no op. Knows no program, no cost.
 from __future__ import annotations
 
 import contextlib
-import weakref
 from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
@@ -16,8 +15,9 @@ from typing import Any
 import jax
 
 from brainpy_probe.live import seams
+from brainpy_probe.live.byidentity import IdentityDict
 from brainpy_probe.live.calls import CURRENT_CALL, RunningCall, name_guard
-from brainpy_probe.live.modeltree import ModelNames
+from brainpy_probe.live.modelnames import ModelNames
 from brainpy_probe.live.patching import LEDGER, Patch
 from brainpy_probe.naming import INPUTS, MONITORS, scope
 
@@ -52,14 +52,14 @@ class ComponentNames:
 
     def __init__(self, names: ModelNames) -> None:
         self.names = names
-        self._named: dict[int, tuple[str, Callable[[], Any]]] = {}
+        self._named: IdentityDict[str] = IdentityDict()
         self.classes: dict[str, str] = {}
         classes: dict[type, None] = {}
         for name, reference in names.components:
             component = reference()
             if component is None:  # an object made anew whenever it is asked for
                 continue
-            self._named[id(component)] = name, reference
+            self._named.set(component, name)
             self.classes[name] = type(component).__name__
             classes |= dict.fromkeys(type(component).__mro__[:-1])
         self.patches = [
@@ -71,29 +71,27 @@ class ComponentNames:
 
     def of(self, instance: Any) -> str | None:
         """Return a component's name; empty if it has none, None if it was not seen yet."""
-        name, there = self._named.get(id(instance), (None, lambda: None))
-        return name if there() is instance else None
+        return self._named.get(instance)
 
     def pass_over(self, instance: Any) -> None:
         """Note that a component is no part of the model and has no name."""
-        self._named[id(instance)] = "", weakref.ref(instance)
+        self._named.set(instance, "")
 
 
-def read_components(runner: Any, *, anew: bool = False) -> ComponentNames:
+def read_components(runner: Any) -> ComponentNames:
     """Return the components of a runner's model.
 
-    The model is read once for as long as anybody watches, and again when it calls what it did not
-    have then.
+    The model is read once for as long as anybody watches, and again when it holds something else.
     """
-    known: ComponentNames | None = None if anew else LEDGER.noted.get(runner)
-    if known is None:
-        known = LEDGER.noted[runner] = ComponentNames(ModelNames(runner.target, runner))
+    known: ComponentNames | None = LEDGER.noted.get(runner)
+    if known is None or not known.names.are_still(runner):
+        known = LEDGER.noted.set(runner, ComponentNames(ModelNames(runner)))
     return known
 
 
-def name_components(call: RunningCall, *, anew: bool = False) -> None:
+def name_components(call: RunningCall) -> None:
     """Have the components of a call's model say their names while they are traced."""
-    known = read_components(call.runner, anew=anew)
+    known = read_components(call.runner)
     LEDGER.extend(known.patches)
     call.components = known
 
@@ -144,7 +142,8 @@ def _name(call: RunningCall, instance: Any) -> str:
     name: str | None = call.components.of(instance)
     if name is None:
         with call.noting(names=True):
-            name_components(call, anew=True)
+            # Most often it is no part of the model: that holds what it held, and is not read again.
+            name_components(call)
             name = call.components.of(instance)
         if name is None:
             call.components.pass_over(instance)

@@ -112,11 +112,11 @@ class _Check:
         """Compare the Variables that the run changed with those that the program writes."""
         snapshot, step = self.call.snapshot, self.closed.step
         after = [None] * len(step.states) if self.given is None else step.in_order(self.given.after)
-        for name, use, value in zip(step.names, step.states, after, strict=True):
-            if self.given is not None:
-                final = use.value if value is None else value
-                for leaf, content in named_leaves(name, final).items():
-                    self.values["state", leaf] = content
+        if self.given is not None:
+            uses = zip(step.states, after, strict=True)
+            final = [use.value if value is None else value for use, value in uses]
+            for leaf, content in step.state_leaves(final).items():
+                self.values["state", leaf] = content
         # Another run at the same time may change the same Variables, the random state at least.
         if snapshot is None or self.call.overlaps:
             return
@@ -224,7 +224,7 @@ class _Check:
 
     def _monitors(self, forms: Leaves, held: Mapping[str, Any]) -> Iterator[str]:
         """Compare the program's monitors with those that the runner holds."""
-        leaves = named_leaves("", dict(held)) if held else {}
+        leaves = named_leaves(("", dict(held))) if held else {}
         if any(name.startswith("monitor.") for name in forms):
             return  # a step handed them to the host without names
         for name in sorted(forms.keys() ^ leaves.keys()):

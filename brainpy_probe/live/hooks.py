@@ -209,8 +209,8 @@ def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs, *,
             call.step = stepwise.trace_step(call, _traces().traced)
         call.swaps_axes = seams.swaps_axes(call.runner)
         with name_guard:
-            names = components.read_components(call.runner).names
-            call.snapshot = Snapshot(names.variables())
+            known = call.components or components.read_components(call.runner)
+            call.snapshot = Snapshot(known.names.variables())
     except Exception as error:
         # Not ours to raise: if the arguments are wrong, the native call says so better.
         call.step_failure = error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,42 +12,102 @@ import numpy as np
 
 from brainpy_probe.live import seams
 
-__all__ = ["Leaves", "form", "named_inputs", "named_leaves", "named_results", "shaped", "unused"]
+__all__ = [
+    "Leaves",
+    "form",
+    "leaf_names",
+    "named_inputs",
+    "named_leaves",
+    "named_results",
+    "shaped",
+    "unused",
+]
 
 Leaves = dict[str, Any]
 
 
-def named_leaves(name: str, tree: Any) -> Leaves:
-    """Return a tree's leaves by name: the tree's own where it is one leaf, else with its path."""
+def named_leaves(*named: tuple[str, Any]) -> Leaves:
+    """Return the leaves of trees by name: the tree's own where it is one leaf, else with its path.
+
+    Each leaf has a name of its own, which depends on the trees' structure alone. Where two paths
+    are written alike, as those of ``{"a": {"b": x}, "a.b": y}``, the shortest keeps that name, and
+    the others are written as Python has them: ``a['b']``.
+
+    Parameters
+    ----------
+    *named : (str, tree)
+        Trees, each with its name, which may be empty.
+    """
+    flat = [(name, path, leaf) for name, tree in named for path, leaf in _flat(tree)]
+    names = [_joined(name, path) for name, path, _ in flat]
+    if len(set(names)) < len(names):
+        names = _told_apart(names, [(name, path) for name, path, _ in flat])
+    return dict(zip(names, (leaf for _, _, leaf in flat), strict=True))
+
+
+def leaf_names(named: Sequence[tuple[str, Any]]) -> list[list[str]]:
+    """Return for each tree the names that its leaves have among those of :func:`named_leaves`."""
+    names = iter(named_leaves(*named))
+    return [list(itertools.islice(names, len(_flat(tree)))) for _, tree in named]
+
+
+def _flat(tree: Any) -> list[tuple[tuple[Any, ...], Any]]:
+    """Return a tree's leaves in JAX's order, each with its path."""
     if isinstance(tree, (jax.Array, np.ndarray)):
-        return {name or "value": tree}
+        return [((), tree)]
     if isinstance(tree, dict) and type(tree) is not dict:
-        return _named_entries(name, tree)
+        return _flat_entries(tree)
     array = seams.take("array")
     flat, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda x: isinstance(x, array))
-    return {
-        _joined(name, path): leaf.value if isinstance(leaf, array) else leaf for path, leaf in flat
-    }
+    return [
+        (tuple(map(_key, path)), leaf.value if isinstance(leaf, array) else leaf)
+        for path, leaf in flat
+    ]
 
 
-def _named_entries(name: str, tree: dict[Any, Any]) -> Leaves:
-    """Name the leaves of a dict of another class by its keys, which JAX may not know.
+def _flat_entries(tree: dict[Any, Any]) -> list[tuple[tuple[Any, ...], Any]]:
+    """Return the leaves of a dict of another class by its keys, which JAX may not know.
 
     BrainPy's DotDict is such a one; it flattens its entries in their own order.
     """
-    named: Leaves = {}
-    for key, value in tree.items():
-        named |= named_leaves(f"{name}.{key}" if name else str(key), value)
+    flat = [((key, *path), leaf) for key, value in tree.items() for path, leaf in _flat(value)]
     leaves = jax.tree_util.tree_leaves(tree)
-    same = [a is b for a, b in zip(named.values(), leaves, strict=False)]
-    if len(named) == len(leaves) and all(same):
-        return named
-    return {f"{name}.{position}": leaf for position, leaf in enumerate(leaves)}
+    same = [one is other for (_, one), other in zip(flat, leaves, strict=False)]
+    if len(flat) == len(leaves) and all(same):
+        return flat
+    return [((position,), leaf) for position, leaf in enumerate(leaves)]
+
+
+def _key(entry: Any) -> Any:
+    """Return the key, index or name that an entry of one of JAX's paths has."""
+    for kind in ("key", "idx", "name"):
+        if hasattr(entry, kind):
+            return getattr(entry, kind)
+    return entry
 
 
 def _joined(name: str, path: Sequence[Any]) -> str:
-    parts = [str(getattr(p, "key", getattr(p, "idx", getattr(p, "name", p)))) for p in path]
+    parts = map(str, path)
     return ".".join([name, *parts] if name else parts) or "value"
+
+
+def _told_apart(names: Sequence[str], paths: Sequence[tuple[str, tuple[Any, ...]]]) -> list[str]:
+    """Return a name for each path, where some are written alike."""
+    shortest: dict[str, int] = {}
+    for number, name in enumerate(names):
+        known = shortest.setdefault(name, number)
+        if len(paths[number][1]) < len(paths[known][1]):
+            shortest[name] = number
+    taken = set(shortest)
+    found = []
+    for number, name in enumerate(names):
+        if shortest[name] != number:
+            base, path = paths[number]
+            first = [base] if base else list(map(str, path[:1]))
+            rest = path[len(first) - bool(base) :]
+            name = unused("".join([*first, *(f"[{key!r}]" for key in rest)]), taken)
+        found.append(name)
+    return found
 
 
 def named_inputs(xs: tuple[Any, ...], user_inputs: int | None, leading: tuple[str, str]) -> Leaves:
@@ -67,7 +128,7 @@ def named_inputs(xs: tuple[Any, ...], user_inputs: int | None, leading: tuple[st
         own = 0
     rest = xs[own:]
     named = dict(zip(leading[-own:], xs, strict=False)) if own else {}
-    return named | named_leaves("inputs", rest[0] if len(rest) == 1 else rest)
+    return named | named_leaves(("inputs", rest[0] if len(rest) == 1 else rest))
 
 
 def named_results(result: Any) -> dict[str, Leaves]:
@@ -77,7 +138,7 @@ def named_results(result: Any) -> dict[str, Leaves]:
             pass
         case outputs:
             monitors = None
-    return {"outputs": named_leaves("outputs", outputs), "monitors": named_leaves("", monitors)}
+    return {"outputs": named_leaves(("outputs", outputs)), "monitors": named_leaves(("", monitors))}
 
 
 def unused(name: str, taken: set[str]) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import sys
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import MethodType
 from typing import Any
 
 import wrapt
+
+from brainpy_probe.live.byidentity import IdentityDict
 
 __all__ = ["LEDGER", "Ledger", "Patch"]
 
@@ -133,13 +134,13 @@ class Ledger:
         Who is watching.
     attending : bool
         Whether JAX was told to report durations, which is done once for the process.
-    noted : WeakKeyDictionary
+    noted : IdentityDict
         What the wrappers have noted of a runner; forgotten when nobody watches any more.
     """
 
     users: tuple[Any, ...] = ()
     attending: bool = False
-    noted: weakref.WeakKeyDictionary[Any, Any] = field(default_factory=weakref.WeakKeyDictionary)
+    noted: IdentityDict[Any] = field(default_factory=IdentityDict)
     _installed: list[_Installed] = field(default_factory=list)
     _covered: list[_Installed] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)

@@ -26,6 +26,7 @@ from brainpy_probe.live.leaves import (
     named_leaves,
     named_results,
     shaped,
+    unused,
 )
 from brainpy_probe.live.traced import (
     Known,
@@ -133,7 +134,7 @@ def _close_loop(call: RunningCall, loop: LoopRun, known: Known) -> ClosedProgram
     step = TracedStep(call, loop.step, known)
     counted = _leave_host_out(step, loop.carry)
     carry = loop.carry[1] if counted else loop.carry
-    carried = named_leaves("carry", carry)
+    carried = named_leaves(("carry", carry))
     scanned = named_inputs(loop.xs, call.user_inputs, ("times", "indices"))
     xs_tree = jax.tree_util.tree_structure(loop.xs)
     carry_tree = jax.tree_util.tree_structure(carry)
@@ -144,7 +145,7 @@ def _close_loop(call: RunningCall, loop: LoopRun, known: Known) -> ClosedProgram
         for role, leaves in named_results(ys).items()
     }
     swapped = _swapped(call, made)
-    made["outputs"] |= named_leaves("carry", last[1] if counted else last)
+    made["outputs"] |= named_leaves(("carry", last[1] if counted else last))
 
     def program(constants: Leaves, state: Leaves, inputs: Leaves) -> dict[str, Leaves]:
         before = step.state_values(state)
@@ -165,7 +166,7 @@ def _close_loop(call: RunningCall, loop: LoopRun, known: Known) -> ClosedProgram
         after = [c if w else b for c, b, w in zip(changing, before, written, strict=True)]
         results = named_results(ys)
         _swap_axes(results, swapped)
-        results["outputs"] |= named_leaves("carry", user)
+        results["outputs"] |= named_leaves(("carry", user))
         return {**results, "state": step.state_leaves(after)}
 
     given = scanned | carried
@@ -189,8 +190,8 @@ def _close_step(call: RunningCall, trace: StepTrace, known: Known) -> ClosedProg
     _leave_host_out(step)
     leading = ("times", "indices") if trace.whole else ("t", "i")
     given = named_inputs(trace.args, call.user_inputs, leading)
-    for name, value in trace.kwargs.items():
-        given |= named_leaves(name, value)
+    taken = set(given)
+    given |= {unused(k, taken): v for k, v in named_leaves(*trace.kwargs.items()).items()}
     given = {k: v if hasattr(v, "dtype") else np.asarray(v) for k, v in given.items()}
     made = named_results(_made(step))
     # A step that is the whole run as well: BPFF has no loop over time.

@@ -48,7 +48,7 @@ def rewound(runner: Any) -> Iterator[list[Any]]:
     """
     undo = _library_state()
     # All of it first: what follows puts stand-ins where there are iterators.
-    reached = [thing for _, thing in walk(runner, parts=_parts)]
+    reached = [met.thing for met in walk(runner, _parts)]
     for thing in reached:
         undo += _contents(thing)
     quiet = io.StringIO()

@@ -26,13 +26,15 @@ from brainpy_probe.foreign import Seam
 from brainpy_probe.xla import bindings
 
 __all__ = [
-    "IMPLICIT",
+    "CONTAINERS",
+    "DELAYS",
     "LOOP_MODULE",
     "MONITOR_TAKER",
     "SEAMS",
     "STEP",
     "STEP_PARTS",
     "TESTED",
+    "UPDATES",
     "resolve",
     "take",
     "taken_from",
@@ -55,6 +57,11 @@ SEAMS: dict[str, Seam] = {
     "component": Seam(
         "BrainPy's DynamicalSystem",
         ("brainpy:DynamicalSystem",),
+        "public; brainpy 2.3.8 to 2.9.0",
+    ),
+    "object": Seam(
+        "BrainPy's BrainPyObject, whose names are its class and a counter",
+        ("brainpy:BrainPyObject",),
         "public; brainpy 2.3.8 to 2.9.0",
     ),
     "variable": Seam(
@@ -228,9 +235,18 @@ _COMPILED_LOOPS = "_f_predict_compiled"
 # dyn/runners.py; 2.4.6 to 2.9.0: runners.py).
 STEP_PARTS = ("_step_func_input", "_step_func_monitor")
 
-# Where a model keeps the parts that it was given without a name (2.3.8 to 2.6.0: BrainPyObject in
-# _src/math/object_transform/base.py; today's keep them in ``children``).
-IMPLICIT = ("implicit_nodes", "implicit_vars")
+# Where a component keeps the parts that it was given by name or by position: Containers from 2.4.6
+# on (dynsys.py: DynSysGroup, Sequential; dyn/ions, dyn/neurons/hh.py), and every BrainPyObject
+# (2.3.8 to 2.6.0: _src/math/object_transform/base.py, with a leading underscore from 2.8.2 on).
+CONTAINERS = (
+    "children", "implicit_nodes", "implicit_vars", "_implicit_nodes", "_implicit_vars",
+)  # fmt: skip
+
+# Where a component keeps what is updated before and after it (2.4.6, 2.6.0: _src/dynsys.py; 2.8.2,
+# 2.9.0: dynsys.py), and what the key of a delay among these begins with (2.8.2, 2.9.0: delay.py;
+# 2.4.6, 2.6.0: _src/delay.py), before what the delay is of: a name, or the id of a Variable.
+UPDATES = ("before_updates", "after_updates", "_before_updates", "_after_updates")
+DELAYS = ("_*_delay_of_", "_*_delay_*_")
 
 # Where a Variable keeps its value (2.3.8 to 2.9.0: ndarray.py; brainstate 0.5.4, 0.6.0: State).
 VALUE = "_value"
@@ -746,6 +762,16 @@ class JaxprClasses:
 def jaxpr_classes() -> JaxprClasses:
     """Return the classes of which jaxprs are made."""
     return JaxprClasses(take("closed-jaxpr"), take("jaxpr"), take("literal"))
+
+
+def converted(array: Any) -> Any:
+    """Return the array that JAX has made of a NumPy array for a trace, or makes of it now; or None.
+
+    ``canonicalize_value`` of _src/dtypes.py (jax 0.10.2, 0.12.0) gives the same object for the same
+    array as long as that object lives. Up to 0.4.30 there is none: a trace keeps the array itself.
+    """
+    convert = getattr(importlib.import_module("jax._src.dtypes"), "canonicalize_value", None)
+    return None if convert is None else convert(array)
 
 
 def trace_state_clean() -> bool:

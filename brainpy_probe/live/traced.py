@@ -11,8 +11,8 @@ import jax
 from brainpy_probe.live import jaxprs, seams
 from brainpy_probe.live.callables import identity
 from brainpy_probe.live.calls import RunningCall, inside_transformation
-from brainpy_probe.live.leaves import Leaves, form, named_leaves, shaped, unused
-from brainpy_probe.live.modeltree import KnownNames
+from brainpy_probe.live.leaves import Leaves, form, leaf_names, named_leaves, shaped, unused
+from brainpy_probe.live.modelnames import KnownNames
 from brainpy_probe.live.traces import StepTrace
 from brainpy_probe.store import digest_of
 
@@ -113,11 +113,12 @@ class TracedStep:
         refuse_tracers(values, self._arrays, trace.args, call.xs)
         variables = [use.variable for use in trace.states]
         begun = None if call.components is None else call.components.names
-        of_states, of_arrays = known.names.of(call.runner, variables, self._arrays, begun)
+        found = known.names.of(call.runner, variables, self._arrays, begun)
+        self.notes += found.notes
         taken: set[str] = set()
         names = [
             unused(name or getattr(variable, "name", None) or "variable", taken)
-            for name, variable in zip(of_states, variables, strict=True)
+            for name, variable in zip(found.states, variables, strict=True)
         ]
         # BrainPy's order may be that of the objects' addresses: the names' own is the same in
         # every process (2.4.6, 2.6.0: object_transform/controls.py, dicts keyed by id).
@@ -128,9 +129,11 @@ class TracedStep:
         self.outs = list(trace.result)
         self.outs += [atom for use in self.states for atom in use.writes or ()]
         taken.clear()
-        constants = [unused(name or "array", taken) for name in of_arrays]
+        constants = [unused(name or "array", taken) for name in found.arrays]
         self.constants: Leaves = dict(zip(constants, self._arrays, strict=True))
-        self.state = self.state_leaves([use.value for use in self.states])
+        values = [use.value for use in self.states]
+        self._leaf_names = leaf_names(list(zip(self.names, values, strict=True)))
+        self.state = self.state_leaves(values)
 
     @property
     def components(self) -> dict[str, str]:
@@ -145,33 +148,28 @@ class TracedStep:
         """Return the names of the leaves of Variables, given their positions in the trace."""
         names = {position: number for number, position in enumerate(self._order)}
         chosen = [names[position] for position in positions]
-        leaves = [named_leaves(self.names[n], self.states[n].value) for n in chosen]
-        return [name for named in leaves for name in named]
+        return [name for number in chosen for name in self._leaf_names[number]]
 
     def state_forms(self) -> Leaves:
         """Return the forms of the Variables' values after the step, by name."""
         forms: Leaves = {}
-        for name, use in zip(self.names, self.states, strict=True):
-            leaves = named_leaves(name, use.value)
+        for leaves, use in zip(self._leaf_names, self.states, strict=True):
             atoms = use.reads if use.writes is None else use.writes
             forms |= dict(zip(leaves, map(form_of, atoms), strict=True))
         return forms
 
     def state_leaves(self, values: Sequence[Any]) -> Leaves:
         """Return the leaves of the Variables' values by name."""
-        named: Leaves = {}
-        for name, value in zip(self.names, values, strict=True):
-            named |= named_leaves(name, value)
-        return named
+        return named_leaves(*zip(self.names, values, strict=True))
 
     def state_values(self, state: Leaves) -> list[Any]:
         """Return the Variables' values, as trees, given their leaves by name."""
         return [
             jax.tree_util.tree_unflatten(
                 jax.tree_util.tree_structure(use.value),
-                [state[leaf] for leaf in named_leaves(name, use.value)],
+                [state[leaf] for leaf in leaves],
             )
-            for name, use in zip(self.names, self.states, strict=True)
+            for leaves, use in zip(self._leaf_names, self.states, strict=True)
         ]
 
     def run(
