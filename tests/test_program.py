@@ -55,8 +55,11 @@ TIMED_STEPS = [name for name in STEPS if name != "bpff-trainer-predict"]
 # twice. State and monitors are equal.
 ROUNDED = {"shared-array": {"outputs/outputs"}}
 
-# BrainPy's own names for some Variables hold whole sentences; the probe finds plainer ones.
-RENAMED = {"einet-projections", "stdp", "delay-coupling"} | ({"delay"} if eras.SINCE_2_4 else set())
+# BrainPy's own names for some Variables hold whole sentences, containers and counters; the probe
+# finds plainer ones.
+RENAMED = {"einet-projections", "stdp", "delay-coupling", "delay"}
+RENAMED |= {"channels"} if eras.SINCE_2_4 else set()
+RENAMED |= set() if eras.SINCE_2_7 else {"einet-coba"}
 
 
 def seeded(make: Callable[[], Any], **options: Any) -> bp.DSRunner:

@@ -69,7 +69,9 @@ def _held(thing: Any, kind: int) -> tuple[Sequence[Any], list[Any]]:
     """
     try:
         if kind == _ENTRIES:
-            return list(thing), list(thing.values())
+            # Not by its own methods, which a subclass may have others for (those of 2.3.8 do).
+            entries = thing if isinstance(thing, dict) else dict(thing)
+            return list(dict.keys(entries)), list(dict.values(entries))
         if kind == _ATTRIBUTES:
             attributes = _attributes(thing)
             return list(attributes), list(attributes.values())
