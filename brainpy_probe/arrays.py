@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from brainpy_probe.digests import digest_of
 from brainpy_probe.errors import DamagedCapture, told
+from brainpy_probe.reading import read_file
 from brainpy_probe.records import TensorSpec, WrittenFile
-from brainpy_probe.store import digest_of, read_file
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from brainpy_probe.errors import ProbeError
 from brainpy_probe.findings import Finding, find
+from brainpy_probe.index import Index
 from brainpy_probe.parts import CompiledModule, PredictCall, Program
+from brainpy_probe.reading import read_manifest
 from brainpy_probe.records import Manifest
-from brainpy_probe.store import read_manifest
 
 __all__ = ["Capture", "load"]
 
@@ -23,13 +24,16 @@ class Capture:
     ----------
     path : Path
         The capture folder.
-    manifest : Manifest
-        Its index, as typed records.
     """
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, index: Manifest | Index) -> None:
         self.path = path
-        self.manifest = manifest
+        self._index = index if isinstance(index, Index) else Index(index)
+
+    @property
+    def manifest(self) -> Manifest:
+        """The capture's index, as typed records; each look at it shows it as it is then."""
+        return self._index.manifest
 
     @property
     def programs(self) -> tuple[Program, ...]:
@@ -39,14 +43,19 @@ class Capture:
     @property
     def calls(self) -> tuple[PredictCall, ...]:
         """The predict calls, in the order in which they ended."""
-        programs, modules = self.programs, self.modules
+        manifest = self.manifest  # once: another thread may add to it meanwhile
+        programs = [Program(self.path, record) for record in manifest.programs]
+        modules: dict[int, list[CompiledModule]] = {}
+        for module in manifest.modules:
+            if module.call is not None:
+                modules.setdefault(module.call, []).append(CompiledModule(self.path, module))
         return tuple(
             PredictCall(
                 record,
                 None if record.program is None else programs[record.program],
-                tuple(module for module in modules if module.record.call == record.index),
+                tuple(modules.get(record.index, ())),
             )
-            for record in self.manifest.calls
+            for record in manifest.calls
         )
 
     @property

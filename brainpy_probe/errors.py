@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 __all__ = [
     "BadSetting",
@@ -12,6 +12,7 @@ __all__ = [
     "CannotMeasure",
     "CannotReplay",
     "DamagedCapture",
+    "FolderRemoved",
     "ProbeError",
     "ProbeWarning",
     "ProgramMismatch",
@@ -150,6 +151,28 @@ class DamagedCapture(ProbeError):
     """A capture folder can't be read: cut off, altered, or written by a later version."""
 
     slug = "damaged-capture"
+
+
+class FolderRemoved(ProbeError):
+    """A capture's folder, or some of it, was removed while the capture was open.
+
+    Parameters
+    ----------
+    folder : path
+        The folder.
+    files : sequence of str
+        The files in it that are gone; none if the folder itself is.
+    """
+
+    slug = "folder-removed"
+
+    def __init__(self, folder: object, files: Sequence[str] = ()) -> None:
+        what = f"{len(files)} files of it, {files[0]} the first," if files else "it"
+        super().__init__(
+            f"{folder} is no longer what the capture has written: {what} was removed or moved "
+            "while the capture was open, and what is gone is lost.",
+            "Leave the folder where it is until the block has ended.",
+        )
 
 
 class ProbeWarning(UserWarning):

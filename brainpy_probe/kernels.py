@@ -17,10 +17,10 @@ from loguru import logger
 
 from brainpy_probe import foreign
 from brainpy_probe.arrays import named_dtype
+from brainpy_probe.digests import digest_of
 from brainpy_probe.errors import SeamMissing, first_line
 from brainpy_probe.foreign import Seam
 from brainpy_probe.records import KernelCall
-from brainpy_probe.store import digest_of
 from brainpy_probe.xla import bindings, execution, handlers, mlir
 
 __all__ = ["called_directly", "register", "unknown"]

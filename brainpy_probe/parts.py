@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from brainpy_probe.arrays import read_arrays, restored
 from brainpy_probe.costrecords import Costs, Measured
 from brainpy_probe.errors import BadSetting, CannotReplay, DamagedCapture
+from brainpy_probe.reading import read_file
 from brainpy_probe.records import (
     CallRecord,
     Failure,
@@ -23,7 +24,7 @@ from brainpy_probe.records import (
     TensorSpec,
     Timing,
 )
-from brainpy_probe.store import MANIFEST, read_file
+from brainpy_probe.store import MANIFEST
 
 if TYPE_CHECKING:
     import numpy as np

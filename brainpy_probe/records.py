@@ -24,6 +24,7 @@ __all__ = [
     "Failure",
     "Fidelity",
     "KernelCall",
+    "LostModule",
     "Manifest",
     "ModuleRecord",
     "Origin",
@@ -278,9 +279,13 @@ class Failure(_Record, frozen=True, kw_only=True):
     @classmethod
     def of(cls, error: BaseException) -> Failure:
         """Record an exception."""
+        try:
+            message = str(error)
+        except Exception as second:  # the message of a user's own exception may fail
+            message = f"its message can't be had: {type(second).__qualname__}"
         return cls(
             kind=type(error).__qualname__,
-            message=str(error),
+            message=message,
             traceback="".join(tracebacks.format_exception(error)),
         )
 
@@ -387,6 +392,26 @@ class ModuleRecord(_Record, frozen=True, kw_only=True):
     files: tuple[WrittenFile, ...] = ()
 
 
+class LostModule(_Record, frozen=True, kw_only=True):
+    """A module that was compiled while the capture was open, and that could not be recorded.
+
+    Attributes
+    ----------
+    name : str
+        JAX's name for it.
+    call : int or None
+        The predict call that it was compiled for; None for one compiled outside of any.
+    failure : Failure
+        Why it could not be recorded.
+    """
+
+    index: int
+    name: str
+    call: int | None
+    thread: str
+    failure: Failure
+
+
 class Environment(_Record, frozen=True, kw_only=True):
     """What ran: interpreter, host, process, backend, and the versions of what matters.
 
@@ -419,6 +444,7 @@ class Addition(_Record, frozen=True, kw_only=True):
     calls: tuple[CallRecord, ...] = ()
     programs: tuple[ProgramRecord, ...] = ()
     modules: tuple[ModuleRecord, ...] = ()
+    lost_modules: tuple[LostModule, ...] = ()
     digest: str = ""
 
 
@@ -440,17 +466,5 @@ class Manifest(_Record, frozen=True, kw_only=True):
     calls: tuple[CallRecord, ...] = ()
     programs: tuple[ProgramRecord, ...] = ()
     modules: tuple[ModuleRecord, ...] = ()
+    lost_modules: tuple[LostModule, ...] = ()
     digest: str = ""
-
-    def extended(self, addition: Addition) -> Manifest:
-        """Return the index with what an addition has and it has not yet."""
-
-        def both(mine: tuple[Any, ...], more: tuple[Any, ...]) -> tuple[Any, ...]:
-            return (*mine, *(one for one in more if one.index >= len(mine)))
-
-        return msgspec.structs.replace(
-            self,
-            calls=both(self.calls, addition.calls),
-            programs=both(self.programs, addition.programs),
-            modules=both(self.modules, addition.modules),
-        )

@@ -13,9 +13,9 @@ import numpy as np
 from brainpy_probe import kernels
 from brainpy_probe.arrays import as_bytes, named_dtype
 from brainpy_probe.comparing import Difference, difference
+from brainpy_probe.digests import digest_of
 from brainpy_probe.errors import BadSetting, CannotReplay, first_line
 from brainpy_probe.records import ProgramRecord, TensorSpec
-from brainpy_probe.store import digest_of
 from brainpy_probe.xla import execution
 from brainpy_probe.xla.inlining import with_constants
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import xxhash
 
-from brainpy_probe.store import MANIFEST, signed
+from brainpy_probe.digests import signed
+from brainpy_probe.store import MANIFEST
 
 __all__ = ["alter", "files", "flip", "rewrite"]
 

@@ -294,7 +294,7 @@ import brainpy_probe as probe
 from brainpy_probe.live.patching import LEDGER
 
 net.run()
-worker = multiprocessing.get_context("fork").Process(target=lambda: LEDGER.users[0].folder)
+worker = multiprocessing.get_context("fork").Process(target=lambda: LEDGER.users[0]._opened())
 worker.start()
 worker.join()
 try:
@@ -303,7 +303,7 @@ try:
         child = os.fork()
         if not child:
             whole, _ = LEDGER.users
-            assert f"-{os.getpid()}" in str(whole.folder.path)
+            assert f"-{os.getpid()}" in str(whole._opened().folder.path)
             print("a folder of its own", flush=True)
             raise InterruptedError
         os.waitpid(child, 0)

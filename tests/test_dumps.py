@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,10 @@ def test_a_single_kind_can_be_asked_for(out: Path, asked: str, suffix: str) -> N
     assert not [path for path in found if path.name.endswith(unasked)]
 
 
-def test_the_files_lie_with_their_module_and_nowhere_else(out: Path) -> None:
+def test_the_files_lie_with_their_module_and_nowhere_else(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with probe.capture(out, xla_dump=True, strict=True) as cap:
         jax.jit(lambda x: x * 6)(np.ones(3, np.float32))
     module = cap.modules[-1]
@@ -126,7 +130,7 @@ def test_the_files_lie_with_their_module_and_nowhere_else(out: Path) -> None:
     assert module.dump_paths
     assert all(path.is_file() and path.is_relative_to(folder) for path in module.dump_paths)
     assert sorted(p for p in folder.rglob("*") if p.is_file()) == sorted(module.dump_paths)
-    assert list(cap.path.glob(".xla-*")) == []
+    assert list(tmp_path.glob("brainpy-probe-xla-*")) == []
 
 
 def test_nothing_is_dumped_unasked(out: Path) -> None:

@@ -20,16 +20,11 @@ import pytest
 from msgspec.structs import replace
 
 import brainpy_probe as probe
+from brainpy_probe.digests import digest_of
+from brainpy_probe.errors import FolderRemoved
+from brainpy_probe.reading import manifest_is_as_written, newest_run, read_manifest
 from brainpy_probe.records import Addition, Manifest
-from brainpy_probe.store import (
-    JOURNAL,
-    MANIFEST,
-    RunFolder,
-    digest_of,
-    manifest_is_as_written,
-    newest_run,
-    read_manifest,
-)
+from brainpy_probe.store import JOURNAL, MANIFEST, RunFolder
 from tests.networks import by_name
 
 ROOT = Path(__file__).parent.parent
@@ -222,11 +217,12 @@ def test_a_journal_that_was_altered_is_told(live: probe.Capture, tmp_path: Path)
 def test_an_index_written_whole_has_no_journal(live: probe.Capture, tmp_path: Path) -> None:
     folder, whole = _cut_short(live, tmp_path)
     journal = (folder.path / JOURNAL).read_bytes()
-    folder.write_manifest(whole)
+    with pytest.raises(FolderRemoved, match="files of it"):  # the folder has the index alone
+        folder.finish(Addition())
     assert not (folder.path / JOURNAL).exists()
     # A process that was killed between the two: nothing is there twice.
     (folder.path / JOURNAL).write_bytes(journal)
-    assert read_manifest(folder.path)[1] == whole
+    assert read_manifest(folder.path)[1] == replace(whole, complete=True)
 
 
 def test_a_line_that_finds_no_room_leaves_the_journal_as_it_was(

@@ -24,7 +24,8 @@ from brainpy_probe.cli import app
 from brainpy_probe.offline.checks import Check
 from brainpy_probe.offline.files import check_files
 from brainpy_probe.offline.verify import Verification, verify
-from brainpy_probe.store import MANIFEST, manifest_is_as_written, newest_run, read_manifest
+from brainpy_probe.reading import manifest_is_as_written, newest_run, read_manifest
+from brainpy_probe.store import MANIFEST
 from tests import eras
 from tests.altering import alter, files, flip, rewrite
 from tests.networks import by_name

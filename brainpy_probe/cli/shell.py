@@ -17,8 +17,8 @@ from rich.markup import escape
 from brainpy_probe.captured import Capture, load
 from brainpy_probe.errors import BadSetting, ProbeError
 from brainpy_probe.parts import Program
+from brainpy_probe.reading import newest_run
 from brainpy_probe.settings import DEFAULT_OUT
-from brainpy_probe.store import newest_run
 
 __all__ = [
     "FAILED",

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 from brainpy_probe.errors import CannotCapture, told
-from brainpy_probe.live.compilation import PENDING_PHASES, Compilation
+from brainpy_probe.live.compilation import PENDING_PHASES, SERIALS, Compilation
 from brainpy_probe.live.guard import Guard
 from brainpy_probe.live.patching import LEDGER
 from brainpy_probe.live.snapshot import Snapshot
@@ -25,6 +25,7 @@ from brainpy_probe.records import Timing
 __all__ = [
     "CURRENT_CALL",
     "CURRENT_WATCH",
+    "OWN_WORK",
     "RunningCall",
     "guard",
     "inside_transformation",
@@ -70,6 +71,7 @@ class RunningCall:
 
     runner: Any
     trace_eager: bool = False
+    serial: int = field(default_factory=SERIALS.__next__)
     watch: Stopwatch = field(default_factory=Stopwatch)
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
     thread: str = field(default_factory=lambda: threading.current_thread().name)
@@ -104,6 +106,22 @@ class RunningCall:
     notes: list[str] = field(default_factory=list)
     _predicting: int = 0
     _within_own: bool = False
+
+    _ending: threading.Lock = field(default_factory=threading.Lock)
+    _ended: bool = False
+
+    def end(self) -> None:
+        """Note that the native call has returned or raised."""
+        with self._ending:
+            self._ended = True
+        self.watch.stop()
+
+    def takes(self, compilation: Compilation) -> bool:
+        """Note a module, unless the call has ended: a thread that it started goes on compiling."""
+        with self._ending:
+            if not self._ended:
+                self.compilations.append(compilation)
+            return not self._ended
 
     @property
     def user_inputs(self) -> int | None:
@@ -265,6 +283,8 @@ def kept(tree: Any) -> Any:
 
 CURRENT_CALL: ContextVar[RunningCall | None] = ContextVar("brainpy_probe_call", default=None)
 CURRENT_WATCH: ContextVar[Stopwatch | None] = ContextVar("brainpy_probe_watch", default=None)
+# Whether what runs in this thread is the probe's own work on what has ended: nobody watches that.
+OWN_WORK: ContextVar[bool] = ContextVar("brainpy_probe_own_work", default=False)
 
 
 def _failed(error: Exception) -> None:

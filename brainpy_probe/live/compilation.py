@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from brainpy_probe.digests import digest_of
 from brainpy_probe.live.timing import Span
-from brainpy_probe.store import digest_of
 
-__all__ = ["CURRENT_COMPILATION", "PENDING_PHASES", "Compilation"]
+__all__ = ["CURRENT_COMPILATION", "PENDING_PHASES", "SERIALS", "Compilation"]
+
+# No two calls or compilations of a process have the same number.
+SERIALS = itertools.count(1)
 
 
 @dataclass
@@ -36,6 +40,7 @@ class Compilation:
     name: str
     bytecode: bytes
     backend: str
+    serial: int = field(default_factory=SERIALS.__next__)
     thread: str = field(default_factory=lambda: threading.current_thread().name)
     trace: float = 0.0
     lower: float = 0.0

@@ -9,11 +9,10 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from brainpy_probe.live import dumps, seams
-from brainpy_probe.live.calls import CURRENT_CALL
+from brainpy_probe.live.calls import CURRENT_CALL, OWN_WORK, RunningCall
 from brainpy_probe.live.compilation import CURRENT_COMPILATION, PENDING_PHASES, Compilation
 from brainpy_probe.live.patching import LEDGER, Patch
 from brainpy_probe.live.timing import Phase, by_phase, ended_now
@@ -43,7 +42,7 @@ def note_phase(phase: Phase, seconds: float) -> None:
 
 def compile_or_get_cached(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Stand in for JAX's function of that name: each module passes here, cached or not."""
-    sessions = LEDGER.users
+    sessions = () if OWN_WORK.get() else LEDGER.users
     compilation: Compilation | None = None
     problem: Exception | None = None
     if sessions:
@@ -54,7 +53,8 @@ def compile_or_get_cached(wrapped: Wrapped, instance: Any, args: Args, kwargs: K
     if compilation is None:
         executable = wrapped(*args, **kwargs)
         if problem is not None:
-            _raise_first(session.failed(problem) for session in sessions)
+            failures = [session.failed(problem) for session in sessions]
+            _raise_first(failures)
         return executable
     token = CURRENT_COMPILATION.set(compilation)
     begun = time.perf_counter()
@@ -67,13 +67,39 @@ def compile_or_get_cached(wrapped: Wrapped, instance: Any, args: Args, kwargs: K
         compilation.compile = time.perf_counter() - begun
         CURRENT_COMPILATION.reset(token)
     call = CURRENT_CALL.get()
-    if call is not None:
-        call.compilations.append(compilation)
-    else:
-        failures = [session.module_compiled(compilation) for session in sessions]
-        dumps.discard(compilation.dumps)
-        _raise_first(failures)
+    if call is None or not call.takes(compilation):
+        try:
+            failure = hand_on(compilation, sessions)
+        finally:
+            dumps.discard(compilation.dumps)
+        _raise_first([failure])
     return compilation.executable
+
+
+def hand_on(event: RunningCall | Compilation, sessions: Iterable[Any]) -> Exception | None:
+    """Hand a call that has ended, or a module, to every session, to record it.
+
+    An interrupt is raised when each has been told; a session that it struck before it had begun
+    then knows of what it has not recorded.
+
+    Returns
+    -------
+    Exception or None
+        The first failure that a user asked to be raised.
+    """
+    failures: list[Exception] = []
+    interrupts: list[BaseException] = []
+    for session in sessions:
+        try:
+            failure = session.ended(event)
+        except BaseException as error:
+            session.interrupted(event, error)
+            interrupts.append(error)
+        else:
+            failures += [failure] if failure is not None else []
+    for interrupt in interrupts:
+        raise interrupt
+    return next(iter(failures), None)
 
 
 def _raise_first(failures: Iterable[Exception | None]) -> None:
@@ -110,7 +136,7 @@ def backend_compile(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs)
     kinds = {kind for session in dumping for kind in session.settings.xla_dump}
     try:
         bound = inspect.signature(wrapped).bind(*args, **kwargs)
-        order = dumps.order(bound.arguments["options"], kinds, Path(dumping[0].folder.path))
+        order = dumps.order(bound.arguments["options"], kinds)
     except Exception as error:
         compilation.notes.append(f"not dumped: {error}")
         return wrapped(*args, **kwargs)

@@ -290,7 +290,7 @@ class Outcomes:
     one machine, unless it calls what the module does not hold: Python, or a kernel with threads.
     """
 
-    _known: dict[tuple[int, str, str], str] = field(default_factory=dict)
+    _known: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     def require_same(
         self, record: ProgramRecord, closed: ClosedProgram, digests: Mapping[str, str]
@@ -309,6 +309,6 @@ class Outcomes:
         gave = "".join(f"{k}{v}" for k, v in digests.items() if k.startswith("out/"))
         if not gave:
             return
-        known = self._known.setdefault((record.index, closed.native.digest, taken), gave)
+        known = self._known.setdefault((record.fingerprint, closed.native.digest, taken), gave)
         if known != gave:
             raise ProgramMismatch([f"program {record.index} gave other results for the same"])

@@ -23,7 +23,13 @@ _OPTIONS = {
     "html": "xla_dump_hlo_as_html",
     "proto": "xla_dump_hlo_as_proto",
 }
-_SUFFIXES = {"text": ".txt", "dot": ".dot", "html": ".html", "proto": ".hlo.pb"}
+# How the files of each kind end (0.4.13 to 0.12.0). What ends otherwise comes with any of them.
+_SUFFIXES = {
+    "text": (".txt",),
+    "dot": (".dot",),
+    "html": (".html",),
+    "proto": (".hlo.pb", "-report.pb"),
+}
 
 
 @dataclass(frozen=True)
@@ -54,15 +60,14 @@ class DumpOrder:
         """Copy to the user's own dump folder what their flags would have put there."""
         if not self.theirs or (self.their_modules and not re.search(self.their_modules, module)):
             return
-        unwanted = tuple(s for kind, s in _SUFFIXES.items() if not self.their_kinds[kind])
-        for source in gathered(self.folder):
-            if not source.name.endswith(unwanted):
-                target = Path(self.theirs) / source.relative_to(self.folder)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, target)
+        kinds = [kind for kind, asked in self.their_kinds.items() if asked]
+        for source in gathered(self.folder, kinds):
+            target = Path(self.theirs) / source.relative_to(self.folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
 
 
-def order(options: Any, kinds: Collection[str], parent: Path) -> DumpOrder | str:
+def order(options: Any, kinds: Collection[str]) -> DumpOrder | str:
     """Copy a compilation's options and set XLA's dumps on the copy.
 
     By the time XLA's compile function is called, the persistent cache's key has been made of the
@@ -83,7 +88,7 @@ def order(options: Any, kinds: Collection[str], parent: Path) -> DumpOrder | str
     their_kinds = {kind: bool(given.get(name)) for kind, name in _OPTIONS.items()}
     their_kinds["text"] |= not any(their_kinds.values())  # as XLA does
     their_modules = str(given.get("xla_dump_hlo_module_re") or "")
-    folder = Path(tempfile.mkdtemp(prefix=".xla-", dir=parent))
+    folder = Path(tempfile.mkdtemp(prefix="brainpy-probe-xla-"))
     wanted = {_OPTIONS[kind]: True for kind in kinds}
     seams.set_dump_settings(
         copied, {"xla_dump_to": str(folder), "xla_dump_hlo_module_re": "", **wanted}
@@ -91,13 +96,15 @@ def order(options: Any, kinds: Collection[str], parent: Path) -> DumpOrder | str
     return DumpOrder(copied, folder, theirs, their_kinds, their_modules)
 
 
-def gathered(folder: Path | None) -> Iterator[Path]:
-    """Yield the files that XLA wrote, by name."""
-    if folder is not None:
-        yield from sorted(path for path in folder.rglob("*") if path.is_file())
+def gathered(folder: Path, kinds: Collection[str]) -> Iterator[Path]:
+    """Yield the files that XLA wrote, by name, as if these kinds alone had been asked for."""
+    unwanted = tuple(s for kind, ends in _SUFFIXES.items() if kind not in kinds for s in ends)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.name.endswith(unwanted):
+            yield path
 
 
 def discard(folder: Path | None) -> None:
-    """Remove a folder into which XLA dumped, once its files are where they belong."""
+    """Remove a folder into which XLA dumped, once each capture has its files."""
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)

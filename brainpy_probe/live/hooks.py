@@ -26,6 +26,7 @@ from brainpy_probe.live import (
 from brainpy_probe.live.calls import (
     CURRENT_CALL,
     CURRENT_WATCH,
+    OWN_WORK,
     RunningCall,
     guard,
     kept,
@@ -152,7 +153,7 @@ def _watched(runner: Any) -> Iterator[None]:
     """
     sessions = LEDGER.users
     outer = CURRENT_CALL.get()
-    if not sessions or (outer is not None and outer.runner is runner):
+    if not sessions or OWN_WORK.get() or (outer is not None and outer.runner is runner):
         yield
         return
     eager = any(session.settings.trace_eager for session in sessions)
@@ -171,7 +172,7 @@ def _watched(runner: Any) -> Iterator[None]:
         call.error = error
         raise
     finally:
-        call.watch.stop()
+        call.end()
         CURRENT_WATCH.reset(watch_token)
         CURRENT_CALL.reset(call_token)
         _OPEN.remove(call)
@@ -181,11 +182,13 @@ def _watched(runner: Any) -> Iterator[None]:
 
 
 def _hand_on(call: RunningCall, sessions: tuple[Any, ...]) -> None:
-    failures = [failure for session in sessions if (failure := session.call_ended(call))]
-    for compilation in call.compilations:
-        dumps.discard(compilation.dumps)
-    if failures and call.error is None:
-        raise failures[0]
+    try:
+        failure = compiles.hand_on(call, sessions)
+    finally:
+        for compilation in call.compilations:
+            dumps.discard(compilation.dumps)
+    if failure is not None and call.error is None:
+        raise failure
 
 
 def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs, *, own: bool) -> None:

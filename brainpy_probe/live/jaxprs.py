@@ -21,7 +21,16 @@ import xxhash
 
 from brainpy_probe.live import seams
 
-__all__ = ["callbacks", "equations", "evaluate", "fingerprint", "prune", "survey", "uses"]
+__all__ = [
+    "callbacks",
+    "changed",
+    "equations",
+    "evaluate",
+    "fingerprint",
+    "prune",
+    "survey",
+    "uses",
+]
 
 core = seams.jaxpr_classes()
 _JAXPRS = (core.ClosedJaxpr, core.Jaxpr)
@@ -104,6 +113,39 @@ def equations(eqns: Sequence[Any]) -> Iterator[Any]:
         yield eqn
         for inner in _inner(eqn):
             yield from equations(_open(inner).eqns)
+
+
+def changed(eqns: Sequence[Any], change: Callable[[Any], Any]) -> list[Any]:
+    """Return equations with each of them, at whatever depth, replaced by what it is changed to.
+
+    A jaxpr that several equations share is shared afterwards, too: JAX lowers it once.
+    """
+    made: dict[int, Any] = {}
+
+    def of_value(value: Any) -> Any:
+        if isinstance(value, _JAXPRS):
+            if id(value) not in made:
+                made[id(value)] = of_jaxpr(value)
+            return made[id(value)]
+        if isinstance(value, (tuple, list)) and any(isinstance(one, _JAXPRS) for one in value):
+            return type(value)(map(of_value, value))
+        return value
+
+    def of_jaxpr(jaxpr: Any) -> Any:
+        inner = _open(jaxpr)
+        new = [of_eqn(eqn) for eqn in inner.eqns]
+        if all(a is b for a, b in zip(new, inner.eqns, strict=True)):
+            return jaxpr
+        opened = inner.replace(eqns=new)
+        return opened if inner is jaxpr else jaxpr.replace(jaxpr=opened)
+
+    def of_eqn(eqn: Any) -> Any:
+        params = {name: of_value(value) for name, value in eqn.params.items()}
+        if any(params[name] is not value for name, value in eqn.params.items()):
+            eqn = eqn.replace(params=params)
+        return change(eqn)
+
+    return [of_eqn(eqn) for eqn in eqns]
 
 
 def callbacks(eqn: Any, drop: Callable[[Any], bool] | None = None) -> Iterator[Any]:

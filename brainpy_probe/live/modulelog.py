@@ -13,31 +13,47 @@ from brainpy_probe.live import dumps, seams
 from brainpy_probe.live.compilation import Compilation
 from brainpy_probe.live.modules import ModuleFacts, ModuleTexts, facts
 from brainpy_probe.live.reasons import explain
+from brainpy_probe.reading import read_file
 from brainpy_probe.records import ModuleRecord, Timing, WrittenFile
 from brainpy_probe.settings import Settings
 from brainpy_probe.store import RunFolder, safe_name
 
-__all__ = ["ModuleLog"]
+__all__ = ["ModuleLog", "RecordedModule"]
+
+# A compilation's backend, its bytecode's digest, its executable's fingerprint.
+_Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class RecordedModule:
+    """A module whose files are written and whose record is not in the index yet."""
+
+    record: ModuleRecord
+    facts: ModuleFacts
+    files: tuple[WrittenFile, ...]
+    key: _Key
+    model: str
 
 
 @dataclass
 class ModuleLog:
     """The compiled modules of one capture.
 
+    What it remembers is what the index has: a module whose record could not be written is none.
+
     Parameters
     ----------
     settings : Settings
         Whether XLA dumps.
     folder : RunFolder
-        Where the files go.
+        Where the files go, and the index.
     """
 
     settings: Settings
     folder: RunFolder
-    _read: dict[tuple[str, ...], tuple[ModuleFacts, tuple[WrittenFile, ...]]] = field(
-        default_factory=dict
-    )
-    _before: dict[tuple[str, str], list[ModuleFacts]] = field(default_factory=dict)
+    _read: dict[_Key, RecordedModule] = field(default_factory=dict)
+    _before: dict[tuple[str, str], dict[str, ModuleRecord]] = field(default_factory=dict)
+    _seen: int = 0
 
     def record(
         self,
@@ -46,8 +62,9 @@ class ModuleLog:
         call: int | None = None,
         model: str = "",
         names: Sequence[str] = (),
-    ) -> ModuleRecord:
-        """Write a module's files and record it.
+        made: Sequence[RecordedModule] = (),
+    ) -> RecordedModule:
+        """Write a module's files and make its record.
 
         Parameters
         ----------
@@ -61,20 +78,28 @@ class ModuleLog:
             That call's model: a module is compared with those of its name and model.
         names : sequence of str
             The names of its arguments, if they are known.
+        made : sequence of RecordedModule
+            The modules that will be added to the index together with it.
         """
-        place = "outside" if call is None else f"predict{call:03d}"
-        place = f"modules/{index:04d}-{place}-{safe_name(compilation.name)}"
-        module, files = self._facts(place, compilation)
-        before = self._before.setdefault((model, module.name), [])
-        known = _all_names(module, names)
-        reason, why = explain(module, before, known)
-        self._remember(before, module)
-        notes = [*compilation.notes, *module.notes]
-        if self.settings.xla_dump and not compilation.compiled:
-            notes.append(
-                "It came from JAX's persistent cache: nothing was compiled, so nothing dumped."
-            )
-        return ModuleRecord(
+        of_call = "outside" if call is None else f"predict{call:03d}"
+        with self.folder.adding():
+            place = self.folder.place("modules", index, f"{of_call}-{safe_name(compilation.name)}")
+            key = _key(compilation)
+            module, files = self._facts(key, place, compilation, made)
+            known = _all_names(module, names)
+            before = self._earlier(model, module.name, made)
+            reason, why = explain(module, compilation.bytecode, before, known, self._bytecode)
+            dumped = self._dumped(place, compilation) if self.settings.xla_dump else []
+        notes = [*module.notes]
+        if self.settings.xla_dump:
+            notes += compilation.notes
+            if compilation.dumps is not None and not dumped:
+                notes.append("not dumped: XLA wrote no file")
+            if not compilation.compiled:
+                notes.append(
+                    "It came from JAX's persistent cache: nothing was compiled, so nothing dumped."
+                )
+        record = ModuleRecord(
             index=index,
             name=module.name,
             fingerprint=module.fingerprint,
@@ -97,29 +122,45 @@ class ModuleLog:
             custom_calls=module.custom_calls,
             large_constants=module.large_constants,
             notes=tuple(notes),
-            files=(*files, *self._dumped(place, compilation)),
+            files=(*files, *dumped),
         )
+        return RecordedModule(record, module, files, key, model)
 
-    def _remember(self, before: list[ModuleFacts], module: ModuleFacts) -> None:
-        if all(one.fingerprint != module.fingerprint for one in before):
-            before.append(module)
-        else:
-            # The last one stands last: the next module is compared with it.
-            before.sort(key=lambda one: one.fingerprint == module.fingerprint)
+    def keep(self, made: Sequence[RecordedModule]) -> None:
+        """Keep what was read of modules whose records are in the index now."""
+        for module in made:
+            if module.key[-1]:
+                self._read.setdefault(module.key, module)
+
+    def _earlier(self, model: str, name: str, made: Sequence[RecordedModule]) -> list[ModuleRecord]:
+        """Return the distinct modules of a name and model before this one, the last one last."""
+        index = self.folder.index
+        while self._seen < index.modules:
+            record = index.module(self._seen)
+            of_model = "" if record.call is None else index.call(record.call).model
+            _put_last(self._before.setdefault((of_model, record.name), {}), record)
+            self._seen += 1  # an interrupt before this has the record put last once more
+        found = dict(self._before.get((model, name), {}))
+        for module in made:
+            if (module.model, module.record.name) == (model, name):
+                _put_last(found, module.record)
+        return list(found.values())
+
+    def _bytecode(self, module: ModuleRecord) -> bytes:
+        (file,) = (file for file in module.files if file.kind == "mlirbc")
+        return read_file(self.folder.path, file)
 
     def _facts(
-        self, place: str, compilation: Compilation
+        self, key: _Key, place: str, compilation: Compilation, made: Sequence[RecordedModule]
     ) -> tuple[ModuleFacts, tuple[WrittenFile, ...]]:
         """Return what a module is, and its files, which are written if it is a new one."""
-        made = seams.executable_fingerprint(compilation.executable)
-        key = (compilation.backend, compilation.digest, made)
-        if key in self._read:
-            return self._read[key]
+        known = self._read.get(key)
+        if known is None and key[-1]:
+            known = next((module for module in made if module.key == key), None)
+        if known is not None:
+            return known.facts, known.files
         module, texts = facts(compilation)
-        found = module, self._write(place, compilation, texts)
-        if made:
-            self._read[key] = found
-        return found
+        return module, self._write(place, compilation, texts)
 
     def _write(
         self, place: str, compilation: Compilation, texts: ModuleTexts
@@ -134,14 +175,24 @@ class ModuleLog:
         return tuple(files)
 
     def _dumped(self, place: str, compilation: Compilation) -> list[WrittenFile]:
-        """Write what XLA dumped for this very compilation."""
-        if not self.settings.xla_dump or compilation.dumps is None:
+        """Write what XLA dumped for this very compilation, of the kinds that were asked for."""
+        if compilation.dumps is None:
             return []
         found = []
-        for source in dumps.gathered(compilation.dumps):
+        for source in dumps.gathered(compilation.dumps, self.settings.xla_dump):
             name = source.relative_to(compilation.dumps).as_posix()
             found.append(self.folder.write(f"{place}/xla/{name}", "xla", source.read_bytes()))
         return found
+
+
+def _key(compilation: Compilation) -> _Key:
+    made = seams.executable_fingerprint(compilation.executable)
+    return compilation.backend, compilation.digest, made
+
+
+def _put_last(modules: dict[str, ModuleRecord], module: ModuleRecord) -> None:
+    modules.pop(module.fingerprint, None)
+    modules[module.fingerprint] = module
 
 
 def _all_names(module: ModuleFacts, names: Sequence[str]) -> list[str]:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from brainpy_probe.digests import digest_of
 from brainpy_probe.errors import first_line
 from brainpy_probe.live import seams
 from brainpy_probe.live.compilation import Compilation
-from brainpy_probe.store import digest_of
 from brainpy_probe.xla import bindings, mlir
 
-__all__ = ["ModuleFacts", "ModuleTexts", "facts"]
+__all__ = ["ModuleFacts", "ModuleTexts", "bare", "facts"]
 
 _LARGE = 1024
 
@@ -23,8 +23,8 @@ class ModuleFacts:
 
     Attributes
     ----------
-    content : bytes
-        The module as bytecode for comparison: locations, names and addresses left out.
+    fingerprint : str
+        XXH3-128 of the module as :func:`bare` leaves it.
     notes : tuple of str
         What could not be had, and why.
     """
@@ -33,8 +33,6 @@ class ModuleFacts:
     backend: str
     fingerprint: str
     arguments: tuple[str, ...]
-    results: tuple[str, ...]
-    content: bytes
     cost: dict[str, float]
     memory: dict[str, int]
     custom_calls: tuple[str, ...]
@@ -65,11 +63,7 @@ def facts(compilation: Compilation) -> tuple[ModuleFacts, ModuleTexts]:
     operations = tuple(mlir.operations(module))
     calls = mlir.custom_calls(operations)
     large = mlir.large_constants(operations, _LARGE)
-    _forget_names(module)
-    _forget_addresses(module, calls)
-    # Last: on JAX 0.4.13 each operation's location is then its place in the text, names and all.
-    module = bindings.without_locations(module)
-    content = bindings.mlir_bytecode(module)
+    module = _bared(module, calls)
     notes: list[str] = []
 
     def had(what: str, get: Callable[[Any], Any], otherwise: Any) -> Any:
@@ -83,10 +77,8 @@ def facts(compilation: Compilation) -> tuple[ModuleFacts, ModuleTexts]:
     made = ModuleFacts(
         name=compilation.name,
         backend=compilation.backend,
-        fingerprint=digest_of(content),
+        fingerprint=digest_of(bindings.mlir_bytecode(module)),
         arguments=mlir.argument_types(module),
-        results=mlir.result_types(module),
-        content=content,
         cost=had("cost analysis", seams.executable_cost, {}),
         memory=had("memory analysis", seams.executable_memory, {}),
         custom_calls=tuple(calls),
@@ -99,6 +91,19 @@ def facts(compilation: Compilation) -> tuple[ModuleFacts, ModuleTexts]:
 _HEADER = f"""// To be read: constants of more than {mlir.READABLE_ELEMENTS} elements are cut.
 // The complete module is module.mlirbc beside this file.
 """
+
+
+def bare(bytecode: bytes) -> Any:
+    """Return a module for comparison: locations, names and addresses left out."""
+    module = bindings.parse_mlir(bytecode, bindings.mlir_context())
+    return _bared(module, mlir.custom_calls(tuple(mlir.operations(module))))
+
+
+def _bared(module: Any, custom_calls: dict[str, list[Any]]) -> Any:
+    _forget_names(module)
+    _forget_addresses(module, custom_calls)
+    # Last: on JAX 0.4.13 each operation's location is then its place in the text, names and all.
+    return bindings.without_locations(module)
 
 
 def _forget_names(module: Any) -> None:

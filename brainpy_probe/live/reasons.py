@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from brainpy_probe.errors import DamagedCapture
 from brainpy_probe.live import seams
-from brainpy_probe.live.modules import ModuleFacts
-from brainpy_probe.records import Reason
+from brainpy_probe.live.modules import ModuleFacts, bare
+from brainpy_probe.records import ModuleRecord, Reason
 from brainpy_probe.xla import bindings, mlir
 
 __all__ = ["explain"]
@@ -17,7 +18,11 @@ _SHOWN = 3
 
 
 def explain(
-    now: ModuleFacts, before: Sequence[ModuleFacts], names: Sequence[str]
+    now: ModuleFacts,
+    bytecode: bytes,
+    before: Sequence[ModuleRecord],
+    names: Sequence[str],
+    read: Callable[[ModuleRecord], bytes],
 ) -> tuple[Reason, str]:
     """Say why a module was compiled, given those of its name that were compiled before.
 
@@ -25,14 +30,18 @@ def explain(
     ----------
     now : ModuleFacts
         The module.
-    before : sequence of ModuleFacts
+    bytecode : bytes
+        Its bytecode.
+    before : sequence of ModuleRecord
         Earlier modules of the same name and model, the last one last.
     names : sequence of str
         The names of the module's arguments, where they are known.
+    read : callable
+        Returns the bytecode of an earlier module; raises DamagedCapture where that is gone.
     """
     if not before:
         return "first", "It was compiled for the first time in this capture."
-    if any(one.fingerprint == now.fingerprint for one in before):
+    if any(module.fingerprint == now.fingerprint for module in before):
         return "same", (
             f"The same program again: BrainPy builds a new function {_per()}, "
             "which JAX then traces and compiles anew."
@@ -52,14 +61,22 @@ def explain(
     )
     if changed:
         return changed
-    before_it, it = (
-        bindings.parse_mlir(one.content, bindings.mlir_context()) for one in (last, now)
-    )
-    if _without_values(before_it) == _without_values(it):
+    try:
+        content = read(last)
+    except DamagedCapture as error:
+        return "code", f"Another program; what differs can't be told: {error.message}"
+    return _content_changes(bare(content), bare(bytecode))
+
+
+def _content_changes(last: Any, now: Any) -> tuple[Reason, str]:
+    """Say what differs between two modules whose arguments are of the same types."""
+    if _without_values(last) == _without_values(now):
         return "values", "Other values are baked into the program as constants."
-    if _operations(before_it) == _operations(it):
+    changed = None
+    if _operations(last) == _operations(now):
         # Another length that no argument tells of, since JAX drops those that nothing reads.
-        changed = _changes(last.results, now.results, lambda n: f"result {n}")
+        results = mlir.result_types(last), mlir.result_types(now)
+        changed = _changes(*results, lambda n: f"result {n}")
     return changed or ("code", "Another program: its operations differ, or what they are given.")
 
 

@@ -1,8 +1,8 @@
-"""Lowers a closed program, renders it and writes its files; knows no call and no session."""
+"""Lowers a closed program, renders it, then writes its files; knows no call and no session."""
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import jax
 from msgspec.structs import replace
 
 from brainpy_probe.errors import CannotCapture, CannotMeasure, first_line
-from brainpy_probe.live import seams, tensors
+from brainpy_probe.live import jaxprs, seams, tensors
 from brainpy_probe.live.dialects import Lowered, Rendering
 from brainpy_probe.live.kernels import kernel_calls
 from brainpy_probe.live.pure import ClosedProgram, Named
@@ -30,7 +30,7 @@ from brainpy_probe.settings import Settings
 from brainpy_probe.store import RunFolder, safe_name
 from brainpy_probe.xla import execution, mlir
 
-__all__ = ["known_values", "write_program"]
+__all__ = ["Rendered", "known_values", "render", "write"]
 
 _FILES = {
     "stablehlo": "program.stablehlo.mlir",
@@ -42,23 +42,88 @@ _FILES = {
 _LARGE = 1024
 
 
-def write_program(
+@dataclass(frozen=True)
+class _Form:
+    """A program lowered in one way, and its texts.
+
+    Attributes
+    ----------
+    jaxpr : ClosedJaxpr or None
+        What was lowered, where JAX gives that.
+    """
+
+    lowered: Lowered
+    jaxpr: Any
+    cost: dict[str, float]
+    renderings: dict[str, Rendering]
+    problems: dict[str, Exception]
+    kernels: tuple[KernelCall, ...]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A program in all its forms; nothing of it is written yet.
+
+    Attributes
+    ----------
+    closed : ClosedProgram
+        The program.
+    native : _Form
+        The form that ran.
+    portable : _Form, Exception or None
+        The form for other compilers, or why there is none; None where nobody asked for it.
+    """
+
+    closed: ClosedProgram
+    native: _Form
+    portable: _Form | Exception | None
+
+    @property
+    def problem(self) -> Exception | None:
+        """Why the first of the texts that were asked for can't be made."""
+        portable = self.portable
+        if isinstance(portable, _Form):
+            portable = next(iter(portable.problems.values()), None)
+        return next(iter(self.native.problems.values()), portable)
+
+
+def render(closed: ClosedProgram, settings: Settings) -> Rendered:
+    """Lower a program and render it in the dialects asked for; the disk is left alone.
+
+    Raises
+    ------
+    CannotCapture
+        If no text can be made of it.
+    """
+    native = _form(closed, settings, closed.function)
+    if not native.renderings:
+        raise CannotCapture("No text can be made of the program.", f"{_said(native.problems)}.")
+    portable: _Form | Exception | None = None
+    if settings.portable:
+        try:
+            portable = _form(closed, settings, _plain(closed, native.jaxpr), plain=True)
+        except Exception as error:
+            portable = error
+    return Rendered(closed, native, portable)
+
+
+def write(
+    rendered: Rendered,
     index: int,
-    closed: ClosedProgram,
     settings: Settings,
     folder: RunFolder,
     arrays: tensors.ArrayFiles,
 ) -> tuple[ProgramRecord, Exception | None]:
-    """Render a program in the dialects asked for, write it, and record what was written.
+    """Write a program's files, measure it if that is asked for, and make its record.
 
     Parameters
     ----------
-    index : int
-        The program's number in the capture.
-    closed : ClosedProgram
+    rendered : Rendered
         The program.
+    index : int
+        Its number in the capture.
     settings : Settings
-        Which dialects, which arrays.
+        Which arrays.
     folder : RunFolder
         Where the files go.
     arrays : ArrayFiles
@@ -69,23 +134,16 @@ def write_program(
     ProgramRecord
         The program; its fidelity tells of the texts that can't be made.
     Exception or None
-        Why the first of these can't be made.
-
-    Raises
-    ------
-    CannotCapture
-        If none can be made.
+        What else of what was asked for can't be had.
     """
-    place = f"programs/{index:03d}-{safe_name(closed.name)}"
-    native = _form(closed, settings)
-    if not native.renderings:
-        raise CannotCapture("No text can be made of the program.", f"{_said(native.problems)}.")
-    texts = _write_texts(place, native, folder)
-    portable, problem = (
-        _portable(place, closed, native, settings, folder) if settings.portable else (None, None)
-    )
-    arguments = _store(f"{place}/data.safetensors", "data", closed.arguments, settings, arrays)
-    results = _store(f"{place}/results.safetensors", "results", closed.results, settings, arrays)
+    closed, native = rendered.closed, rendered.native
+    with folder.adding():
+        place = folder.place("programs", index, safe_name(closed.name))
+        texts = _write_texts(place, native, folder)
+        portable = _portable(place, rendered, folder)
+        data, made = f"{place}/data.safetensors", f"{place}/results.safetensors"
+        arguments = _store(data, "data", closed.arguments, settings, arrays)
+        results = _store(made, "results", closed.results, settings, arrays)
     record = ProgramRecord(
         index=index,
         name=closed.name,
@@ -100,10 +158,11 @@ def write_program(
         compiled_in=closed.compiled_in,
         components=closed.components if native.lowered.owners & closed.components.keys() else {},
     )
+    problem = rendered.problem
     if settings.profile:
         record, unmeasured = _measured(record, native, closed)
         problem = problem or unmeasured
-    return record, next(iter(native.problems.values()), problem)
+    return record, problem
 
 
 def _measured(
@@ -127,24 +186,13 @@ def _measured(
         return replace(record, unmeasured=first_line(error)), error
 
 
-@dataclass(frozen=True)
-class _Form:
-    """A program lowered in one way, and its texts."""
+def _form(
+    closed: ClosedProgram, settings: Settings, function: Callable[..., Any], *, plain: bool = False
+) -> _Form:
+    def own(*groups: Any) -> Any:  # JAX keeps what it has lowered, by function
+        return function(*groups)
 
-    lowered: Lowered
-    cost: dict[str, float]
-    renderings: dict[str, Rendering]
-    problems: dict[str, Exception]
-    kernels: tuple[KernelCall, ...]
-
-
-def _form(closed: ClosedProgram, settings: Settings, *, plain: bool = False) -> _Form:
-    def function(*groups: Any) -> Any:  # JAX keeps what it has lowered, by function
-        return closed.function(*groups)
-
-    with seams.plain_kernels() if plain else contextlib.nullcontext():
-        jitted = jax.jit(function, keep_unused=True)
-        lowering, jaxpr = seams.lowered_with_jaxpr(jitted, closed.grouped())
+    lowering, jaxpr = seams.lowered_with_jaxpr(jax.jit(own, keep_unused=True), closed.grouped())
     lowered = Lowered(
         lowering.compiler_ir("stablehlo"),
         closed.name,
@@ -166,7 +214,21 @@ def _form(closed: ClosedProgram, settings: Settings, *, plain: bool = False) -> 
         renderings["vhlo"] = bytecode
     cost = _estimated(lowered) if settings.portable else {}
     kernels = () if plain or jaxpr is None else kernel_calls(jaxpr.eqns)
-    return _Form(lowered, cost, renderings, problems, kernels)
+    return _Form(lowered, jaxpr, cost, renderings, problems, kernels)
+
+
+def _plain(closed: ClosedProgram, jaxpr: Any) -> Callable[..., Any]:
+    """Return the program with the kernels that other compilers have, its results in a list."""
+    if jaxpr is None:  # as old a JAX has a BrainPy whose kernels are chosen before
+        return closed.function
+    eqns = jaxprs.changed(jaxpr.eqns, seams.plain_kernels())
+
+    def program(*groups: Any) -> list[Any]:
+        constants = zip(jaxpr.jaxpr.constvars, jaxpr.consts, strict=True)
+        given = zip(jaxpr.jaxpr.invars, jax.tree_util.tree_leaves(groups), strict=True)
+        return list(map(jaxprs.evaluate(eqns, [*constants, *given], {}), jaxpr.jaxpr.outvars))
+
+    return program
 
 
 def _estimated(lowered: Lowered) -> dict[str, float]:
@@ -196,34 +258,24 @@ def _fidelity(form: _Form, closed: ClosedProgram, *notes: str) -> Fidelity:
     )
 
 
-def _portable(
-    place: str, closed: ClosedProgram, native: _Form, settings: Settings, folder: RunFolder
-) -> tuple[PortableForm, Exception | None]:
-    """Lower the program once more, from the same trace, without BrainPy's own kernels.
-
-    Returns
-    -------
-    PortableForm
-        The form; its notes tell of what can't be had.
-    Exception or None
-        Why there is none.
-    """
-    try:
-        plain = _form(closed, settings, plain=True)
-    except Exception as error:
-        reason = f"The program can't be lowered to plain StableHLO: {first_line(error)}"
-        return PortableForm(fidelity=Fidelity(notes=(reason,))), error
+def _portable(place: str, rendered: Rendered, folder: RunFolder) -> PortableForm | None:
+    """Write the form for other compilers, if it was asked for; its notes tell what it lacks."""
+    closed, plain = rendered.closed, rendered.portable
+    if plain is None:
+        return None
+    if isinstance(plain, Exception):
+        reason = f"The program can't be lowered to plain StableHLO: {first_line(plain)}"
+        return PortableForm(fidelity=Fidelity(notes=(reason,)))
     fidelity = _fidelity(plain, closed)
     if fidelity.custom_calls:
         left = f"Kernels are left that have no plain form here: {', '.join(fidelity.custom_calls)}."
         fidelity = _fidelity(plain, closed, left)
-    form = PortableForm(
+    return PortableForm(
         fidelity=fidelity,
         cost=plain.cost,
-        native_cost=native.cost,
+        native_cost=rendered.native.cost,
         files=tuple(_write_texts(f"{place}/portable", plain, folder)),
     )
-    return form, next(iter(plain.problems.values()), None)
 
 
 def _write_texts(place: str, form: _Form, folder: RunFolder) -> list[WrittenFile]:

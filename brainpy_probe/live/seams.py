@@ -14,7 +14,6 @@ import inspect
 import os
 import re
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -434,38 +433,32 @@ def is_written(states: Any) -> list[bool]:
     return list(states.been_writen)
 
 
-class _PlainHere(dict[str, str]):
-    """brainevent's backends by platform: plain ones for the thread that made this, else theirs."""
+def plain_kernels() -> Callable[[Any], Any]:
+    """Return what gives an equation that calls a kernel of BrainPy's the one of plain StableHLO.
 
-    def __init__(self, chosen: dict[str, str]) -> None:
-        super().__init__(chosen)
-        self._thread = threading.get_ident()
-
-    def get(self, platform: str, default: Any = None) -> Any:
-        if threading.get_ident() == self._thread:
-            return "jax_raw"
-        return super().get(platform, default)
-
-
-@contextlib.contextmanager
-def plain_kernels() -> Iterator[None]:
-    """Have BrainPy's kernels lowered to plain StableHLO in this thread, in this block.
-
-    brainevent (0.2.1, 0.3.0: config.py, called from _op/main.py) looks the backend up while it
-    lowers a primitive; its public ``set_backend`` would clear all of JAX's caches. Before
-    BrainPy 2.7 a kernel is chosen while the model is traced: nothing can be done here.
+    brainevent (0.2.1, 0.3.0: _op/main.py) takes the parameter ``backend`` of the equation before
+    the user's choice, which is one for the process: its public ``set_backend`` would clear all of
+    JAX's caches. ``available_backends`` is public. Before BrainPy 2.7 a kernel is chosen while the
+    model is traced: nothing can be done here.
     """
     try:
-        config: Any = importlib.import_module("brainevent.config")
-    except ImportError:
-        yield
-        return
-    chosen = config._global_backends
-    config._global_backends = _PlainHere(chosen)
-    try:
-        yield
-    finally:
-        config._global_backends = chosen
+        kernels: Any = importlib.import_module("brainevent").get_registry()
+    except (ImportError, AttributeError):
+        return lambda eqn: eqn
+    import jax
+
+    platform = jax.default_backend()
+
+    def plain(eqn: Any) -> Any:
+        kernel = kernels.get(eqn.primitive.name)
+        if kernel is None or _PLAIN not in kernel.available_backends(platform):
+            return eqn
+        return eqn.replace(params={**eqn.params, "backend": _PLAIN})
+
+    return plain
+
+
+_PLAIN = "jax_raw"
 
 
 def lowering_settings() -> tuple[object, ...]:

@@ -15,16 +15,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 import jax
-import msgspec
 from loguru import logger
+from msgspec.structs import replace
 
 from brainpy_probe.captured import Capture
 from brainpy_probe.errors import ProbeError, ProbeWarning, first_line
 from brainpy_probe.live import consistency, pure, tensors
-from brainpy_probe.live.calls import CURRENT_WATCH, RunningCall
+from brainpy_probe.live.calls import CURRENT_WATCH, OWN_WORK, RunningCall
 from brainpy_probe.live.compilation import PENDING_PHASES, Compilation
-from brainpy_probe.live.modulelog import ModuleLog
-from brainpy_probe.live.rendering import known_values, write_program
+from brainpy_probe.live.modulelog import ModuleLog, RecordedModule
+from brainpy_probe.live.owed import Begun, Owed
+from brainpy_probe.live.rendering import known_values, render, write
 from brainpy_probe.live.timing import Stopwatch, summed
 from brainpy_probe.live.traced import Known
 from brainpy_probe.live.versions import installed, untested
@@ -33,8 +34,8 @@ from brainpy_probe.records import (
     CallRecord,
     Environment,
     Failure,
+    LostModule,
     Manifest,
-    ModuleRecord,
     ProgramRecord,
 )
 from brainpy_probe.settings import Settings
@@ -49,58 +50,95 @@ _PACKAGES = ("brainpy-probe", "brainpy", "brainstate", "brainevent", "jax", "jax
 class Session:
     """The state of one open capture.
 
-    Calls and modules may end in several threads at once; one after the other is recorded.
+    Calls and modules may end in several threads at once; one after the other is recorded. What is
+    known of earlier ones is what the folder's index has, which changes once the disk has changed:
+    whatever fails, and wherever Ctrl-C strikes, the next call finds it as if what failed had never
+    begun. What failed is owed: the next addition to the index has it, without its program.
     """
 
     settings: Settings
     folder: RunFolder = field(init=False)
     capture: Capture = field(init=False)
-    manifest: Manifest = field(init=False)
     _modules: ModuleLog = field(init=False)
     _arrays: tensors.ArrayFiles = field(init=False)
+    _owed: Owed = field(init=False)
     _known: Known = field(default_factory=Known)
     _outcomes: consistency.Outcomes = field(default_factory=consistency.Outcomes)
     _programs: dict[str, int] = field(default_factory=dict)
+    _seen: int = 0
+    _closed: bool = False
     _warned: set[tuple[str, str]] = field(default_factory=set)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
         environment = _environment()
-        self.manifest = Manifest(
+        manifest = Manifest(
             created=datetime.now(UTC).isoformat(),
             environment=environment,
             settings=self.settings,
         )
         self.folder = RunFolder(self.settings.out, environment.rank)
         try:
-            self.folder.write_manifest(self.manifest)
+            self.folder.write_manifest(manifest)
         except BaseException:
-            self.folder.path.rmdir()
+            self.folder.remove()
             raise
         self._arrays = tensors.ArrayFiles(self.folder)
         self._modules = ModuleLog(self.settings, self.folder)
-        self.capture = Capture(self.folder.path, self.manifest)
+        self._owed = Owed(self.folder.index)
+        self.capture = Capture(self.folder.path, self.folder.index)
 
-    def call_ended(self, call: RunningCall) -> ProbeError | None:
-        """Record a call; return what the user asked to be raised, if anything."""
-        return self._apart(lambda watch: self._record_call(call, watch))
+    @property
+    def manifest(self) -> Manifest:
+        """The capture's index as it stands."""
+        return self.folder.index.manifest
 
-    def module_compiled(self, compilation: Compilation) -> ProbeError | None:
-        """Record a module that was compiled outside of any call."""
-        return self._apart(lambda _: self._record_module(compilation))
+    def ended(self, event: RunningCall | Compilation) -> ProbeError | None:
+        """Record a call, or a module that was compiled outside of any.
+
+        Returns
+        -------
+        ProbeError or None
+            What the user asked to be raised.
+        """
+        if isinstance(event, Compilation):
+            return self._apart(lambda _: self._record_module(event))
+        return self._apart(lambda watch: self._record_call(event, watch))
+
+    def interrupted(self, event: RunningCall | Compilation, error: BaseException) -> None:
+        """Owe a call or a module whose recording was interrupted before it had begun."""
+        with self._lock:
+            if self._closed or self._is_inherited() or self._owed.was_begun(event.serial):
+                return
+            begun = (
+                self._begin_module(event)
+                if isinstance(event, Compilation)
+                else self._begin(event, _minimal_record(event))
+            )
+            begun.failure = Failure.of(error)
+            self._settle()
 
     def close(self) -> ProbeError | None:
-        """Say in the manifest that the capture ended; return what the user asked to be raised."""
+        """Say in the manifest that the capture ended; return what the user asked to be raised.
+
+        What ends in another thread from now on is not recorded.
+        """
         if self._is_inherited():
             return None
         with self._lock:
+            if self._closed:
+                return None
+            self._closed = True
             try:
-                manifest = msgspec.structs.replace(self.manifest, complete=True)
-                self.folder.write_manifest(manifest)
-                self.manifest = self.capture.manifest = manifest
+                self.folder.finish(self._owed.addition())
             except Exception as error:
                 return self.failed(error)
         return None
+
+    def discard(self) -> None:
+        """Remove the folder of a capture that could not begin."""
+        self._closed = True
+        self.folder.remove()
 
     def _apart(self, record: Callable[[Stopwatch], ProbeError | None]) -> ProbeError | None:
         """Do the probe's own work under a watch of its own: its phases are not the run's."""
@@ -108,22 +146,79 @@ class Session:
             return None
         watch = Stopwatch()
         phases = PENDING_PHASES.get()
-        token = CURRENT_WATCH.set(watch)
+        token, own = CURRENT_WATCH.set(watch), OWN_WORK.set(True)
         try:
             with self._lock:
-                return record(watch)
+                return None if self._closed else record(watch)
+        except Exception as error:
+            return self.failed(error)
         finally:
+            OWN_WORK.reset(own)
             CURRENT_WATCH.reset(token)
             PENDING_PHASES.set(phases)
 
     def _is_inherited(self) -> bool:
         """Whether this is a forked process, and the folder that of another, which goes on."""
-        return os.getpid() != self.manifest.environment.pid
+        return os.getpid() != self.folder.index.begun.environment.pid
+
+    def _begin(self, call: RunningCall, minimal: CallRecord) -> Begun:
+        """Owe a call until the index has it."""
+        names = tuple(compilation.name for compilation in call.compilations)
+        return self._owed.begin(call.serial, call.thread, minimal, names)
+
+    def _begin_module(self, compilation: Compilation) -> Begun:
+        return self._owed.begin(compilation.serial, compilation.thread, None, (compilation.name,))
+
+    def _settle(self) -> None:
+        """Write what is owed, if the disk has recovered; else it stays owed."""
+        with contextlib.suppress(Exception):
+            self.folder.append(self._owed.addition())
+
+    def _not_recorded(self, begun: Begun, error: BaseException) -> ProbeError | None:
+        """Owe what could not be recorded; raise an interrupt, say or return a failure."""
+        if self._owed.owes(begun):
+            begun.failure = Failure.of(error)
+            self._settle()
+        if isinstance(error, Exception):
+            return self.failed(error)
+        raise error
 
     def _record_call(self, call: RunningCall, watch: Stopwatch) -> ProbeError | None:
-        index = len(self.manifest.calls)
+        owed = self._owed.addition()
+        minimal = _minimal_record(call)
+        begun = self._begin(call, minimal)
+        try:
+            with self.folder.adding():
+                made = self._made(call, watch, owed, minimal)
+                self.folder.append(made.addition)
+            begun.call = None  # the index has it now
+            self._modules.keep(made.modules)
+            with contextlib.suppress(Exception):  # a handler of the user's, a closed stderr
+                logger.info(
+                    "captured call {} of {} in {}", made.number, _model(call), self.folder.path
+                )
+        except BaseException as error:
+            return self._not_recorded(begun, error)
+        return None if made.failure is None else self.failed(made.failure)
+
+    def _record_module(self, compilation: Compilation) -> ProbeError | None:
+        owed = self._owed.addition()
+        begun = self._begin_module(compilation)
+        try:
+            with self.folder.adding():
+                made = self._modules.record(self.folder.index.modules, compilation)
+                self.folder.append(replace(owed, modules=(made.record,)))
+            self._modules.keep([made])
+        except BaseException as error:
+            return self._not_recorded(begun, error)
+        return None
+
+    def _made(
+        self, call: RunningCall, watch: Stopwatch, owed: Addition, minimal: CallRecord
+    ) -> _Made:
+        """Write the files of a call, and make the records of all that it adds to the index."""
+        number = self.folder.index.calls + len(owed.calls)
         program: ProgramRecord | None = None
-        modules: list[ModuleRecord] = []
         digests: dict[str, str] = {}
         notes: tuple[str, ...] = ()
         native: tuple[Compilation | None, tuple[str, ...]] = None, ()
@@ -136,54 +231,68 @@ class Session:
                 closed = pure.close(call, run, self._known)
                 native = closed.native, closed.native_arguments
                 closed, notes = consistency.agreed(call, run, closed)
-                program, failure, digests = self._program(closed)
+                with self.folder.adding():
+                    program, failure, digests = self._program(closed)
         except Exception as error:
             failure = error
-        try:
-            for compilation in call.compilations:
-                number = len(self.manifest.modules) + len(modules)
-                known = native[1] if compilation is native[0] else ()
+        modules: list[RecordedModule] = []
+        lost: list[LostModule] = list(owed.lost_modules)
+        for compilation in call.compilations:
+            known = native[1] if compilation is native[0] else ()
+            at = self.folder.index.modules + len(modules)
+            try:
                 modules.append(
-                    self._modules.record(number, compilation, index, _model(call), known)
+                    self._modules.record(at, compilation, number, _model(call), known, modules)
                 )
-        except Exception as error:
-            failure = failure or error
-        try:
-            made = self._call_record(index, call, watch, program, digests, failure, notes)
-            fresh = program is not None and program.index == len(self.manifest.programs)
-            self._add(
-                Addition(
-                    calls=(made,),
-                    programs=(program,) if program and fresh else (),
-                    modules=tuple(modules),
+            except Exception as error:
+                failure = failure or error
+                lost.append(
+                    LostModule(
+                        index=self.folder.index.lost_modules + len(lost),
+                        name=compilation.name,
+                        call=number,
+                        thread=compilation.thread,
+                        failure=Failure.of(error),
+                    )
                 )
-            )
-            with contextlib.suppress(Exception):  # a handler of the user's, a closed stderr
-                logger.info("captured call {} of {} in {}", index, _model(call), self.folder.path)
-        except Exception as error:
-            failure = failure or error
-        return None if failure is None else self.failed(failure)
-
-    def _record_module(self, compilation: Compilation) -> ProbeError | None:
-        try:
-            record = self._modules.record(len(self.manifest.modules), compilation)
-            self._add(Addition(modules=(record,)))
-        except Exception as error:
-            return self.failed(error)
-        return None
+        watch.stop()
+        record = replace(
+            minimal,
+            index=number,
+            program=None if program is None else program.index,
+            digests=digests,
+            notes=notes,
+            probe=summed(call.preparation, watch.timing()),
+            failure=None if failure is None else Failure.of(failure),
+        )
+        fresh = program is not None and program.index == self.folder.index.programs
+        addition = Addition(
+            calls=(*owed.calls, record),
+            programs=(program,) if program and fresh else (),
+            modules=tuple(module.record for module in modules),
+            lost_modules=tuple(lost),
+        )
+        return _Made(number, addition, modules, failure)
 
     def _program(
         self, closed: pure.ClosedProgram
     ) -> tuple[ProgramRecord, Exception | None, dict[str, str]]:
         """Return a program's record and the call's digests; render the program if it is new."""
+        index, problem = self.folder.index, None
+        while self._seen < index.programs:
+            record = index.program(self._seen)
+            self._arrays.keep(record)
+            self._programs[record.fingerprint] = record.index
+            self._seen += 1
         known = self._programs.get(closed.fingerprint)
         if known is not None:
-            record, problem = self.manifest.programs[known], None
+            record = index.program(known)
             consistency.require_same_signature(closed, record)
         else:
-            index = len(self.manifest.programs)
-            record, problem = write_program(index, closed, self.settings, self.folder, self._arrays)
-            self._programs[closed.fingerprint] = index
+            rendered = render(closed, self.settings)
+            record, problem = write(
+                rendered, index.programs, self.settings, self.folder, self._arrays
+            )
         digests = self._digest(closed)
         self._outcomes.require_same(record, closed, digests)
         return record, problem, digests
@@ -197,37 +306,6 @@ class Session:
 
     def _digest(self, closed: pure.ClosedProgram) -> dict[str, str]:
         return {sys.intern(k): self._arrays.digests.of(v) for k, v in self._values(closed).items()}
-
-    def _call_record(
-        self,
-        index: int,
-        call: RunningCall,
-        watch: Stopwatch,
-        program: ProgramRecord | None,
-        digests: dict[str, str],
-        failure: Exception | None,
-        notes: tuple[str, ...],
-    ) -> CallRecord:
-        runner = call.runner
-        watch.stop()
-        return CallRecord(
-            index=index,
-            runner=type(runner).__qualname__,
-            model=_model(call),
-            thread=call.thread,
-            started=call.started,
-            i0=call.i0,
-            dt=float(getattr(runner, "dt", 0.0)),
-            jit=call.jit,
-            steps=None if call.indices is None else len(call.indices),
-            program=None if program is None else program.index,
-            digests=digests,
-            notes=notes,
-            native=call.watch.timing(),
-            probe=summed(call.preparation, watch.timing()),
-            error=None if call.error is None else Failure.of(call.error),
-            failure=None if failure is None else Failure.of(failure),
-        )
 
     def failed(self, failure: Exception) -> ProbeError | None:
         """Warn of a failure of the probe, once; or return it for the user who asked for that."""
@@ -252,9 +330,41 @@ class Session:
                     logger.warning("{} The simulation went on.", error)
         return None
 
-    def _add(self, addition: Addition) -> None:
-        self.folder.append(addition)
-        self.manifest = self.capture.manifest = self.manifest.extended(addition)
+
+@dataclass(frozen=True)
+class _Made:
+    """All that a call adds to the index, its files written."""
+
+    number: int
+    addition: Addition
+    modules: list[RecordedModule]
+    failure: Exception | None
+
+
+def _minimal_record(call: RunningCall) -> CallRecord:
+    """Return what can be said of a call whatever fails; its number is not known yet."""
+    return CallRecord(
+        index=0,
+        runner=type(call.runner).__qualname__,
+        model=_model(call),
+        thread=call.thread,
+        started=call.started,
+        i0=call.i0,
+        dt=_dt(call),
+        jit=call.jit,
+        steps=None if call.indices is None else len(call.indices),
+        native=call.watch.timing(),
+        probe=call.preparation,
+        error=None if call.error is None else Failure.of(call.error),
+    )
+
+
+def _dt(call: RunningCall) -> float:
+    """Return the milliseconds of a step, or 0 if the runner does not tell."""
+    try:
+        return float(getattr(call.runner, "dt", 0.0))
+    except Exception:  # a property of the user's own runner
+        return 0.0
 
 
 def _model(call: RunningCall) -> str:

@@ -12,10 +12,11 @@ import jax
 import numpy as np
 
 from brainpy_probe.arrays import as_bytes
+from brainpy_probe.digests import digest_of
 from brainpy_probe.live import seams
 from brainpy_probe.live.layout import laid_out
-from brainpy_probe.records import WrittenFile
-from brainpy_probe.store import RunFolder, digest_of
+from brainpy_probe.records import ProgramRecord, WrittenFile
+from brainpy_probe.store import RunFolder
 
 __all__ = ["ArrayFiles", "Digests", "Stored", "lowered_form", "to_numpy"]
 
@@ -79,7 +80,8 @@ class Stored:
     entry: str = ""
 
 
-_Form = tuple[np.dtype[Any], tuple[int, ...]]
+# Element type, shape and digest of an array.
+_Content = tuple[str, tuple[int, ...], str]
 
 
 @dataclass
@@ -94,7 +96,8 @@ class ArrayFiles:
 
     folder: RunFolder
     digests: Digests = field(default_factory=Digests)
-    _written: dict[_Form, dict[str, Stored]] = field(default_factory=dict)  # then by digest
+    _written: dict[_Content, Stored] = field(default_factory=dict)
+    _forms: set[tuple[str, tuple[int, ...]]] = field(default_factory=set)
 
     def write(
         self, name: str, kind: str, values: Mapping[str, Any], *, share: bool = False
@@ -108,13 +111,14 @@ class ArrayFiles:
         values : mapping
             The values by their names in the file.
         share : bool
-            Leave out what an earlier file that was written so holds already.
+            Leave out what a file of a recorded program holds already.
         """
         found: dict[str, Stored] = {}
         arrays = {entry: np.asarray(to_numpy(value), order="C") for entry, value in values.items()}
         for entry, value in values.items() if share else ():
-            if _form(arrays[entry]) in self._written:
-                known = self._written[_form(arrays[entry])].get(self.digests.of(value))
+            form = str(arrays[entry].dtype), arrays[entry].shape
+            if form in self._forms:
+                known = self._written.get((*form, self.digests.of(value)))
                 if known is not None:
                     found[entry] = known
         made = {entry: array for entry, array in arrays.items() if entry not in found}
@@ -124,16 +128,17 @@ class ArrayFiles:
             for entry, digest in zip(placed, digests, strict=True):
                 self.digests.note(values[entry], digest)
                 found[entry] = Stored(digest, file, entry)
-        for entry, array in made.items() if share else ():
-            if array.nbytes >= _SHARED:
-                alike = self._written.setdefault(_form(array), {})
-                alike.setdefault(found[entry].digest, found[entry])
         return found
+
+    def keep(self, program: ProgramRecord) -> None:
+        """Keep where the arguments of a program that is recorded are stored, for later ones."""
+        files = {file.path: file for file in program.files}
+        for spec in program.arguments:
+            if spec.file in files and spec.nbytes >= _SHARED:
+                stored = Stored(spec.digest, files[spec.file], spec.entry)
+                self._written.setdefault((spec.dtype, spec.shape, spec.digest), stored)
+                self._forms.add((spec.dtype, spec.shape))
 
     def digested(self, values: Mapping[str, Any]) -> dict[str, Stored]:
         """Return the values' digests alone."""
         return {entry: Stored(self.digests.of(value)) for entry, value in values.items()}
-
-
-def _form(array: np.ndarray[Any, Any]) -> _Form:
-    return array.dtype, array.shape

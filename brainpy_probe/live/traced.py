@@ -8,13 +8,13 @@ from typing import Any
 
 import jax
 
+from brainpy_probe.digests import digest_of
 from brainpy_probe.live import jaxprs, seams
 from brainpy_probe.live.callables import identity
 from brainpy_probe.live.calls import RunningCall, inside_transformation
 from brainpy_probe.live.leaves import Leaves, form, leaf_names, named_leaves, shaped, unused
 from brainpy_probe.live.modelnames import KnownNames
 from brainpy_probe.live.traces import StepTrace
-from brainpy_probe.store import digest_of
 
 __all__ = ["Known", "TracedStep", "form_of", "refuse_tracers"]
 

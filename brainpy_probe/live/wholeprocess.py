@@ -43,6 +43,7 @@ class ProcessCapture:
     _said: set[str] = field(default_factory=set)
     _lock: Any = field(default_factory=threading.RLock)
     _is_child: bool = False
+    _is_finished: bool = False
 
     def begin(self) -> None:
         """Watch BrainPy and JAX from now on until the process ends.
@@ -63,24 +64,18 @@ class ProcessCapture:
         if multiprocessing.parent_process() is not None:
             self._finish_with_child()
 
-    @property
-    def folder(self) -> RunFolder:
-        """The capture folder, made if it is not there yet."""
-        return self._opened().folder
-
-    def call_ended(self, call: RunningCall) -> ProbeError | None:
-        """Record a call."""
+    def ended(self, event: RunningCall | Compilation) -> ProbeError | None:
+        """Record a call, or a module that was compiled outside of any."""
         try:
-            return self._opened().call_ended(call)
+            session = self._opened()
+            return None if session is None else session.ended(event)
         except Exception as error:
             return self.failed(error)
 
-    def module_compiled(self, compilation: Compilation) -> ProbeError | None:
-        """Record a module that was compiled outside of any call."""
-        try:
-            return self._opened().module_compiled(compilation)
-        except Exception as error:
-            return self.failed(error)
+    def interrupted(self, event: RunningCall | Compilation, error: BaseException) -> None:
+        """Keep what could not be recorded in mind, if a capture is open."""
+        if self._session is not None:
+            self._session.interrupted(event, error)
 
     def failed(self, failure: Exception) -> ProbeError | None:
         """Say once what failed in the probe; or return it for the user who asked for that."""
@@ -98,7 +93,8 @@ class ProcessCapture:
             return
         LEDGER.leave(self)
         try:
-            session = self._session
+            with self._lock:
+                self._is_finished, session = True, self._session
             if session is not None:
                 problem = session.close()
                 if problem is not None:
@@ -121,9 +117,10 @@ class ProcessCapture:
 
         return [*hooks.patches(), Patch(seams.take("runner"), "__init__", runner_made)]
 
-    def _opened(self) -> Session:
+    def _opened(self) -> Session | None:
+        """Return the session, opened if it is not yet; None once the capture has ended."""
         with self._lock:
-            if self._session is None:
+            if self._session is None and not self._is_finished:
                 self._session = Session(self.settings)
         return self._session
 

@@ -21,7 +21,7 @@ import msgspec
 from brainpy_probe.captured import Capture
 from brainpy_probe.offline.checks import Check, failed
 from brainpy_probe.offline.jobs import jobs_of
-from brainpy_probe.store import read_manifest
+from brainpy_probe.reading import read_manifest
 
 __all__ = ["prove_apart", "work"]
 

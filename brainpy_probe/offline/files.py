@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from brainpy_probe.digests import digest_of
 from brainpy_probe.errors import DamagedCapture
+from brainpy_probe.index import named_files
 from brainpy_probe.offline.checks import Check, failed, noted, passed
+from brainpy_probe.reading import read_file
 from brainpy_probe.records import Manifest, WrittenFile
-from brainpy_probe.store import JOURNAL, MANIFEST, digest_of, named_files, read_file
+from brainpy_probe.store import JOURNAL, MANIFEST
 
 __all__ = ["check_files"]
 

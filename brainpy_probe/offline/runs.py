@@ -14,8 +14,8 @@ from brainpy_probe.offline import iree
 from brainpy_probe.offline.agreement import Agreement, agreement
 from brainpy_probe.offline.checks import Check, failed, passed, undecided
 from brainpy_probe.parts import Program
+from brainpy_probe.reading import read_file
 from brainpy_probe.records import TensorSpec
-from brainpy_probe.store import read_file
 from brainpy_probe.xla import bindings
 
 __all__ = ["run_anew"]

@@ -14,8 +14,8 @@ from typing import Any
 
 from brainpy_probe.errors import DamagedCapture, first_line
 from brainpy_probe.offline.checks import Check, failed, noted, passed, undecided
+from brainpy_probe.reading import read_file
 from brainpy_probe.records import Fidelity, Manifest, TensorSpec, WrittenFile, label
-from brainpy_probe.store import read_file
 from brainpy_probe.xla import bindings, mlir, proof
 from brainpy_probe.xla.types import hlo_type, mlir_type
 

@@ -18,7 +18,8 @@ from brainpy_probe.offline.files import check_files
 from brainpy_probe.offline.forms import check_forms
 from brainpy_probe.offline.jobs import prove_here
 from brainpy_probe.offline.stored import check_arrays
-from brainpy_probe.store import MANIFEST, manifest_is_as_written, read_manifest
+from brainpy_probe.reading import manifest_is_as_written, read_manifest
+from brainpy_probe.store import MANIFEST
 
 __all__ = ["Verification", "verify"]
 

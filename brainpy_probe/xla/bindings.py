@@ -7,11 +7,12 @@ no JAX: jaxlib alone is enough.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import io
 import os
 import re
-from collections.abc import Iterator
+import sys
 from importlib import metadata
 from typing import Any
 
@@ -98,24 +99,20 @@ SEAMS: dict[str, Seam] = {
 }
 
 
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Have XLA leave out its information lines, as JAX does when it is imported."""
-    name = "TF_CPP_MIN_LOG_LEVEL"
-    if name in os.environ:
-        yield
-        return
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        del os.environ[name]
+@functools.cache
+def _leave_information_out() -> None:
+    """Have XLA leave out its information lines, as JAX does when it is imported.
+
+    Once and for good, as JAX does: a variable that is set and taken back is another thread's, too.
+    """
+    if sys.modules.get("jax") is None:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 
 def take(name: str) -> Any:
     """Return what a seam names, as :func:`brainpy_probe.foreign.take` does."""
-    with quietly():
-        return foreign.take(SEAMS[name])
+    _leave_information_out()
+    return foreign.take(SEAMS[name])
 
 
 def other_version(written: str) -> str:

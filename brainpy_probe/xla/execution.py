@@ -60,8 +60,7 @@ def _client() -> Any:
         # as long as nobody has said this. JAX says it when it is imported, then or later.
         state.enable_memories = False
         jit.set_thread_local_state_initialization_callback(lambda: None)
-    with bindings.quietly():
-        return jaxlib.make_cpu_client()
+    return jaxlib.make_cpu_client()
 
 
 def registered() -> frozenset[str] | None:

@@ -1,0 +1,91 @@
+"""Files that are written whole or not at all, by the system's own calls; knows no record."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+__all__ = ["append_at", "make_folders", "write_whole"]
+
+# Windows would otherwise write other ends of lines.
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+def write_whole(path: Path, *pieces: bytes | memoryview) -> None:
+    """Write a file under another name, and give it its own when it is whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY, 0o666)
+        try:
+            for piece in pieces:
+                _write(file, path, piece)
+        finally:
+            os.close(file)
+        os.replace(temporary, path)  # noqa: PTH105 - as the other calls here
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+
+
+def append_at(path: Path, end: int, content: bytes) -> int:
+    """Write behind the first bytes of a file, and return where it ends then.
+
+    What the file has behind these bytes is taken off first: a write that failed, and could not be
+    taken back, has left it there.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it is made if ``end`` is 0.
+    end : int
+        How many of its bytes count.
+    content : bytes
+        What is written.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file has fewer bytes than count, or is gone: someone else has removed it.
+    OSError
+        If the system can't write; the file is as before, if the system can do that.
+    """
+    made = os.O_CREAT if end == 0 else 0
+    file = os.open(path, os.O_RDWR | made | _BINARY, 0o666)
+    try:
+        size = os.fstat(file).st_size
+        if size < end:
+            raise FileNotFoundError(f"{path} has {size} bytes of {end} that were written")
+        if size > end:
+            os.ftruncate(file, end)
+        os.lseek(file, end, os.SEEK_SET)
+        try:
+            _write(file, path, content)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.ftruncate(file, end)
+            raise
+    finally:
+        os.close(file)
+    return end + len(content)
+
+
+def make_folders(root: Path, name: str) -> None:
+    """Make the folders of a file's path below a folder, which itself is there or an error."""
+    folder = root
+    for part in Path(name).parent.parts:
+        folder = folder / part
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder)  # noqa: PTH102
+
+
+def _write(file: int, path: Path, content: bytes | memoryview) -> None:
+    """Write all of some bytes; the system may take a part at a time."""
+    left = memoryview(content).cast("B")
+    try:
+        while left:
+            left = left[os.write(file, left) :]
+    except OSError as error:
+        error.filename = str(path)  # the system was given a number
+        raise
