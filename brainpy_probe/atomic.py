@@ -87,5 +87,5 @@ def _write(file: int, path: Path, content: bytes | memoryview) -> None:
         while left:
             left = left[os.write(file, left) :]
     except OSError as error:
-        error.filename = str(path)  # the system was given a number
+        error.filename = path.name  # the system was given a number
         raise

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
 import brainpy_probe as probe
-from brainpy_probe import records, store
+from brainpy_probe import digests, reading, records, store
 from brainpy_probe.cli import app, shell
 from tests.altering import alter
 from tests.eras import DynamicalSystem
@@ -282,7 +282,7 @@ def _captured_lif(out: Path, **options: Any) -> probe.Capture:
 
 def _rewrite(folder: Path, change: Callable[[records.Manifest], records.Manifest]) -> None:
     """Write a manifest anew, as the probe would have."""
-    _, manifest = store.read_manifest(folder)
+    _, manifest = reading.read_manifest(folder)
     written = store.RunFolder.__new__(store.RunFolder)
     written.path = folder
     written.write_manifest(change(manifest))
@@ -313,10 +313,10 @@ def _alter_results(folder: Path, change: Callable[[Array], Array]) -> probe.Tens
     content = path.read_bytes()
 
     def altered(manifest: records.Manifest) -> records.Manifest:
-        manifest = _with_result(manifest, digest=store.digest_of(arrays[spec.entry].tobytes()))
+        manifest = _with_result(manifest, digest=digests.digest_of(arrays[spec.entry].tobytes()))
         (one,) = manifest.programs
         files = tuple(
-            replace(file, size=len(content), digest=store.digest_of(content))
+            replace(file, size=len(content), digest=digests.digest_of(content))
             if file.kind == "results"
             else file
             for file in one.files
