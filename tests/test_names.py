@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
+from brainpy_probe.digests import digest_of
 from brainpy_probe.live import leaves
 from brainpy_probe.live.modelnames import ModelNames
-from brainpy_probe.store import digest_of
 from brainpy_probe.xla import locations
 from tests import eras
 
