@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from brainpy_probe.errors import ProbeError
@@ -97,7 +98,9 @@ class Capture:
                 for finding in self.findings
                 if finding.slug == "jit-disabled"
             ]
-        return "; ".join(reasons) or "no runner's predict was called in the block"
+        if calls or not self.manifest.complete:
+            return "; ".join(reasons) or "it has no call that was recorded"
+        return "no runner's predict was called in the block"
 
     def __repr__(self) -> str:
         return f"<Capture {self.path.name}: {len(self.manifest.calls)} calls>"
@@ -105,7 +108,10 @@ class Capture:
     def __str__(self) -> str:
         from brainpy_probe.summary import as_text  # it imports rich, which only a reader needs
 
-        return as_text(self.path, self.manifest)
+        # For print(): a name or a path may have what stdout can't encode.
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        text = as_text(self.path, self.manifest)
+        return text.encode(encoding, "backslashreplace").decode(encoding)
 
     def _repr_html_(self) -> str:
         from brainpy_probe.summary import as_html

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -11,14 +13,17 @@ __all__ = [
     "CannotCapture",
     "CannotMeasure",
     "CannotReplay",
+    "CannotWrite",
     "DamagedCapture",
     "FolderRemoved",
+    "InsideTransformation",
     "ProbeError",
     "ProbeWarning",
     "ProgramMismatch",
     "SeamMissing",
     "UnknownDialect",
     "first_line",
+    "remedy_of",
     "say",
     "told",
 ]
@@ -61,9 +66,12 @@ def told(error: BaseException) -> str:
 
 
 def say(problem: object) -> None:
-    """Say in one line on stderr what keeps the probe from its work, if stderr can still be had."""
+    """Say something in one line on stderr, whatever that can encode, if it can still be had."""
     with contextlib.suppress(Exception):
-        sys.stderr.write(f"brainpy-probe: {' '.join(str(problem).split())}\n")
+        told = " ".join(line.strip() for line in str(problem).splitlines())
+        line = f"brainpy-probe: {told}\n"
+        encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+        sys.stderr.write(line.encode(encoding, "backslashreplace").decode(encoding))
         sys.stderr.flush()
 
 
@@ -135,6 +143,19 @@ class ProgramMismatch(ProbeError):
         )
 
 
+class InsideTransformation(CannotCapture):
+    """A predict call is part of another JAX transformation, as BPTT's fit has it: no failure."""
+
+    slug = "inside-transformation"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "predict ran inside another JAX transformation (jit, vmap, grad, a loop), "
+            "so that it has no program of its own.",
+            "Capture a predict call that is made from plain Python.",
+        )
+
+
 class CannotReplay(ProbeError):
     """A captured program can't be compiled or run here."""
 
@@ -145,6 +166,46 @@ class CannotMeasure(ProbeError):
     """A captured program can't be measured here."""
 
     slug = "cannot-measure"
+
+
+class CannotWrite(ProbeError, OSError):
+    """A capture folder can't be made or written.
+
+    Parameters
+    ----------
+    parent : str
+        The folder in which it was to be made.
+    error : OSError
+        What the system said.
+    """
+
+    slug = "cannot-write"
+
+    def __init__(self, parent: str | os.PathLike[str], error: OSError) -> None:
+        reason = error.strerror or first_line(error)
+        super().__init__(f"No capture can be written in {parent}: {reason}.", remedy_of(error))
+        self.errno, self.strerror, self.filename = error.errno, error.strerror, error.filename
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".strip()
+
+
+_WRITABLE = "Give a folder in which you may write, as capture(out=...) or BRAINPY_PROBE."
+_OTHER = "Give another folder, as capture(out=...) or BRAINPY_PROBE."
+_REMEDIES = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT), _WRITABLE),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"Make room there. {_OTHER}"),
+    errno.ENAMETOOLONG: "Give a folder with a shorter name.",
+    errno.EFBIG: "Raise the limit on the size of files (ulimit -f).",
+    errno.EMFILE: "Raise the limit on open files (ulimit -n).",
+}
+
+
+def remedy_of(error: BaseException) -> str:
+    """Return what the user can do about an error of the system's; empty for other errors."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return ""
+    return _REMEDIES.get(error.errno, _OTHER)
 
 
 class DamagedCapture(ProbeError):

@@ -14,15 +14,13 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from brainpy_probe.errors import BadSetting, UnknownDialect
+from brainpy_probe.errors import BadSetting, UnknownDialect, remedy_of
 
 __all__ = [
     "ARGUMENTS",
     "DEFAULT_OUT",
     "DIALECTS",
     "DUMPS",
-    "OFF",
-    "ON",
     "VARIABLE",
     "Argument",
     "Data",
@@ -30,6 +28,8 @@ __all__ = [
     "Dump",
     "Settings",
     "asks_for_strictness",
+    "is_off",
+    "is_on",
     "variable",
 ]
 
@@ -43,7 +43,8 @@ DUMPS: tuple[Dump, ...] = get_args(Dump)
 DEFAULT_OUT = "brainpy-probe"
 
 VARIABLE = "BRAINPY_PROBE"
-OFF, ON = ("", "0"), "1"  # values of the variable; brainpy_probe.pth knows OFF too
+# How a switch is spelled, in any case. As the value of the variable they turn the probe off, or on
+# with the default folder; brainpy_probe.pth knows the first, too.
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -129,7 +130,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         BadSetting
             If a value is not allowed, or a variable ``BRAINPY_PROBE_*`` is not known.
         """
-        if environment.get(VARIABLE, "") in OFF:
+        if is_off(environment.get(VARIABLE, "")):
             return None
         known = {variable(name): name for name in ARGUMENTS}
         unknown = sorted(
@@ -140,9 +141,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 f"The probe does not know {', '.join(unknown)}.", f"It knows {', '.join(known)}."
             )
         given = {known[name]: environment[name] for name in known if environment.get(name)}
-        if given["out"] == ON:
+        if is_on(given["out"]):
             del given["out"]
         return cls.of_words(given, variable)
+
+
+def is_off(word: str) -> bool:
+    """Whether a value of the variable ``BRAINPY_PROBE`` turns the probe off."""
+    return word.lower() in ("", *_NO)
+
+
+def is_on(word: str) -> bool:
+    """Whether a value of the variable turns the probe on and names no folder."""
+    return word.lower() in _YES
 
 
 def variable(argument: str) -> str:
@@ -167,10 +178,19 @@ def _folder(out: str | os.PathLike[str] | None) -> str:
     try:
         path = Path(folder).expanduser()
         existing = path.absolute()
+        str(existing).encode()  # the index of a capture names it, and is UTF-8
         while not existing.exists():
             existing = existing.parent
+    except UnicodeEncodeError:
+        raise BadSetting(
+            f"out={folder!r} can't be a folder: its path is not UTF-8.",
+            "Give a folder whose whole path is, as an absolute path if the working directory's is "
+            "not.",
+        ) from None
     except (OSError, RuntimeError) as error:
-        raise BadSetting(f"out={folder!r} can't be a folder: {error}.", "Give another.") from None
+        reason = getattr(error, "strerror", None) or error
+        remedy = remedy_of(error) or "Give another."
+        raise BadSetting(f"out={folder!r} can't be a folder: {reason}.", remedy) from None
     if not existing.is_dir():
         raise BadSetting(
             f"out={folder!r} can't be a folder: {existing} is a file.", "Give another path."
@@ -178,15 +198,24 @@ def _folder(out: str | os.PathLike[str] | None) -> str:
     return str(path)
 
 
+def _words(given: object) -> list[object]:
+    """Return what was given as one word, several with commas between, or an iterable of such.
+
+    Words come in lower case, as they are known by.
+    """
+    if isinstance(given, str):
+        return [word.strip().lower() for word in given.split(",")]
+    if not isinstance(given, Iterable):
+        return [given]
+    return [word.strip().lower() if isinstance(word, str) else word for word in given]
+
+
 def _dialects(dialect: str | Iterable[str]) -> tuple[Dialect, ...]:
-    asked = [dialect] if isinstance(dialect, str) else dialect
-    if not isinstance(asked, Iterable):
-        raise UnknownDialect(dialect, DIALECTS)
     chosen: list[Dialect] = []
-    for one in asked:
-        known = next((dialect for dialect in DIALECTS if dialect == one), None)
+    for name in _words(dialect):
+        known = next((dialect for dialect in DIALECTS if dialect == name), None)
         if known is None:
-            raise UnknownDialect(one, DIALECTS)
+            raise UnknownDialect(name, DIALECTS)
         if known not in chosen:
             chosen.append(known)
     if not chosen:
@@ -197,9 +226,8 @@ def _dialects(dialect: str | Iterable[str]) -> tuple[Dialect, ...]:
 def _dumps(xla_dump: bool | str | Iterable[str]) -> tuple[Dump, ...]:
     if isinstance(xla_dump, bool):
         return DUMPS if xla_dump else ()
-    asked = [xla_dump] if isinstance(xla_dump, str) else xla_dump
-    chosen = list(asked) if isinstance(asked, Iterable) else [asked]
-    if any(one not in DUMPS for one in chosen):
+    chosen = _words(xla_dump)
+    if any(kind not in DUMPS for kind in chosen):
         raise BadSetting(
             f"xla_dump={xla_dump!r} is not allowed.",
             f"Allowed: {', '.join(DUMPS)}; one of them, several, or True for all.",
@@ -209,7 +237,7 @@ def _dumps(xla_dump: bool | str | Iterable[str]) -> tuple[Dump, ...]:
 
 def _data(data: str) -> Data:
     for known in DATA:
-        if data == known:
+        if isinstance(data, str) and data.strip().lower() == known:
             return known
     raise BadSetting(f"data={data!r} is not allowed.", f"Allowed: {', '.join(DATA)}.")
 
@@ -223,18 +251,15 @@ def _flag(name: str) -> Callable[[object], bool]:
     return checked
 
 
-def _several(word: str) -> list[str]:
-    return [one.strip() for one in word.split(",")]
-
-
 def _switch(word: str) -> bool:
     if word.lower() not in (*_YES, *_NO):
-        raise BadSetting("It is a switch.", "Allowed: 1, 0.")
+        allowed = ", ".join(word for pair in zip(_YES, _NO, strict=True) for word in pair)
+        raise BadSetting("It is a switch.", f"Allowed: {allowed}.")
     return word.lower() in _YES
 
 
-def _switch_or_several(word: str) -> bool | list[str]:
-    return _switch(word) if word.lower() in (*_YES, *_NO) else _several(word)
+def _switch_or_words(word: str) -> bool | str:
+    return _switch(word) if word.lower() in (*_YES, *_NO) else word
 
 
 @dataclass(frozen=True)
@@ -273,14 +298,14 @@ ARGUMENTS: dict[str, Argument] = {
     "dialect": Argument(
         "dialects",
         _dialects,
-        _several,
+        str,
         f"{', '.join(DIALECTS)}, or several with commas between.",
         form="words",
     ),
     "xla_dump": Argument(
         "xla_dump",
         _dumps,
-        _switch_or_several,
+        _switch_or_words,
         f"What XLA is to dump for each module: {', '.join(DUMPS)}, several with commas between, "
         "1 for all, 0 for none.",
         form="words",

@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from brainpy_probe.atomic import append_at, make_folders, write_whole
-from brainpy_probe.digests import digesting, signed
+from brainpy_probe.digests import digest_of, digesting, signed
 from brainpy_probe.errors import FolderRemoved
 from brainpy_probe.index import Index, named_files
 from brainpy_probe.records import Addition, Manifest, WrittenFile
@@ -27,6 +27,8 @@ MANIFEST = "manifest.json"
 JOURNAL = "journal.jsonl"
 # How many digits the numbers of places have at least.
 _DIGITS = {"programs": 3, "modules": 4}
+# Characters of a name that stand in a path: of 255 that a system allows, the rest is ours.
+_LONGEST = 120
 
 
 class RunFolder:
@@ -207,8 +209,12 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def safe_name(name: str) -> str:
-    """Return a name as it may stand in a path, on any system."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", name) or "unnamed"
+    """Return a name as it may stand in a path, on any system: a long one cut, with a digest."""
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "_", name) or "unnamed"
+    if len(safe) <= _LONGEST:
+        return safe
+    digest = digest_of(name.encode(errors="surrogateescape"))[:8]
+    return f"{safe[: _LONGEST - 1 - len(digest)]}-{digest}"
 
 
 def _new_folder(parent: Path, rank: int | None) -> Path:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from brainpy_probe.errors import InsideTransformation
 from brainpy_probe.findings import Finding, find
 from brainpy_probe.records import (
     CallRecord,
@@ -69,7 +70,8 @@ def _summary(path: Path, manifest: Manifest) -> Group:
     if manifest.calls:
         parts += ["", _calls(manifest)]
     else:
-        parts.append(Text("No runner's predict was called."))
+        ended = manifest.complete
+        parts.append(Text("No runner's predict was called." if ended else "It has no call yet."))
     for program in manifest.programs:
         parts += ["", _program(program)]
     if manifest.modules:
@@ -242,9 +244,9 @@ def _troubles(call: CallRecord) -> list[Any]:
     if call.error is not None:
         lines.append(f"call {call.index} raised {call.error.kind}: {call.error.message}")
     if call.failure is not None:
-        lines.append(
-            f"call {call.index}: the probe failed: {call.failure.kind}: {call.failure.message}"
-        )
+        nested = call.failure.kind == InsideTransformation.__name__
+        what = "no program" if nested else f"the probe failed: {call.failure.kind}"
+        lines.append(f"call {call.index}: {what}: {call.failure.message}")
     said = [Text(f"! {line}", style="red", overflow="fold") for line in lines]
     notes = [f"! call {call.index}: {note}" for note in call.notes]
     return [*said, *(Text(note, style="yellow", overflow="fold") for note in notes)]

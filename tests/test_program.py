@@ -797,7 +797,7 @@ def test_run_inside_a_transformation_is_said_not_to_have_a_program(out: Path) ->
     assert len(cap.calls) == (2 if eras.SINCE_2_4 and not eras.SINCE_2_7 else 1)
     for call in cap.calls:
         assert call.failure is not None
-        assert call.failure.kind == "CannotCapture"
+        assert call.failure.kind == "InsideTransformation"
 
 
 # --- When the run fails -----------------------------------------------------------------------

@@ -16,7 +16,7 @@ from tests.networks import by_name
 
 @pytest.mark.parametrize(
     "dialect",
-    ["llvm", "", "HLO", ["stablehlo", "llvm"], [["hlo"]], b"hlo", [], (), None, 3],
+    ["llvm", "", "mhlo,,hlo", ["stablehlo", "llvm"], [["hlo"]], b"hlo", [], (), None, 3],
     ids=repr,
 )
 def test_an_unknown_dialect_is_refused_at_the_call(dialect: Any, out: Path) -> None:
@@ -39,7 +39,7 @@ def test_the_refusal_names_the_one_unknown_dialect_among_several(out: Path) -> N
     [
         *({"data": data} for data in ("all", "", None, ["none"], True)),
         *({"strict": strict} for strict in (1, 0, "yes", None)),
-        *({"out": out} for out in (3, b"x", "", "  ", "a\0b", ["x"])),
+        *({"out": out} for out in (3, b"x", "", "  ", "a\0b", "a\udcff", ["x"])),
         {"out": "~nobody-of-this-name/x"},
     ],
     ids=repr,
@@ -65,6 +65,14 @@ def test_the_call_alone_writes_and_patches_nothing(out: Path) -> None:
     probe.capture(out)
     assert not out.exists()
     assert LEDGER.users == ()
+
+
+@pytest.mark.parametrize("words", ["mhlo,hlo", "MHLO, hlo", ["MHLO", "hlo"]], ids=repr)
+def test_words_are_the_same_in_python_as_in_the_shell(words: Any) -> None:
+    given = Settings.of_arguments(dialect=words, xla_dump="Text,dot", data="Full")
+    assert given.dialects == ("mhlo", "hlo")
+    assert given.xla_dump == ("text", "dot")
+    assert given.data == "full"
 
 
 def test_dialects_keep_their_order_and_come_once() -> None:
@@ -124,7 +132,7 @@ def test_one_table_drives_arguments_variables_and_fields() -> None:
     assert [one.field for one in ARGUMENTS.values()] == list(Settings.__struct_fields__)
 
 
-@pytest.mark.parametrize("value", [None, "", "0"], ids=repr)
+@pytest.mark.parametrize("value", [None, "", "0", "OFF", "False", "no"], ids=repr)
 def test_the_environment_is_off_by_default(value: str | None) -> None:
     other = {"BRAINPY_PROBE_DIALECT": "llvm", "BRAINPY_PROBE_FOO": "1"}
     given = {} if value is None else {"BRAINPY_PROBE": value}
@@ -143,8 +151,12 @@ def test_the_environment_mirrors_the_arguments(tmp_path: Path) -> None:
     assert Settings.of_environment(words) == Settings.of_arguments(
         out=tmp_path, dialect=["mhlo", "hlo"], xla_dump=["text", "dot"], data="full", strict=True
     )
-    empty = dict.fromkeys(words, "") | {"BRAINPY_PROBE": "1"}
-    assert Settings.of_environment(empty) == Settings()
+    for on in ("1", "on", "True", "YES"):
+        empty = dict.fromkeys(words, "") | {"BRAINPY_PROBE": on}
+        assert Settings.of_environment(empty) == Settings()
+    there = Settings.of_environment({"BRAINPY_PROBE": "nothing-else"})
+    assert there is not None
+    assert there.out == "nothing-else"
 
 
 @pytest.mark.parametrize(
@@ -161,7 +173,6 @@ def test_dumps_are_all_or_none_or_some(word: str, dumps: tuple[str, ...]) -> Non
     ("argument", "word", "allowed"),
     [
         ("dialect", "mhlo,,hlo", "stablehlo, mhlo, hlo"),
-        ("dialect", "HLO", "stablehlo, mhlo, hlo"),
         ("xla_dump", "2", "text, dot, html, proto"),
         ("data", "1", "none, inputs, full"),
         ("strict", "maybe", "1, 0"),

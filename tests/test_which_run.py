@@ -323,6 +323,6 @@ def test_run_inside_a_transformation_has_one_reason(name: str, data: str, out: P
     ):
         seen = TRANSFORMED[name]()
     assert np.array_equal(bm.as_jax(seen), bm.as_jax(expected))
-    assert {call.failure and call.failure.kind for call in cap.calls} == {"CannotCapture"}
+    assert {call.failure and call.failure.kind for call in cap.calls} == {"InsideTransformation"}
     assert not cap.programs
     assert not list(cap.path.glob("programs/*"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,8 +57,11 @@ Run = Annotated[
 
 
 @app.callback()
-def _log() -> None:
+def _prepare() -> None:
     logger.enable("brainpy_probe")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names may have what it can't encode
 
 
 @contextmanager

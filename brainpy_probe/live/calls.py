@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from brainpy_probe.errors import CannotCapture, told
+from brainpy_probe.errors import CannotCapture, InsideTransformation, told
 from brainpy_probe.live.compilation import PENDING_PHASES, SERIALS, Compilation
 from brainpy_probe.live.guard import Guard
 from brainpy_probe.live.patching import LEDGER
@@ -28,7 +28,6 @@ __all__ = [
     "OWN_WORK",
     "RunningCall",
     "guard",
-    "inside_transformation",
     "kept",
     "name_guard",
 ]
@@ -174,7 +173,7 @@ class RunningCall:
             If there is none, or several of which none is the whole.
         """
         if self.nested:
-            raise inside_transformation()
+            raise InsideTransformation
         if self.problem is not None:
             raise self.problem
         runner = type(self.runner).__qualname__
@@ -267,15 +266,6 @@ class RunningCall:
             self.notes.append(note)
 
 
-def inside_transformation() -> CannotCapture:
-    """Return the error for a run that is part of another function's trace."""
-    return CannotCapture(
-        "predict ran inside another JAX transformation (jit, vmap, grad, a loop), "
-        "so that it has no program of its own.",
-        "Capture a predict call that is made from plain Python.",
-    )
-
-
 def kept(tree: Any) -> Any:
     """Copy a tree's containers, not its leaves: predict adds ``ts`` to the monitors' own dict."""
     return jax.tree_util.tree_map(lambda leaf: leaf, tree)
@@ -293,7 +283,7 @@ def _failed(error: Exception) -> None:
         call.failed(error)
         return
     for user in LEDGER.users:
-        user.failed(error)
+        user.failed_within(error)
 
 
 def _has_no_name(error: Exception) -> None:

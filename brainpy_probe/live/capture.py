@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from brainpy_probe.captured import Capture
-from brainpy_probe.errors import BadSetting
+from brainpy_probe.errors import BadSetting, CannotWrite
 from brainpy_probe.settings import Settings
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ class CaptureScope:
         ------
         SeamMissing
             If BrainPy or JAX is missing, or of a version that the probe can't work with.
-        OSError
-            If the capture folder can't be made.
+        CannotWrite
+            If the capture folder can't be made or written; it is an OSError.
         """
         # Late, since importing brainpy_probe must import neither jax nor brainpy.
         from brainpy_probe.live import hooks
@@ -123,7 +123,10 @@ class CaptureScope:
             raise BadSetting("This capture was used already.", "Call capture() for each block.")
         hooks.attend()
         patches = hooks.patches()
-        self._session = Session(self._settings)
+        try:
+            self._session = Session(self._settings)
+        except OSError as error:
+            raise CannotWrite(self._settings.out, error) from error
         LEDGER.enter(self._session, patches)
         return self._session.capture
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from brainpy_probe.errors import BadSetting
-from brainpy_probe.settings import DEFAULT_OUT, OFF, ON, VARIABLE, Settings, variable
+from brainpy_probe.settings import DEFAULT_OUT, VARIABLE, Settings, is_off, is_on, variable
 
 __all__ = ["PTH", "environment", "launch", "pth_files"]
 
@@ -43,8 +43,8 @@ def environment(words: Mapping[str, str], inherited: Mapping[str, str]) -> dict[
     """
     Settings.of_words(words, lambda name: f"--{name.replace('_', '-')}")
     added = {variable(name): word for name, word in words.items()}
-    place = added.get(VARIABLE) or inherited.get(VARIABLE, "")
-    out = DEFAULT_OUT if place in (*OFF, ON) else place
+    place = inherited.get(VARIABLE, "")
+    out = added.get(VARIABLE) or (DEFAULT_OUT if is_off(place) or is_on(place) else place)
     # Absolute: so that the script's own processes agree, wherever they work.
     added[VARIABLE] = str(Path(out).expanduser().absolute())
     if not pth_files():

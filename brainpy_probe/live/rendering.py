@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from msgspec.structs import replace
 
-from brainpy_probe.errors import CannotCapture, CannotMeasure, first_line
+from brainpy_probe.errors import CannotCapture, CannotMeasure, CannotReplay, first_line
 from brainpy_probe.live import jaxprs, seams, tensors
 from brainpy_probe.live.dialects import Lowered, Rendering
 from brainpy_probe.live.kernels import kernel_calls
@@ -180,7 +180,7 @@ def _measured(
         values = {f"{GROUPS[one.role]}/{one.name}": one.value for one in closed.arguments}
         given = {name: tensors.to_numpy(value) for name, value in values.items()}
         return replace(record, measured=measure(record, form.content, given).measured), None
-    except CannotMeasure as error:
+    except (CannotMeasure, CannotReplay) as error:
         return replace(record, unmeasured=first_line(error)), None
     except Exception as error:
         return replace(record, unmeasured=first_line(error)), error

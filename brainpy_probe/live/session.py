@@ -8,7 +8,6 @@ import platform
 import socket
 import sys
 import threading
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,15 +18,17 @@ from loguru import logger
 from msgspec.structs import replace
 
 from brainpy_probe.captured import Capture
-from brainpy_probe.errors import ProbeError, ProbeWarning, first_line
+from brainpy_probe.errors import ProbeError
 from brainpy_probe.live import consistency, pure, tensors
 from brainpy_probe.live.calls import CURRENT_WATCH, OWN_WORK, RunningCall
 from brainpy_probe.live.compilation import PENDING_PHASES, Compilation
+from brainpy_probe.live.failures import FailureLog
 from brainpy_probe.live.modulelog import ModuleLog, RecordedModule
 from brainpy_probe.live.owed import Begun, Owed
 from brainpy_probe.live.rendering import known_values, render, write
 from brainpy_probe.live.timing import Stopwatch, summed
 from brainpy_probe.live.traced import Known
+from brainpy_probe.live.userline import warn
 from brainpy_probe.live.versions import installed, untested
 from brainpy_probe.records import (
     Addition,
@@ -59,6 +60,7 @@ class Session:
     settings: Settings
     folder: RunFolder = field(init=False)
     capture: Capture = field(init=False)
+    failures: FailureLog = field(init=False)
     _modules: ModuleLog = field(init=False)
     _arrays: tensors.ArrayFiles = field(init=False)
     _owed: Owed = field(init=False)
@@ -67,7 +69,6 @@ class Session:
     _programs: dict[str, int] = field(default_factory=dict)
     _seen: int = 0
     _closed: bool = False
-    _warned: set[tuple[str, str]] = field(default_factory=set)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -83,6 +84,7 @@ class Session:
         except BaseException:
             self.folder.remove()
             raise
+        self.failures = FailureLog(self.settings.strict, warn)
         self._arrays = tensors.ArrayFiles(self.folder)
         self._modules = ModuleLog(self.settings, self.folder)
         self._owed = Owed(self.folder.index)
@@ -132,8 +134,8 @@ class Session:
             try:
                 self.folder.finish(self._owed.addition())
             except Exception as error:
-                return self.failed(error)
-        return None
+                return self.failed(error) or self.failures.ended()
+        return self.failures.ended()
 
     def discard(self) -> None:
         """Remove the folder of a capture that could not begin."""
@@ -180,7 +182,7 @@ class Session:
             begun.failure = Failure.of(error)
             self._settle()
         if isinstance(error, Exception):
-            return self.failed(error)
+            return self.failed(error, recorded=not self._owed.owes(begun))
         raise error
 
     def _record_call(self, call: RunningCall, watch: Stopwatch) -> ProbeError | None:
@@ -199,7 +201,7 @@ class Session:
                 )
         except BaseException as error:
             return self._not_recorded(begun, error)
-        return None if made.failure is None else self.failed(made.failure)
+        return None if made.failure is None else self.failed(made.failure, recorded=True)
 
     def _record_module(self, compilation: Compilation) -> ProbeError | None:
         owed = self._owed.addition()
@@ -307,28 +309,16 @@ class Session:
     def _digest(self, closed: pure.ClosedProgram) -> dict[str, str]:
         return {sys.intern(k): self._arrays.digests.of(v) for k, v in self._values(closed).items()}
 
-    def failed(self, failure: Exception) -> ProbeError | None:
-        """Warn of a failure of the probe, once; or return it for the user who asked for that."""
-        error = (
-            failure
-            if isinstance(failure, ProbeError)
-            else ProbeError(
-                f"The probe failed: {type(failure).__name__}: {first_line(failure)}",
-                f"The traceback is in {self.folder.path}.",
-            )
-        )
-        if self.settings.strict:
-            error.__cause__ = None if error is failure else failure
-            return error
-        said = (type(failure).__qualname__, str(failure))
-        if said not in self._warned:
-            self._warned.add(said)
-            try:
-                warnings.warn(f"{error} The simulation went on.", ProbeWarning, stacklevel=7)
-            except Exception:  # -W error, a closed stderr: a warning of ours must not stop the run
-                with contextlib.suppress(Exception):
-                    logger.warning("{} The simulation went on.", error)
-        return None
+    def failed(self, failure: Exception, *, recorded: bool = False) -> ProbeError | None:
+        """Tell of a failure of the probe; or return it for the user who asked for that.
+
+        ``recorded`` says that the folder has its traceback.
+        """
+        return self.failures.note(failure, self.folder.path if recorded else None)
+
+    def failed_within(self, failure: Exception) -> None:
+        """Tell of a failure where nothing can be raised; strictly the end of the capture raises."""
+        self.failures.keep(failure)
 
 
 @dataclass(frozen=True)

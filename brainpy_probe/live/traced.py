@@ -9,9 +9,10 @@ from typing import Any
 import jax
 
 from brainpy_probe.digests import digest_of
+from brainpy_probe.errors import InsideTransformation
 from brainpy_probe.live import jaxprs, seams
 from brainpy_probe.live.callables import identity
-from brainpy_probe.live.calls import RunningCall, inside_transformation
+from brainpy_probe.live.calls import RunningCall
 from brainpy_probe.live.leaves import Leaves, form, leaf_names, named_leaves, shaped, unused
 from brainpy_probe.live.modelnames import KnownNames
 from brainpy_probe.live.traces import StepTrace
@@ -30,7 +31,7 @@ def refuse_tracers(*trees: Any) -> None:
         If one is: the run is part of another function's trace.
     """
     if any(isinstance(leaf, jax.core.Tracer) for leaf in _leaves(trees)):
-        raise inside_transformation()
+        raise InsideTransformation
 
 
 def form_of(atom: Any) -> jax.ShapeDtypeStruct:

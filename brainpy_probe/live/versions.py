@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib.metadata
 import re
-import warnings
 
-from brainpy_probe.errors import ProbeWarning
 from brainpy_probe.live import seams
+from brainpy_probe.live.userline import warn
 
 __all__ = ["installed", "stack", "untested"]
 
@@ -45,8 +43,7 @@ def untested() -> str:
         f"BrainPy {installed('brainpy')} on JAX {installed('jax')} was not tested with the probe, "
         f"but has what it needs. Tested: {tested}."
     )
-    with contextlib.suppress(Exception):  # -W error: a warning of ours must not stop the run
-        warnings.warn(sentence, ProbeWarning, stacklevel=2)
+    warn(sentence)
     return sentence
 
 

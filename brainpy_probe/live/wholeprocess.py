@@ -15,12 +15,11 @@ from collections.abc import Sized
 from dataclasses import dataclass, field
 from typing import Any
 
-from loguru import logger
-
-from brainpy_probe.errors import ProbeError, say, told
+from brainpy_probe.errors import CannotWrite, InsideTransformation, ProbeError, say
 from brainpy_probe.live import hooks, seams
 from brainpy_probe.live.calls import RunningCall
 from brainpy_probe.live.compilation import Compilation
+from brainpy_probe.live.failures import FailureLog
 from brainpy_probe.live.patching import LEDGER, Patch
 from brainpy_probe.live.session import Session
 from brainpy_probe.records import Manifest
@@ -40,10 +39,13 @@ class ProcessCapture:
 
     settings: Settings
     _session: Session | None = None
-    _said: set[str] = field(default_factory=set)
+    _failures: FailureLog = field(init=False)
     _lock: Any = field(default_factory=threading.RLock)
     _is_child: bool = False
     _is_finished: bool = False
+
+    def __post_init__(self) -> None:
+        self._failures = FailureLog(self.settings.strict, say)
 
     def begin(self) -> None:
         """Watch BrainPy and JAX from now on until the process ends.
@@ -55,7 +57,6 @@ class ProcessCapture:
         """
         hooks.attend()
         LEDGER.enter(self, self._patches())
-        logger.enable("brainpy_probe")
         atexit.register(self.finish)
         os.register_at_fork(after_in_child=self._forked)
         # Processes of multiprocessing end by os._exit(): they run their own finalizers, those only
@@ -78,14 +79,12 @@ class ProcessCapture:
             self._session.interrupted(event, error)
 
     def failed(self, failure: Exception) -> ProbeError | None:
-        """Say once what failed in the probe; or return it for the user who asked for that."""
-        problem = told(failure)
-        if self.settings.strict:
-            return failure if isinstance(failure, ProbeError) else ProbeError(problem)
-        if problem not in self._said:
-            self._said.add(problem)
-            say(f"{problem} The simulation went on; this was not captured.")
-        return None
+        """Tell of a failure of the probe; or return it for the user who asked for that."""
+        return self._failures.note(failure, None)
+
+    def failed_within(self, failure: Exception) -> None:
+        """Tell of a failure where nothing can be raised; strictly it is told when all has ended."""
+        self._failures.keep(failure)
 
     def finish(self) -> None:
         """Close the capture, if there is one of this process, and say what is in it; once."""
@@ -99,9 +98,12 @@ class ProcessCapture:
                 problem = session.close()
                 if problem is not None:
                     say(problem)
-                logger.info(_summary(session.manifest, session.folder))
-            elif not self._is_child and not self._said:
-                logger.info("no runner's predict was called in process {}", os.getpid())
+                say(_summary(session.manifest, session.folder))
+            elif not self._is_child and not self._failures.happened:
+                say(f"no runner's predict was called in process {os.getpid()}")
+            problem = self._failures.ended()
+            if problem is not None:
+                say(problem)
         except Exception as error:
             self.failed(error)
 
@@ -121,11 +123,15 @@ class ProcessCapture:
         """Return the session, opened if it is not yet; None once the capture has ended."""
         with self._lock:
             if self._session is None and not self._is_finished:
-                self._session = Session(self.settings)
+                try:
+                    self._session = Session(self.settings)
+                except OSError as error:
+                    raise CannotWrite(self.settings.out, error) from error
         return self._session
 
     def _forked(self) -> None:
         self._session, self._lock, self._is_child = None, threading.RLock(), True
+        self.__post_init__()
 
     def _finish_with_child(self) -> None:
         self._is_child = True
@@ -136,20 +142,24 @@ def _summary(manifest: Manifest, folder: RunFolder) -> str:
     outside = [one for one in manifest.modules if one.call is None]
     compiled = [one for one in manifest.modules if one.call is not None]
     seconds = sum(one.seconds.compile for one in compiled)
-    failed = sum(call.failure is not None for call in manifest.calls)
+    kinds = [call.failure.kind for call in manifest.calls if call.failure is not None]
+    inside = kinds.count(InsideTransformation.__name__)
     if manifest.calls:
         lines = [
             f"{_count(manifest.calls, 'call')}, {_count(manifest.programs, 'program')}, "
             f"{_count(compiled, 'module')} for them, compiled in {seconds:.2f} s"
         ]
     else:
+        nothing = "no runner's predict was called" if manifest.complete else "no call was recorded"
         lines = [
-            f"no runner's predict was called in process {manifest.environment.pid}; "
+            f"{nothing} in process {manifest.environment.pid}; "
             f"{_count(outside, 'module')} compiled otherwise"
         ]
-    if failed:
-        lines.append(f"the probe failed on {failed} of the calls")
-    return "\n".join([*lines, f"brainpy-probe show {shlex.quote(str(folder.path))}"])
+    if inside:
+        lines.append(f"{inside} of the calls inside a transformation, without a program")
+    if len(kinds) > inside:
+        lines.append(f"the probe failed on {len(kinds) - inside} of the calls")
+    return "; ".join([*lines, f"brainpy-probe show {shlex.quote(str(folder.path))}"])
 
 
 def _count(things: Sized, name: str) -> str:
