@@ -95,13 +95,17 @@ class RunFolder:
         return made
 
     @contextlib.contextmanager
-    def adding(self) -> Iterator[None]:
+    def adding(self, *places: str) -> Iterator[None]:
         """Remove the files at the places that a block was given, if the block fails.
+
+        The same goes for ``places`` that were given before.
 
         Not if what they hold was added to the index before: then an interrupt came after that. Nor
         if the journal has a line that could not be taken back, which may name them.
         """
-        before, end = len(self._places), self.index.end
+        others = [place for place in self._places if place not in places]
+        self._places = [*others, *places]
+        before, end = len(others), self.index.end
         try:
             yield
         except BaseException:
@@ -110,6 +114,11 @@ class RunFolder:
                     shutil.rmtree(self.path / place, ignore_errors=True)
             del self._places[before:]
             raise
+
+    def give_back(self, place: str) -> None:
+        """Remove the files at a place that no record will name."""
+        shutil.rmtree(self.path / place, ignore_errors=True)
+        self._places = [other for other in self._places if other != place]
 
     def write(self, name: str, kind: str, content: bytes) -> WrittenFile:
         """Write one file, given its path relative to the folder."""

@@ -100,3 +100,17 @@ def test_the_phases_of_a_run_sum_to_its_wall_time(name: str, out: Path) -> None:
     assert first.probe_timing.trace > 0
     assert first.probe_timing.lower > 0
     assert first.probe_timing.compile == 0, "the probe compiles nothing"
+
+
+def test_an_interruption_is_none_of_the_phases(clock: _Clock) -> None:
+    clock.now = 5.0
+    probes_own = Stopwatch(begun=3.0)
+    probes_own.stop()
+    watch = Stopwatch(begun=0.0)
+    watch.interrupted(probes_own)
+    clock.now = 8.0
+    watch.phase_ended("compile", 7.0)
+    clock.now = 10.0
+    watch.stop()
+    made = watch.timing()
+    assert (made.compile, made.execute, made.wall) == (5.0, 3.0, 8.0)

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 from brainpy_probe.errors import CannotCapture, InsideTransformation, told
+from brainpy_probe.live import seams
 from brainpy_probe.live.compilation import PENDING_PHASES, SERIALS, Compilation
 from brainpy_probe.live.guard import Guard
 from brainpy_probe.live.patching import LEDGER
@@ -66,6 +67,10 @@ class RunningCall:
         function is the step of this runner, over the indices of this call.
     notes : list of str
         What a reader of the call's program must know.
+    coming : LoopRun, StepTrace or None
+        What may be the run, traced and about to be compiled.
+    ahead : dict
+        What each session made of it meanwhile, by the session's ``id``.
     """
 
     runner: Any
@@ -88,6 +93,8 @@ class RunningCall:
     candidates: list[tuple[bool, LoopRun | StepTrace]] = field(default_factory=list)
     repeats: int = 0
     noted: dict[int, Any] = field(default_factory=dict)
+    coming: LoopRun | StepTrace | None = None
+    ahead: dict[int, Any] = field(default_factory=dict)
     given: Any = None
     returned: Any = None
     monitors: dict[str, Any] | None = None
@@ -212,6 +219,12 @@ class RunningCall:
         """Whether BrainPy's own loop ran to its end, whatever failed after it."""
         return bool(self.own_predicts) and any(isinstance(r, LoopRun) for _, r in self.candidates)
 
+    def compiles(self, module: str) -> bool:
+        """Whether a module may be what is traced and about to run."""
+        if isinstance(self.coming, LoopRun):
+            return module == seams.LOOP_MODULE
+        return self.coming is not None
+
     def compiled_since(self, count: int, name: str) -> Compilation | None:
         """Return the only module of a name since that many were compiled, or None."""
         found = [one for one in self.compilations[count:] if one.name == name]
@@ -253,7 +266,7 @@ class RunningCall:
             PENDING_PHASES.set(phases)
             watch.stop()
             self.preparation = summed(self.preparation, watch.timing())
-            self.watch.exclude(watch.timing().wall)
+            self.watch.interrupted(watch)
 
     def failed(self, error: Exception) -> None:
         """Note what failed in the probe's own work: the call will have no program."""

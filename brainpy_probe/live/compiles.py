@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from brainpy_probe.live import dumps, seams
+from brainpy_probe.live.ahead import rendering_ahead
 from brainpy_probe.live.calls import CURRENT_CALL, OWN_WORK, RunningCall
 from brainpy_probe.live.compilation import CURRENT_COMPILATION, PENDING_PHASES, Compilation
 from brainpy_probe.live.patching import LEDGER, Patch
@@ -130,6 +131,13 @@ def backend_compile(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs)
     if compilation is None:
         return wrapped(*args, **kwargs)
     compilation.compiled = True
+    call = CURRENT_CALL.get()
+    with rendering_ahead(call, compilation.name):
+        return _compiled(wrapped, args, kwargs, compilation)
+
+
+def _compiled(wrapped: Wrapped, args: Args, kwargs: Kwargs, compilation: Compilation) -> Any:
+    """Compile, and dump what the sessions ask for."""
     dumping = [session for session in LEDGER.users if session.settings.xla_dump]
     if not dumping:
         return wrapped(*args, **kwargs)

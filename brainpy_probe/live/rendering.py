@@ -30,7 +30,7 @@ from brainpy_probe.settings import Settings
 from brainpy_probe.store import RunFolder, safe_name
 from brainpy_probe.xla import execution, mlir
 
-__all__ = ["Rendered", "known_values", "render", "write"]
+__all__ = ["Rendered", "Written", "known_values", "render", "write", "write_ahead"]
 
 _FILES = {
     "stablehlo": "program.stablehlo.mlir",
@@ -107,19 +107,68 @@ def render(closed: ClosedProgram, settings: Settings) -> Rendered:
     return Rendered(closed, native, portable)
 
 
-def write(
+@dataclass(frozen=True)
+class Written:
+    """What is on disk of a program before its run has ended: the texts, and the arguments.
+
+    Attributes
+    ----------
+    place : str
+        The folder of its files, below that of the capture.
+    texts : list of WrittenFile
+        The texts.
+    portable : PortableForm or None
+        The form for other compilers, where it was asked for.
+    arguments : dict
+        Where the arguments are stored.
+    """
+
+    place: str
+    texts: list[WrittenFile]
+    portable: PortableForm | None
+    arguments: dict[str, tensors.Stored]
+
+
+def write_ahead(
     rendered: Rendered,
     index: int,
     settings: Settings,
     folder: RunFolder,
     arrays: tensors.ArrayFiles,
+) -> Written:
+    """Write what is known of a program before its run has ended.
+
+    Parameters
+    ----------
+    rendered, index, settings, folder, arrays
+        As of :func:`write`.
+    """
+    closed = rendered.closed
+    with folder.adding():
+        place = folder.place("programs", index, safe_name(closed.name))
+        texts = _write_texts(place, rendered.native, folder)
+        portable = _portable(place, rendered, folder)
+        data = f"{place}/data.safetensors"
+        arguments = _store(data, "data", closed.arguments, settings, arrays)
+    return Written(place, texts, portable, arguments)
+
+
+def write(
+    rendered: Rendered,
+    written: Written,
+    index: int,
+    settings: Settings,
+    folder: RunFolder,
+    arrays: tensors.ArrayFiles,
 ) -> tuple[ProgramRecord, Exception | None]:
-    """Write a program's files, measure it if that is asked for, and make its record.
+    """Write a program's results, measure it if that is asked for, and make its record.
 
     Parameters
     ----------
     rendered : Rendered
         The program.
+    written : Written
+        What :func:`write_ahead` wrote of it.
     index : int
         Its number in the capture.
     settings : Settings
@@ -137,13 +186,9 @@ def write(
         What else of what was asked for can't be had.
     """
     closed, native = rendered.closed, rendered.native
-    with folder.adding():
-        place = folder.place("programs", index, safe_name(closed.name))
-        texts = _write_texts(place, native, folder)
-        portable = _portable(place, rendered, folder)
-        data, made = f"{place}/data.safetensors", f"{place}/results.safetensors"
-        arguments = _store(data, "data", closed.arguments, settings, arrays)
-        results = _store(made, "results", closed.results, settings, arrays)
+    place, arguments = written.place, written.arguments
+    made = f"{place}/results.safetensors"
+    results = _store(made, "results", closed.results, settings, arrays)
     record = ProgramRecord(
         index=index,
         name=closed.name,
@@ -152,8 +197,8 @@ def write(
         arguments=_specs(native.lowered.tokens, closed.arguments, arguments),
         results=_specs(native.lowered.tokens, closed.results, results),
         fidelity=_fidelity(native, closed),
-        files=(*texts, *_files_of(place, arguments), *_files_of(place, results)),
-        portable=portable,
+        files=(*written.texts, *_files_of(place, arguments), *_files_of(place, results)),
+        portable=written.portable,
         kernels=native.kernels,
         compiled_in=closed.compiled_in,
         components=closed.components if native.lowered.owners & closed.components.keys() else {},

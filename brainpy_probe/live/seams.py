@@ -167,6 +167,11 @@ SEAMS: dict[str, Seam] = {
         ("jax._src.core:trace_state_clean",),
         "jax 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: _src/core.py",
     ),
+    "trace-context": Seam(
+        "JAX's settings of a thread that decide how it traces",
+        ("jax._src.config:trace_context", "jax._src.config:config._trace_context"),
+        "jax 0.4.30, 0.10.2, 0.12.0: _src/config.py; a method of its config in 0.4.13, 0.4.23",
+    ),
     "compiler": Seam(
         "the module through which JAX compiles",
         ("jax._src.compiler:", "jax._src.dispatch:"),
@@ -473,6 +478,15 @@ def lowering_settings() -> tuple[object, ...]:
     chosen = getattr(config, "_global_backends", None)
     backends = sorted(dict(chosen).items()) if chosen else ()
     return jax.default_backend(), bool(jax.config.jax_threefry_partitionable), backends
+
+
+def trace_settings() -> object:
+    """Return the settings that decide how JAX traces and lowers in this thread, for comparison.
+
+    Some hold in one thread alone, as contexts. ``trace_context`` of jax._src.config (0.4.30,
+    0.10.2, 0.12.0), in 0.4.13 and 0.4.23 a method of its ``config``.
+    """
+    return take("trace-context")()
 
 
 def kernel_names() -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import platform
 import socket
@@ -25,9 +26,10 @@ from brainpy_probe.live.compilation import PENDING_PHASES, Compilation
 from brainpy_probe.live.failures import FailureLog
 from brainpy_probe.live.modulelog import ModuleLog, RecordedModule
 from brainpy_probe.live.owed import Begun, Owed
-from brainpy_probe.live.rendering import known_values, render, write
+from brainpy_probe.live.rendering import Rendered, Written, known_values, render, write, write_ahead
 from brainpy_probe.live.timing import Stopwatch, summed
 from brainpy_probe.live.traced import Known
+from brainpy_probe.live.traces import LoopRun, StepTrace, is_same
 from brainpy_probe.live.userline import warn
 from brainpy_probe.live.versions import installed, untested
 from brainpy_probe.records import (
@@ -190,7 +192,7 @@ class Session:
         minimal = _minimal_record(call)
         begun = self._begin(call, minimal)
         try:
-            with self.folder.adding():
+            with self.folder.adding(*self._places(call)):
                 made = self._made(call, watch, owed, minimal)
                 self.folder.append(made.addition)
             begun.call = None  # the index has it now
@@ -230,13 +232,17 @@ class Session:
             traced = call.jit or self.settings.trace_eager
             if traced and (call.error is None or call.ended_its_loop):
                 run = call.run()
-                closed = pure.close(call, run, self._known)
+                ahead = self._ahead(call, run)
+                closed = pure.close(call, run, self._known) if ahead is None else ahead.closed
                 native = closed.native, closed.native_arguments
                 closed, notes = consistency.agreed(call, run, closed)
                 with self.folder.adding():
-                    program, failure, digests = self._program(closed)
+                    program, failure, digests = self._program(closed, ahead)
         except Exception as error:
             failure = error
+        for place in self._places(call):
+            if program is None or not any(file.path.startswith(place) for file in program.files):
+                self.folder.give_back(place)
         modules: list[RecordedModule] = []
         lost: list[LostModule] = list(owed.lost_modules)
         for compilation in call.compilations:
@@ -276,24 +282,70 @@ class Session:
         )
         return _Made(number, addition, modules, failure)
 
-    def _program(
-        self, closed: pure.ClosedProgram
-    ) -> tuple[ProgramRecord, Exception | None, dict[str, str]]:
-        """Return a program's record and the call's digests; render the program if it is new."""
-        index, problem = self.folder.index, None
+    def compiles(self, call: RunningCall) -> None:
+        """Render the program of a call that is about to run, and write what is known of it.
+
+        It becomes a record when the call has ended, and if that fits it.
+        """
+        if self._is_inherited() or call.coming is None or not call.jit:
+            return
+        with self._lock:
+            if self._closed:
+                return
+            closed = pure.close(call, call.coming, self._known)
+            rendered = written = None
+            if self._known_program(closed.fingerprint) is None:
+                rendered = render(closed, self.settings)
+                written = self._written(rendered)
+            notes = list(call.notes)
+            call.ahead[id(self)] = _Ahead(call.coming, notes, closed, rendered, written)
+
+    def _ahead(self, call: RunningCall, run: LoopRun | StepTrace) -> _Ahead | None:
+        """Return what was made of a run while XLA compiled it, if it was this very run."""
+        ahead: _Ahead | None = call.ahead.get(id(self))
+        if ahead is None or not is_same(ahead.run, run) or ahead.notes != call.notes:
+            return None
+        trace = run.step if isinstance(run, LoopRun) else run
+        return dataclasses.replace(
+            ahead, closed=dataclasses.replace(ahead.closed, native=trace.compilation)
+        )
+
+    def _places(self, call: RunningCall) -> list[str]:
+        """Return the place at which files were written while XLA compiled, if there is one."""
+        ahead: _Ahead | None = call.ahead.get(id(self))
+        return [] if ahead is None or ahead.written is None else [ahead.written.place]
+
+    def _known_program(self, fingerprint: str) -> ProgramRecord | None:
+        """Return the program with a fingerprint, if the index has it."""
+        index = self.folder.index
         while self._seen < index.programs:
             record = index.program(self._seen)
             self._arrays.keep(record)
             self._programs[record.fingerprint] = record.index
             self._seen += 1
-        known = self._programs.get(closed.fingerprint)
-        if known is not None:
-            record = index.program(known)
+        known = self._programs.get(fingerprint)
+        return None if known is None else index.program(known)
+
+    def _written(self, rendered: Rendered) -> Written:
+        number = self.folder.index.programs
+        return write_ahead(rendered, number, self.settings, self.folder, self._arrays)
+
+    def _program(
+        self, closed: pure.ClosedProgram, ahead: _Ahead | None
+    ) -> tuple[ProgramRecord, Exception | None, dict[str, str]]:
+        """Return a program's record and the call's digests; render the program if it is new."""
+        record, problem = self._known_program(closed.fingerprint), None
+        if record is not None:
             consistency.require_same_signature(closed, record)
         else:
-            rendered = render(closed, self.settings)
+            rendered = None if ahead is None else ahead.rendered
+            written = None if ahead is None else ahead.written
+            rendered = rendered or render(closed, self.settings)
+            written = written or self._written(rendered)
+            number = self.folder.index.programs
+            rendered = dataclasses.replace(rendered, closed=closed)
             record, problem = write(
-                rendered, index.programs, self.settings, self.folder, self._arrays
+                rendered, written, number, self.settings, self.folder, self._arrays
             )
         digests = self._digest(closed)
         self._outcomes.require_same(record, closed, digests)
@@ -319,6 +371,29 @@ class Session:
     def failed_within(self, failure: Exception) -> None:
         """Tell of a failure where nothing can be raised; strictly the end of the capture raises."""
         self.failures.keep(failure)
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """What was made of a run while XLA compiled it.
+
+    Attributes
+    ----------
+    run : LoopRun or StepTrace
+        What was about to run.
+    notes : list of str
+        What had been noted of the call by then.
+    closed : ClosedProgram
+        Its program.
+    rendered, written
+        The program's texts and files; None for a program that was known.
+    """
+
+    run: LoopRun | StepTrace
+    notes: list[str]
+    closed: pure.ClosedProgram
+    rendered: Rendered | None
+    written: Written | None
 
 
 @dataclass(frozen=True)

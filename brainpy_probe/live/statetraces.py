@@ -64,6 +64,7 @@ def get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs)
             call.noted[id(instance)] = instance, is_step, trace
             if seams.is_jitted(instance):
                 call.candidates.append((is_step, trace))
+                call.coming = trace
     return states
 
 
@@ -79,24 +80,30 @@ def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
         _, is_step, trace = call.noted.get(id(body), (None, False, None))
     if trace is None:
         return wrapped(*args, **kwargs)
+    loop: LoopRun | None = None
+    with call.noting():
+        is_step = is_step and call.scans_its_indices(given["xs"])
+        if call.may_be_run(is_step):
+            call.coming = loop = _loop(trace, given)
     compiled = len(call.compilations)
     with call.inside():
         result = wrapped(*args, **kwargs)
     with call.noting():
-        is_step = is_step and call.scans_its_indices(given["xs"])
-        if call.may_be_run(is_step):
+        if loop is not None:
             compilation = call.compiled_since(compiled, seams.LOOP_MODULE)
+            (after, last), ys = result
+            gave = Given(jax.tree_util.tree_leaves((last, ys)), list(after))
             step = replace(trace, compilation=compilation)
-            call.candidates.append((is_step, _loop(step, given, result)))
+            call.candidates.append((is_step, replace(loop, step=step, given=gave)))
     return result
 
 
-def _loop(step: StepTrace, given: dict[str, Any], result: Any) -> LoopRun:
+def _loop(step: StepTrace, given: dict[str, Any]) -> LoopRun:
+    """Return a loop that is about to run."""
     options = {name: given[name] for name in ("length", "reverse", "unroll")}
-    (changing, carry), (after, last) = given["init"], result[0]
+    changing, carry = given["init"]
     carried = [n for n, value in enumerate(changing) if value is not None]
-    gave = Given(jax.tree_util.tree_leaves((last, result[1])), list(after))
-    return LoopRun(step, carry, given["xs"], options, carried, gave)
+    return LoopRun(step, carry, given["xs"], options, carried)
 
 
 def traced(

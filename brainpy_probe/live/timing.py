@@ -13,7 +13,8 @@ from brainpy_probe.records import Timing
 
 __all__ = ["PHASES", "Phase", "Span", "Stopwatch", "by_phase", "ended_now", "summed"]
 
-Phase = Literal["trace", "lower", "compile"]
+# ``other`` is none of the run's.
+Phase = Literal["trace", "lower", "compile", "other"]
 # A phase, when it began and when it ended.
 Span = tuple[Phase, float, float]
 
@@ -38,7 +39,7 @@ def by_phase(spans: Sequence[Span]) -> dict[Phase, float]:
     within that of the outer one (up to 0.4.30 both are reported), and lowering may trace. Every
     moment is counted once, for the innermost phase that covers it.
     """
-    seconds: dict[Phase, float] = {"trace": 0.0, "lower": 0.0, "compile": 0.0}
+    seconds: dict[Phase, float] = {"trace": 0.0, "lower": 0.0, "compile": 0.0, "other": 0.0}
     edges = sorted({edge for _, begin, end in spans for edge in (begin, end)})
     coming = sorted(((b, e, p) for p, b, e in spans), reverse=True)
     covering: list[tuple[float, float, Phase]] = []
@@ -61,6 +62,7 @@ class Stopwatch:
     ended: float | None = None
     excluded: float = 0.0
     _spans: list[Span] = field(default_factory=list)
+    _interruptions: list[Span] = field(default_factory=list)
 
     def phase_ended(self, phase: Phase, seconds: float) -> None:
         """Note a phase that ends now and took so many seconds."""
@@ -70,6 +72,12 @@ class Stopwatch:
         """Take seconds out of the wall time, since they are not this stretch's own."""
         self.excluded += seconds
 
+    def interrupted(self, other: Stopwatch) -> None:
+        """Take another stretch, which has ended, out of this one and of its phases."""
+        ended = time.perf_counter() if other.ended is None else other.ended
+        self.exclude(ended - other.begun)
+        self._interruptions.append(("other", other.begun, ended))
+
     def stop(self) -> None:
         """End the stretch."""
         self.ended = time.perf_counter()
@@ -78,12 +86,12 @@ class Stopwatch:
         """Return the seconds by phase."""
         ended = time.perf_counter() if self.ended is None else self.ended
         wall = max(ended - self.begun - self.excluded, 0.0)
-        seconds = by_phase(self._spans)
+        seconds = by_phase([*self._spans, *self._interruptions])
         return Timing(
             trace=seconds["trace"],
             lower=seconds["lower"],
             compile=seconds["compile"],
-            execute=max(wall - sum(seconds.values()), 0.0),
+            execute=max(wall - sum(seconds.values()) + seconds["other"], 0.0),
             wall=wall,
         )
 

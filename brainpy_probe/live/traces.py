@@ -10,7 +10,7 @@ import jax
 
 from brainpy_probe.live.compilation import Compilation
 
-__all__ = ["Given", "Inside", "LoopRun", "StateUse", "StepTrace"]
+__all__ = ["Given", "Inside", "LoopRun", "StateUse", "StepTrace", "is_same"]
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,14 @@ class LoopRun:
         if length is None:
             length = len(jax.tree_util.tree_leaves(self.xs)[0])
         return int(length)
+
+
+def is_same(coming: LoopRun | StepTrace, run: LoopRun | StepTrace) -> bool:
+    """Whether what was about to run is, by identity, what ran."""
+    if isinstance(coming, LoopRun) and isinstance(run, LoopRun):
+        same_step = coming.step.eqns is run.step.eqns
+        return same_step and coming.carry is run.carry and coming.xs is run.xs
+    return coming is run
 
 
 @dataclass

@@ -78,6 +78,12 @@ class ProcessCapture:
         if self._session is not None:
             self._session.interrupted(event, error)
 
+    def compiles(self, call: RunningCall) -> None:
+        """Render the program of a call that is about to run."""
+        session = self._opened()
+        if session is not None:
+            session.compiles(call)
+
     def failed(self, failure: Exception) -> ProbeError | None:
         """Tell of a failure of the probe; or return it for the user who asked for that."""
         return self._failures.note(failure, None)
