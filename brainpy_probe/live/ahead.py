@@ -16,6 +16,9 @@ from brainpy_probe.live.patching import LEDGER
 
 __all__ = ["rendering_ahead"]
 
+# The name of the thread.
+_NAME = "brainpy-probe"
+
 
 @contextlib.contextmanager
 def rendering_ahead(call: RunningCall | None, module: str) -> Iterator[None]:
@@ -33,7 +36,9 @@ def rendering_ahead(call: RunningCall | None, module: str) -> Iterator[None]:
     if call is None or not call.compiles(module):
         yield
         return
-    thread = threading.Thread(target=_render, args=(call, seams.trace_settings()), daemon=True)
+    thread = threading.Thread(
+        target=_render, args=(call, seams.trace_settings()), name=_NAME, daemon=True
+    )
     try:
         thread.start()
     except RuntimeError:  # the interpreter is ending, or the system has no more threads
