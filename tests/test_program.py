@@ -682,7 +682,7 @@ class Printing(DynamicalSystem):
 def test_debug_print_stays_and_prints_as_often(
     jit: bool, out: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with probe.capture(out, strict=True) as cap:
+    with probe.capture(out, trace_eager=True, strict=True) as cap:
         seeded(Printing, jit=jit).run(0.5)
         jax.effects_barrier()
     printed = [line for line in capfd.readouterr().out.splitlines() if line.startswith("x is")]

@@ -97,8 +97,6 @@ def test_the_phases_of_a_run_sum_to_its_wall_time(name: str, out: Path) -> None:
     first = cap.calls[0]
     if name == "lif":
         assert min(first.timing.trace, first.timing.lower, first.timing.compile) > 0
-    assert first.probe_timing.trace > 0
-    assert first.probe_timing.lower > 0
     assert first.probe_timing.compile == 0, "the probe compiles nothing"
 
 
