@@ -314,6 +314,8 @@ class CallRecord(_Record, frozen=True, kw_only=True):
         The call as it runs without the probe.
     probe : Timing
         What the probe added, before and after.
+    lost_variables : tuple of str
+        Variables that the model made while its step was traced, whose value is none after the run.
     error : Failure or None
         What the run raised.
     failure : Failure or None
@@ -332,6 +334,7 @@ class CallRecord(_Record, frozen=True, kw_only=True):
     program: int | None = None
     digests: dict[str, str] = {}
     notes: tuple[str, ...] = ()
+    lost_variables: tuple[str, ...] = ()
     native: Timing = Timing()
     probe: Timing = Timing()
     error: Failure | None = None

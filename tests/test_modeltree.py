@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.live.modelnames import KnownNames, ModelNames
+from brainpy_probe.live import components
+from brainpy_probe.live.calls import RunningCall
+from brainpy_probe.live.modelnames import ModelNames, Names
 from brainpy_probe.live.modeltree import children, walk
 from tests import eras
 from tests.eras import DynamicalSystem
@@ -61,6 +63,14 @@ def odd() -> tuple[Oddities, bp.DSRunner, ModelNames]:
     model = Oddities()
     runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
     return model, runner, ModelNames(runner)
+
+
+def _names_of(
+    runner: Any, states: list[Any], arrays: list[Any], begun: ModelNames | None = None
+) -> Names:
+    call = RunningCall(runner)
+    call.readings += [begun] if begun else []
+    return components.names_of(call, states, arrays)
 
 
 def _array(names: ModelNames, array: Any) -> str | None:
@@ -128,16 +138,15 @@ def test_names_are_plain_and_hold_no_id_of_an_object(
 def test_names_are_read_again_when_the_model_holds_something_else() -> None:
     model = Oddities()
     runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
-    known = KnownNames()
     first, second = model.v, model.rows[0]
-    assert known.of(runner, [first, second], [model.gain]).states == ["v", "rows.0"]
+    assert _names_of(runner, [first, second], [model.gain]).states == ["v", "rows.0"]
     model.late, model.gain = bm.Variable(bm.zeros(3)), jnp.arange(3.0)
-    found = known.of(runner, [model.late], [model.gain])
+    found = _names_of(runner, [model.late], [model.gain])
     assert (found.states, found.arrays) == (["late"], ["gain"])
     vars(model)["v"], model.rows[0] = second, first  # exchanged
     del model.alias
-    assert known.of(runner, [first, second], []).states == ["rows.0", "v"]
-    assert known.of(runner, [bm.Variable(bm.zeros(3))], []).states == [None]
+    assert _names_of(runner, [first, second], []).states == ["rows.0", "v"]
+    assert _names_of(runner, [bm.Variable(bm.zeros(3))], []).states == [None]
 
 
 def _renamed(model: Any) -> None:
@@ -215,15 +224,14 @@ def test_what_was_read_when_the_call_began_holds_for_it() -> None:
     runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
     begun = ModelNames(runner)
     gain, model.gain = model.gain, bm.Variable(bm.zeros(2))
-    found = KnownNames().of(runner, [model.v, model.gain], [gain], begun)
+    found = _names_of(runner, [model.v, model.gain], [gain], begun)
     assert (found.states, found.arrays) == (["v", "gain"], ["gain"])
 
 
 def test_names_keep_no_array_and_no_model_alive() -> None:
     model = Oddities()
     runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
-    names = KnownNames()
-    names.of(runner, [model.v], [model.gain])
+    _names_of(runner, [model.v], [model.gain])
     kept = weakref.ref(model.gain), weakref.ref(model.weights), weakref.ref(runner)
     del model, runner
     gc.collect()

@@ -65,6 +65,8 @@ class RunningCall:
     candidates : list of (bool, LoopRun or StepTrace)
         What may be the run: the outermost loops and compiled functions, and for each whether its
         function is the step of this runner, over the indices of this call.
+    readings : list of ModelNames
+        The names in the model, as they were read in the call.
     notes : list of str
         What a reader of the call's program must know.
     coming : LoopRun, StepTrace or None
@@ -109,6 +111,7 @@ class RunningCall:
     compilations: list[Compilation] = field(default_factory=list)
     components: Any = None
     component: str = ""
+    readings: list[Any] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     _predicting: int = 0
     _within_own: bool = False

@@ -8,7 +8,7 @@ an op's location, no op. Knows no program, no cost.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -17,7 +17,7 @@ import jax
 from brainpy_probe.live import seams
 from brainpy_probe.live.byidentity import IdentityDict
 from brainpy_probe.live.calls import CURRENT_CALL, RunningCall, name_guard
-from brainpy_probe.live.modelnames import ModelNames
+from brainpy_probe.live.modelnames import ModelNames, Names
 from brainpy_probe.live.patching import LEDGER, Patch
 from brainpy_probe.naming import INPUTS, MONITORS, scope
 
@@ -94,6 +94,38 @@ def name_components(call: RunningCall) -> None:
     known = read_components(call.runner)
     LEDGER.extend(known.patches)
     call.components = known
+    if known.names not in call.readings:
+        call.readings.append(known.names)
+
+
+def names_of(call: RunningCall, states: Sequence[Any], arrays: Sequence[Any]) -> Names:
+    """Return the names of Variables and of arrays that a call's model was traced with.
+
+    They have the names that held when the call began: what a step is traced with it may replace.
+    What has none there has come in the call, and is looked for in the model as it is now.
+    """
+    found = Names([None] * len(states), [None] * len(arrays))
+    with name_guard:
+        for names in call.readings:
+            found.add(names, states, arrays)
+        if not found.complete:
+            now = read_components(call.runner).names
+            if now not in call.readings:
+                found.add(now, states, arrays)
+    return found
+
+
+def lost_variables(call: RunningCall) -> tuple[str, ...]:
+    """Return the names of Variables whose value the trace of a call has taken with it.
+
+    BrainPy makes a Variable of a weight when it is first learned, while the step is traced; such a
+    Variable is no argument of the run, and holds a tracer when that has ended.
+    """
+    tracer = jax.core.Tracer
+    with name_guard:
+        names = read_components(call.runner).names
+        return tuple(name for name, one in names.variables() if isinstance(seams.peek(one), tracer))
+    return ()
 
 
 def runner_patches(runner: Any) -> Iterator[Patch]:

@@ -21,7 +21,7 @@ from brainpy_probe.live.modeltree import Holdings, Met, children, plain, price, 
 from brainpy_probe.live.numpyarrays import NumpyNames
 from brainpy_probe.live.seams import VALUE, peek, state_class, take
 
-__all__ = ["KnownNames", "ModelNames", "Names"]
+__all__ = ["ModelNames", "Names"]
 
 _ID = re.compile(r"0x[0-9a-f]{6,}|\d{9,}")
 _WORD = re.compile(r"\w+")
@@ -332,7 +332,7 @@ class ModelNames:
         return found, notes
 
 
-@dataclass(frozen=True)
+@dataclass
 class Names:
     """The names of what one trace uses: None where nothing that the model holds is it.
 
@@ -346,52 +346,18 @@ class Names:
 
     states: list[str | None]
     arrays: list[str | None]
-    notes: list[str]
+    notes: list[str] = field(default_factory=list)
 
+    @property
+    def complete(self) -> bool:
+        """Whether everything has a name."""
+        return None not in self.states and None not in self.arrays
 
-@dataclass
-class KnownNames:
-    """The names in the models of one capture, read again only when a model holds something else."""
-
-    _models: IdentityDict[ModelNames] = field(default_factory=IdentityDict)
-
-    def of(
-        self,
-        runner: Any,
-        states: Sequence[Any],
-        arrays: Sequence[Any],
-        begun: ModelNames | None = None,
-    ) -> Names:
-        """Return the names of Variables and of arrays that a runner's model was traced with.
-
-        Parameters
-        ----------
-        begun : ModelNames, optional
-            Those that held when the call began. What has none in them has come in the call: then
-            the names of after the call tell of it.
-        """
-        known = begun or self._current(runner)
-        found = self._names(known, states, arrays)
-        if begun is not None and None in (*found.states, *found.arrays):
-            later = self._current(runner, begun)
-            if later is not begun:
-                found = self._both(found, self._names(later, states, arrays))
-        return found
-
-    def _current(self, runner: Any, begun: ModelNames | None = None) -> ModelNames:
-        """Return the names of a model as it is now."""
-        for known in (begun, self._models.get(runner)):
-            if known is not None and known.are_still(runner):
-                return known
-        return self._models.set(runner, ModelNames(runner))
-
-    def _names(self, known: ModelNames, states: Sequence[Any], arrays: Sequence[Any]) -> Names:
+    def add(self, known: ModelNames, states: Sequence[Any], arrays: Sequence[Any]) -> None:
+        """Name what has no name yet, as a model's names have it."""
+        if self.complete:
+            return
         of_arrays, notes = known.arrays(arrays)
-        return Names([known.state(one) for one in states], of_arrays, notes)
-
-    def _both(self, first: Names, later: Names) -> Names:
-        return Names(
-            [a or b for a, b in zip(first.states, later.states, strict=True)],
-            [a or b for a, b in zip(first.arrays, later.arrays, strict=True)],
-            list(dict.fromkeys([*first.notes, *later.notes])),
-        )
+        self.states = [a or known.state(b) for a, b in zip(self.states, states, strict=True)]
+        self.arrays = [a or b for a, b in zip(self.arrays, of_arrays, strict=True)]
+        self.notes = list(dict.fromkeys([*self.notes, *notes]))

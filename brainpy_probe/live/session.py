@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from brainpy_probe.captured import Capture
 from brainpy_probe.errors import ProbeError
-from brainpy_probe.live import consistency, pure, tensors
+from brainpy_probe.live import components, consistency, pure, tensors
 from brainpy_probe.live.calls import CURRENT_WATCH, OWN_WORK, RunningCall
 from brainpy_probe.live.compilation import PENDING_PHASES, Compilation
 from brainpy_probe.live.failures import FailureLog
@@ -263,6 +263,8 @@ class Session:
                         failure=Failure.of(error),
                     )
                 )
+        fresh = program is not None and program.index == self.folder.index.programs
+        gone = components.lost_variables(call) if fresh else ()
         watch.stop()
         record = replace(
             minimal,
@@ -270,10 +272,10 @@ class Session:
             program=None if program is None else program.index,
             digests=digests,
             notes=notes,
+            lost_variables=gone,
             probe=summed(call.preparation, watch.timing()),
             failure=None if failure is None else Failure.of(failure),
         )
-        fresh = program is not None and program.index == self.folder.index.programs
         addition = Addition(
             calls=(*owed.calls, record),
             programs=(program,) if program and fresh else (),

@@ -13,8 +13,8 @@ from brainpy_probe.errors import InsideTransformation
 from brainpy_probe.live import jaxprs, seams
 from brainpy_probe.live.callables import identity
 from brainpy_probe.live.calls import RunningCall
+from brainpy_probe.live.components import names_of
 from brainpy_probe.live.leaves import Leaves, form, leaf_names, named_leaves, shaped, unused
-from brainpy_probe.live.modelnames import KnownNames
 from brainpy_probe.live.traces import StepTrace
 
 __all__ = ["Known", "TracedStep", "form_of", "refuse_tracers"]
@@ -45,8 +45,6 @@ class Known:
 
     Attributes
     ----------
-    names : KnownNames
-        The names in their models.
     fingerprints : dict
         Those of their steps, by a digest of all but the equations, and by that of the module into
         which JAX lowered these.
@@ -54,7 +52,6 @@ class Known:
         By fingerprint, the Python that the programs call back, each with a number.
     """
 
-    names: KnownNames = field(default_factory=KnownNames)
     fingerprints: dict[tuple[str, str], str] = field(default_factory=dict)
     called: dict[str, dict[Hashable, int]] = field(default_factory=dict)
 
@@ -113,8 +110,7 @@ class TracedStep:
         values = [use.value for use in trace.states]
         refuse_tracers(values, self._arrays, trace.args, call.xs)
         variables = [use.variable for use in trace.states]
-        begun = None if call.components is None else call.components.names
-        found = known.names.of(call.runner, variables, self._arrays, begun)
+        found = names_of(call, variables, self._arrays)
         self.notes += found.notes
         taken: set[str] = set()
         names = [
