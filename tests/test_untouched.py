@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from pathlib import Path
+from typing import Any
 
+import brainpy as bp
+import brainpy.math as bm
+import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from tests import watching
+from brainpy_probe.live import session
+from tests import eras, watching
 from tests.networks import NETWORKS, UNSTABLE_NAMES, Case
 
 
@@ -35,3 +42,47 @@ def test_runs_leave_bit_for_bit_what_plain_runs_leave(case: Case, out: Path) -> 
     assert cap.programs[0].fidelity.proved, cap.programs[0].fidelity
     assert cap.programs[0].kind == ("step" if case.stepwise else "loop")
     assert cap.programs[0].fidelity.host_callbacks == ()
+
+
+class ChangedInPlace(eras.DynamicalSystem):
+    """A model with NumPy's arrays, which JAX converts or not, and which the user changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.v = bm.Variable(bm.zeros(3))
+        self.wide, self.narrow = np.full(3, 2.0), np.full(3, 2.0, np.float32)
+
+    def update(self, *_: Any) -> None:
+        self.v.value = self.v.value + self.wide * 100 + bm.as_jax(self.narrow)
+
+
+def _left_by(runs: int) -> list[float]:
+    model = ChangedInPlace()
+    runner = bp.DSRunner(model, progress_bar=False)
+    left = []
+    for _ in range(runs):
+        runner.run(0.1)
+        left.append(float(model.v.value[0]))
+        for array in (model.wide, model.narrow):
+            array += 1
+    return left
+
+
+@pytest.mark.parametrize("fails", [None, "render", "write", "_made"])
+def test_a_run_takes_arrays_as_they_are_then(
+    out: Path, monkeypatch: pytest.MonkeyPatch, fails: str | None
+) -> None:
+    """JAX converts an array once for as long as anything holds the trace, changed or not."""
+    if fails is not None:
+        owner = session.Session if fails == "_made" else session
+        monkeypatch.setattr(owner, fails, lambda *_, **__: 1 / 0)
+    gc.collect()
+    gc.disable()
+    try:
+        plain = _left_by(3)
+        with warnings.catch_warnings(action="ignore"), probe.capture(out) as cap:
+            probed = _left_by(3)
+    finally:
+        gc.enable()
+    assert probed == plain
+    assert [call.failure is not None for call in cap.calls] == [fails is not None] * 3

@@ -125,6 +125,19 @@ class RunningCall:
             self._ended = True
         self.watch.stop()
 
+    def forget(self) -> None:
+        """Let go of all that was traced, so that it lives no longer than without the probe.
+
+        Not for the memory alone: from 0.10 on, JAX keeps what it has made of a NumPy array as long
+        as a trace holds it, and gives a next run the same again, even if the array was changed in
+        place meanwhile (``canonicalize_value``; jax 0.10.2, 0.12.0).
+        """
+        self.candidates.clear()
+        self.noted.clear()
+        self.ahead.clear()
+        self.step = self.coming = self.given = self.returned = None
+        self.xs, self.monitors, self.snapshot, self.error = (), None, None, None
+
     def takes(self, compilation: Compilation) -> bool:
         """Note a module, unless the call has ended: a thread that it started goes on compiling."""
         with self._ending:

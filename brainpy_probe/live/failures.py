@@ -63,6 +63,7 @@ class FailureLog:
             self._counts[kind] = self._counts.get(kind, 0) + is_failure
         if is_first:
             self.tell(f"{error} The simulation went on.")
+        _forget_frames(failure)
         return None
 
     def keep(self, failure: Exception) -> None:
@@ -76,6 +77,18 @@ class FailureLog:
         if repeated:
             self.tell(f"The probe failed {'; '.join(repeated)}")
         return self._kept
+
+
+def _forget_frames(failure: BaseException | None) -> None:
+    """Let go of the frames in which an exception was raised, and of what the run traced in them.
+
+    They would live until Python collects cycles. See :meth:`RunningCall.forget`.
+    """
+    seen: set[int] = set()
+    while failure is not None and id(failure) not in seen:
+        seen.add(id(failure))
+        failure.__traceback__ = None
+        failure = failure.__cause__ or failure.__context__
 
 
 def _kind(failure: Exception) -> str:

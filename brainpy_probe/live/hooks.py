@@ -185,9 +185,11 @@ def _hand_on(call: RunningCall, sessions: tuple[Any, ...]) -> None:
     try:
         failure = compiles.hand_on(call, sessions)
     finally:
+        raised = call.error
+        call.forget()
         for compilation in call.compilations:
             dumps.discard(compilation.dumps)
-    if failure is not None and call.error is None:
+    if failure is not None and raised is None:
         raise failure
 
 
