@@ -39,7 +39,8 @@ class Capture:
     @property
     def programs(self) -> tuple[Program, ...]:
         """The distinct programs, in the order in which they first ran."""
-        return tuple(Program(self.path, record) for record in self.manifest.programs)
+        jaxlib = self.manifest.environment.versions.get("jaxlib", "")
+        return tuple(Program(self.path, record, jaxlib) for record in self.manifest.programs)
 
     @property
     def calls(self) -> tuple[PredictCall, ...]:

@@ -38,7 +38,7 @@ _OF_CONTENT = re.compile(r"brainevent_numba_ffi_[0-9a-f]{16}")
 
 
 def register(targets: Iterable[str], calls: Sequence[KernelCall]) -> str:
-    """Register what can be: LAPACK from jaxlib, BrainPy's event-driven kernels from brainevent.
+    """Register what can be: jaxlib's own kernels, BrainPy's event-driven ones from brainevent.
 
     Parameters
     ----------
@@ -52,13 +52,12 @@ def register(targets: Iterable[str], calls: Sequence[KernelCall]) -> str:
     str
         A sentence on what went wrong, or nothing.
     """
-    missing = unknown(targets)
-    if any(target.startswith(("lapack_", "blas_")) for target in missing):
-        try:
-            execution.register_lapack()
-        except ImportError as error:
-            return f"LAPACK can't be had: {first_line(error)}."
-    if not any(_OF_CONTENT.fullmatch(target) for target in missing):
+    targets = tuple(targets)
+    try:
+        execution.register_own(targets)
+    except ImportError as error:
+        return f"LAPACK can't be had: {first_line(error)}."
+    if not any(_OF_CONTENT.fullmatch(target) for target in unknown(targets)):
         return ""
     try:
         kernels = importlib.import_module("brainevent").get_registry()
@@ -73,8 +72,8 @@ def register(targets: Iterable[str], calls: Sequence[KernelCall]) -> str:
 
 
 def unknown(targets: Iterable[str]) -> list[str]:
-    """Return the custom calls that XLA has not been told of, as far as it says."""
-    known = execution.registered() or frozenset()
+    """Return the custom calls that XLA can't make, as far as it says."""
+    known = execution.registered()
     return [target for target in targets if target not in known]
 
 

@@ -108,6 +108,13 @@ def measure(
             "This jaxlib does not tell which op ran when: jax.profiler.ProfileData is missing.",
             "A later one does (0.10.2, 0.12.0); costs without --measure need none.",
         )
+    callbacks = record.fidelity.host_callbacks
+    if callbacks:
+        raise CannotMeasure(
+            f"{record.name} calls back into the Python that it was captured in: "
+            f"{', '.join(callbacks)}.",
+            "Capture it without the callback.",
+        )
     found = _seen(record, content, given, apart=False)
     notes = []
     if not found.steps:

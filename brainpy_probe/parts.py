@@ -44,6 +44,7 @@ class Program:
 
     _folder: Path
     record: ProgramRecord
+    _jaxlib: str = ""  # the version that ran it
 
     @property
     def name(self) -> str:
@@ -96,7 +97,7 @@ class Program:
             measured=None,
             unmeasured="",
         )
-        return Program(self._folder, record)
+        return Program(self._folder, record, self._jaxlib)
 
     @property
     def dialects(self) -> tuple[str, ...]:
@@ -254,15 +255,25 @@ class Program:
         return self.record.measured
 
     def _runnable(self) -> bytes:
-        """Return the text or the bytecode that is compiled when the program runs again."""
+        """Return the text or the bytecode that is compiled when the program runs again.
+
+        That is what is nearest to what ran. VHLO has the operations of CHLO written out, for which
+        XLA has code of its own with other bits (erf; jaxlib 0.10.2, 0.12.0); but it alone can be
+        read by a later jaxlib for certain.
+        """
+        from brainpy_probe.xla import bindings  # jaxlib is late
+
         kinds = {file.kind for file in self.record.files}
-        form = next((kind for kind in ("vhlo", "stablehlo") if kind in kinds), None)
+        order = ["stablehlo", "mhlo", "hlo", "vhlo"]
+        if bindings.other_version(self._jaxlib):
+            order = ["vhlo", *order[:3]]
+        form = next((kind for kind in order if kind in kinds), None)
         if form is None:
             raise CannotReplay(
-                f"{self.name} was captured neither as VHLO nor as StableHLO.",
+                f"{self.name} was captured in no form that XLA reads.",
                 "Capture with dialect='stablehlo'.",
             )
-        return self._read(form)
+        return bindings.as_stablehlo(form, self._read(form))
 
     def _read(self, kind: str) -> bytes:
         (file,) = (file for file in self.record.files if file.kind == kind)

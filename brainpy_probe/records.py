@@ -172,6 +172,12 @@ class Fidelity(_Record, frozen=True, kw_only=True):
         Targets of calls back into Python: they can't be run elsewhere.
     inlined_constants : tuple of str
         Constants above 1 KiB that stand in the text instead of among the arguments.
+    removed : tuple of str
+        What the run had and the program has not: ``progress bar``, ``BrainPy's own checks``,
+        ``monitors handed to Python``. XLA may compile what is left to other bits than the run's.
+    unused : tuple of str
+        Arguments that the program has and does not read, by group and name, as
+        ``inputs/indices``.
     notes : tuple of str
         What else a reader must know.
     """
@@ -181,6 +187,8 @@ class Fidelity(_Record, frozen=True, kw_only=True):
     custom_calls: dict[str, tuple[str, ...]] = {}
     host_callbacks: tuple[str, ...] = ()
     inlined_constants: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

@@ -111,10 +111,12 @@ def replay(
     """
     if repeat < 1:
         raise BadSetting(f"repeat={repeat!r} is not allowed.", "Allowed: 1 and more.")
-    arguments = [{**given, **overrides}[spec.path] for spec in record.arguments]
     _register(record)
+    arguments = [{**given, **overrides}[spec.path] for spec in record.arguments]
     content, direct = kernels.called_directly(content, record.fidelity.custom_calls)
-    executable, compile_seconds = _compiled(record, content, arguments)
+    # XLA leaves a loop that calls Python as it is, and hoists a small one that does not.
+    apart = bool(record.fidelity.removed) and execution.hoists_small_loops()
+    executable, compile_seconds = _compiled(record, content, arguments, apart=apart)
     run_seconds = []
     try:
         placed = executable.put(arguments)

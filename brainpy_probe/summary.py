@@ -230,6 +230,13 @@ def _remarks(program: ProgramRecord) -> list[str]:
         remarks.append(f"Calls back into Python: {', '.join(fidelity.host_callbacks)}.")
     if fidelity.inlined_constants:
         remarks.append(f"Constants in the text: {', '.join(fidelity.inlined_constants)}.")
+    if fidelity.removed:
+        remarks.append(
+            f"Left out, since it calls Python: {', '.join(fidelity.removed)}. "
+            "XLA may compile what is left to other bits."
+        )
+    if fidelity.unused:
+        remarks.append(f"The program does not read {', '.join(fidelity.unused)}.")
     remarks += fidelity.notes
     if program.unmeasured:
         remarks.append(f"Not measured: {program.unmeasured}")

@@ -63,6 +63,15 @@ class Lowered:
         self._parsed: locations.Renamed | None = None
         self.module, self.owners = self._named_by_component()
 
+    @property
+    def token_forms(self) -> list[tuple[tuple[int, ...], str]]:
+        """Shape and element type of each token that leads main's arguments.
+
+        A token is ``tensor<0xi1>`` on 0.4.13, and ``!stablehlo.token`` later.
+        """
+        types = mlir.argument_types(self.module)[: self.tokens]
+        return [((0,), "bool") if kind == "tensor<0xi1>" else ((), "token") for kind in types]
+
     @functools.cached_property
     def operations(self) -> tuple[Any, ...]:
         """Its operations, at any depth, once nothing changes them any more."""

@@ -14,7 +14,9 @@ from brainpy_probe.live import callables, jaxprs, seams
 from brainpy_probe.live.leaves import Leaves
 from brainpy_probe.live.traced import TracedStep
 
-__all__ = ["drop_progress_bar", "drop_taps", "take_offloaded_monitors"]
+__all__ = ["PROGRESS_BAR", "drop_progress_bar", "drop_taps", "take_offloaded_monitors"]
+
+PROGRESS_BAR = "progress bar"
 
 
 def drop_progress_bar(step: TracedStep, carry: Any) -> bool:
@@ -43,6 +45,7 @@ def drop_progress_bar(step: TracedStep, carry: Any) -> bool:
 
     if not any(map(draws, step.eqns)):
         return False
+    step.removed.append(PROGRESS_BAR)
     counted = isinstance(carry, tuple) and len(carry) == 2 and np.shape(carry[0]) == ()
     counter = [step.trace.invars[0], step.outs[0]] if counted else []
     step.dropped = counter
@@ -68,6 +71,7 @@ def take_offloaded_monitors(step: TracedStep) -> Leaves:
     found = [eqn for eqn in step.eqns if offloads(eqn)]
     if not found:
         return {}
+    step.removed.append("monitors handed to Python")
     step.eqns = [eqn for eqn in step.eqns if not offloads(eqn)]
     atoms = list(found[0].invars)
     names = seams.monitor_names(runner)
@@ -95,10 +99,16 @@ def drop_taps(step: TracedStep) -> None:
     def is_brainpys(source: str) -> bool:
         return source.startswith(homes)
 
-    if any(is_brainpys(one) and not one.endswith("runners.py") for one in called):
-        step.notes.append(
-            "BrainPy's own checks, which call Python to raise an error, are left out."
-        )
+    dropped = [
+        _source(callback)
+        for eqn in jaxprs.equations(step.eqns)
+        if taps(eqn)
+        for callback in jaxprs.callbacks(eqn)
+    ]
+    if any(source.endswith("runners.py") for source in dropped):
+        step.removed.append(PROGRESS_BAR)
+    if any(not source.endswith("runners.py") for source in dropped):
+        step.removed.append("BrainPy's own checks")
     step.drop = taps
     step.eqns = jaxprs.prune(step.eqns, step.outs, taps)
 

@@ -172,7 +172,7 @@ def prune(
     """Return the equations that remain when some are dropped.
 
     What only the dropped equations, or the unused results, had need of goes with them. What was
-    dead before stays: it is part of what runs.
+    dead before stays until the program is lowered.
 
     Parameters
     ----------

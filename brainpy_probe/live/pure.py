@@ -80,6 +80,8 @@ class ClosedProgram:
         Whether that module has the model's arrays as constants.
     components : dict
         The class of each component by its name; the model first.
+    removed : tuple of str
+        What the run had and the program has not, because it calls Python.
     """
 
     name: str
@@ -96,6 +98,7 @@ class ClosedProgram:
     native_arguments: tuple[str, ...] = ()
     compiled_in: bool = False
     components: dict[str, str] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
 
     def grouped(self) -> tuple[Leaves, Leaves, Leaves]:
         """Return the values of the arguments as ``function`` takes them."""
@@ -150,19 +153,24 @@ def _close_loop(call: RunningCall, loop: LoopRun, known: Known) -> ClosedProgram
     def program(constants: Leaves, state: Leaves, inputs: Leaves) -> dict[str, Leaves]:
         before = step.state_values(state)
 
+        # The loop carries the states in the order of the native one, on which XLA's fusions and so
+        # the results' bits depend.
         def body(looped: Any, x: Any) -> tuple[Any, Any]:
-            changing, user = looped
+            changing, user = step.in_order(looped[0]), looped[1]
             states = [c if w else b for c, b, w in zip(changing, before, written, strict=True)]
             counter = [np.int32(0)] if counted else []
             leaves = jax.tree_util.tree_leaves((user, x))
             (user, y), new, _ = step.run(constants, [*counter, *leaves], states)
             user = user[1] if counted else user
-            return ([n if w else None for n, w in zip(new, written, strict=True)], user), y
+            changing = [n if w else None for n, w in zip(new, written, strict=True)]
+            return (step.as_traced(changing), user), y
 
         changing = [b if w else None for b, w in zip(before, written, strict=True)]
         user = jax.tree_util.tree_unflatten(carry_tree, [inputs[name] for name in carried])
         xs = jax.tree_util.tree_unflatten(xs_tree, [inputs[name] for name in scanned])
-        (changing, user), ys = jax.lax.scan(body, (changing, user), xs, **loop.options)
+        first = step.as_traced(changing), user
+        (changing, user), ys = jax.lax.scan(body, first, xs, **loop.options)
+        changing = step.in_order(changing)
         after = [c if w else b for c, b, w in zip(changing, before, written, strict=True)]
         results = named_results(ys)
         _swap_axes(results, swapped)
@@ -316,4 +324,5 @@ def _closed(
         tuple(step.notes),
         native=step.trace.compilation,
         components=step.components,
+        removed=tuple(step.removed),
     )

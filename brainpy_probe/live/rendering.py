@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,8 @@ class _Form:
     ----------
     jaxpr : ClosedJaxpr or None
         What was lowered, where JAX gives that.
+    unused : tuple of str
+        The arguments that it does not read, by group and name.
     """
 
     lowered: Lowered
@@ -58,6 +60,7 @@ class _Form:
     renderings: dict[str, Rendering]
     problems: dict[str, Exception]
     kernels: tuple[KernelCall, ...]
+    unused: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -95,13 +98,14 @@ def render(closed: ClosedProgram, settings: Settings) -> Rendered:
     CannotCapture
         If no text can be made of it.
     """
-    native = _form(closed, settings, closed.function)
+    program = _without_dead_code(closed)
+    native = _form(closed, settings, program)
     if not native.renderings:
         raise CannotCapture("No text can be made of the program.", f"{_said(native.problems)}.")
     portable: _Form | Exception | None = None
     if settings.portable:
         try:
-            portable = _form(closed, settings, _plain(closed, native.jaxpr), plain=True)
+            portable = _form(closed, settings, _plain(program, native.jaxpr), plain=True)
         except Exception as error:
             portable = error
     return Rendered(closed, native, portable)
@@ -194,8 +198,8 @@ def write(
         name=closed.name,
         kind=closed.kind,
         fingerprint=closed.fingerprint,
-        arguments=_specs(native.lowered.tokens, closed.arguments, arguments),
-        results=_specs(native.lowered.tokens, closed.results, results),
+        arguments=_specs(native.lowered.token_forms, closed.arguments, arguments),
+        results=_specs(native.lowered.token_forms, closed.results, results),
         fidelity=_fidelity(native, closed),
         files=(*written.texts, *_files_of(place, arguments), *_files_of(place, results)),
         portable=written.portable,
@@ -232,10 +236,10 @@ def _measured(
 
 
 def _form(
-    closed: ClosedProgram, settings: Settings, function: Callable[..., Any], *, plain: bool = False
+    closed: ClosedProgram, settings: Settings, program: _Program, *, plain: bool = False
 ) -> _Form:
     def own(*groups: Any) -> Any:  # JAX keeps what it has lowered, by function
-        return function(*groups)
+        return program.function(*groups)
 
     lowering, jaxpr = seams.lowered_with_jaxpr(jax.jit(own, keep_unused=True), closed.grouped())
     lowered = Lowered(
@@ -259,21 +263,66 @@ def _form(
         renderings["vhlo"] = bytecode
     cost = _estimated(lowered) if settings.portable else {}
     kernels = () if plain or jaxpr is None else kernel_calls(jaxpr.eqns)
-    return _Form(lowered, jaxpr, cost, renderings, problems, kernels)
+    return _Form(lowered, jaxpr, cost, renderings, problems, kernels, program.unused)
 
 
-def _plain(closed: ClosedProgram, jaxpr: Any) -> Callable[..., Any]:
-    """Return the program with the kernels that other compilers have, its results in a list."""
+@dataclass(frozen=True)
+class _Program:
+    """What is lowered of a closed program.
+
+    Attributes
+    ----------
+    function : callable
+        It takes the arguments of the closed program, and gives its results, maybe in a list.
+    unused : tuple of str
+        The arguments that it does not read, by group and name.
+    """
+
+    function: Callable[..., Any]
+    unused: tuple[str, ...]
+
+
+def _without_dead_code(closed: ClosedProgram) -> _Program:
+    """Remove dead code, also what a loop carries or reads to no purpose.
+
+    JAX does so before it lowers a jit, unless the jit is to keep its unused arguments, as ours is.
+    XLA hoists and fuses otherwise what is left in a loop with more operands.
+    """
+
+    def given(*groups: Any) -> Any:  # JAX keeps what it has traced, by function
+        return closed.function(*groups)
+
+    traced, results = jax.make_jaxpr(given, return_shape=True)(*closed.grouped())
+    live, used = seams.without_dead_code(traced)
+    structure = jax.tree_util.tree_structure(results)
+
+    def program(*groups: Any) -> Any:
+        leaves = jax.tree_util.tree_leaves(groups)
+        read = [leaf for leaf, is_used in zip(leaves, used, strict=True) if is_used]
+        values = zip([*live.constvars, *live.invars], [*traced.consts, *read], strict=True)
+        value_of = jaxprs.evaluate(live.eqns, values, {})
+        return structure.unflatten([value_of(variable) for variable in live.outvars])
+
+    unused = [
+        f"{GROUPS[argument.role]}/{argument.name}"
+        for argument, is_used in zip(closed.arguments, used, strict=True)
+        if not is_used
+    ]
+    return _Program(program, tuple(unused))
+
+
+def _plain(program: _Program, jaxpr: Any) -> _Program:
+    """Return a program with the kernels that other compilers have, its results in a list."""
     if jaxpr is None:  # as old a JAX has a BrainPy whose kernels are chosen before
-        return closed.function
+        return program
     eqns = jaxprs.changed(jaxpr.eqns, seams.plain_kernels())
 
-    def program(*groups: Any) -> list[Any]:
+    def plain(*groups: Any) -> list[Any]:
         constants = zip(jaxpr.jaxpr.constvars, jaxpr.consts, strict=True)
         given = zip(jaxpr.jaxpr.invars, jax.tree_util.tree_leaves(groups), strict=True)
         return list(map(jaxprs.evaluate(eqns, [*constants, *given], {}), jaxpr.jaxpr.outvars))
 
-    return program
+    return _Program(plain, program.unused)
 
 
 def _estimated(lowered: Lowered) -> dict[str, float]:
@@ -299,6 +348,8 @@ def _fidelity(form: _Form, closed: ClosedProgram, *notes: str) -> Fidelity:
         inlined_constants=tuple(
             kind for kind, _ in mlir.large_constants(lowered.operations, _LARGE)
         ),
+        removed=closed.removed,
+        unused=form.unused,
         notes=(*closed.notes, *lowered.notes, *notes),
     )
 
@@ -377,11 +428,13 @@ def _custom_calls(lowered: Lowered, closed: ClosedProgram) -> dict[str, tuple[st
 
 
 def _specs(
-    tokens: int, group: list[Named], stored: dict[str, tensors.Stored]
+    tokens: Sequence[tuple[tuple[int, ...], str]],
+    group: list[Named],
+    stored: dict[str, tensors.Stored],
 ) -> tuple[TensorSpec, ...]:
     leading = [
-        TensorSpec(name=f"token.{n}", role="token", shape=(), dtype="token", nbytes=0)
-        for n in range(tokens)
+        TensorSpec(name=f"token.{n}", role="token", shape=shape, dtype=dtype, nbytes=0)
+        for n, (shape, dtype) in enumerate(tokens)
     ]
     return (*leading, *(_spec(one, stored) for one in group))
 

@@ -151,6 +151,13 @@ SEAMS: dict[str, Seam] = {
         ("jax.extend.core:Jaxpr", "jax.core:Jaxpr"),
         "public; as closed-jaxpr",
     ),
+    "dead-code": Seam(
+        "JAX's removal of dead code from a jaxpr",
+        ("jax._src.interpreters.partial_eval:dce_jaxpr",),
+        "jax 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: it takes the open jaxpr, and gives what "
+        "is left of it and which of its arguments. JAX applies it to what a jit lowers, unless "
+        "that is to keep unused arguments",
+    ),
     "literal": Seam(
         "JAX's class of literals",
         ("jax.extend.core:Literal", "jax.core:Literal"),
@@ -779,6 +786,21 @@ def converted(array: Any) -> Any:
     """
     convert = getattr(importlib.import_module("jax._src.dtypes"), "canonicalize_value", None)
     return None if convert is None else convert(array)
+
+
+def without_dead_code(closed: Any) -> tuple[Any, list[bool]]:
+    """Return the open jaxpr of what a closed one needs for its results and effects.
+
+    Returns
+    -------
+    jaxpr
+        It has the same constants.
+    list of bool
+        For each argument of the closed jaxpr, whether this one has it.
+    """
+    jaxpr = closed.jaxpr
+    live, used = take("dead-code")(jaxpr, [True] * len(jaxpr.outvars))
+    return live, list(used)
 
 
 def trace_state_clean() -> bool:

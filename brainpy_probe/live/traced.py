@@ -86,6 +86,8 @@ class TracedStep:
         Whether an equation is to be left out, at whatever depth; at first none is.
     dropped : list of Var
         Arguments and results of the step that are no part of the program.
+    removed : list of str
+        What was left out of the step because it calls Python.
     notes : list of str
         What a reader of the program must know.
 
@@ -99,6 +101,7 @@ class TracedStep:
         self.call, self.trace = call, trace
         self._known = known
         self.notes: list[str] = list(call.notes)
+        self.removed: list[str] = []
         self.dropped: list[Any] = []
         self.drop: Callable[[Any], bool] | None = None
         self.eqns: list[Any] = list(trace.eqns)
@@ -140,6 +143,11 @@ class TracedStep:
     def in_order(self, of_trace: Sequence[Any]) -> list[Any]:
         """Return what is given for each Variable of the trace in the order of the names."""
         return [of_trace[position] for position in self._order]
+
+    def as_traced(self, of_names: Sequence[Any]) -> list[Any]:
+        """Return what is given in the order of the names in that of the trace."""
+        given = dict(zip(self._order, of_names, strict=True))
+        return [given[position] for position in range(len(given))]
 
     def names_of(self, positions: Sequence[int]) -> list[str]:
         """Return the names of the leaves of Variables, given their positions in the trace."""
@@ -230,7 +238,7 @@ class TracedStep:
         model = type(self.call.runner.target).__name__
         forms = [(k, form(v)) for k, v in (self.constants | self.state).items()]
         splits = [use.splits for use in self.states]
-        told = [model, self.names, self.written, splits, forms, self.notes, *extra]
+        told = [model, self.names, self.written, splits, forms, self.notes, self.removed, *extra]
         told += [self.components, seams.lowering_settings()]
         compilation, known = self.trace.compilation, self._known.fingerprints
         if compilation is None:

@@ -58,8 +58,8 @@ SEAMS: dict[str, Seam] = {
         "XLA's translations between MLIR dialects",
         ("jaxlib._jax:mlir", "jaxlib.xla_extension:mlir"),
         "jaxlib 0.10.2, 0.12.0: _jax; 0.4.13, 0.4.23, 0.4.30: xla_extension. "
-        "mlir_module_to_xla_computation, serialize_portable_artifact, "
-        "deserialize_portable_artifact",
+        "mlir_module_to_xla_computation, xla_computation_to_mlir_module, "
+        "serialize_portable_artifact, deserialize_portable_artifact",
     ),
     "hlo": Seam(
         "XLA's HLO parser and printer",
@@ -269,6 +269,31 @@ def read_portable_bytecode(content: bytes, context: Any) -> Any:
     if _has_xla_extension():
         return parse_mlir(deserialise(content), context)
     return deserialise(content, context)
+
+
+def as_stablehlo(kind: str, content: bytes) -> bytes:
+    """Return a program in a form that XLA compiles: StableHLO text, or the VHLO that was given.
+
+    Text in MHLO and HLO is translated. The results' bits stay: what MHLO has an operation for and
+    StableHLO has none, such as erf, becomes a call that XLA knows (0.4.13 to 0.12.0).
+
+    Parameters
+    ----------
+    kind : str
+        ``stablehlo``, ``mhlo``, ``hlo`` or ``vhlo``.
+    content : bytes
+        The program.
+    """
+    if kind == "mhlo":
+        module = parse_mlir(content.decode(), mlir_context())
+        run_passes(module, "hlo-legalize-to-stablehlo")
+        return mlir_text(module, locations=True).encode()
+    if kind == "hlo":
+        proto = parse_hlo(content.decode()).as_serialized_hlo_module_proto()
+        computation = take("hlo").XlaComputation(proto)
+        made = take("xla-mlir").xla_computation_to_mlir_module(computation)
+        return made.encode() if isinstance(made, str) else bytes(made)
+    return content
 
 
 def _has_xla_extension() -> bool:

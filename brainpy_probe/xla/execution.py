@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +20,14 @@ import numpy as np
 from brainpy_probe.xla import bindings
 from brainpy_probe.xla.wire import encoded
 
-__all__ = ["Executable", "refuses_unknown_calls", "register_lapack", "registered", "version"]
+__all__ = [
+    "Executable",
+    "hoists_small_loops",
+    "refuses_unknown_calls",
+    "register_own",
+    "registered",
+    "version",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -63,14 +71,19 @@ def _client() -> Any:
     return jaxlib.make_cpu_client()
 
 
-def registered() -> frozenset[str] | None:
-    """Return the custom calls that XLA has been told of, or None where it can't be asked.
+def registered() -> frozenset[str]:
+    """Return the custom calls that XLA can make, as far as it says.
 
-    ``custom_call_targets`` is in 0.4.30, 0.10.2, 0.12.0. Before 0.10 only some of them are known.
+    ``custom_call_targets`` is in 0.4.30, 0.10.2, 0.12.0; before 0.10 it lists only some of them.
+    A kernel of jaxlib's own counts when :func:`register_own` has initialised it.
     """
+    return _listed() - _own_kernels().keys() | _INITIALISED
+
+
+def _listed() -> frozenset[str]:
     _client()  # what was registered before there was a client is told to it
     asked = getattr(_jaxlib(), "custom_call_targets", None)
-    return None if asked is None else frozenset(asked("cpu"))
+    return frozenset() if asked is None else frozenset(asked("cpu"))
 
 
 def refuses_unknown_calls() -> bool:
@@ -82,18 +95,55 @@ def refuses_unknown_calls() -> bool:
     return hasattr(_client(), "compile_and_load")
 
 
-def register_lapack() -> None:
-    """Register LAPACK's kernels, which are jaxlib's own and take LAPACK from SciPy.
+def hoists_small_loops() -> bool:
+    """Whether XLA compiles a small loop as one piece by itself: 0.10.2, 0.12.0."""
+    return hasattr(_client(), "compile_and_load")
 
-    Importing ``jaxlib.lapack`` registers them up to 0.4.30; 0.10.2 and 0.12.0 leave that to JAX and
-    list them in ``registrations``.
+
+def register_own(targets: Iterable[str]) -> None:
+    """Register and initialise those kernels of jaxlib's own that are among some targets.
+
+    LAPACK's kernels take their functions from SciPy: registered and not initialised, they call a
+    null pointer, which ends the process (all versions). JAX registers them when it is imported and
+    initialises them when it lowers a program that calls them; so both is done here.
+
+    ``jaxlib.lapack`` registers its kernels when it is imported up to 0.4.30; 0.10.2 and 0.12.0 list
+    them in ``registrations``. ``jaxlib.ducc_fft`` is in 0.4.13, 0.4.23 and 0.4.30, with one kernel;
+    it registers this when it is imported.
+
+    Raises
+    ------
+    ImportError
+        If SciPy is not installed.
     """
-    from jaxlib import lapack
+    own = _own_kernels()
+    for library in sorted({own[target] for target in targets if target in own}):
+        module = importlib.import_module(f"jaxlib.{library}")
+        if library == "lapack":
+            module._lapack.initialize()
+        listed = _listed()
+        for platform, kernels in getattr(module, "registrations", dict)().items():
+            for name, kernel, api in kernels:
+                if name not in listed:
+                    _jaxlib().register_custom_call_target(
+                        name, kernel, platform=platform, api_version=api
+                    )
+        _INITIALISED.update(name for name, home in own.items() if home == library)
 
-    lapack._lapack.initialize()
-    for platform, kernels in getattr(lapack, "registrations", dict)().items():
-        for name, kernel, api in kernels:
-            _jaxlib().register_custom_call_target(name, kernel, platform=platform, api_version=api)
+
+# Kernels of jaxlib's own that this process has initialised.
+_INITIALISED: set[str] = set()
+
+
+@functools.cache
+def _own_kernels() -> dict[str, str]:
+    """Return the custom calls that jaxlib has kernels for, each with the library that has it."""
+    return {
+        target: library
+        for library in ("lapack", "ducc_fft")
+        if importlib.util.find_spec(f"jaxlib.{library}") is not None
+        for target in importlib.import_module(f"jaxlib.cpu._{library}").registrations()
+    }
 
 
 def cost_analysis(module: Any) -> dict[str, float]:

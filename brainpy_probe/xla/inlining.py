@@ -39,7 +39,7 @@ def with_constants(content: bytes, arrays: Mapping[int, Array]) -> bytes:
     with module.context, ir.Location.unknown(), ir.InsertionPoint.at_block_begin(block):
         for position, array in arrays.items():
             argument = block.arguments[position]
-            value = ir.Attribute.parse(f"dense<{_elements(array)}> : {argument.type}")
+            value = _attribute(array, argument.type)
             constant = ir.Operation.create(
                 "stablehlo.constant", results=[argument.type], attributes={"value": value}
             )
@@ -47,10 +47,22 @@ def with_constants(content: bytes, arrays: Mapping[int, Array]) -> bytes:
     return bindings.mlir_text(module).encode()
 
 
-def _elements(array: Array) -> str:
-    """Print elements as MLIR reads them: their bytes; booleans, which it packs, by their names."""
+def _attribute(array: Array, kind: Any) -> Any:
+    """Return the attribute of a constant: its bytes; booleans, which MLIR packs, by their names.
+
+    Complex numbers are handed over as they are: on 0.4.13 what MLIR parses of them has no class in
+    Python ("Can't cast unknown element type DenseIntOrFPElementsAttr"). The others are parsed:
+    ``DenseElementsAttr.get`` takes no bfloat16 on 0.4.13, and no booleans on 0.10.2.
+    """
+    ir = bindings.take("mlir")
+    if array.dtype.kind == "c":
+        shaped = ir.RankedTensorType(kind)
+        given = np.ascontiguousarray(array)
+        return ir.DenseElementsAttr.get(given, type=shaped.element_type, shape=list(shaped.shape))
     if array.size == 0:
-        return ""
-    if array.dtype == bool:
-        return str(array.tolist()).lower()
-    return f'"0x{array.tobytes().hex()}"'
+        elements = ""
+    elif array.dtype == bool:
+        elements = str(array.tolist()).lower()
+    else:
+        elements = f'"0x{array.tobytes().hex()}"'
+    return ir.Attribute.parse(f"dense<{elements}> : {kind}")

@@ -1,0 +1,190 @@
+"""Replay gives the bits of the run: where XLA has code of its own, and where a part is left out."""
+
+from __future__ import annotations
+
+import atexit
+import dataclasses
+import functools
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import brainpy as bp
+import brainpy.math as bm
+import jax
+import jax.numpy as jnp
+import jax.scipy.linalg as scipy_linalg
+import jax.scipy.special as special
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+import brainpy_probe as probe
+from brainpy_probe.offline.verify import verify
+from brainpy_probe.xla import execution
+from brainpy_probe.xla.inlining import with_constants
+from tests.eras import SINCE_2_4, DynamicalSystem
+from tests.processes import told_by
+from tests.replaying import DIALECTS
+
+_WEIGHTS = np.random.RandomState(0).rand(8, 8).astype(np.float32) * 0.2
+_KEY = np.array([0, 3], np.uint32)
+
+
+def _matrix(x: Any) -> Any:
+    return jnp.tile(x, 8).reshape(8, 8) * 0.1 + _WEIGHTS + jnp.eye(8) * 2.0
+
+
+def _positive(x: Any) -> Any:
+    return _matrix(x) @ _matrix(x).T + jnp.eye(8)
+
+
+def _linear(x: Any) -> list[Any]:
+    linalg = jnp.linalg
+    return [
+        linalg.cholesky(_positive(x)),
+        linalg.qr(_matrix(x))[1],
+        linalg.svd(_matrix(x))[1],
+        linalg.solve(_matrix(x), x),
+        linalg.eigh(_positive(x))[0],
+        linalg.slogdet(_matrix(x))[1],
+        jnp.real(linalg.eigvals(_matrix(x))),
+        jnp.real(linalg.solve(_matrix(x) * (1 + 0.1j), x)),
+        scipy_linalg.lu(_matrix(x))[2],
+        scipy_linalg.schur(_matrix(x))[0],
+        scipy_linalg.expm(_matrix(x) * 0.1),
+        jnp.abs(jnp.fft.fft(x)),
+    ]
+
+
+def _special(x: Any) -> list[Any]:
+    functions = (special.erf, special.erfc, special.erfinv, special.gammaln, special.digamma)
+    functions += (special.i0e, special.i1e, special.ndtr, special.expit, jnp.tan, jnp.log1p)
+    return [function(x) for function in functions]
+
+
+def _random(x: Any) -> list[Any]:
+    """Draw with a key that never changes: what it gives is the same at each step."""
+    key = jnp.asarray(_KEY)
+    draw = jax.random
+    return [
+        draw.normal(key, (8,)) * x,
+        draw.truncated_normal(key, -1.0, 1.0, (8,)) + x,
+        draw.randint(key, (8,), 0, 9) * x,
+    ]
+
+
+KINDS = {"linear": _linear, "special": _special, "random": _random}
+
+
+class Applying(DynamicalSystem):
+    """Applies functions to a state, and sums up what they give; the time enters, or does not."""
+
+    def __init__(self, functions: Callable[[Any], list[Any]], *, timed: bool) -> None:
+        super().__init__()
+        self.functions, self.timed = functions, timed
+        self.x = bm.Variable(jnp.linspace(0.1, 0.9, 8))
+        self.sums = bm.Variable(jnp.zeros((len(functions(jnp.ones(8))), 8)))
+
+    def update(self) -> Any:
+        x = bm.as_jax(self.x)
+        made = [jnp.resize(jnp.ravel(one), 8) for one in self.functions(x)]
+        self.sums.value = bm.as_jax(self.sums) * 0.9 + jnp.stack(made) * 0.1
+        self.x.value = (x * 1.01 + 0.001 * bm.as_jax(self.sums)[0]) % 1.0 + 0.05
+        if self.timed:
+            load: Any = bp.share.load
+            self.x.value = bm.as_jax(self.x) + 0.001 * load("t")
+
+
+@functools.cache
+def _folder() -> Path:
+    folder = tempfile.mkdtemp(prefix="brainpy-probe-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+@functools.cache
+def _capture(kind: str, *, timed: bool, progress_bar: bool) -> probe.Capture:
+    runner = bp.DSRunner(
+        Applying(KINDS[kind], timed=timed), monitors=["sums"], progress_bar=progress_bar
+    )
+    with probe.capture(_folder(), dialect=DIALECTS, data="full", strict=True) as cap:
+        runner.run(2.0)
+    return cap
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize(
+    ("timed", "progress_bar"), [(False, False), (True, True)], ids=["", "timed-bar"]
+)
+def test_a_replay_gives_the_bits_of_the_run(kind: str, timed: bool, progress_bar: bool) -> None:
+    (program,) = _capture(kind, timed=timed, progress_bar=progress_bar).programs
+    done = program.replay()
+    if progress_bar:  # XLA up to JAX 0.4.30 may compile the loop otherwise without it
+        for name, given in program.data("results").items():
+            np.testing.assert_allclose(done.results[name], given, rtol=1e-5, atol=1e-6)
+    else:
+        assert done.equal is True
+    clock = ["inputs/indices"] if SINCE_2_4 else ["inputs/indices", "inputs/times"]
+    assert list(program.fidelity.unused) == (clock[: len(clock) - 1] if timed else clock)
+    assert program.fidelity.removed == (("progress bar",) if progress_bar else ())
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_each_dialect_alone_gives_the_bits(dialect: str) -> None:
+    program = _capture("special", timed=False, progress_bar=False).programs[0]
+    files = [file for file in program.record.files if file.kind in (dialect, "data", "results")]
+    record = replace(program.record, files=tuple(files))
+    assert dataclasses.replace(program, record=record).replay().equal is True
+
+
+def test_kernels_of_jaxlib_run_where_jax_is_not() -> None:
+    done = told_by(
+        'import json, sys; sys.modules["jax"] = None; import brainpy_probe as probe\n'
+        "program = probe.load(sys.argv[1]).programs[0]\n"
+        "print(json.dumps([program.replay().equal, list(program.fidelity.custom_calls)]))",
+        _capture("linear", timed=False, progress_bar=False).path,
+    )
+    assert done[0] is True
+    assert any(name.startswith("lapack_") for name in done[1])
+
+
+class Calling(DynamicalSystem):
+    """Calls Python at each step, in the order of the steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x = bm.Variable(bm.ones(3))
+
+    def update(self) -> Any:
+        jax.debug.callback(lambda _: None, bm.as_jax(self.x), ordered=True)
+        self.x.value = self.x * 0.5
+
+
+def test_an_ordered_callback_is_refused_with_the_reason(out: Path) -> None:
+    with probe.capture(out, data="full", profile=True) as cap:
+        bp.DSRunner(Calling(), monitors=["x"], progress_bar=False).run(0.3)
+    (program,) = cap.programs
+    said = "Calling calls back into the Python that it was captured in: "
+    assert cap.calls[0].failure is None
+    assert program.record.unmeasured.startswith((said, "This jaxlib does not tell"))
+    with pytest.raises(probe.CannotReplay, match=said):
+        program.replay()
+    verified = verify(cap.path)
+    assert [check for check in verified.checks if check.outcome == "failed"] == []
+    (replayed,) = [check for check in verified.checks if check.name == "replay"]
+    assert replayed.outcome == "undecided"
+    assert said in replayed.reason
+
+
+def test_complex_constants_are_compiled_in() -> None:
+    array = (np.arange(6, dtype=np.complex64) * (1 + 2j)).reshape(2, 3)
+    text = (
+        "module @m { func.func public @main(%a: tensor<2x3xcomplex<f32>>) "
+        "-> tensor<2x3xcomplex<f32>> { return %a : tensor<2x3xcomplex<f32>> } }"
+    )
+    executable = execution.Executable(with_constants(text.encode(), {0: array}))
+    (made,) = executable.take(executable.run(executable.put([np.zeros_like(array)])))
+    assert made.tobytes() == array.tobytes()
