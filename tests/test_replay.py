@@ -530,7 +530,7 @@ def test_a_program_that_calls_back_is_said_to_be_of_its_process(out: Path) -> No
     assert "Capture it without the callback." in shown.stderr
 
 
-@pytest.mark.parametrize("kind", ["vhlo", "data", "results"])
+@pytest.mark.parametrize("kind", ["stablehlo", "data", "results"])
 @pytest.mark.parametrize("damage", ["flipped", "cut", "missing", "renamed"])
 def test_a_damaged_file_is_named_with_its_fault(kind: str, damage: str, copy: Path) -> None:
     path = probe.load(copy).programs[0].paths[kind]

@@ -294,7 +294,7 @@ def _without_dead_code(closed: ClosedProgram) -> _Program:
 
     traced, results = jax.make_jaxpr(given, return_shape=True)(*closed.grouped())
     live, used = seams.without_dead_code(traced)
-    structure = jax.tree_util.tree_structure(results)
+    structure: Any = jax.tree_util.tree_structure(results)
 
     def program(*groups: Any) -> Any:
         leaves = jax.tree_util.tree_leaves(groups)
