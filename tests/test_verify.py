@@ -360,7 +360,7 @@ def _folder(path: Path) -> None:
     ],
     ids=["truncated", "emptied", "renamed", "missing", "folder", "pipe", "reversed"],
 )
-@pytest.mark.parametrize("name", [f"{LIF}/{TEXTS['vhlo']}", f"{LIF}/data.safetensors"])
+@pytest.mark.parametrize("name", [f"{LIF}/{TEXTS['stablehlo']}", f"{LIF}/data.safetensors"])
 def test_a_damaged_file_is_named_with_its_fault(
     damage: Callable[[Path], object], fault: str, name: str, copy: Path
 ) -> None:
