@@ -322,6 +322,8 @@ def test_program_of_exchanged_variables_is_found_by_its_results(
     monkeypatch: pytest.MonkeyPatch, out: Path
 ) -> None:
     monkeypatch.setattr(TracedStep, "_uses", lambda _: b"")
+    # No program is rendered ahead: then the module is what the programs are recognised by.
+    monkeypatch.setattr("brainpy_probe.live.seams.trace_settings", object)
     runners = [_runner(Turned(turned), monitors=["x"]) for turned in (False, True)]
     with pytest.warns(probe.ProbeWarning, match="left behind"), probe.capture(out) as cap:
         _run_each(runners)

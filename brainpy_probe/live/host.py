@@ -6,6 +6,7 @@ Python. Knows no program.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,10 @@ def drop_progress_bar(step: TracedStep, carry: Any) -> bool:
     bool
         Whether the counter, the carry's first entry, has gone with the bar.
     """
-    bar = type(seams.take("progress-bar")().init(1))
+    bar = _bar_class()
 
     def draws(eqn: Any) -> bool:
-        made = list(jaxprs.callbacks(eqn))
+        made = list(jaxprs.callbacks(eqn)) if id(eqn) in step.callers else []
         return bool(made) and not eqn.outvars and all(_reaches(one, bar) for one in made)
 
     if not any(map(draws, step.eqns)):
@@ -51,6 +52,11 @@ def drop_progress_bar(step: TracedStep, carry: Any) -> bool:
     step.dropped = counter
     step.eqns = jaxprs.prune(step.eqns, step.outs, draws, counter[1:])
     return counted
+
+
+@functools.cache
+def _bar_class() -> type:
+    return type(seams.take("progress-bar")().init(1))
 
 
 def take_offloaded_monitors(step: TracedStep) -> Leaves:
@@ -64,7 +70,7 @@ def take_offloaded_monitors(step: TracedStep) -> Leaves:
     runner = step.call.runner
 
     def offloads(eqn: Any) -> bool:
-        return seams.gives_nothing(eqn) and any(
+        return (id(eqn) in step.callers and seams.gives_nothing(eqn)) and any(
             _reaches(one, type(runner), seams.MONITOR_TAKER) for one in jaxprs.callbacks(eqn)
         )
 
@@ -87,7 +93,8 @@ def drop_taps(step: TracedStep) -> None:
     version, the checks that raise an error of BrainPy's, such as those of a delay's bounds
     (math/object_transform, check.py: jit_error).
     """
-    called = {_source(one) for eqn in step.eqns for one in jaxprs.callbacks(eqn)}
+    calling = [eqn for eqn in step.eqns if id(eqn) in step.callers]
+    called = {_source(one) for eqn in calling for one in jaxprs.callbacks(eqn)}
     if not called:
         return
     homes = seams.brainpy_folders()

@@ -61,37 +61,42 @@ class Survey(NamedTuple):
         What inner jaxprs hold, each once.
     occurrences : list of int
         Which of them each inner jaxpr holds, in order.
-    calls_back : bool
-        Whether any equation calls Python back at run time.
+    callers : frozenset of int
+        The ``id`` of each equation that calls Python back at run time, itself or within.
     """
 
     constants: list[Any]
     occurrences: list[int]
-    calls_back: bool
+    callers: frozenset[int]
 
 
 def survey(eqns: Sequence[Any]) -> Survey:
     """Look through equations, and the jaxprs within them, once."""
     found: dict[int, Any] = {}
     occurrences: list[int] = []
-    visited: set[int] = set()
     numbers: dict[int, int] = {}
-    calls_back = False
-    pending = [eqns]
-    for among in pending:
+    calling: dict[int, bool] = {}  # whether an inner jaxpr calls back, by its id
+
+    def look(among: Sequence[Any]) -> list[int]:
+        """Return the equations among these that call back."""
+        callers = []
         for eqn in among:
             if not eqn.params:
                 continue  # most have none, and each call of predict comes by here
-            calls_back = calls_back or seams.callback_of(eqn) is not None
+            calls = seams.callback_of(eqn) is not None
             for inner in _inner(eqn):
-                if id(inner) in visited:
-                    continue
-                visited.add(id(inner))
-                for constant in getattr(inner, "consts", ()):
-                    found.setdefault(id(constant), constant)
-                    occurrences.append(numbers.setdefault(id(constant), len(numbers)))
-                pending.append(_open(inner).eqns)
-    return Survey(list(found.values()), occurrences, calls_back)
+                if id(inner) not in calling:
+                    for constant in getattr(inner, "consts", ()):
+                        found.setdefault(id(constant), constant)
+                        occurrences.append(numbers.setdefault(id(constant), len(numbers)))
+                    calling[id(inner)] = bool(look(_open(inner).eqns))
+                calls = calls or calling[id(inner)]
+            if calls:
+                callers.append(id(eqn))
+        return callers
+
+    callers = frozenset(look(eqns))
+    return Survey(list(found.values()), occurrences, callers)
 
 
 def uses(eqns: Sequence[Any], variables: Sequence[Any], results: Sequence[Any]) -> bytes:

@@ -228,7 +228,7 @@ def _close_step(call: RunningCall, trace: StepTrace, known: Known) -> ClosedProg
 
 def _leave_host_out(step: TracedStep, carry: Any = None) -> bool:
     """Take the callbacks out that are no part of the model; say whether a counter went along."""
-    if not step.calls_back:
+    if not step.callers:
         return False
     counted = seams.on_brainstate() and drop_progress_bar(step, carry)
     drop_taps(step)

@@ -299,6 +299,8 @@ class Session:
             if self._known_program(closed.fingerprint) is None:
                 rendered = render(closed, self.settings)
                 written = self._written(rendered)
+            for place in self._places(call):  # of another run, which is not the whole call
+                self.folder.give_back(place)
             notes = list(call.notes)
             call.ahead[id(self)] = _Ahead(call.coming, notes, closed, rendered, written)
 

@@ -152,6 +152,7 @@ def _step(stateful: Any, args: Args, kwargs: Kwargs) -> StepTrace:
         ],
         result=list(jaxpr.outvars[:returned]),
         result_tree=result_tree,
+        jaxpr=jaxpr,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,11 +49,16 @@ class Known:
     fingerprints : dict
         Those of their steps, by a digest of all but the equations, and by that of the module into
         which JAX lowered these.
+    traced : mapping
+        The same by the jaxpr, for as long as that is there.
     called : dict
         By fingerprint, the Python that the programs call back, each with a number.
     """
 
-    fingerprints: dict[tuple[str, str], str] = field(default_factory=dict)
+    fingerprints: dict[Hashable, str] = field(default_factory=dict)
+    traced: weakref.WeakKeyDictionary[Any, dict[Hashable, str]] = field(
+        default_factory=weakref.WeakKeyDictionary
+    )
     called: dict[str, dict[Hashable, int]] = field(default_factory=dict)
 
 
@@ -80,8 +86,8 @@ class TracedStep:
         The leaves of what the step returns, then of what it writes.
     eqns : list of equations
         Those that :meth:`run` evaluates; at first all of them.
-    calls_back : bool
-        Whether any of them, at whatever depth, calls Python at run time.
+    callers : frozenset of int
+        The ``id`` of each of them that calls Python at run time, at whatever depth.
     drop : callable
         Whether an equation is to be left out, at whatever depth; at first none is.
     dropped : list of Var
@@ -106,7 +112,7 @@ class TracedStep:
         self.drop: Callable[[Any], bool] | None = None
         self.eqns: list[Any] = list(trace.eqns)
         self._survey = jaxprs.survey(self.eqns)
-        self.calls_back = self._survey.calls_back
+        self.callers = self._survey.callers
         outer = {id(array) for _, array in trace.constants}
         self._arrays = [array for _, array in trace.constants]
         self._arrays += [array for array in self._survey.constants if id(array) not in outer]
@@ -241,18 +247,27 @@ class TracedStep:
         told = [model, self.names, self.written, splits, forms, self.notes, self.removed, *extra]
         told += [self.components, seams.lowering_settings()]
         compilation, known = self.trace.compilation, self._known.fingerprints
-        if compilation is None:
-            found = self._fingerprint(told)
+        others = repr([*told, self._order]).encode()
+        key: Hashable
+        if compilation is not None:
+            key = compilation.digest, digest_of(others + self._uses())
+        elif self.trace.jaxpr is not None:
+            # The very same jaxpr, of which the same equations are left: nothing else decides.
+            known = self._known.traced.setdefault(self.trace.jaxpr, {})
+            left = tuple(map(id, self.eqns)), tuple(map(id, self.dropped)), self.drop is None
+            key = digest_of(others), left
         else:
-            key = compilation.digest, digest_of(repr([*told, self._order]).encode() + self._uses())
-            if key not in known:
-                known[key] = self._fingerprint(told)
-            found = known[key]
-        if not self.calls_back:
+            return self._numbered(self._fingerprint(told))
+        if key not in known:
+            known[key] = self._fingerprint(told)
+        return self._numbered(known[key])
+
+    def _numbered(self, found: str) -> str:
+        """Return the fingerprint of the program that calls back what this one calls."""
+        calling = [eqn for eqn in self.eqns if id(eqn) in self.callers]
+        called = tuple(identity(one) for eqn in calling for one in jaxprs.callbacks(eqn, self.drop))
+        if not calling:
             return found
-        called = tuple(
-            identity(one) for eqn in self.eqns for one in jaxprs.callbacks(eqn, self.drop)
-        )
         numbers = self._known.called.setdefault(found, {})
         number = numbers.setdefault(called, len(numbers))
         return found if number == 0 else digest_of(f"{found} {number}".encode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import jax
@@ -75,6 +75,8 @@ class StepTrace:
         The leaves of what it returns.
     result_tree : PyTreeDef
         Their tree.
+    jaxpr : Jaxpr or None
+        What was traced, if one object stands for one trace: JAX never changes it.
     compilation : Compilation or None
         The module that JAX compiled for it in this call, if it did and that is certain.
     whole : bool
@@ -91,6 +93,7 @@ class StepTrace:
     states: list[StateUse]
     result: list[Any]
     result_tree: Any
+    jaxpr: Any = None
     compilation: Compilation | None = None
     whole: bool = False
     given: Given | None = None
@@ -135,11 +138,16 @@ class LoopRun:
 
 
 def is_same(coming: LoopRun | StepTrace, run: LoopRun | StepTrace) -> bool:
-    """Whether what was about to run is, by identity, what ran."""
-    if isinstance(coming, LoopRun) and isinstance(run, LoopRun):
-        same_step = coming.step.eqns is run.step.eqns
-        return same_step and coming.carry is run.carry and coming.xs is run.xs
-    return coming is run
+    """Whether what was about to run is what ran: the very same objects, but for what it gave."""
+    if type(coming) is not type(run):
+        return False
+    later = {"compilation", "given"}
+    names = [field.name for field in fields(coming) if field.name not in later]
+    pairs = [(getattr(coming, name), getattr(run, name)) for name in names]
+    return all(
+        is_same(a, b) if isinstance(a, StepTrace) and isinstance(b, StepTrace) else a is b
+        for a, b in pairs
+    )
 
 
 @dataclass

@@ -215,6 +215,7 @@ def _jitted(
         states=states,
         result=out,
         result_tree=out_tree,
+        jaxpr=jaxpr.jaxpr,
         whole=_holds_its_loop(call, transform, jaxpr.jaxpr.eqns),
         given=Given(jax.tree_util.tree_leaves(result), [after[key] for key in sorted(values)]),
     )
