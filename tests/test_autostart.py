@@ -508,3 +508,35 @@ def test_an_untested_combination_works_and_is_said_once(python: Interpreter, cwd
         assert captured.calls
         assert "Tested: 2.9.1 on 0.12.1" in captured.manifest.environment.untested
         assert "was not tested with the probe" in str(captured)
+
+
+# Has something compiled while BrainPy is imported, as 2.8.2 does on JAX 0.10.2.
+COMPILING = """
+import contextlib
+from brainpy_probe.importing import around_import
+
+@contextlib.contextmanager
+def compiling():
+    yield
+    import jax
+    def compiled_early(x): return x * 3.0
+    jax.jit(compiled_early)(2.0)
+
+around_import("brainpy.math", compiling)
+import brainpy
+"""
+
+
+def test_what_is_compiled_while_brainpy_is_imported_is_recorded(
+    python: Interpreter, cwd: Path
+) -> None:
+    nothing = python.run(["-c", COMPILING], cwd, BRAINPY_PROBE="1")
+    assert nothing.returncode == 0, nothing.stderr
+    assert not (cwd / "brainpy-probe").exists(), "there is no run that it could belong to"
+    script = f"{COMPILING}\nimport net; net.run()"
+    done = python.run(["-c", script], cwd, BRAINPY_PROBE="1", BRAINPY_PROBE_STRICT="1")
+    assert done.returncode == 0, done.stderr
+    modules = _only(cwd / "brainpy-probe").modules
+    (early,) = (module for module in modules if module.name == "jit_compiled_early")
+    assert early.record.call is None
+    assert all(path.is_file() for path in early.paths.values())

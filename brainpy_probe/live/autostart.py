@@ -1,19 +1,22 @@
 """Activation from the environment, for scripts that nobody edits; never raises into them.
 
 Called by ``brainpy_probe.pth`` when the interpreter starts, before the script's first line. Knows
-neither BrainPy nor JAX, and imports neither: it waits until the script imports BrainPy.
+neither BrainPy nor JAX, and imports neither: it waits until the script imports them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
-import wrapt
 
 from brainpy_probe.errors import say, told
+from brainpy_probe.importing import around_import
 from brainpy_probe.settings import Settings, asks_for_strictness
 
 __all__ = ["has_started", "start"]
@@ -47,14 +50,39 @@ def has_started() -> bool:
 
 
 def _await_brainpy(settings: Settings) -> None:
-    def imported(_: object) -> None:
-        try:
-            from brainpy_probe.live.wholeprocess import ProcessCapture
+    """Watch JAX's compiler once BrainPy's import has JAX, and the rest when BrainPy is there."""
 
-            ProcessCapture(settings).begin()
+    @contextlib.contextmanager
+    def around_brainpy() -> Iterator[None]:
+        early: list[Any] = []
+
+        @contextlib.contextmanager
+        def around_jax() -> Iterator[None]:
+            yield
+            # What this needs is needed again below, which says what is wrong with it.
+            with contextlib.suppress(Exception):
+                early.append(_process_capture(settings))
+                early[0].begin_with_jax()
+
+        around_import("jax", around_jax)
+        try:
+            yield
+        except BaseException:
+            for capture in early:
+                capture.give_up()
+            raise
+        try:
+            capture = early[0] if early else _process_capture(settings)
+            capture.begin()
         except Exception as error:
             if settings.strict:
                 raise
             say(f"{told(error)} The script runs without the probe.")
 
-    wrapt.register_post_import_hook(imported, "brainpy")
+    around_import("brainpy", around_brainpy)
+
+
+def _process_capture(settings: Settings) -> Any:
+    from brainpy_probe.live.wholeprocess import ProcessCapture
+
+    return ProcessCapture(settings)

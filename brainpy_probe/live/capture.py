@@ -115,12 +115,13 @@ class CaptureScope:
             If the capture folder can't be made or written; it is an OSError.
         """
         # Late, since importing brainpy_probe must import neither jax nor brainpy.
-        from brainpy_probe.live import hooks
+        from brainpy_probe.live import hooks, seams
         from brainpy_probe.live.patching import LEDGER
         from brainpy_probe.live.session import Session
 
         if self._session is not None:
             raise BadSetting("This capture was used already.", "Call capture() for each block.")
+        seams.resolve()
         hooks.attend()
         patches = hooks.patches()
         try:

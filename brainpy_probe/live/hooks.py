@@ -36,7 +36,7 @@ from brainpy_probe.live.patching import LEDGER, Patch
 from brainpy_probe.live.snapshot import Snapshot
 from brainpy_probe.live.timing import PHASES, Stopwatch, summed
 
-__all__ = ["attend", "patches"]
+__all__ = ["attend", "compiler_patches", "patches"]
 
 Wrapped = Callable[..., Any]
 Args = tuple[Any, ...]
@@ -46,10 +46,15 @@ Kwargs = dict[str, Any]
 _OPEN: list[RunningCall] = []
 
 
+def compiler_patches() -> list[Patch]:
+    """Return what is to be wrapped of JAX's compiler, which needs no BrainPy."""
+    return compiles.patches()
+
+
 def patches() -> list[Patch]:
     """Return what is to be wrapped while a capture is open."""
     return [
-        *compiles.patches(),
+        *compiler_patches(),
         *_runner_patches(seams.take("runner")),
         Patch(jax.numpy, "moveaxis", moveaxis),
         *_traces().patches(),
@@ -231,13 +236,7 @@ def attend() -> None:
 
     The names of Python frames stand in a module's metadata: ours must not, so that it is the same
     module as without us.
-
-    Raises
-    ------
-    SeamMissing
-        If BrainPy or JAX lacks a name that the probe takes during a run: here, and never there.
     """
-    seams.resolve()
     if not LEDGER.attending:
         jax.monitoring.register_event_duration_secs_listener(duration_event)
         seams.take("source-info").register_exclusion(str(Path(__file__).parent.parent))

@@ -13,10 +13,11 @@ import shlex
 import threading
 from collections.abc import Sized
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from brainpy_probe.errors import CannotWrite, InsideTransformation, ProbeError, say
-from brainpy_probe.live import hooks, seams
+from brainpy_probe.live import dumps, hooks, seams
 from brainpy_probe.live.calls import RunningCall
 from brainpy_probe.live.compilation import Compilation
 from brainpy_probe.live.failures import FailureLog
@@ -42,10 +43,25 @@ class ProcessCapture:
     _failures: FailureLog = field(init=False)
     _lock: Any = field(default_factory=threading.RLock)
     _is_child: bool = False
+    _is_begun: bool = False
     _is_finished: bool = False
+    _early: list[tuple[Compilation, Path | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._failures = FailureLog(self.settings.strict, say)
+
+    def begin_with_jax(self) -> None:
+        """Watch JAX's compiler while BrainPy is imported: that may compile, as on 2.8.2.
+
+        These modules are recorded when there is something else to record.
+        """
+        hooks.attend()
+        LEDGER.enter(self, hooks.compiler_patches())
+
+    def give_up(self) -> None:
+        """Watch no more, since BrainPy could not be imported, or can't be watched."""
+        LEDGER.leave(self)
+        self._forget_early()
 
     def begin(self) -> None:
         """Watch BrainPy and JAX from now on until the process ends.
@@ -55,8 +71,17 @@ class ProcessCapture:
         SeamMissing
             If BrainPy or JAX is of a version that the probe can't work with.
         """
-        hooks.attend()
-        LEDGER.enter(self, self._patches())
+        try:
+            seams.resolve()
+            hooks.attend()
+            if self in LEDGER.users:
+                LEDGER.extend(self._patches())
+            else:
+                LEDGER.enter(self, self._patches())
+        except BaseException:
+            self.give_up()
+            raise
+        self._is_begun = True
         atexit.register(self.finish)
         os.register_at_fork(after_in_child=self._forked)
         # Processes of multiprocessing end by os._exit(): they run their own finalizers, those only
@@ -68,6 +93,10 @@ class ProcessCapture:
     def ended(self, event: RunningCall | Compilation) -> ProbeError | None:
         """Record a call, or a module that was compiled outside of any."""
         try:
+            if not self._is_begun and isinstance(event, Compilation):
+                self._early.append((event, event.dumps))
+                event.dumps = None  # kept until it is recorded
+                return None
             session = self._opened()
             return None if session is None else session.ended(event)
         except Exception as error:
@@ -105,7 +134,8 @@ class ProcessCapture:
                 if problem is not None:
                     say(problem)
                 say(_summary(session.manifest, session.folder))
-            elif not self._is_child and not self._failures.happened:
+            self._forget_early()
+            if session is None and not self._is_child and not self._failures.happened:
                 say(f"no runner's predict was called in process {os.getpid()}")
             problem = self._failures.ended()
             if problem is not None:
@@ -133,10 +163,20 @@ class ProcessCapture:
                     self._session = Session(self.settings)
                 except OSError as error:
                     raise CannotWrite(self.settings.out, error) from error
+                for compilation, folder in self._early:
+                    compilation.dumps = folder
+                    self._session.ended(compilation)
+                self._forget_early()
         return self._session
+
+    def _forget_early(self) -> None:
+        for _, folder in self._early:
+            dumps.discard(folder)
+        self._early.clear()
 
     def _forked(self) -> None:
         self._session, self._lock, self._is_child = None, threading.RLock(), True
+        self._early = []
         self.__post_init__()
 
     def _finish_with_child(self) -> None:
