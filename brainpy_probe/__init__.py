@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from brainpy_probe.errors import (
         BadSetting,
         CannotCapture,
+        CannotConvert,
         CannotMeasure,
         CannotReplay,
         CannotWrite,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BadSetting",
     "CannotCapture",
+    "CannotConvert",
     "CannotMeasure",
     "CannotReplay",
     "CannotWrite",

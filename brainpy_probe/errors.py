@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 __all__ = [
     "BadSetting",
     "CannotCapture",
+    "CannotConvert",
     "CannotMeasure",
     "CannotReplay",
     "CannotWrite",
@@ -160,6 +161,18 @@ class CannotReplay(ProbeError):
     """A captured program can't be compiled or run here."""
 
     slug = "cannot-replay"
+
+
+class CannotConvert(ProbeError):
+    """A module of a capture can't be written in a dialect here."""
+
+    slug = "cannot-convert"
+
+    def __init__(self, name: str, dialect: str, reason: str) -> None:
+        super().__init__(
+            f"{name} can't be written in {dialect}: {reason}.",
+            "Read the capture with the jaxlib that wrote it, or ask for another dialect.",
+        )
 
 
 class CannotMeasure(ProbeError):

@@ -27,6 +27,8 @@ _CACHE_SETTING_SINCE = (0, 4, 23)
 # what a loop is given by the Variables' ids from the first until the second.
 _LOOP_PER_RUN_SINCE = (2, 4)
 _STATES_SINCE = (2, 7)
+# What brainevent raises without numba (0.3.0: KernelCompilationError), or Python itself.
+_WITHOUT_NUMBA = re.compile(r"No module named '?numba\b")
 
 
 def find(manifest: Manifest) -> tuple[Finding, ...]:
@@ -36,6 +38,7 @@ def find(manifest: Manifest) -> tuple[Finding, ...]:
         _recompiled_shape,
         _slow_compile,
         _dominant_component,
+        _numba_missing,
         _jit_disabled,
         _opaque_custom_call,
         _host_callback,
@@ -153,6 +156,23 @@ def _dominant_component(manifest: Manifest) -> Iterator[Finding]:
         found = dominant(program.components, program.measured)
         if found is not None:
             yield found
+
+
+def _numba_missing(manifest: Manifest) -> Iterator[Finding]:
+    failed = [
+        call.index
+        for call in manifest.calls
+        if call.error is not None and _WITHOUT_NUMBA.search(call.error.message)
+    ]
+    if failed:
+        yield Finding(
+            slug="numba-missing",
+            sentence=(
+                f"{_count(len(failed), 'call', 'calls')} raised since numba is not installed: "
+                "BrainPy's event-driven synapses need it on a CPU."
+            ),
+            remedy='pip install "brainpy[cpu]"',
+        )
 
 
 def _jit_disabled(manifest: Manifest) -> Iterator[Finding]:

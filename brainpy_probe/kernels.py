@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
+import importlib.util
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -31,6 +32,8 @@ _HANDLERS = Seam(
     "brainevent 0.2.1, 0.3.0; each has its numba function as .kernel, what XLA calls as ._callback",
     era="brainstate",
 )
+
+_INSTALL = 'pip install "brainpy[cpu]"'
 
 # brainevent names a kernel by its content, so that another process gives it the same name. A
 # kernel whose content it can't hash has a number, which says nothing there.
@@ -67,6 +70,8 @@ def register(targets: Iterable[str], calls: Sequence[KernelCall]) -> str:
         try:
             _lower(kernels[call.name], call)
         except Exception as error:  # another brainevent may take other parameters
+            if importlib.util.find_spec("numba") is None:
+                return f"{call.name} needs numba, which is not installed: {_INSTALL}."
             return f"brainevent here has no such {call.name}: {first_line(error)}."
     return ""
 

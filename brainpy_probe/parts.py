@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from brainpy_probe.arrays import read_arrays, restored
 from brainpy_probe.costrecords import Costs, Measured
-from brainpy_probe.errors import BadSetting, CannotReplay, DamagedCapture
+from brainpy_probe.errors import BadSetting, CannotReplay, DamagedCapture, UnknownDialect
 from brainpy_probe.reading import read_file
 from brainpy_probe.records import (
     CallRecord,
@@ -24,6 +24,7 @@ from brainpy_probe.records import (
     TensorSpec,
     Timing,
 )
+from brainpy_probe.settings import DIALECTS
 from brainpy_probe.store import MANIFEST
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ __all__ = ["CompiledModule", "PredictCall", "Program"]
 
 # The kinds of files that hold arrays; a shared one is another program's.
 _ARRAYS = ("data", "results", "shared")
+_NO_TEXT = "The program itself (cap.programs) has those that were asked for."
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,9 @@ class Program:
         DamagedCapture
             If the file is missing or altered.
         """
+        if not self.dialects:
+            reasons = " ".join(self.fidelity.notes) or "No dialect was captured."
+            raise BadSetting(f"{self.name} has no text in this form. {reasons}", _NO_TEXT)
         wanted = self.dialects[0] if dialect is None else dialect
         if wanted not in self.dialects:
             raise BadSetting(
@@ -298,6 +303,11 @@ class CompiledModule:
         return self.record.fingerprint
 
     @property
+    def call(self) -> int | None:
+        """The number of the predict call that it was compiled for; None outside of any."""
+        return self.record.call
+
+    @property
     def timing(self) -> Timing:
         """Seconds of tracing, lowering and compiling."""
         return self.record.seconds
@@ -343,6 +353,36 @@ class CompiledModule:
             if file.kind == kind and kind in ("hlo", "stablehlo"):
                 return read_file(self._folder, file).decode()
         raise BadSetting(f"{self.name} has no text {kind!r}.", "Allowed: hlo, stablehlo.")
+
+    def convert(self, dialect: str = "stablehlo") -> str:
+        """Return the module as JAX handed it to XLA, complete, in a dialect; needs jaxlib.
+
+        It is converted from the bytecode in the capture. Nothing is optimised: the HLO that runs is
+        ``text("hlo")``.
+
+        Parameters
+        ----------
+        dialect : str
+            ``"stablehlo"``, ``"mhlo"`` or ``"hlo"``.
+
+        Raises
+        ------
+        UnknownDialect
+            If it is another.
+        DamagedCapture
+            If the bytecode is missing or altered.
+        CannotConvert
+            If this jaxlib can't read the bytecode or write that dialect.
+        """
+        from brainpy_probe.xla.conversion import converted  # jaxlib is late
+
+        chosen = next((one for one in DIALECTS if one == dialect), None)
+        if chosen is None:
+            raise UnknownDialect(dialect, DIALECTS)
+        content = next((file for file in self.record.files if file.kind == "mlirbc"), None)
+        if content is None:
+            raise DamagedCapture(f"The capture has no bytecode of {self.name}.", "Capture again.")
+        return converted(self.name, read_file(self._folder, content), chosen)
 
 
 @dataclass(frozen=True)

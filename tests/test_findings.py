@@ -341,3 +341,16 @@ def test_large_constants_are_found_and_arguments_take_them_away(out: Path) -> No
     assert ("dyn_vars" in finding.remedy) == bool(variables)
     assert found(lambda: bm.jit(lambda x: x @ held.value, **variables)(x)) == []
     assert len(found(lambda: jax.jit(lambda x: x @ held.value)(x))) == 1
+
+
+def test_a_run_without_numba_is_found(out: Path) -> None:
+    runner = by_name("lif").build()
+    runner.target.update = _without_numba
+    with probe.capture(out) as cap, pytest.raises(ModuleNotFoundError):
+        runner.run(0.2)
+    (found,) = (finding for finding in cap.findings if finding.slug == "numba-missing")
+    assert found.remedy == 'pip install "brainpy[cpu]"'
+
+
+def _without_numba(*_: Any) -> Any:
+    raise ModuleNotFoundError("No module named 'numba'")

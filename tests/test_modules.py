@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -372,3 +373,34 @@ def _counted(done: list[str], name: str, function: Any) -> Any:
         return function(*args, **kwargs)
 
     return counted
+
+
+@pytest.mark.parametrize("dialect", ["stablehlo", "mhlo", "hlo"])
+def test_a_module_can_be_had_complete_in_every_dialect(cap: Any, dialect: str) -> None:
+    module = next(one for one in cap.modules if one.name == "jit_outside")
+    text = module.convert(dialect)
+    table = np.arange(4096, dtype=np.float32).reshape(64, 64)
+    context = bindings.mlir_context()
+    if dialect == "hlo":
+        made = bindings.parse_hlo(text)
+        assert "4095" in text
+    else:
+        back = bindings.parse_mlir(text, context)
+        found = re.search(r'dense<"0x([0-9A-F]+)">', text)
+        assert found is not None
+        assert bytes.fromhex(found[1]) == table.tobytes(), "no constant is cut"
+        if dialect == "mhlo":
+            assert "mhlo.dot" in text
+            bindings.run_passes(back, "hlo-legalize-to-stablehlo")
+        made = bindings.hlo_of(back)
+    whole = bindings.parse_mlir(module.paths["mlirbc"].read_bytes(), context)
+    canonical = bindings.hlo_canonical_text
+    assert canonical(made) == canonical(bindings.hlo_of(whole))
+
+
+def test_a_module_knows_its_call_and_refuses_other_dialects(cap: Any) -> None:
+    assert {module.call for module in cap.calls[0].modules} == {0}
+    outside = next(one for one in cap.modules if one.name == "jit_outside")
+    assert outside.call is None
+    with pytest.raises(probe.UnknownDialect):
+        outside.convert("llvm")

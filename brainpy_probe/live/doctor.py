@@ -22,6 +22,10 @@ __all__ = ["Activation", "Diagnosis", "SeamState", "Stack", "as_lines", "diagnos
 
 _PACKAGES = ("brainpy-probe", "brainpy", "brainstate", "brainevent", "jax", "jaxlib", "numpy")
 _EXTRAS = {"graph": "pygraphviz", "cpu": "numba"}
+_INSTALL = {
+    "graph": "pip install 'brainpy-probe[graph]'",
+    "cpu": 'pip install "brainpy[cpu]", for BrainPy\'s event-driven synapses on a CPU',
+}
 
 
 class SeamState(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,7 +177,7 @@ def as_lines(found: Diagnosis) -> list[str]:
         "extras",
     ]
     for extra, version in found.extras.items():
-        has = f"{_EXTRAS[extra]} {version}" if version else f"pip install 'brainpy-probe[{extra}]'"
+        has = f"{_EXTRAS[extra]} {version}" if version else _INSTALL[extra]
         lines.append(f"  {extra}: {has}")
     lines += ["", "activation", *_activation_lines(found.activation), "", "seams"]
     for seam in found.seams:
