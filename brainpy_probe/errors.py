@@ -241,10 +241,13 @@ class FolderRemoved(ProbeError):
     slug = "folder-removed"
 
     def __init__(self, folder: object, files: Sequence[str] = ()) -> None:
-        what = f"{len(files)} files of it, {files[0]} the first," if files else "it"
+        what = (
+            f"{len(files)} of the files in {folder}, the first of them {files[0]}"
+            if files
+            else folder
+        )
         super().__init__(
-            f"{folder} is no longer what the capture has written: {what} was removed or moved "
-            "while the capture was open, and what is gone is lost.",
+            f"While the capture was open, {what} was removed or moved: what it held is lost.",
             "Leave the folder where it is until the block has ended.",
         )
 

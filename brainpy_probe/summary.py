@@ -15,6 +15,7 @@ from brainpy_probe.errors import InsideTransformation
 from brainpy_probe.findings import Finding, find
 from brainpy_probe.records import (
     CallRecord,
+    LostModule,
     Manifest,
     ModuleRecord,
     PortableForm,
@@ -78,6 +79,7 @@ def _summary(path: Path, manifest: Manifest) -> Group:
         parts += ["", _modules(manifest)]
     for call in manifest.calls:
         parts += _troubles(call)
+    parts += [_lost(module) for module in manifest.lost_modules]
     findings = find(manifest)
     if findings:
         parts += ["", Text("findings", style="bold")]
@@ -257,3 +259,14 @@ def _troubles(call: CallRecord) -> list[Any]:
     said = [Text(f"! {line}", style="red", overflow="fold") for line in lines]
     notes = [f"! call {call.index}: {note}" for note in call.notes]
     return [*said, *(Text(note, style="yellow", overflow="fold") for note in notes)]
+
+
+def _lost(module: LostModule) -> Text:
+    failure = module.failure
+    of = "outside of the calls" if module.call is None else f"in call {module.call}"
+    return Text(
+        f"! {module.name} was compiled {of} and could not be recorded: "
+        f"{failure.kind}: {failure.message}",
+        style="red",
+        overflow="fold",
+    )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
+from brainpy_probe.store import RunFolder
 from tests.eras import DynamicalSystem
 from tests.networks import by_name
 
@@ -76,3 +80,80 @@ def test_a_run_within_another_transformation_is_said_to_have_no_program(out: Pat
     assert np.array_equal(doubled, np.full(5, 2.0, np.float32))
     assert not cap.programs
     assert not list(cap.path.glob("programs/*"))
+
+
+def test_a_folder_that_is_removed_is_said_and_not_made_again(out: Path) -> None:
+    case = by_name("lif")
+    runner = case.build()
+
+    def block() -> probe.Capture:
+        with probe.capture(out) as cap:
+            case.run(runner)
+            shutil.rmtree(cap.path)
+            case.run(runner)
+        return cap
+
+    with pytest.warns(probe.ProbeWarning, match="removed or moved"):
+        cap = block()
+    assert runner.i0 == 200
+    assert not cap.path.exists()
+    assert not cap.manifest.complete
+
+
+def test_files_that_are_removed_are_said_when_the_capture_ends(out: Path) -> None:
+    case = by_name("lif")
+
+    def block() -> probe.Capture:
+        with probe.capture(out) as cap:
+            case.run(case.build())
+            cap.programs[0].paths["stablehlo"].unlink()
+        return cap
+
+    with pytest.warns(probe.ProbeWarning, match="1 of the files"):
+        cap = block()
+    assert probe.load(cap.path).manifest.complete
+
+
+def test_a_first_manifest_that_fails_leaves_its_own_error(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "unlink", full)
+    with pytest.raises(Exception, match="No space left on device"), probe.capture(out):
+        pass
+    monkeypatch.undo()
+    assert list(out.glob("*/manifest.json")) == []
+
+
+def test_a_call_that_could_not_be_written_is_written_with_the_next(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = by_name("lif")
+    runner = case.build()
+
+    def broken(*_: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def block() -> probe.Capture:
+        with probe.capture(out) as cap:
+            with monkeypatch.context() as patch:
+                patch.setattr(RunFolder, "append", broken)
+                case.run(runner)
+            assert cap.calls == ()
+            case.run(runner)
+        return cap
+
+    with pytest.warns(probe.ProbeWarning, match="Input/output"):
+        cap = block()
+    first, second = probe.load(cap.path).calls
+    assert first.program is None
+    assert first.failure is not None
+    assert "Input/output" in first.failure.message
+    assert (first.model, first.steps) == ("LIF", 100)
+    assert second.program is not None
+    lost = cap.manifest.lost_modules
+    assert lost
+    assert f"! {lost[0].name} was compiled" in str(cap)

@@ -125,11 +125,15 @@ class CaptureScope:
         hooks.attend()
         patches = hooks.patches()
         try:
-            self._session = Session(self._settings)
+            session = self._session = Session(self._settings)
         except OSError as error:
             raise CannotWrite(self._settings.out, error) from error
-        LEDGER.enter(self._session, patches)
-        return self._session.capture
+        try:
+            LEDGER.enter(session, patches)
+        except BaseException:
+            session.discard()
+            raise
+        return session.capture
 
     def __exit__(
         self,
@@ -149,7 +153,9 @@ class CaptureScope:
 
         if self._session is None:
             return
-        LEDGER.leave(self._session)
-        problem = self._session.close()
+        try:
+            LEDGER.leave(self._session)
+        finally:
+            problem = self._session.close()
         if problem is not None and error is None:
             raise problem

@@ -148,6 +148,8 @@ class Ledger:
     def enter(self, user: Any, patches: list[Patch]) -> None:
         """Add a user, and put in what is not in yet of the patches, all of them or none."""
         with self._lock:
+            if not self.users:
+                self._take_out(0)  # what an interrupt has left there
             self.extend(patches)
             self.users = (*self.users, user)
 
@@ -160,8 +162,7 @@ class Ledger:
                     if not self._has(patch):
                         self._install(patch)
             except BaseException:
-                self._remove(self._installed[before:])
-                del self._installed[before:]
+                self._take_out(before)
                 raise
 
     def leave(self, user: Any) -> None:
@@ -169,8 +170,7 @@ class Ledger:
         with self._lock:
             self.users = tuple(one for one in self.users if one is not user)
             if not self.users:
-                self._remove(self._installed)
-                self._installed.clear()
+                self._take_out(0)
                 self.noted.clear()
 
     def _has(self, patch: Patch) -> bool:
@@ -190,13 +190,17 @@ class Ledger:
         original = vars(patch.owner).get(patch.name, _ABSENT)
         wrapped = getattr(patch.owner, patch.name) if original is _ABSENT else original
         wrapper = _Wrapper(wrapped, patch)
-        setattr(patch.owner, patch.name, wrapper)
+        # Noted before it is done: what an interrupt strikes between is taken out all the same.
         self._installed.append(_Installed(patch, original, wrapper))
+        setattr(patch.owner, patch.name, wrapper)
 
-    def _remove(self, every: list[_Installed]) -> None:
-        for installed in reversed(every):
+    def _take_out(self, left: int) -> None:
+        """Take patches out, the last one first, until so many are left."""
+        while len(self._installed) > left:
+            installed = self._installed[-1]
             if not installed.remove() and installed.is_beneath():
                 self._covered.append(installed)
+            self._installed.pop()
 
 
 LEDGER = Ledger()

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 import jax
@@ -20,6 +21,7 @@ from msgspec.structs import replace
 
 from brainpy_probe.captured import Capture
 from brainpy_probe.errors import ProbeError
+from brainpy_probe.index import named_files
 from brainpy_probe.live import components, consistency, pure, tensors
 from brainpy_probe.live.calls import CURRENT_WATCH, OWN_WORK, RunningCall
 from brainpy_probe.live.compilation import PENDING_PHASES, Compilation
@@ -70,6 +72,7 @@ class Session:
     _outcomes: consistency.Outcomes = field(default_factory=consistency.Outcomes)
     _programs: dict[str, int] = field(default_factory=dict)
     _seen: int = 0
+    _unclaimed: set[str] = field(default_factory=set)
     _closed: bool = False
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -134,6 +137,7 @@ class Session:
                 return None
             self._closed = True
             try:
+                self._give_back()
                 self.folder.finish(self._owed.addition())
             except Exception as error:
                 return self.failed(error) or self.failures.ended()
@@ -188,14 +192,16 @@ class Session:
         raise error
 
     def _record_call(self, call: RunningCall, watch: Stopwatch) -> ProbeError | None:
+        places = self._places(call)
         owed = self._owed.addition()
         minimal = _minimal_record(call)
         begun = self._begin(call, minimal)
         try:
-            with self.folder.adding(*self._places(call)):
+            with self.folder.adding(*places):
                 made = self._made(call, watch, owed, minimal)
                 self.folder.append(made.addition)
             begun.call = None  # the index has it now
+            self._unclaimed.difference_update(places)
             self._modules.keep(made.modules)
             with contextlib.suppress(Exception):  # a handler of the user's, a closed stderr
                 logger.info(
@@ -299,6 +305,7 @@ class Session:
             if self._known_program(closed.fingerprint) is None:
                 rendered = render(closed, self.settings)
                 written = self._written(rendered)
+                self._unclaimed.add(written.place)
             for place in self._places(call):  # of another run, which is not the whole call
                 self.folder.give_back(place)
             notes = list(call.notes)
@@ -318,6 +325,12 @@ class Session:
         """Return the place at which files were written while XLA compiled, if there is one."""
         ahead: _Ahead | None = call.ahead.get(id(self))
         return [] if ahead is None or ahead.written is None else [ahead.written.place]
+
+    def _give_back(self) -> None:
+        """Remove what was written for calls that still run, or were interrupted."""
+        claimed = {str(PurePosixPath(f.path).parent) for f in named_files(self.manifest)}
+        for place in self._unclaimed - claimed:
+            self.folder.give_back(place)
 
     def _known_program(self, fingerprint: str) -> ProgramRecord | None:
         """Return the program with a fingerprint, if the index has it."""

@@ -1,0 +1,282 @@
+"""Faults of the disk and interrupts, brought in at a chosen moment, and what must hold then."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import brainpy as bp
+import brainpy.math as bm
+import pytest
+
+import brainpy_probe as probe
+from brainpy_probe import atomic, index, store
+from brainpy_probe.live import compiles, hooks, modulelog, owed, rendering, session, tensors
+from brainpy_probe.live.patching import LEDGER
+from brainpy_probe.live.session import Session
+from brainpy_probe.offline.files import check_files
+from brainpy_probe.records import Manifest
+from brainpy_probe.settings import Settings
+from brainpy_probe.store import MANIFEST
+from tests.eras import DynamicalSystem
+
+# The system's calls by which the probe writes; the first argument is a path, or a file's number.
+_BY_PATH = ("open", "mkdir", "replace", "unlink")
+_BY_NUMBER = ("write", "fstat", "ftruncate", "close")
+# The modules that record.
+_RECORDING = (session, owed, modulelog, rendering, tensors, store, atomic, index)
+_LINES = {module.__file__ for module in _RECORDING}
+
+
+class Alpha(DynamicalSystem):
+    """Some model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = bm.Variable(bm.zeros(4))
+
+    def update(self) -> Any:
+        self.a.value = self.a * 0.9 + 1.0
+        return self.a.value
+
+
+class Beta(DynamicalSystem):
+    """Another model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.b = bm.Variable(bm.ones(6))
+
+    def update(self) -> Any:
+        self.b.value = bm.tanh(self.b) - 0.5
+        return self.b.value
+
+
+def block() -> list[bytes]:
+    """Run two models in turns, five times; return the results."""
+    alpha, beta = (bp.DSRunner(model(), progress_bar=False) for model in (Alpha, Beta))
+    return [bytes(memoryview(one.run(0.3))) for one in (alpha, beta, alpha, beta, alpha)]
+
+
+@dataclass
+class Keeper:
+    """A user of the ledger that keeps what is handed to it."""
+
+    settings: Settings = field(default_factory=Settings)
+    events: list[Any] = field(default_factory=list)
+
+    def ended(self, event: Any) -> None:
+        """Keep a call or a module, all of it: a call forgets what it ran when it was handed on."""
+        event.forget = lambda: None
+        self.events.append(event)
+
+
+def events_of(run: Callable[[], object]) -> list[Any]:
+    """Return the calls and modules that sessions are told of, of a real run."""
+    keeper = Keeper()
+    hooks.attend()
+    LEDGER.enter(keeper, hooks.patches())
+    try:
+        run()
+    finally:
+        LEDGER.leave(keeper)
+    return keeper.events
+
+
+@dataclass
+class Outcome:
+    """What became of a block of events.
+
+    Attributes
+    ----------
+    capture : Capture or None
+        The capture as the block had it; None if it could not begin.
+    said : list of str
+        The probe's warnings.
+    raised : list of BaseException
+        What was raised to the user.
+    moments : int
+        How many operations or lines there were.
+    """
+
+    capture: probe.Capture | None = None
+    said: list[str] = field(default_factory=list)
+    raised: list[BaseException] = field(default_factory=list)
+    moments: int = 0
+
+
+Fault = Callable[[Path, Outcome], AbstractContextManager[None]]
+
+
+def recorded(events: Sequence[Any], out: Path, fault: Fault) -> Outcome:
+    """Hand events to a session of their own while a fault is brought in."""
+    outcome = Outcome()
+
+    def attempt(act: Callable[..., object], *args: Any) -> None:
+        try:
+            act(*args)
+        except BaseException as error:
+            outcome.raised.append(error)
+
+    def begin() -> None:
+        sessions.append(Session(Settings(out=str(out), data="full")))
+        outcome.capture = sessions[0].capture
+
+    sessions: list[Session] = []
+    with warnings.catch_warnings(record=True) as said, fault(out, outcome):
+        warnings.simplefilter("always")
+        attempt(begin)
+        for one in sessions:
+            for event in events:
+                attempt(compiles.hand_on, event, (one,))
+            attempt(one.close)
+    outcome.said = [str(w.message) for w in said if issubclass(w.category, probe.ProbeWarning)]
+    return outcome
+
+
+def captured(out: Path, fault: Fault) -> tuple[Outcome, list[bytes]]:
+    """Run the block in a capture while a fault is brought in; return the results, too."""
+    outcome, results = Outcome(), []
+    with warnings.catch_warnings(record=True) as said, fault(out, outcome):
+        warnings.simplefilter("always")
+        try:
+            with probe.capture(out, data="full") as outcome.capture:
+                results = block()
+        except probe.ProbeError as error:
+            outcome.raised.append(error)
+    outcome.said = [str(w.message) for w in said if issubclass(w.category, probe.ProbeWarning)]
+    return outcome, results
+
+
+def disk_fails(first: int, number: int, times: int) -> Fault:
+    """Have the system's calls on a folder fail from the n-th on, so many times."""
+
+    @contextmanager
+    def fault(out: Path, outcome: Outcome) -> Iterator[None]:
+        numbers: set[int] = set()
+
+        def failing(name: str, function: Any) -> Any:
+            def call(*args: Any, **kwargs: Any) -> Any:
+                ours = args[0] in numbers if name in _BY_NUMBER else _is_below(args[0], out)
+                if ours:
+                    outcome.moments += 1
+                    if first <= outcome.moments < first + times:
+                        raise OSError(number, os.strerror(number))
+                result = function(*args, **kwargs)
+                if ours and name == "open":
+                    numbers.add(result)
+                elif name == "close":
+                    numbers.discard(args[0])
+                return result
+
+            return call
+
+        with pytest.MonkeyPatch.context() as patch:
+            for name in (*_BY_PATH, *_BY_NUMBER):
+                patch.setattr(os, name, failing(name, getattr(os, name)))
+            yield
+
+    return fault
+
+
+def _is_below(path: Any, folder: Path) -> bool:
+    return isinstance(path, (str, os.PathLike)) and str(path).startswith(str(folder))
+
+
+def interrupted(line: int) -> Fault:
+    """Have Ctrl-C strike before the n-th line of the probe's recording."""
+
+    @contextmanager
+    def fault(out: Path, outcome: Outcome) -> Iterator[None]:
+        def trace(frame: FrameType, event: str, _: object) -> Any:
+            if event == "call":
+                return trace if frame.f_code.co_filename in _LINES else None
+            if event == "line":
+                outcome.moments += 1
+                if outcome.moments == line:
+                    raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            yield
+        finally:
+            sys.settrace(before)
+
+    return fault
+
+
+def assert_right(outcome: Outcome, truth: Manifest, *, same_run: bool = True) -> None:
+    """Assert that what is recorded is true, and that what is not was said.
+
+    Parameters
+    ----------
+    outcome : Outcome
+        What became of the events.
+    truth : Manifest
+        What an undisturbed session made of them.
+    same_run : bool
+        Whether that was of the same run: another one has other locations in its modules.
+    """
+    said = outcome.said or outcome.raised
+    if outcome.capture is None or not (outcome.capture.path / MANIFEST).exists():
+        assert outcome.raised
+        return
+    loaded = probe.load(outcome.capture.path)
+    manifest = loaded.manifest
+    assert outcome.capture.manifest == manifest or (said and not manifest.complete)
+    _assert_programs_are_right(loaded, truth)
+    _assert_modules_are_right(manifest, truth, () if same_run else ("mlirbc", "hlo"))
+    failed = [check for check in check_files(loaded.path, manifest) if check.outcome == "failed"]
+    assert not failed
+    without = [call for call in manifest.calls if call.program is None]
+    assert all(call.failure for call in without)
+    whole = not without and len(manifest.modules) == len(truth.modules) and manifest.complete
+    assert whole or said
+    if manifest.complete:
+        assert len(manifest.calls) == len(truth.calls)
+        assert len(manifest.modules) + len(manifest.lost_modules) == len(truth.modules)
+
+
+def _assert_programs_are_right(loaded: probe.Capture, truth: Manifest) -> None:
+    programs = {program.fingerprint: program for program in truth.programs}
+    expected = [(call.model, call.digests, programs_of(truth, call)) for call in truth.calls]
+    for call in loaded.calls:
+        if call.program is not None:
+            expected.remove((call.model, call.digests, call.program.fingerprint))
+    for program in loaded.programs:
+        right = programs[program.fingerprint]
+        assert _digests(program.record.files, "data", "results", "shared") == _digests(
+            right.files, "data", "results", "shared"
+        )
+        assert program.data().keys() == {spec.path for spec in right.arguments}
+
+
+def programs_of(manifest: Manifest, call: Any) -> str:
+    """Return the fingerprint of a call's program."""
+    return manifest.programs[call.program].fingerprint
+
+
+def _assert_modules_are_right(manifest: Manifest, truth: Manifest, without: Sequence[str]) -> None:
+    right = {module.fingerprint: module for module in truth.modules}
+    before: dict[tuple[str, str], set[str]] = {}
+    for module in manifest.modules:
+        same = right[module.fingerprint]
+        assert _digests(module.files, *without) == _digests(same.files, *without)
+        model = "" if module.call is None else manifest.calls[module.call].model
+        seen = before.setdefault((model, module.name), set())
+        assert (module.reason == "first") == (not seen)
+        assert (module.reason == "same") == (module.fingerprint in seen)
+        seen.add(module.fingerprint)
+
+
+def _digests(files: Sequence[Any], *without: str) -> dict[str, str]:
+    return {file.kind: file.digest for file in files if file.kind not in without}

@@ -1,0 +1,186 @@
+"""Captures and other threads: each has what it asked for, and nothing global is exchanged."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import brainpy as bp
+import jax
+import numpy as np
+import pytest
+
+import brainpy_probe as probe
+from brainpy_probe import reading
+from tests.networks import by_name
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class Waiting(bp.DSRunner):
+    """A runner that waits within a run until it may go on."""
+
+    def __init__(self, target: Any) -> None:
+        super().__init__(target, progress_bar=False)
+        self.begun, self.may_end = threading.Event(), threading.Event()
+
+    def _predict(self, *args: Any, **kwargs: Any) -> Any:
+        result = super()._predict(*args, **kwargs)
+        self.begun.set()
+        self.may_end.wait(60)
+        return result
+
+
+def _begun_elsewhere(runner: Waiting) -> threading.Thread:
+    thread = threading.Thread(target=runner.run, args=(1.0,))
+    thread.start()
+    assert runner.begun.wait(60)
+    return thread
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["closed", "removed"])
+def test_what_ends_after_the_block_is_in_no_folder(out: Path, *, removed: bool) -> None:
+    runner = Waiting(by_name("lif").build().target)
+    with probe.capture(out, strict=True) as cap:
+        thread = _begun_elsewhere(runner)
+    before = _files(cap.path)
+    assert list(before) == [str(cap.path / "manifest.json")]
+    if removed:
+        shutil.rmtree(cap.path)
+    runner.may_end.set()
+    thread.join()
+    assert runner.i0 == 10
+    assert cap.calls == ()
+    assert _files(cap.path) == ({} if removed else before)
+    assert cap.path.exists() != removed
+
+
+def test_a_module_that_a_thread_of_an_ended_call_compiles_is_none_of_its(out: Path) -> None:
+    runner = Waiting(by_name("lif").build().target)
+    runner.may_end.set()
+    contexts: list[contextvars.Context] = []
+    native = runner._step_func_predict
+    runner._step_func_predict = lambda *args, **kwargs: (  # type: ignore[method-assign]
+        contexts.append(contextvars.copy_context()),
+        native(*args, **kwargs),
+    )[1]
+    with probe.capture(out, strict=True) as cap:
+        runner.run(1.0)
+        compiling = jax.jit(lambda x: x * 7 + 1)
+        contexts[0].run(compiling, np.ones(3, np.float32))
+        (module,) = [module for module in cap.modules if "lambda" in module.name]
+    assert module.record.call is None
+
+
+def test_a_reader_while_the_capture_ends_sees_every_call(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = by_name("lif")
+    runner = case.build()
+    read = reading._journal
+    with probe.capture(out, strict=True) as cap:
+        case.run(runner)
+        scope = probe.capture(out, strict=True)
+        inner = scope.__enter__()
+        case.run(runner)
+
+        def late(folder: Path) -> Any:
+            scope.__exit__(None, None, None)  # the manifest was read, the journal was not
+            return read(folder)
+
+        monkeypatch.setattr(reading, "_journal", late)
+        loaded = probe.load(inner.path)
+    assert len(loaded.calls) == 1
+    assert loaded.manifest.complete
+    assert len(cap.calls) == 2
+
+
+def test_a_reader_in_another_thread_never_sees_half_of_a_call(out: Path) -> None:
+    case = by_name("lif")
+    runner = case.build()
+    counts: list[int] = []
+    stop = threading.Event()
+
+    def read(cap: probe.Capture) -> None:
+        while not stop.is_set():
+            calls = cap.calls
+            assert all(call.program is not None and call.modules for call in calls)
+            counts.append(len(calls))
+
+    failures: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading, "excepthook", failures.append)
+        with probe.capture(out, strict=True, data="none") as cap:
+            thread = threading.Thread(target=read, args=(cap,))
+            thread.start()
+            for _ in range(4):
+                case.run(runner)
+        stop.set()
+        thread.join()
+    assert not failures
+    assert counts == sorted(counts)
+    assert len(cap.calls) == 4
+
+
+def test_two_captures_have_the_dumps_that_each_asked_for(out: Path) -> None:
+    with (
+        probe.capture(out, xla_dump="text", strict=True) as text,
+        probe.capture(out, xla_dump=["dot", "proto"], strict=True) as others,
+        probe.capture(out, strict=True) as none,
+    ):
+        jax.jit(lambda x: x * 11 + 3)(np.ones(3, np.float32))
+
+    def ends(capture: probe.Capture) -> set[str]:
+        found = {path.suffix for path in capture.dump_paths if "optimizations" in path.name}
+        return found & {".txt", ".dot", ".html", ".pb"}
+
+    assert ends(text) == {".txt"}
+    assert ends(others) == {".dot", ".pb"}
+    assert none.dump_paths == ()
+    assert none.modules[-1].record.notes == ()
+
+
+@contextmanager
+def _globals_watched() -> Iterator[list[Any]]:
+    """Look at what is global to the process, from another thread, all the time."""
+    found: list[Any] = []
+    stop = threading.Event()
+    try:
+        config: Any = import_module("brainevent.config")
+    except ImportError:
+        config = None
+
+    def look() -> None:
+        while not stop.is_set():
+            chosen = getattr(config, "_global_backends", None)
+            found.append((id(chosen), str(chosen), dict(os.environ)))
+            time.sleep(0.0005)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield found
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_nothing_global_is_exchanged_while_a_program_is_lowered(out: Path) -> None:
+    case = by_name("einet")
+    runner = case.build()
+    case.run(runner)  # what BrainPy and JAX set up, they set up here
+    with _globals_watched() as found, probe.capture(out, portable=True, strict=True) as cap:
+        case.run(runner)
+    assert cap.programs[0].portable is not None
+    assert len(found) > 10
+    assert all(one == found[0] for one in found)
