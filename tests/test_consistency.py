@@ -375,3 +375,13 @@ def test_runs_within_a_run_keep_their_programs(out: Path) -> None:
     with probe.capture(out, strict=True) as cap:
         runner.run(0.2)
     assert [call.program is None for call in cap.calls] == [False, False, True]
+
+
+def test_monitors_that_a_trainer_adds_are_its_programs(out: Path) -> None:
+    model = eras.layers.Dense(2, 1, mode=bm.training_mode)
+    trainer = bp.RidgeTrainer(model, alpha=1e-6, progress_bar=False)
+    xs, ys = bm.random.rand(1, STEPS, 2), bm.random.rand(1, STEPS, 1)
+    with probe.capture(out, strict=True) as cap:
+        trainer.fit([xs, ys])
+    assert cap.calls
+    assert all(call.failure is None for call in cap.calls)

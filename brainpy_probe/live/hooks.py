@@ -95,9 +95,10 @@ def brainpys_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs
     with _watched(instance):
         result = wrapped(*args, **kwargs)
         call = CURRENT_CALL.get()
-        if call is not None and call.runner is instance:
+        # Of several the innermost, which ends first.
+        if call is not None and call.runner is instance and call.monitors is None:
             with call.noting():
-                call.monitors, call.clock = seams.held_monitors(instance)
+                call.monitors, call.clock = seams.held_monitors(instance, call.given)
         return result
 
 

@@ -384,12 +384,16 @@ def makes_its_results(runner: Any) -> bool:
     )
 
 
-def held_monitors(runner: Any) -> tuple[dict[str, Any], int | None]:
+def held_monitors(runner: Any, given: Any) -> tuple[dict[str, Any], int | None]:
     """Return what a runner holds by the names of its monitors, and how many times of steps.
 
-    ``mon["ts"]`` has the times (2.3.8 to 2.9.0: runners.py), where ``predict`` sets it.
+    Those are the monitors that it was asked for, and those that ``_predict`` gave, where an
+    ``OfflineTrainer`` adds its own. ``mon["ts"]`` has the times, where ``predict`` sets it (2.3.8
+    to 2.9.0: runners.py, offline.py).
     """
-    held = {name: runner.mon[name] for name in runner._monitors if name in runner.mon}
+    added = given[1] if isinstance(given, tuple) and len(given) == 2 else None
+    names = [*runner._monitors, *(added if isinstance(added, dict) else ())]
+    held = {name: runner.mon[name] for name in names if name in runner.mon}
     return held, len(runner.mon["ts"]) if "ts" in runner.mon else None
 
 
