@@ -107,6 +107,7 @@ def test_run_is_the_loop_over_the_runners_own_step(name: str, out: Path) -> None
     with probe.capture(out, data="full", strict=True) as cap:
         runner.predict(duration=DURATION, reset_state=True)
     (program,) = cap.programs
+    assert len(list(cap.path.glob("programs/*"))) == 1
     given = {result.path for result in program.results}
     assert {"monitors/y", "state/y"} <= given
     assert program.kind == ("step" if options else "loop")

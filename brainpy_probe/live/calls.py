@@ -70,7 +70,7 @@ class RunningCall:
     notes : list of str
         What a reader of the call's program must know.
     coming : LoopRun, StepTrace or None
-        What may be the run, traced and about to be compiled.
+        What is the run as far as is known, traced and about to be compiled.
     ahead : dict
         What each session made of it meanwhile, by the session's ``id``.
     """
@@ -165,11 +165,13 @@ class RunningCall:
         self.candidates.clear()
         self.noted.clear()
         self.repeats = 0
+        self.coming = None
         try:
             yield outermost
         finally:
             self._predicting -= 1
             self._within_own = False
+            self.coming = None
 
     def may_be_run(self, is_step: bool) -> bool:
         """Whether a loop or function that now runs outermost may be the run.

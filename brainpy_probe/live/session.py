@@ -297,9 +297,15 @@ class Session:
         """
         if self._is_inherited() or call.coming is None or not call.jit:
             return
+        before: _Ahead | None = call.ahead.get(id(self))
+        if before is not None and before.run is call.coming:
+            return  # a module of another function, on the way
         with self._lock:
             if self._closed:
                 return
+            for place in self._places(call):
+                self.folder.give_back(place)
+            call.ahead.pop(id(self), None)
             closed = pure.close(call, call.coming, self._known)
             rendered = written = None
             if self._known_program(closed.fingerprint) is None:

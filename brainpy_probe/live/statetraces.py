@@ -64,7 +64,7 @@ def get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs)
             call.noted[id(instance)] = instance, is_step, trace
             if seams.is_jitted(instance):
                 call.candidates.append((is_step, trace))
-                call.coming = trace
+                call.coming = trace if is_step else None
     return states
 
 
@@ -84,11 +84,13 @@ def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     with call.noting():
         is_step = is_step and call.scans_its_indices(given["xs"])
         if call.may_be_run(is_step):
-            call.coming = loop = _loop(trace, given)
+            loop = _loop(trace, given)
+            call.coming = loop if is_step else None
     compiled = len(call.compilations)
     with call.inside():
         result = wrapped(*args, **kwargs)
     with call.noting():
+        call.coming = None
         if loop is not None:
             compilation = call.compiled_since(compiled, seams.LOOP_MODULE)
             (after, last), ys = result
