@@ -38,7 +38,9 @@ def bars(cases: Sequence[CaseResult], apart: Mapping[str, Apart]) -> list[Bar]:
         *_shares(found),
         *_old_way(found),
         *_growth(found),
+        _components(found),
         *_calls(found),
+        *_known(found),
         _peak(found),
         _ratio("replay, scale 1, a process", apart, "replay, scale 1,", "of the script again", 0.2),
         _ratio("33 MB of data written", apart, "33 MB", "of numpy.save's time", 1.25),
@@ -50,8 +52,8 @@ def bars(cases: Sequence[CaseResult], apart: Mapping[str, Apart]) -> list[Bar]:
 
 def _shares(found: Mapping[str, CaseResult]) -> Iterator[Bar]:
     for name, variant, again, bar in (
-        ('first run, scale 1, `data="none"`', "none", False, 0.03),
-        ('first run, scale 1, `data="inputs"`', "inputs", False, 0.05),
+        ('first run, scale 1, `data="none"`', "none", False, 0.02),
+        ('first run, scale 1, `data="inputs"`', "inputs", False, 0.03),
         ('repeated run, scale 1, `data="none"`', "none", True, 0.01),
         ('repeated run, scale 1, `data="inputs"`', "inputs", True, 0.01),
     ):
@@ -123,6 +125,31 @@ def _calls(found: Mapping[str, CaseResult]) -> Iterator[Bar]:
         yield Bar(names[0], "at most 2 ms a call", figure, own <= 2)
         left = f"{share:+.1%} ({(one.resident or 0.0) / 1000:+.1f} kB a call)"
         yield Bar(names[1], flat, left, share <= _LEFT)
+
+
+def _components(found: Mapping[str, CaseResult]) -> Bar:
+    name, bar = "first run, 200 components", "at most 5% over plain"
+    one = _result(found, "components-200", "none")
+    if one is None or one.share_first is None:
+        return Bar(name, bar, "", None)
+    figure = f"{one.share_first.median:.1%} (whole runs {one.first.median - 1:+.1%})"
+    return Bar(name, bar, figure, one.share_first.median <= 0.05)
+
+
+def _known(found: Mapping[str, CaseResult]) -> Iterator[Bar]:
+    """Hold known calls to 2 ms or 1 % of the run; 5 ms where each step runs op by op."""
+    for name, case in found.items():
+        if not name.startswith("known-"):
+            continue
+        one, most = case.results["none"], 5e-3 if name == "known-no-jit" else 2e-3
+        bar = f"at most {most * 1e3:g} ms, or 1 % of the run"
+        if one.added_again is None or case.plain_again is None:
+            yield Bar(name, bar, "", None)
+            continue
+        added, run = one.added_again.median, case.plain_again.median
+        yield Bar(
+            name, bar, f"{added * 1e3:.2f} ms of {run * 1e3:.0f}", added <= max(most, run / 100)
+        )
 
 
 def _peak(found: Mapping[str, CaseResult]) -> Bar:

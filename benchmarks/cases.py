@@ -81,7 +81,7 @@ def all_cases(*, quick: bool) -> list[Case]:
     """
     if quick:
         return [*_scales(quick), _everything(), *_components(quick)]
-    return [*_scales(quick), *_options(), *_components(quick), *_steps(), *_calls()]
+    return [*_scales(quick), *_options(), *_components(quick), *_steps(), *_calls(), *_known()]
 
 
 def _scales(quick: bool) -> list[Case]:
@@ -175,4 +175,20 @@ def _calls() -> list[Case]:
             runs=calls,
         )
         for calls in (1_000,)
+    ]
+
+
+def _known() -> list[Case]:
+    """Return calls of a program that is recorded already, in modes in which they were dear."""
+    eager = Variant("none", options={"data": "none", "trace_eager": True})
+    return [
+        Case(f"known-{network}", (_PLAIN, ours), 1, network, "", size, steps, runs=12)
+        for network, size, steps, ours in (
+            ("batch-first", 1_000, 1_000, _NONE),
+            ("memory-efficient", 0.02, 10, _NONE),
+            ("no-jit", 0.02, 2, eager),
+            ("numpy-weights", 1_000_000, 10, _NONE),
+            ("made-in-update", 0.02, 10, _NONE),
+            ("loose-components", 100, 10, _NONE),
+        )
     ]

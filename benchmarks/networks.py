@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,14 @@ def runner_of(network: str, size: float) -> Any:
     import brainpy as bp
 
     bp.math.random.seed(1)
+    if network in _KNOWN:
+        return _KNOWN[network](size)
     net, inputs, monitors = {"einet": _einet, "components": _components}[network](size)
     return bp.DSRunner(net, inputs=inputs, monitors=monitors, progress_bar=False)
 
 
 def _einet(scale: float) -> tuple[Any, list[Any], list[str]]:
-    sys.path.insert(0, str(EXAMPLES))
-    from einet import EINet  # type: ignore[import-not-found]
-
-    return EINet(scale), [("E.input", 20.0), ("I.input", 20.0)], ["E.spike"]
+    return _einet_class()(scale), [("E.input", 20.0), ("I.input", 20.0)], ["E.spike"]
 
 
 def _components(number: float) -> tuple[Any, list[Any], list[str]]:
@@ -43,3 +43,100 @@ def _components(number: float) -> tuple[Any, list[Any], list[str]]:
         )
         setattr(net, f"synapse{n}", synapse)
     return net, [("cell0.input", 20.0)], ["cell0.spike"]
+
+
+def _einet_runner(size: float, **options: Any) -> Any:
+    import brainpy as bp
+
+    net, inputs, monitors = _einet(size)
+    return bp.DSRunner(net, inputs=inputs, monitors=monitors, progress_bar=False, **options)
+
+
+def _batch_first(size: float) -> Any:
+    """Make a monitor of 64 bytes a step and unit, batch first: the runner swaps its axes."""
+    import brainpy as bp
+    import brainpy.math as bm
+
+    class Batched(bp.DynamicalSystem):
+        def __init__(self) -> None:
+            super().__init__(mode=bm.BatchingMode(16))
+            self.x = bm.Variable(bm.zeros((16, int(size))), batch_axis=0)
+
+        def update(self) -> None:
+            self.x.value = self.x * 0.9 + 1.0
+
+    return bp.DSRunner(Batched(), monitors=["x"], data_first_axis="B", progress_bar=False)
+
+
+def _numpy_weights(size: float) -> Any:
+    """Make twenty NumPy arrays of so many numbers, which JAX copies at each trace."""
+    import brainpy as bp
+    import brainpy.math as bm
+    import numpy as np
+
+    class Weights(bp.DynamicalSystem):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = [np.full(int(size), n, np.float32) for n in range(20)]
+            self.x = bm.Variable(bm.zeros(int(size)))
+
+        def update(self) -> None:
+            for weight in self.weights:
+                self.x.value = self.x * 0.5 + weight
+
+    return bp.DSRunner(Weights(), monitors={"x": _first}, progress_bar=False)
+
+
+def _first(*_: Any) -> Any:
+    return 0.0
+
+
+def _made_in_update(size: float) -> Any:
+    """Make EINet, and an array that has no name: it is made in ``update()``."""
+    import brainpy as bp
+    import numpy as np
+
+    class Noisy(_einet_class()):  # type: ignore[misc]
+        def update(self, *args: Any) -> Any:
+            self.E.input += np.arange(self.E.num, dtype=np.float32) * 1e-6
+            return super().update(*args)
+
+    inputs = [("E.input", 20.0), ("I.input", 20.0)]
+    return bp.DSRunner(Noisy(size), inputs=inputs, monitors=["E.spike"], progress_bar=False)
+
+
+def _einet_class() -> Any:
+    sys.path.insert(0, str(EXAMPLES))
+    from einet import EINet  # type: ignore[import-not-found]
+
+    return EINet
+
+
+def _loose_components(number: float) -> Any:
+    """Make components that hang nowhere in the model: a closure has them."""
+    import brainpy as bp
+
+    cells = [bp.neurons.LIF(10) for _ in range(int(number))]
+
+    class Loose(bp.DynamicalSystem):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lif = bp.neurons.LIF(10)
+
+        def update(self) -> None:
+            self.lif.update()
+            for cell in cells:
+                cell.update()
+
+    return bp.DSRunner(Loose(), monitors=["lif.V"], progress_bar=False)
+
+
+# Networks whose known calls were dear, each with its runner.
+_KNOWN: dict[str, Callable[[float], Any]] = {
+    "batch-first": _batch_first,
+    "memory-efficient": lambda size: _einet_runner(size, memory_efficient=True),
+    "no-jit": lambda size: _einet_runner(size, jit=False),
+    "numpy-weights": _numpy_weights,
+    "made-in-update": _made_in_update,
+    "loose-components": _loose_components,
+}
