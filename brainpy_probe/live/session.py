@@ -312,8 +312,6 @@ class Session:
                 rendered = render(closed, self.settings)
                 written = self._written(rendered)
                 self._unclaimed.add(written.place)
-            for place in self._places(call):  # of another run, which is not the whole call
-                self.folder.give_back(place)
             notes = list(call.notes)
             call.ahead[id(self)] = _Ahead(call.coming, notes, closed, rendered, written)
 
