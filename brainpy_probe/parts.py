@@ -47,6 +47,7 @@ class Program:
     _folder: Path
     record: ProgramRecord
     _jaxlib: str = ""  # the version that ran it
+    _plain: bool = False  # whether it is the portable form
 
     @property
     def name(self) -> str:
@@ -99,7 +100,7 @@ class Program:
             measured=None,
             unmeasured="",
         )
-        return Program(self._folder, record, self._jaxlib)
+        return Program(self._folder, record, self._jaxlib, _plain=True)
 
     @property
     def dialects(self) -> tuple[str, ...]:
@@ -210,10 +211,10 @@ class Program:
         from brainpy_probe.replay import check_overrides, replay  # NumPy and jaxlib are late
 
         taken = check_overrides(self.arguments, overrides or {})
-        content = self._runnable()
+        form, content = self._runnable()
         given = {} if all(spec.path in taken for spec in self.arguments) else self.data()
         expected = self.data("results") if any(spec.file for spec in self.results) else {}
-        return replay(self.record, content, given, expected, taken, repeat)
+        return replay(self.record, content, given, expected, taken, repeat, self._reasons(form))
 
     @property
     def costs(self) -> Costs:
@@ -252,15 +253,27 @@ class Program:
         """
         from brainpy_probe.measuring import measure  # jaxlib is late
 
-        return measure(self.record, self._runnable(), self.data())
+        return measure(self.record, self._runnable()[1], self.data())
 
     @property
     def measured(self) -> Measured | None:
         """How long each component ran, where ``capture(profile=True)`` measured it."""
         return self.record.measured
 
-    def _runnable(self) -> bytes:
-        """Return the text or the bytecode that is compiled when the program runs again.
+    def _reasons(self, form: str) -> list[str]:
+        """Return why XLA may compile one form of the program to other bits than the run's."""
+        from brainpy_probe.xla import bindings  # jaxlib is late
+
+        other = bindings.other_version(self._jaxlib)
+        reasons = [f"it was {other}"] if other else []
+        if self._plain:
+            reasons.append("the portable form may take sums in another order")
+        if form == "vhlo" and any(self.fidelity.chlo.values()):
+            reasons.append("VHLO has the operations of CHLO written out")
+        return reasons
+
+    def _runnable(self) -> tuple[str, bytes]:
+        """Return the form that is compiled when the program runs again, and its content.
 
         That is what is nearest to what ran. VHLO has the operations of CHLO written out, for which
         XLA has code of its own with other bits (erf; jaxlib 0.10.2, 0.12.0); but it alone can be
@@ -278,7 +291,7 @@ class Program:
                 f"{self.name} was captured in no form that XLA reads.",
                 "Capture with dialect='stablehlo'.",
             )
-        return bindings.as_stablehlo(form, self._read(form))
+        return form, bindings.as_stablehlo(form, self._read(form))
 
     def _read(self, kind: str) -> bytes:
         (file,) = (file for file in self.record.files if file.kind == kind)

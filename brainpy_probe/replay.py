@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -19,7 +21,7 @@ from brainpy_probe.records import ProgramRecord, TensorSpec
 from brainpy_probe.xla import execution
 from brainpy_probe.xla.inlining import with_constants
 
-__all__ = ["Compared", "Replay", "check_overrides", "compiled", "replay"]
+__all__ = ["Compared", "Replay", "Verdict", "check_overrides", "compiled", "replay"]
 
 Array = np.ndarray[Any, Any]
 Arrays = Mapping[str, Array]
@@ -43,6 +45,23 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     difference: Difference | None = None
 
 
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replay says of the program.
+
+    Attributes
+    ----------
+    outcome : str
+        ``bit for bit``: it gives what the run gave. ``undecided``: it gives other bits for a reason
+        that is known, or there is nothing to compare with. ``failed``: it gives other bits, and
+        nothing explains it: it is not the program that ran.
+    reason : str
+        Why, in a sentence.
+    """
+
+    outcome: Literal["bit for bit", "undecided", "failed"]
+    reason: str
+
+
 @dataclass(frozen=True)
 class Replay:
     """What a captured program gave when it ran again.
@@ -60,6 +79,8 @@ class Replay:
     direct : tuple of str
         The custom calls that XLA made itself, where the simulation's went through Python: BrainPy's
         kernels, the same machine code, without what Python costs at each step.
+    reasons : tuple of str
+        Why XLA may compile the program to other bits than the run's.
     """
 
     results: dict[str, Array]
@@ -67,6 +88,28 @@ class Replay:
     compile_seconds: float
     run_seconds: tuple[float, ...]
     direct: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the program is the run's, as far as its results tell."""
+        equal = sum(one.equal is True for one in self.compared)
+        count = len(self.compared)
+        if self.equal:
+            reason = f"{count} results, bit for bit the simulation's"
+            return Verdict(outcome="bit for bit", reason=reason)
+        if self.equal is None:
+            reason = f"{equal} of {count} results are bit for bit the simulation's"
+            if not equal:
+                reason = "it runs"
+            reason += "; the capture has neither the other results nor their digests"
+            return Verdict(outcome="undecided", reason=reason)
+        unlike = [one for one in self.compared if one.equal is False]
+        reason = f"other bits than the simulation's in {', '.join(one.name for one in unlike)}"
+        if self.reasons:
+            reason += f", because {'; '.join(self.reasons)}"
+            return Verdict(outcome="undecided", reason=reason)
+        return Verdict(outcome="failed", reason=f"{reason}, and nothing is known that explains it")
 
     @property
     def equal(self) -> bool | None:
@@ -84,6 +127,7 @@ def replay(
     expected: Arrays,
     overrides: Arrays,
     repeat: int = 1,
+    reasons: Sequence[str] = (),
 ) -> Replay:
     """Compile a program and run it.
 
@@ -101,6 +145,8 @@ def replay(
         Arguments to take instead; nothing is compared then.
     repeat : int
         How many times it runs.
+    reasons : sequence of str
+        Why XLA may compile it to other bits than the run's, besides what the record tells.
 
     Raises
     ------
@@ -114,8 +160,29 @@ def replay(
     _register(record)
     arguments = [{**given, **overrides}[spec.path] for spec in record.arguments]
     content, direct = kernels.called_directly(content, record.fidelity.custom_calls)
-    # XLA leaves a loop that calls Python as it is, and hoists a small one that does not.
-    apart = bool(record.fidelity.removed) and execution.hoists_small_loops()
+    run = functools.partial(_run, record, content, arguments, {} if overrides else expected, repeat)
+    reasons = (*reasons, *_reasons(record, content))
+    # XLA leaves a loop that calls Python as it is, and hoists a small one that does not. What was
+    # taken out of the loop may have been in a part that XLA compiled by itself.
+    removed = bool(record.fidelity.removed) and execution.hoists_small_loops()
+    done = run(apart=removed, compares=not overrides)
+    if removed and done.equal is False:
+        otherwise = run(apart=False, compares=True)
+        done = otherwise if otherwise.equal else done
+    return replace(done, direct=direct, reasons=reasons)
+
+
+def _run(
+    record: ProgramRecord,
+    content: bytes,
+    arguments: Sequence[Array],
+    expected: Arrays,
+    repeat: int,
+    *,
+    apart: bool,
+    compares: bool,
+) -> Replay:
+    """Compile a program in one way, run it, and compare what it gives."""
     executable, compile_seconds = _compiled(record, content, arguments, apart=apart)
     run_seconds = []
     try:
@@ -128,12 +195,24 @@ def replay(
         raise CannotReplay(f"{record.name} failed as it ran: {first_line(error)}.") from error
     results = dict(zip((s.path for s in record.results), executable.take(made), strict=True))
     compared = [
-        Compared(name=spec.path, equal=None)
-        if overrides
-        else _compare(spec, results[spec.path], expected.get(spec.path))
+        _compare(spec, results[spec.path], expected.get(spec.path))
+        if compares
+        else Compared(name=spec.path, equal=None)
         for spec in record.results
     ]
-    return Replay(results, tuple(compared), compile_seconds, tuple(run_seconds), direct)
+    return Replay(results, tuple(compared), compile_seconds, tuple(run_seconds))
+
+
+def _reasons(record: ProgramRecord, content: bytes) -> list[str]:
+    """Return why XLA may compile a program to other bits than the run's."""
+    reasons = [f"the run had what the program has not: {one}" for one in record.fidelity.removed]
+    # sdy (0.10.2, 0.12.0), XLA's own calls (up to 0.4.30).
+    if re.search(rb"sdy\.manual_computation|SPMDFullToShardShape", content):
+        reasons.append("it has a shard_map, whose body XLA compiles otherwise on one device")
+    partitions = re.search(rb"mhlo\.num_partitions = (\d+)", content)
+    if partitions and partitions[1] != b"1":
+        reasons.append(f"it ran on {partitions[1].decode()} devices, and runs here on one")
+    return reasons
 
 
 def check_overrides(specs: Iterable[TensorSpec], overrides: Arrays) -> dict[str, Array]:

@@ -104,7 +104,7 @@ def replay(
     """Run a captured program again, without BrainPy and JAX, and compare what it gives.
 
     Needs the constants, state and inputs that capture(data=...) writes. Exit code 1 if a result
-    differs from the simulation's, or the program can't be run.
+    differs from the simulation's for no known reason, or the program can't be run.
     """
     from brainpy_probe.offline.replayed import as_table
 
@@ -115,13 +115,13 @@ def replay(
     if json:
         seconds = {"compile": done.compile_seconds, "run": done.run_seconds}
         print_json(
-            {"path": str(capture.path), "equal": done.equal, "seconds": seconds,
-             "direct": done.direct, "results": done.compared}
+            {"path": str(capture.path), "equal": done.equal, "verdict": done.verdict,
+             "seconds": seconds, "direct": done.direct, "results": done.compared}
         )  # fmt: skip
     else:
         console.print(f"{capture.path}: program {program}, {chosen.name}", highlight=False)
         console.print(as_table(done), highlight=False)
-    if done.equal is False:
+    if done.verdict.outcome == "failed":
         raise typer.Exit(FAILED)
 
 

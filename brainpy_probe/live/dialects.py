@@ -7,7 +7,6 @@ also led back to StableHLO, and XLA must make the same HLO of that as of what it
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from brainpy_probe import naming
 from brainpy_probe.errors import first_line
 from brainpy_probe.live import plain
+from brainpy_probe.live.placement import remove_placement
 from brainpy_probe.records import DialectCheck
 from brainpy_probe.settings import Dialect
 from brainpy_probe.xla import bindings, locations, mlir, proof
@@ -54,10 +54,10 @@ class Lowered:
 
     def __post_init__(self) -> None:
         self.context = bindings.mlir_context()
-        removed = _remove_empty_sharding(self.source)
+        removed = remove_placement(self.source)
         if removed:
             self.notes.append(
-                f"{removed} sharding constraints on an empty mesh, which do nothing, are left out."
+                f"{removed} sharding constraints, which do nothing on one device, are left out."
             )
         self.tokens = _rename(self.source, self.name, self.arguments, self.results)
         self._parsed: locations.Renamed | None = None
@@ -225,35 +225,3 @@ def _rename(module: Any, name: str, arguments: Sequence[str], results: Sequence[
                 new.append(ir.DictAttr.get({**entries, info: ir.StringAttr.get(label)}))
             given[kind] = ir.ArrayAttr.get(new)
     return tokens
-
-
-def _remove_empty_sharding(module: Any) -> int:
-    """Take out Shardy's constraints on a mesh without devices: they are identities.
-
-    brainstate's random state brings them in, and no compiler but XLA knows the dialect.
-    """
-    meshes = {
-        mlir.string(one.attributes["sym_name"]): one
-        for one in module.body.operations
-        if one.operation.name == "sdy.mesh"
-    }
-    empty = {name for name, one in meshes.items() if str(one.attributes["mesh"]) == _EMPTY_MESH}
-    if not empty:
-        return 0
-    constraints = [
-        one
-        for one in mlir.operations(module)
-        if one.name == "sdy.sharding_constraint"
-        and any(f"@{name}," in str(one.attributes["sharding"]) for name in empty)
-    ]
-    for one in constraints:
-        one.results[0].replace_all_uses_with(one.operands[0])
-        one.erase()
-    text = bindings.mlir_text(module)
-    for name in empty:
-        if len(re.findall(rf"@{re.escape(name)}\b", text)) == 1:
-            meshes[name].operation.erase()
-    return len(constraints)
-
-
-_EMPTY_MESH = "#sdy.mesh<[]>"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
 
 from rich.console import Group
 from rich.markup import escape
@@ -24,7 +23,7 @@ def as_table(replay: Replay) -> Group:
         array = replay.results[one.name]
         shape = "x".join(map(str, array.shape)) or "scalar"
         table.add_row(escape(one.name), shape, str(array.dtype), _beside(one))
-    return Group(table, _verdict(replay.compared), Text(_seconds(replay)))
+    return Group(table, _verdict(replay), Text(_seconds(replay)))
 
 
 def _beside(one: Compared) -> Text:
@@ -44,15 +43,18 @@ def _beside(one: Compared) -> Text:
     return Text(said, style="red")
 
 
-def _verdict(compared: Sequence[Compared]) -> Text:
-    equal, unlike = (sum(one.equal is verdict for one in compared) for verdict in (True, False))
+def _verdict(replay: Replay) -> Text:
+    compared, verdict = replay.compared, replay.verdict
+    equal, unlike = (sum(one.equal is known for one in compared) for known in (True, False))
     said = f"{equal} of {len(compared)} results are the simulation's, bit for bit"
     if unlike:
-        return Text(f"{said}; {unlike} differ.", style="bold red")
-    rest = len(compared) - equal
-    if rest:
-        return Text(f"{said}; for {rest} there is nothing to compare.", style="yellow")
-    return Text(f"{said}.", style="bold green")
+        said = f"{said}; {unlike} differ. {verdict.outcome.capitalize()}: {verdict.reason}"
+    elif equal < len(compared):
+        said = f"{said}; for {len(compared) - equal} there is nothing to compare"
+    return Text(f"{said}.", style=_STYLES[verdict.outcome])
+
+
+_STYLES = {"bit for bit": "bold green", "undecided": "yellow", "failed": "bold red"}
 
 
 def _seconds(replay: Replay) -> str:
