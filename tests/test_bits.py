@@ -28,7 +28,7 @@ from brainpy_probe.offline.verify import verify
 from brainpy_probe.replay import replay
 from brainpy_probe.xla import execution
 from brainpy_probe.xla.inlining import with_constants
-from tests.eras import SINCE_2_4, DynamicalSystem
+from tests.eras import SINCE_2_4, SINCE_2_7, DynamicalSystem
 from tests.processes import told_by
 from tests.replaying import DIALECTS
 
@@ -241,3 +241,26 @@ def test_arrays_may_be_put_on_the_device_by_hand(place: str, out: Path) -> None:
     assert [
         check for check in verify(cap.path, apart=False).checks if check.outcome == "failed"
     ] == []
+
+
+class Drifting(DynamicalSystem):
+    """Moves its state a little at each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x = bm.Variable(bm.ones(3))
+
+    def update(self) -> Any:
+        self.x.value = self.x * 0.5
+
+
+@pytest.mark.skipif(SINCE_2_7, reason="brainstate does not tell what one step gave")
+def test_a_program_of_one_step_gives_what_the_first_step_gave(out: Path) -> None:
+    runner = bp.DSRunner(Drifting(), monitors=["x"], progress_bar=False, memory_efficient=True)
+    with probe.capture(out, data="full", strict=True) as cap:
+        runner.run(0.3)
+    (program,) = cap.programs
+    assert program.kind == "step"
+    compared = {one.name: one.equal for one in program.replay().compared}
+    assert compared["state/x"] is True
+    assert program.data("results")["state/x"].tolist() == [0.5, 0.5, 0.5]

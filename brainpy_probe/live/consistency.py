@@ -62,6 +62,7 @@ def agreed(
     differences = [*check.steps(), *check.variables(), *check.results()]
     if differences:
         raise ProgramMismatch(differences)
+    check.take_first_step()
     results = [
         Named(one.role, one.name, check.values.get((one.role, one.name), one.value))
         for one in closed.results
@@ -80,6 +81,22 @@ class _Check:
         self.given = run.given if self.whole else None
         self.values: dict[tuple[Role, str], Any] = {}
         self._changed: set[str] = set()
+
+    def take_first_step(self) -> None:
+        """Take what the first step gave for the results of a program of one step.
+
+        That is known where the runner calls a ``bm.jit`` function (BrainPy 2.3.8 to 2.6.0).
+        """
+        given, step = self.run.given, self.closed.step
+        if self.whole or given is None:
+            return
+        self.values |= {key: given.results[n] for key, n in self.closed.places.items()}
+        after = step.in_order(given.after)
+        final = [
+            use.value if value is None else value
+            for use, value in zip(step.states, after, strict=True)
+        ]
+        self.values |= {("state", name): leaf for name, leaf in step.state_leaves(final).items()}
 
     def steps(self) -> Iterator[str]:
         """Compare the number of steps, and what they take."""
