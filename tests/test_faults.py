@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from brainpy_probe.live.calls import OWN_WORK
 from brainpy_probe.records import Manifest
 from tests import faults
 
@@ -74,3 +75,4 @@ def test_an_interrupt_at_any_line(events: list[Any], truth: Manifest, tmp_path: 
         outcome = faults.recorded(events, tmp_path / str(line), faults.interrupted(line))
         assert [type(error) for error in outcome.raised] == [KeyboardInterrupt]
         faults.assert_right(outcome, truth)
+        assert not OWN_WORK.get()

@@ -138,6 +138,11 @@ class RunningCall:
         self.step = self.coming = self.given = self.returned = None
         self.xs, self.monitors, self.snapshot, self.error = (), None, None, None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the native call has returned or raised."""
+        return self._ended
+
     def takes(self, compilation: Compilation) -> bool:
         """Note a module, unless the call has ended: a thread that it started goes on compiling."""
         with self._ending:

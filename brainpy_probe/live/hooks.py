@@ -43,7 +43,7 @@ Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
 
 # The calls that go on, in all threads.
-_OPEN: list[RunningCall] = []
+_OPEN: dict[int, RunningCall] = {}
 
 
 def compiler_patches() -> list[Patch]:
@@ -159,6 +159,8 @@ def _watched(runner: Any) -> Iterator[None]:
     """
     sessions = LEDGER.users
     outer = CURRENT_CALL.get()
+    if outer is not None and outer.is_over:  # an interrupt has left it there
+        outer = None
     if not sessions or OWN_WORK.get() or (outer is not None and outer.runner is runner):
         yield
         return
@@ -167,10 +169,12 @@ def _watched(runner: Any) -> Iterator[None]:
     with call.noting():
         call.nested = not seams.trace_state_clean()
         call.jit = seams.compiles_its_step(runner)
-    _OPEN.append(call)
-    if len(_OPEN) > 1:
-        for other in tuple(_OPEN):
-            other.overlaps = True
+    _OPEN[call.serial] = call
+    for other in tuple(_OPEN.values()):
+        if other.is_over:  # an interrupt has left it there
+            _OPEN.pop(other.serial, None)
+        elif other is not call:
+            other.overlaps = call.overlaps = True
     call_token, watch_token = CURRENT_CALL.set(call), CURRENT_WATCH.set(call.watch)
     try:
         yield
@@ -181,7 +185,7 @@ def _watched(runner: Any) -> Iterator[None]:
         call.end()
         CURRENT_WATCH.reset(watch_token)
         CURRENT_CALL.reset(call_token)
-        _OPEN.remove(call)
+        _OPEN.pop(call.serial, None)
         _hand_on(call, sessions)
         if outer is not None:
             outer.watch.exclude(time.perf_counter() - call.watch.begun)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import dataclasses
 import os
 import platform
@@ -24,7 +25,7 @@ from brainpy_probe.errors import ProbeError
 from brainpy_probe.index import named_files
 from brainpy_probe.live import components, consistency, pure, tensors
 from brainpy_probe.live.calls import CURRENT_WATCH, OWN_WORK, RunningCall
-from brainpy_probe.live.compilation import PENDING_PHASES, Compilation
+from brainpy_probe.live.compilation import Compilation
 from brainpy_probe.live.failures import FailureLog
 from brainpy_probe.live.modulelog import ModuleLog, RecordedModule
 from brainpy_probe.live.owed import Begun, Owed
@@ -152,18 +153,19 @@ class Session:
         """Do the probe's own work under a watch of its own: its phases are not the run's."""
         if self._is_inherited():
             return None
-        watch = Stopwatch()
-        phases = PENDING_PHASES.get()
-        token, own = CURRENT_WATCH.set(watch), OWN_WORK.set(True)
-        try:
+
+        def own() -> ProbeError | None:
+            watch = Stopwatch()
+            CURRENT_WATCH.set(watch)
+            OWN_WORK.set(True)
             with self._lock:
                 return None if self._closed else record(watch)
+
+        try:
+            # In a context of its own: what is set there is gone wherever an interrupt strikes.
+            return contextvars.copy_context().run(own)
         except Exception as error:
             return self.failed(error)
-        finally:
-            OWN_WORK.reset(own)
-            CURRENT_WATCH.reset(token)
-            PENDING_PHASES.set(phases)
 
     def _is_inherited(self) -> bool:
         """Whether this is a forked process, and the folder that of another, which goes on."""
