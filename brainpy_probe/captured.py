@@ -46,7 +46,8 @@ class Capture:
     def calls(self) -> tuple[PredictCall, ...]:
         """The predict calls, in the order in which they ended."""
         manifest = self.manifest  # once: another thread may add to it meanwhile
-        programs = [Program(self.path, record) for record in manifest.programs]
+        jaxlib = manifest.environment.versions.get("jaxlib", "")
+        programs = [Program(self.path, record, jaxlib) for record in manifest.programs]
         modules: dict[int, list[CompiledModule]] = {}
         for module in manifest.modules:
             if module.call is not None:

@@ -49,7 +49,7 @@ def test_its_capture_is_complete(python: Interpreter, tmp_path: Path) -> None:
     assert program.fidelity.inlined_constants == ()
     assert program.fidelity.host_callbacks == ()
     names = {one.path for one in program.arguments}
-    assert {"constants/ExpCOBA0.conn_mask.0", "state/ExpCOBA3.g", "state/E.V"} < names
+    assert {"constants/ExpCOBA.conn_mask.0", "state/ExpCOBA_4.g", "state/E.V"} < names
 
 
 def test_its_spikes_are_those_of_a_plain_run(python: Interpreter, tmp_path: Path) -> None:

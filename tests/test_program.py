@@ -400,7 +400,9 @@ def test_progress_bar_is_no_part_of_the_program(make: Callable[[], Any], out: Pa
     with probe.capture(out, dialect=DIALECTS, strict=True) as cap:
         for progress_bar in (True, False):
             seeded(make, progress_bar=progress_bar).run(3.0)
-    assert {program.text() for program in cap.programs} == {cap.text}
+    # Up to 2.6 numba numbers the kernels of each model.
+    texts = {re.sub(r"@cfunc\.\w+", "@cfunc", program.text()) for program in cap.programs}
+    assert len(texts) == 1
     for program in cap.programs:
         assert program.fidelity.host_callbacks == ()
         assert "callback" not in program.text()
@@ -683,7 +685,7 @@ class Printing(DynamicalSystem):
 def test_debug_print_stays_and_prints_as_often(
     jit: bool, out: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with probe.capture(out, trace_eager=True, strict=True) as cap:
+    with probe.capture(out, strict=True) as cap:
         seeded(Printing, jit=jit).run(0.5)
         jax.effects_barrier()
     printed = [line for line in capfd.readouterr().out.splitlines() if line.startswith("x is")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import brainpy_probe as probe
 from brainpy_probe.findings import lost_seconds
 from brainpy_probe.live.modules import ModuleFacts
 from brainpy_probe.live.reasons import explain
+from brainpy_probe.records import ModuleRecord, Timing
 from tests import eras
 from tests.eras import COMPILES_EACH_RUN, DynamicalSystem
 from tests.listening import durations
@@ -220,20 +220,31 @@ def test_a_module_seen_before_the_last_one_is_the_same_again(out: Path) -> None:
 
 
 def test_another_backend_is_said() -> None:
-    module = ModuleFacts(
+    now = ModuleFacts(
         name="jit_one",
-        backend="cpu",
-        fingerprint="a",
+        backend="gpu",
+        fingerprint="b",
         arguments=(),
-        results=(),
-        content=b"",
         cost={},
         memory={},
         custom_calls=(),
         large_constants=0,
         notes=(),
     )
-    reason, why = explain(replace(module, backend="gpu", fingerprint="b"), [module], ())
+    last = ModuleRecord(
+        index=0,
+        name="jit_one",
+        fingerprint="a",
+        call=None,
+        thread="MainThread",
+        backend="cpu",
+        origin="compiled",
+        seconds=Timing(),
+        arguments=(),
+        reason="first",
+        why="",
+    )
+    reason, why = explain(now, b"", [last], (), lambda _: b"")
     assert reason == "backend"
     assert why == "Another backend: gpu after cpu."
 
