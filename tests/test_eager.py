@@ -8,7 +8,9 @@ import io
 import itertools
 import os
 import tempfile
-from collections.abc import Callable
+import time
+import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,12 @@ import brainpy as bp
 import brainpy.math as bm
 import numpy as np
 import pytest
+import xxhash
 
 import brainpy_probe as probe
+from brainpy_probe.live import stepwise
 from tests.eras import SINCE_2_4, DynamicalSystem
+from tests.replaying import Replayer
 
 COUNTED = contextvars.ContextVar("counted", default=0)
 
@@ -157,3 +162,187 @@ def test_a_trainer_without_jit_is_a_call_without_a_program(out: Path) -> None:
     (call,) = cap.calls
     assert (call.program, call.failure, call.record.jit) == (None, None, False)
     assert "jit-disabled" in {finding.slug for finding in cap.findings}
+
+
+# --- A step that is the one that was traced before ------------------------------------------------
+
+GAIN = 0.5
+MODULE = types.ModuleType("settings_of_the_users")
+vars(MODULE)["gain"] = 0.5
+
+
+def _halved(x: Any) -> Any:
+    return x * 0.5
+
+
+def _tripled(x: Any) -> Any:
+    return x * 3.0
+
+
+HELPER = [_halved]
+
+
+class Known(DynamicalSystem):
+    """A model whose step depends on whatever Python can hold."""
+
+    factor = 0.5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x = bm.Variable(bm.ones(3))
+        self.leak = 0.5
+        self.table = {"deep": [0.5]}
+        self.weights = np.full(3, 0.5, np.float32)
+        self.array = bm.Array(np.full(3, 0.5, np.float32))
+        held = 0.5
+
+        def closed(value: float | None = None) -> float:
+            nonlocal held
+            held = held if value is None else value
+            return held
+
+        self.closed = closed
+
+    def update(self) -> Any:
+        share: Any = bp.share
+        x = self.x * self.leak * self.table["deep"][0] * self.factor * self.closed() * GAIN
+        x = HELPER[0](x * MODULE.gain) * self.weights + self.array
+        self.x.value = x + (share["more"] if "more" in share.get_shargs() else 0.0)
+        return self.x.value
+
+
+def _set_global(name: str, value: Any) -> None:
+    globals()[name] = value
+
+
+CHANGES: dict[str, Callable[[Any], Any]] = {
+    "attribute": lambda model: setattr(model, "leak", 0.25),
+    "sign of zero": lambda model: setattr(model, "leak", -0.0),
+    "type of a number": lambda model: setattr(model, "leak", 1),
+    "item": lambda model: model.table["deep"].__setitem__(0, 0.25),
+    "class attribute": lambda _: setattr(Known, "factor", 0.25),
+    "closure": lambda model: model.closed(0.25),
+    "global": lambda _: _set_global("GAIN", 0.25),
+    "module": lambda _: vars(MODULE).update(gain=0.25),
+    "function": lambda _: HELPER.__setitem__(0, _tripled),
+    "array in place": lambda model: model.weights.__setitem__(1, 0.25),
+    "array of BrainPy's": lambda model: setattr(model.array, "value", bm.zeros(3).value),
+}
+
+
+@pytest.fixture
+def traces(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return a list that has a call for each trace of a step."""
+    seen: list[Any] = []
+    trace = stepwise._trace
+
+    def counting(call: Any, *args: Any) -> Any:
+        seen.append(call)
+        return trace(call, *args)
+
+    monkeypatch.setattr(stepwise, "_trace", counting)
+    return seen
+
+
+@pytest.fixture
+def as_before() -> Iterator[None]:
+    """Put back what CHANGES changes."""
+    yield
+    Known.factor = 0.5
+    _set_global("GAIN", 0.5)
+    vars(MODULE)["gain"] = 0.5
+    HELPER[0] = _halved
+
+
+@pytest.mark.usefixtures("as_before")
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_step_is_traced_again_once_anything_that_decides_changes(
+    change: str, out: Path, traces: list[Any]
+) -> None:
+    runner = bp.DSRunner(Known(), monitors=["x"], jit=False, progress_bar=False)
+    with probe.capture(out, data="full", trace_eager=True, strict=True) as cap:
+        runner.run(0.1)
+        runner.run(0.1)
+        count = len(traces)
+        runner.run(0.1)
+        assert len(traces) == count, "nothing had changed"
+        CHANGES[change](runner.target)
+        before = np.asarray(runner.target.x.value)
+        runner.run(0.1)
+    assert len(traces) == count + 1
+    last = cap.calls[3]
+    assert last.program is not None
+    # The arrays in the capture are those of the program's first call.
+    arrays = last.program.data()
+    model = runner.target
+    for name, value in {"weights": model.weights, "array": model.array.value}.items():
+        arrays[f"constants/{name}"] = np.asarray(value)
+        digest = xxhash.xxh3_128_hexdigest(np.asarray(value).tobytes())
+        assert last.digests[f"in/constants/{name}"] == digest, "of the call's own"
+    arrays["state/x"] = before
+    made = Replayer(last.program, "stablehlo")(arrays)
+    np.testing.assert_allclose(made["state/x"], np.asarray(runner.target.x.value), rtol=1e-6)
+
+
+@pytest.mark.usefixtures("as_before")
+def test_a_known_step_has_the_values_of_its_own_call(out: Path, traces: list[Any]) -> None:
+    runner = bp.DSRunner(Known(), monitors=["x"], jit=False, progress_bar=False)
+    with probe.capture(out, trace_eager=True, strict=True) as cap:
+        for _ in range(4):
+            runner.run(0.1)
+    assert len(traces) <= 2, "what BrainPy makes in its first run may have it traced again"
+    assert len(cap.programs) == 1
+    digests = [call.digests["in/state/x"] for call in cap.calls]
+    assert len(set(digests)) == 4
+
+
+class Untold(DynamicalSystem):
+    """A model whose step depends on what nobody can look into."""
+
+    def __init__(self, draw: Callable[[], float]) -> None:
+        super().__init__()
+        self.x = bm.Variable(bm.ones(3))
+        self.draw = draw
+
+    def update(self) -> Any:
+        self.x.value = self.x + self.draw()
+        return self.x.value
+
+
+def _clock() -> float:
+    return time.time()
+
+
+def _imported() -> float:
+    import platform
+
+    return float(len(platform.node()))
+
+
+def _counted() -> Callable[[], float]:
+    count = itertools.count()
+    return lambda: float(next(count))
+
+
+@pytest.mark.parametrize(
+    ("draw", "why"),
+    [
+        (_clock, "it uses time"),
+        (_imported, "it uses platform"),
+        (_counted(), "it reaches a itertools.count"),
+        (lambda: float(np.random.default_rng().random()), "NumPy"),
+        (lambda: float(np.random.rand()), ""),
+    ],
+    ids=["clock", "import", "iterator", "entropy", "global random numbers"],
+)
+def test_what_nobody_can_look_into_is_traced_at_every_call(
+    draw: Callable[[], float], why: str, out: Path, traces: list[Any]
+) -> None:
+    runner = bp.DSRunner(Untold(draw), jit=False, progress_bar=False)
+    with probe.capture(out, trace_eager=True, strict=True) as cap:
+        for _ in range(3):
+            runner.run(0.1)
+    assert len(traces) == 3
+    notes = cap.programs[0].fidelity.notes
+    assert any(note.startswith("The step is traced at every call") for note in notes) == bool(why)
+    assert any(why in note for note in notes)

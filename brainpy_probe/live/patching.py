@@ -14,7 +14,7 @@ import wrapt
 
 from brainpy_probe.live.byidentity import IdentityDict
 
-__all__ = ["LEDGER", "Ledger", "Patch"]
+__all__ = ["LEDGER", "Ledger", "Patch", "unwrapped"]
 
 Handler = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 _ABSENT = object()
@@ -66,6 +66,13 @@ class _Copied:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return copy.deepcopy(self.__wrapped__, memo)
+
+
+def unwrapped(value: Any) -> Any:
+    """Return what stands beneath a wrapper of the probe's own; any other value as it is."""
+    while type(value) in (_Wrapper, _BoundWrapper):
+        value = value.__wrapped__
+    return value
 
 
 def _installed_wrapper(wrapper: Any) -> Any:
@@ -136,11 +143,14 @@ class Ledger:
         Whether JAX was told to report durations, which is done once for the process.
     noted : IdentityDict
         What the wrappers have noted of a runner; forgotten when nobody watches any more.
+    steps : IdentityDict
+        What the steps of a runner were traced into that BrainPy does not trace; likewise.
     """
 
     users: tuple[Any, ...] = ()
     attending: bool = False
     noted: IdentityDict[Any] = field(default_factory=IdentityDict)
+    steps: IdentityDict[Any] = field(default_factory=IdentityDict)
     _installed: list[_Installed] = field(default_factory=list)
     _covered: list[_Installed] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -172,6 +182,7 @@ class Ledger:
             if not self.users:
                 self._take_out(0)
                 self.noted.clear()
+                self.steps.clear()
 
     def _has(self, patch: Patch) -> bool:
         return any(

@@ -17,7 +17,7 @@ import random
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, MutableMapping
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import jax
@@ -25,15 +25,11 @@ import numpy as np
 
 from brainpy_probe.live import seams
 from brainpy_probe.live.modeltree import children, walk
+from brainpy_probe.live.usercode import is_users, names_in
 
 __all__ = ["first_items", "rewound"]
 
 Undo = Callable[[], object]
-_LIBRARIES = {
-    "brainpy", "brainpy_probe", "brainstate", "brainevent", "brainunit", "braintools", "builtins",
-    "jax", "jaxlib",
-    "numpy", "scipy", "matplotlib", "pandas", "collections", "itertools", "functools", "types",
-}  # fmt: skip
 _ABSENT = object()
 
 
@@ -100,8 +96,8 @@ def _parts(thing: Any) -> list[tuple[str, Any]]:
     if isinstance(thing, FunctionType):
         held: list[Any] = [*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
         held += [cell.cell_contents for cell in thing.__closure__ or () if not _is_empty(cell)]
-        if _is_users(thing.__module__):
-            held += [thing.__globals__.get(name) for name in _names(thing.__code__)]
+        if is_users(thing.__module__):
+            held += [thing.__globals__.get(name) for name in names_in(thing.__code__)]
         return [("", one) for one in held if _is_followed(one)]
     if isinstance(thing, MethodType):
         return [("", thing.__self__), ("", thing.__func__)]
@@ -110,19 +106,15 @@ def _parts(thing: Any) -> list[tuple[str, Any]]:
     parts = [part for part in children(thing) if _is_followed(part[1])]
     parts += [("", getattr(thing, name)) for name in _slots(thing) if hasattr(thing, name)]
     for cls in type(thing).__mro__:
-        if _is_users(cls.__module__):
+        if is_users(cls.__module__):
             parts += [("", one) for one in vars(cls).values() if _is_followed(one)]
     return parts
 
 
 def _is_followed(thing: Any) -> bool:
     return not isinstance(thing, (ModuleType, type)) and (
-        not isinstance(thing, FunctionType) or _is_users(thing.__module__)
+        not isinstance(thing, FunctionType) or is_users(thing.__module__)
     )
-
-
-def _is_users(module: str | None) -> bool:
-    return module is not None and module.partition(".")[0] not in _LIBRARIES
 
 
 def _is_empty(cell: Any) -> bool:
@@ -132,18 +124,9 @@ def _is_empty(cell: Any) -> bool:
         return True
 
 
-def _names(code: CodeType) -> set[str]:
-    """Return the global names that a function uses, inner functions included."""
-    names = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            names |= _names(constant)
-    return names
-
-
 def _slots(thing: Any) -> list[str]:
     declared = [
-        vars(cls).get("__slots__", ()) for cls in type(thing).__mro__ if _is_users(cls.__module__)
+        vars(cls).get("__slots__", ()) for cls in type(thing).__mro__ if is_users(cls.__module__)
     ]
     flat = [(one,) if isinstance(one, str) else tuple(one) for one in declared]
     return [name for name in itertools.chain.from_iterable(flat) if not name.startswith("__")]
@@ -165,7 +148,7 @@ def _contents(thing: Any) -> list[Undo]:
         if hasattr(thing, name):
             undo.append(functools.partial(setattr, thing, name, getattr(thing, name)))
     for cls in type(thing).__mro__:
-        if _is_users(cls.__module__):
+        if is_users(cls.__module__):
             undo.append(functools.partial(_restore_class, cls, dict(vars(cls))))
     return undo
 
@@ -239,9 +222,9 @@ def _bindings(function: FunctionType) -> list[Undo]:
     for cell in function.__closure__ or ():
         if not _is_empty(cell):
             undo.append(functools.partial(setattr, cell, "cell_contents", cell.cell_contents))
-    if _is_users(function.__module__):
+    if is_users(function.__module__):
         names = function.__globals__
-        before = {name: names.get(name, _ABSENT) for name in _names(function.__code__)}
+        before = {name: names.get(name, _ABSENT) for name in names_in(function.__code__)}
         undo.append(functools.partial(_restore_names, names, before))
     return undo
 

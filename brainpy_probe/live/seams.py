@@ -27,12 +27,15 @@ from brainpy_probe.xla import bindings
 __all__ = [
     "CONTAINERS",
     "DELAYS",
+    "LAZY_CONTAINERS",
     "LOOP_MODULE",
     "MONITOR_TAKER",
     "SEAMS",
     "STEP",
+    "STEP_METHODS",
     "STEP_PARTS",
     "TESTED",
+    "TRACE_NOTES",
     "UPDATES",
     "resolve",
     "take",
@@ -259,6 +262,9 @@ CONTAINERS = (
 UPDATES = ("before_updates", "after_updates", "_before_updates", "_after_updates")
 DELAYS = ("_*_delay_of_", "_*_delay_*_")
 
+# What a Variable notes of the traces that it was part of (brainstate 0.5.4, 0.6.0: _state.py).
+TRACE_NOTES = ("_been_writen",)
+
 # Where a Variable keeps its value (2.3.8 to 2.9.0: ndarray.py; brainstate 0.5.4, 0.6.0: State).
 VALUE = "_value"
 
@@ -436,6 +442,58 @@ def shared_context() -> Callable[[], None]:
             store.set(**environment, env=scope)
 
     return restore
+
+
+# The methods of a runner that make up its step.
+STEP_METHODS = (STEP, *STEP_PARTS)
+
+# What a component makes when it is first asked for, an empty container (2.4.6, 2.6.0:
+# _src/dynsys.py; 2.8.2, 2.9.0: dynsys.py, math/object_transform/base.py).
+LAZY_CONTAINERS = (
+    "_current_inputs", "_delta_inputs", "_before_updates", "_after_updates", "_implicit_vars",
+    "_implicit_nodes",
+)  # fmt: skip
+
+# What BrainPy is set to: attributes of brainpy.math.defaults from 2.4 on, of brainpy.math on 2.3.8.
+_SETTINGS = (
+    "mode", "membrane_scaling", "dt", "bool_", "int_", "float_", "complex_", "bp_object_as_pytree",
+    "numpy_func_return",
+)  # fmt: skip
+
+
+def changed_by_runs(runner: Any) -> frozenset[str]:
+    """Return the attributes of a runner that each run sets and BrainPy's own step never reads.
+
+    2.3.8 moves ``t0`` on, too, and gives its step the time; from 2.4 on the step reads ``t0``
+    (dyn/runners.py; runners.py).
+    """
+    return frozenset({"i0", "mon"} | ({"t0", "_t0"} if _takes_times(runner) else set()))
+
+
+def step_settings(*, saved_by_step: bool) -> list[dict[str, Any]]:
+    """Return what a step may read of BrainPy's settings and of ``bp.share``.
+
+    ``saved_by_step`` leaves out what BrainPy's own step saves there before it does anything else:
+    ``t``, ``i`` and ``dt`` (2.3.8 to 2.9.0: runners.py). ``get_dt``, which is public, reads the
+    defaults from a module of its own from 2.4 on (2.4.6, 2.6.0: _src/math/environment.py; 2.8.2,
+    2.9.0: math/environment.py, where ``dt`` stands in the environment that share saves to).
+    """
+    import brainpy.math as math
+
+    public: Any = math
+    holder = public.get_dt.__globals__.get("defaults", public)
+    share = take("share")
+    held: list[Any] = [getattr(share, name, None) for name in ("_arguments", "_category")]
+    found = [dict(entries) for entries in held if isinstance(entries, dict)]
+    settings = {name: getattr(holder, name, None) for name in _SETTINGS}
+    if on_brainstate():
+        environment = take("environment")
+        found += [settings, environment.all(), environment.all(env=take("environment-scope"))]
+        settings = {}
+    names = ("t", "i", "dt") if saved_by_step else ()
+    return [
+        {name: value for name, value in entries.items() if name not in names} for entries in found
+    ] + [settings]
 
 
 # --- BrainPy from 2.7 on: brainstate ------------------------------------------------------------
