@@ -24,12 +24,14 @@ if TYPE_CHECKING:
         ProbeError,
         ProbeWarning,
         SeamMissing,
+        Stopped,
         UnknownDialect,
     )
     from brainpy_probe.findings import Finding
     from brainpy_probe.live.capture import capture
     from brainpy_probe.parts import CompiledModule, PredictCall, Program
     from brainpy_probe.records import Failure, Fidelity, TensorSpec, Timing
+    from brainpy_probe.worker import Limits
 
 __all__ = [
     "BadSetting",
@@ -44,11 +46,13 @@ __all__ = [
     "Failure",
     "Fidelity",
     "Finding",
+    "Limits",
     "PredictCall",
     "ProbeError",
     "ProbeWarning",
     "Program",
     "SeamMissing",
+    "Stopped",
     "TensorSpec",
     "Timing",
     "UnknownDialect",
@@ -57,7 +61,7 @@ __all__ = [
 ]
 
 # In the order in which they are looked through; what needs BrainPy to be of use comes last.
-_HOMES = ("captured", "errors", "findings", "parts", "records", "live.capture")
+_HOMES = ("captured", "errors", "findings", "parts", "records", "worker", "live.capture")
 
 
 def __getattr__(name: str) -> object:

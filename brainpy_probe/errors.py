@@ -22,6 +22,7 @@ __all__ = [
     "ProbeWarning",
     "ProgramMismatch",
     "SeamMissing",
+    "Stopped",
     "UnknownDialect",
     "first_line",
     "remedy_of",
@@ -173,6 +174,12 @@ class CannotConvert(ProbeError):
             f"{name} can't be written in {dialect}: {reason}.",
             "Read the capture with the jaxlib that wrote it, or ask for another dialect.",
         )
+
+
+class Stopped(ProbeError):
+    """A process that read or ran a program was stopped at a limit, or was ended by the program."""
+
+    slug = "stopped"
 
 
 class CannotMeasure(ProbeError):

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec.structs import replace
 
 from brainpy_probe.arrays import read_arrays, restored
+from brainpy_probe.asking import Task, ask_costs, ask_measuring, ask_replay
 from brainpy_probe.costrecords import Costs, Measured
-from brainpy_probe.errors import BadSetting, CannotReplay, DamagedCapture, UnknownDialect
+from brainpy_probe.errors import (
+    BadSetting,
+    CannotReplay,
+    DamagedCapture,
+    UnknownDialect,
+    told,
+)
 from brainpy_probe.reading import read_file
 from brainpy_probe.records import (
     CallRecord,
@@ -26,6 +33,7 @@ from brainpy_probe.records import (
 )
 from brainpy_probe.settings import DIALECTS
 from brainpy_probe.store import MANIFEST
+from brainpy_probe.worker import Limits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,17 +45,40 @@ __all__ = ["CompiledModule", "PredictCall", "Program"]
 
 # The kinds of files that hold arrays; a shared one is another program's.
 _ARRAYS = ("data", "results", "shared")
+_ANOTHER = "brainpy-probe verify shows what else is wrong; capture again."
 _NO_TEXT = "The program itself (cap.programs) has those that were asked for."
 
 
 @dataclass(frozen=True)
 class Program:
-    """A distinct program, ``program(constants, state, inputs) -> {outputs, monitors, state}``."""
+    """A distinct program, ``program(constants, state, inputs) -> {outputs, monitors, state}``.
+
+    What reads or runs its content with jaxlib (:attr:`costs`, :meth:`replay`, :meth:`measure`) does
+    so in a process of its own, within :attr:`limits`: a damaged program may end it, or never end.
+
+    Attributes
+    ----------
+    limits : Limits or None
+        The seconds and the memory of that process; None where this one does it.
+    """
 
     _folder: Path
     record: ProgramRecord
     _jaxlib: str = ""  # the version that ran it
     _plain: bool = False  # whether it is the portable form
+    limits: Limits | None = field(default_factory=Limits)
+
+    def within(self, limits: Limits | None) -> Program:
+        """Return the same program with other limits.
+
+        Parameters
+        ----------
+        limits : Limits or None
+            ``Limits(seconds=..., memory=...)``. None: this process itself reads and runs the
+            program. That needs no other process, and kernels that only this one has are there
+            (BrainPy 2.4 to 2.6); but a damaged program may end it.
+        """
+        return Program(self._folder, self.record, self._jaxlib, self._plain, limits)
 
     @property
     def name(self) -> str:
@@ -100,7 +131,7 @@ class Program:
             measured=None,
             unmeasured="",
         )
-        return Program(self._folder, record, self._jaxlib, _plain=True)
+        return Program(self._folder, record, self._jaxlib, True, self.limits)
 
     @property
     def dialects(self) -> tuple[str, ...]:
@@ -207,10 +238,15 @@ class Program:
             If a file is missing or altered.
         CannotReplay
             If the program can't be compiled or run here.
+        Stopped
+            If it needs more time or memory than its limits, or ends its process.
         """
         from brainpy_probe.replay import check_overrides, replay  # NumPy and jaxlib are late
 
         taken = check_overrides(self.arguments, overrides or {})
+        if self.limits is not None:
+            task = self._task("replay", repeat=repeat, overrides=tuple(taken))
+            return ask_replay(task, self.limits, taken)
         form, content = self._runnable()
         given = {} if all(spec.path in taken for spec in self.arguments) else self.data()
         expected = self.data("results") if any(spec.file for spec in self.results) else {}
@@ -226,16 +262,27 @@ class Program:
             If there is no text of the program that XLA reads.
         DamagedCapture
             If the file is missing or altered.
+        Stopped
+            If it needs more time or memory than its limits, or ends its process.
         """
         from brainpy_probe.costs import count, hlo_module  # jaxlib is late
 
+        if self.limits is not None:
+            return ask_costs(self._task("costs"), self.limits)
         kinds = {file.kind for file in self.record.files}
         kind = next((one for one in ("vhlo", "stablehlo", "hlo") if one in kinds), None)
         if kind is None:
             raise CannotReplay(
                 f"{self.name} was captured as MHLO alone.", "Capture with dialect='stablehlo'."
             )
-        return count(self.record, hlo_module(kind, self._read(kind)))
+        content = self._read(kind)
+        try:
+            module = hlo_module(kind, content)
+        except Exception as error:  # XLA's parsers have no class that all versions share
+            raise DamagedCapture(
+                f"{self.paths[kind]} can't be read by jaxlib: {told(error)}", _ANOTHER
+            ) from error
+        return count(self.record, module)
 
     def measure(self) -> Measuring:
         """Compile the program, run it on the captured arrays, and measure each component's time.
@@ -250,9 +297,13 @@ class Program:
             If this jaxlib does not tell which op ran when, or there is no loop to measure.
         CannotReplay
             If the program can't be compiled here.
+        Stopped
+            If it needs more time or memory than its limits, or ends its process.
         """
         from brainpy_probe.measuring import measure  # jaxlib is late
 
+        if self.limits is not None:
+            return ask_measuring(self._task("measure"), self.limits)
         return measure(self.record, self._runnable()[1], self.data())
 
     @property
@@ -271,6 +322,16 @@ class Program:
         if form == "vhlo" and any(self.fidelity.chlo.values()):
             reasons.append("VHLO has the operations of CHLO written out")
         return reasons
+
+    def _task(self, what: Literal["costs", "replay", "measure"], **more: Any) -> Task:
+        return Task(
+            what=what,
+            folder=str(self._folder),
+            record=self.record,
+            jaxlib=self._jaxlib,
+            plain=self._plain,
+            **more,
+        )
 
     def _runnable(self) -> tuple[str, bytes]:
         """Return the form that is compiled when the program runs again, and its content.

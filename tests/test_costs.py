@@ -245,7 +245,7 @@ def test_a_row_left_out_is_noticed(out: Path, monkeypatch: pytest.MonkeyPatch) -
         return hlo.Cost() if "~E2E" in one.location else cost(self, computation, one)
 
     monkeypatch.setattr(hlo.Pricing, "cost", forgetful)
-    costs = program.costs
+    costs = program.within(None).costs
     assert (costs.once + costs.step).flops < 0.99 * costs.xla.flops
 
 
@@ -428,7 +428,7 @@ def test_where_the_profiler_is_missing_it_is_said(
     assert "ProfileData is missing" in cap.programs[0].record.unmeasured
     assert "! Not measured: " in str(cap)
     with pytest.raises(CannotMeasure, match="ProfileData is missing"):
-        cap.programs[0].measure()
+        cap.programs[0].within(None).measure()
 
 
 def test_a_measurement_that_fails_is_a_failure_of_the_probe(

@@ -53,7 +53,7 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def _checks(folder: Path, name: str) -> list[Check]:
-    return [one for one in verify(folder, with_iree=True, apart=False).checks if one.name == name]
+    return [one for one in verify(folder, with_iree=True, limits=None).checks if one.name == name]
 
 
 @pytest.mark.parametrize("name", [one for one in TEN if one not in ABSENT])

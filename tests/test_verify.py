@@ -97,7 +97,7 @@ def _line(check: Check) -> str:
 
 def _assert_told(folder: Path, *sayings: tuple[str, ...]) -> None:
     """Assert that for each of some sayings there is a fault that has all its words."""
-    faults = _faults(verify(folder, apart=False))
+    faults = _faults(verify(folder, limits=None))
     for words in sayings:
         assert any(all(word in fault for word in words) for fault in faults), (words, faults)
 
@@ -217,7 +217,7 @@ def test_a_capture_that_was_cut_off_passes_and_says_so(tmp_path: Path) -> None:
     assert done.returncode == -signal.SIGKILL
     folder = newest_run(tmp_path)
     assert folder is not None
-    verified = verify(folder, apart=False)
+    verified = verify(folder, limits=None)
     assert _faults(verified) == []
     (noted,) = (check for check in verified.checks if check.outcome == "noted")
     assert "did not end" in noted.reason
@@ -228,7 +228,7 @@ def test_a_capture_that_was_cut_off_passes_and_says_so(tmp_path: Path) -> None:
 
 
 def _undecided(folder: Path) -> dict[str, str]:
-    verified = verify(folder, apart=False)
+    verified = verify(folder, limits=None)
     assert _faults(verified) == []
     return {check.name: check.reason for check in verified.checks if check.outcome == "undecided"}
 
@@ -365,7 +365,7 @@ def test_a_damaged_file_is_named_with_its_fault(
     damage: Callable[[Path], object], fault: str, name: str, copy: Path
 ) -> None:
     damage(copy / name)
-    verified = verify(copy, apart=False)
+    verified = verify(copy, limits=None)
     faults = _faults(verified)
     assert any(f"files | size and digest | {name} {fault}" in one or
                (name in one and fault in one) for one in faults), faults  # fmt: skip

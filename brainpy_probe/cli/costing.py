@@ -8,16 +8,20 @@ from typing import Annotated
 import typer
 
 from brainpy_probe.cli.shell import (
+    Memory,
     Run,
+    Timeout,
     app,
     chosen_program,
     console,
+    limits,
     opened,
     print_json,
     told,
 )
 from brainpy_probe.dominance import dominant
 from brainpy_probe.errors import BadSetting
+from brainpy_probe.worker import Limits
 
 __all__ = ["costs"]
 
@@ -49,6 +53,8 @@ def costs(
             show_default=False,
         ),
     ] = None,
+    timeout: Timeout = Limits.seconds,
+    memory: Memory = None,
     json: Annotated[bool, typer.Option("--json", help="Print the costs as JSON.")] = False,
 ) -> None:
     """Tell which component of the model costs what: in operations and bytes, and in time.
@@ -63,6 +69,7 @@ def costs(
             raise BadSetting(f"{trace} is a folder.", "Name a file, such as steps.json.")
         capture = opened(run)
         chosen = chosen_program(capture, program, portable=portable)
+        chosen = chosen.within(limits(timeout, memory))
         counted = chosen.costs
         measured = chosen.measured
         if measure or trace is not None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import enum
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -14,17 +11,21 @@ from rich.markup import escape
 
 from brainpy_probe.cli.shell import (
     FAILED,
+    Memory,
     Run,
+    Timeout,
     app,
     chosen_program,
     chosen_run,
     console,
+    limits,
     opened,
     print_json,
     told,
 )
 from brainpy_probe.errors import BadSetting, first_line
 from brainpy_probe.offline.checks import Outcome
+from brainpy_probe.worker import Limits
 
 __all__ = ["replay", "verify"]
 
@@ -52,6 +53,8 @@ def verify(
             "--with", help="Run each program by this compiler too; extra iree.", show_default=False
         ),
     ] = None,
+    timeout: Timeout = Limits.seconds,
+    memory: Memory = None,
     json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
     """Prove a capture from its files: digests, texts, signatures, arrays, and what they give.
@@ -61,7 +64,11 @@ def verify(
     from brainpy_probe.offline.verify import verify as proved
 
     with told():
-        verified = proved(chosen_run(run), with_iree=compiler is Compiler.IREE)
+        verified = proved(
+            chosen_run(run),
+            with_iree=compiler is Compiler.IREE,
+            limits=limits(timeout, memory),
+        )
     if json:
         print_json(verified)
     else:
@@ -99,6 +106,8 @@ def replay(
             metavar="NAME=FILE",
         ),
     ] = None,
+    timeout: Timeout = Limits.seconds,
+    memory: Memory = None,
     json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
     """Run a captured program again, without BrainPy and JAX, and compare what it gives.
@@ -108,9 +117,10 @@ def replay(
     """
     from brainpy_probe.offline.replayed import as_table
 
-    with told(), _without_plots():
+    with told():
         capture = opened(run)
         chosen = chosen_program(capture, program, portable=portable)
+        chosen = chosen.within(limits(timeout, memory))
         done = chosen.replay(repeat=repeat, overrides=_arrays(override or []))
     if json:
         seconds = {"compile": done.compile_seconds, "run": done.run_seconds}
@@ -123,23 +133,6 @@ def replay(
         console.print(as_table(done), highlight=False)
     if done.verdict.outcome == "failed":
         raise typer.Exit(FAILED)
-
-
-@contextmanager
-def _without_plots() -> Iterator[None]:
-    """Have matplotlib not be found: brainevent's units look for it, and a replay draws nothing.
-
-    Importing it takes 0.4 s of the 3.6 s that EINet takes at scale 1 (saiunit 0.6.0 does without:
-    _matplotlib_compat.py).
-    """
-    if "matplotlib" in sys.modules:
-        yield
-        return
-    sys.modules["matplotlib"] = None  # type: ignore[assignment]  # Python's own word for it
-    try:
-        yield
-    finally:
-        sys.modules.pop("matplotlib", None)
 
 
 def _arrays(overrides: list[str]) -> dict[str, Any]:

@@ -20,16 +20,20 @@ from brainpy_probe.errors import BadSetting, ProbeError
 from brainpy_probe.parts import Program
 from brainpy_probe.reading import newest_run
 from brainpy_probe.settings import DEFAULT_OUT
+from brainpy_probe.worker import Limits
 
 __all__ = [
     "FAILED",
     "USAGE",
+    "Memory",
     "Run",
+    "Timeout",
     "app",
     "chosen_program",
     "chosen_run",
     "console",
     "errors",
+    "limits",
     "opened",
     "print_json",
     "told",
@@ -54,6 +58,25 @@ Run = Annotated[
         show_default=False,
     ),
 ]
+
+Timeout = Annotated[
+    float,
+    typer.Option("--timeout", help="How long a program may take, in seconds.", metavar="SECONDS"),
+]
+Memory = Annotated[
+    float | None,
+    typer.Option(
+        "--memory",
+        help="How much memory a program may have, in GB. Default: half of the machine's.",
+        metavar="GB",
+        show_default=False,
+    ),
+]
+
+
+def limits(timeout: float, memory: float | None) -> Limits:
+    """Return the limits that two options ask for."""
+    return Limits(timeout) if memory is None else Limits(timeout, int(memory * 1e9))
 
 
 @app.callback()

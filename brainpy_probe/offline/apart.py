@@ -1,35 +1,34 @@
-"""Proves a capture in a process of its own; knows no text and no compiler.
+"""Proves a capture in a worker; knows no text and no compiler.
 
 XLA may end the process that calls it: jaxlib 0.4.13 aborts on HLO whose operands are not there.
-Then that is the finding, and the rest goes on in another process.
+Then that is the finding, and the rest goes on in another process. What needs more time or memory
+than it may have is undecided: a good program may run for hours.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import msgspec
+from msgspec.structs import replace
 
 from brainpy_probe.captured import Capture
-from brainpy_probe.offline.checks import Check, failed
-from brainpy_probe.offline.jobs import jobs_of
+from brainpy_probe.errors import told
+from brainpy_probe.offline.checks import Check, failed, undecided
+from brainpy_probe.offline.jobs import Job, jobs_of
 from brainpy_probe.reading import read_manifest
+from brainpy_probe.worker import Ending, Limits, Worker, is_out_of_memory, requested
 
 __all__ = ["prove_apart", "work"]
 
-# Not multiprocessing: that would run the script again which called verify().
-_START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
-    "from brainpy_probe.offline.apart import work; work(*sys.argv[1:])"
-)
+
+class _Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be proved: the jobs of a capture, from one on."""
+
+    folder: str
+    first: int
+    with_iree: bool
 
 
 class _Message(msgspec.Struct, omit_defaults=True):
@@ -38,73 +37,67 @@ class _Message(msgspec.Struct, omit_defaults=True):
     check: Check | None = None
     doing: str = ""
     ended: bool = False
+    raised: str = ""
 
 
-def prove_apart(capture: Capture, *, with_iree: bool) -> Iterator[Check]:
+def prove_apart(capture: Capture, limits: Limits, *, with_iree: bool) -> Iterator[Check]:
     """Prove a capture's texts and run its programs, whatever becomes of the process that does."""
     jobs = jobs_of(capture, with_iree=with_iree)
     done = 0
     while done < len(jobs):
         doing = ""
-        with tempfile.TemporaryFile() as said:
-            worker = _started(capture.path, done, with_iree, said)
+        request = _Request(folder=str(capture.path), first=done, with_iree=with_iree)
+        with Worker("brainpy_probe.offline.apart:work", limits, msgspec.json.encode(request)) as w:
+            for line in w.lines():
+                message = msgspec.json.decode(line, type=_Message)
+                job = jobs[done]
+                if message.check is not None:
+                    yield _within(message.check, limits)
+                if message.raised:
+                    yield _within(failed(job.subject, job.name, message.raised), limits)
+                doing = message.doing or doing
+                if message.ended:
+                    done, doing = done + 1, ""
+                    if done == len(jobs):
+                        return
+                    w.restart_clock()
+            yield _stopped(jobs[done], doing, w.ending(), limits)
+            done += 1
+
+
+def _within(check: Check, limits: Limits) -> Check:
+    """Return a check, undecided if it failed for want of memory."""
+    if check.outcome != "failed" or not is_out_of_memory(check.reason):
+        return check
+    reason = " ".join(Ending("memory", "").sentence(check.subject, limits))
+    return replace(check, outcome="undecided", reason=reason)
+
+
+def _stopped(job: Job, doing: str, ending: Ending, limits: Limits) -> Check:
+    if ending.cause == "crash":
+        reason = f"{doing or 'it'} ended the process: {ending.how}"
+        return failed(job.subject, job.name, reason)
+    reason = " ".join(ending.sentence(doing or "it", limits))
+    return undecided(job.subject, job.name, reason)
+
+
+def work() -> None:
+    """Do the jobs from one on, and say what is found: what the process is started for."""
+    with requested() as (content, _, answers):
+        request = msgspec.json.decode(content, type=_Request)
+        capture = Capture(*read_manifest(request.folder, altered=True))
+        for job in jobs_of(capture, with_iree=request.with_iree)[request.first :]:
             try:
-                for message in _messages(worker):
-                    if message.check is not None:
-                        yield message.check
-                    doing = message.doing or doing
-                    done += message.ended
-            finally:
-                worker.kill()
-                code = worker.wait()
-            if done < len(jobs):
-                reason = f"{doing or 'it'} ended the process: {_death(code, said)}"
-                yield failed(jobs[done].subject, jobs[done].name, reason)
-                done += 1
-
-
-def _started(folder: Path, first: int, with_iree: bool, said: IO[bytes]) -> subprocess.Popen[bytes]:
-    path = json.dumps([place for place in sys.path if isinstance(place, str)])
-    words = [str(folder), str(first), str(int(with_iree))]
-    return subprocess.Popen(  # noqa: S603 - this interpreter, on this package's own code
-        [sys.executable, "-P", "-c", _START, path, *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=said,
-    )
-
-
-def _messages(worker: subprocess.Popen[bytes]) -> Iterator[_Message]:
-    """Yield what a process says until it ends, and wait for that."""
-    with cast("IO[bytes]", worker.stdout) as out:
-        for line in out:
-            if line.endswith(b"\n"):  # else it ended while it wrote
-                yield msgspec.json.decode(line, type=_Message)
-    worker.wait()
-
-
-def work(folder: str, first: str, with_iree: str) -> None:
-    """Do the jobs from one on, and say on stdout what is found: what the process is started for."""
-    # What XLA and IREE print on stdout is none of it.
-    with os.fdopen(os.dup(1), "wb") as out:
-        os.dup2(2, 1)
-        capture = Capture(*read_manifest(folder, altered=True))
-        for job in jobs_of(capture, with_iree=with_iree == "1")[int(first) :]:
-            for found in job.run():
-                said = _Message(doing=found) if isinstance(found, str) else _Message(check=found)
-                _say(out, said)
-            _say(out, _Message(ended=True))
+                for found in job.run():
+                    said = (
+                        _Message(doing=found) if isinstance(found, str) else _Message(check=found)
+                    )
+                    _say(answers, said)
+            except Exception as error:  # where the capture is damaged, XLA raises what it likes
+                _say(answers, _Message(raised=told(error)))
+            _say(answers, _Message(ended=True))
 
 
 def _say(out: IO[bytes], message: _Message) -> None:
     out.write(msgspec.json.encode(message) + b"\n")
     out.flush()
-
-
-def _death(code: int, said: IO[bytes]) -> str:
-    """Return how a process ended, and the last that it said which is no stack."""
-    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    said.seek(0)
-    lines = said.read().decode(errors="replace").splitlines()
-    telling = [line.strip() for line in lines if "Check failed" in line or "Error" in line]
-    return f"{how}: {telling[-1][:300]}" if telling else how

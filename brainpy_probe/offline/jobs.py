@@ -1,14 +1,18 @@
-"""Lists what of a capture is proved with jaxlib, a job each; knows no process."""
+"""Lists what of a capture is proved, a job each; knows no process."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 
 from brainpy_probe.captured import Capture
 from brainpy_probe.offline.checks import Check
+from brainpy_probe.offline.files import check_files
+from brainpy_probe.offline.forms import check_forms
 from brainpy_probe.offline.runs import run_anew
+from brainpy_probe.offline.stored import check_arrays
 from brainpy_probe.offline.texts import prove, texts_of
 from brainpy_probe.parts import Program
 
@@ -33,13 +37,21 @@ class Job:
 
 
 def jobs_of(capture: Capture, *, with_iree: bool) -> list[Job]:
-    """Return the jobs of a capture: its texts, then its programs run anew."""
-    jobs = [
+    """Return the jobs of a capture: its files and arrays; with jaxlib its texts and programs."""
+    manifest = capture.manifest
+    jobs = [Job("files", "size and digest", partial(check_files, capture.path, manifest))]
+    for record in manifest.programs:
+        subject = f"program {record.index}"
+        jobs.append(Job(subject, "forms", partial(check_forms, record, manifest.settings)))
+        jobs.append(Job(subject, "arrays", partial(check_arrays, capture.path, record)))
+    if find_spec("jaxlib") is None:
+        return jobs
+    jobs += [
         Job(texts.subject, "parses", partial(prove, capture.path, texts))
-        for texts in texts_of(capture.manifest)
+        for texts in texts_of(manifest)
     ]
-    jaxlib = capture.manifest.environment.versions.get("jaxlib", "")
-    for program in capture.programs:
+    jaxlib = manifest.environment.versions.get("jaxlib", "")
+    for program in (program.within(None) for program in capture.programs):
         run = partial(
             run_anew, capture.path, program, _steps(capture, program), jaxlib, with_iree=with_iree
         )

@@ -14,14 +14,14 @@ from brainpy_probe.errors import DamagedCapture
 from brainpy_probe.offline import iree
 from brainpy_probe.offline.apart import prove_apart
 from brainpy_probe.offline.checks import Check, failed, noted, passed
-from brainpy_probe.offline.files import check_files
-from brainpy_probe.offline.forms import check_forms
 from brainpy_probe.offline.jobs import prove_here
-from brainpy_probe.offline.stored import check_arrays
 from brainpy_probe.reading import manifest_is_as_written, read_manifest
 from brainpy_probe.store import MANIFEST
+from brainpy_probe.worker import Limits
 
 __all__ = ["Verification", "verify"]
+
+_LIMITS = Limits()
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +43,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def verify(
-    path: str | os.PathLike[str], *, with_iree: bool = False, apart: bool = True
+    path: str | os.PathLike[str], *, with_iree: bool = False, limits: Limits | None = _LIMITS
 ) -> Verification:
     """Prove a capture from its files alone; jaxlib is needed, BrainPy and JAX are not.
 
@@ -53,9 +53,10 @@ def verify(
         A folder ``run-...``, or its ``manifest.json``.
     with_iree : bool
         Also compile each program with IREE, run it and compare.
-    apart : bool
-        Read and run programs in a process of their own, so that what ends it is a finding. Without,
-        it would end this one; it saves the second that a process takes to start.
+    limits : Limits or None
+        Files are read, and programs run, in a process of their own, so that what ends it is a
+        finding; each program and each module has these seconds, and this memory. None: in this
+        process, which a damaged program may end; it saves the second that a process takes to start.
 
     Returns
     -------
@@ -76,12 +77,12 @@ def verify(
     except DamagedCapture as error:
         checks = [failed("manifest", "can be read", str(error))]
         return Verification(path=str(path), passed=False, checks=tuple(checks))
-    checks = list(_checks(Capture(folder, manifest), with_iree, apart))
+    checks = list(_checks(Capture(folder, manifest), with_iree, limits))
     good = all(check.outcome != "failed" for check in checks)
     return Verification(path=str(folder), passed=good, checks=tuple(checks))
 
 
-def _checks(capture: Capture, with_iree: bool, apart: bool) -> Iterator[Check]:
+def _checks(capture: Capture, with_iree: bool, limits: Limits | None) -> Iterator[Check]:
     manifest = capture.manifest
     reason = f"{MANIFEST} is of version {manifest.version}, and names no file outside its folder"
     yield passed("manifest", "can be read", reason)
@@ -91,17 +92,14 @@ def _checks(capture: Capture, with_iree: bool, apart: bool) -> Iterator[Check]:
         yield failed("manifest", "digest", f"{MANIFEST} is not the one that was written")
     if not manifest.complete:
         yield noted("manifest", "complete", "the capture did not end; what had ended is here")
-    yield from check_files(capture.path, manifest)
-    for program in manifest.programs:
-        yield from check_forms(program, manifest.settings)
-        yield from check_arrays(capture.path, program)
+    if limits is None:
+        yield from _in_short(prove_here(capture, with_iree=with_iree))
+    else:
+        yield from _in_short(prove_apart(capture, limits, with_iree=with_iree))
     if find_spec("jaxlib") is None:
         version = manifest.environment.versions.get("jaxlib", "")
         reason = f"jaxlib is not here: pip install jaxlib=={version}"
         yield failed("programs", "parse and replay", reason)
-        return
-    prove = prove_apart if apart else prove_here
-    yield from _in_short(prove(capture, with_iree=with_iree))
 
 
 def _in_short(checks: Iterator[Check]) -> Iterator[Check]:
