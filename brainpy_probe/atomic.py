@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath
 
-__all__ = ["append_at", "make_folders", "write_whole"]
+__all__ = ["append_at", "is_left", "make_folders", "write_whole"]
+
+# The name of a file while it is written, with the number of the process that writes it.
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>[0-9]{1,20})\.tmp")
 
 # Windows would otherwise write other ends of lines.
 _BINARY = getattr(os, "O_BINARY", 0)
+
+
+def is_left(name: str) -> bool:
+    """Whether a path is that of a file that is being written, or was when its writer was killed."""
+    return _TEMPORARY.fullmatch(PurePosixPath(name).name) is not None
 
 
 def write_whole(path: Path, *pieces: bytes | memoryview) -> None:

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from brainpy_probe.fields import Number, Seconds
+
 __all__ = ["ComponentCost", "ComponentTime", "Costs", "Count", "Measured"]
 
 
@@ -134,9 +136,9 @@ class ComponentTime(_Record, frozen=True, kw_only=True):
     """
 
     component: str
-    seconds: float
-    shared: float = 0.0
-    calls: int = 0
+    seconds: Seconds
+    shared: Seconds = 0.0
+    calls: Number = 0
 
 
 class Measured(_Record, frozen=True, kw_only=True):
@@ -161,10 +163,10 @@ class Measured(_Record, frozen=True, kw_only=True):
     """
 
     what: Literal["copy"] = "copy"
-    steps: int
-    seconds: float
-    profiled: float
-    loop: float
+    steps: Number
+    seconds: Seconds
+    profiled: Seconds
+    loop: Seconds
     components: tuple[ComponentTime, ...]
     device: str = ""
     notes: tuple[str, ...] = ()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import xxhash
 
-__all__ = ["digest_of", "digesting", "is_signed", "signed"]
+__all__ = ["digest_of", "digest_of_file", "digesting", "is_signed", "signed"]
 
 # Bytes that are still in the processor's cache when they are read again.
 _CHUNK = 1 << 20
@@ -38,6 +39,14 @@ def digest_of(content: bytes | memoryview) -> str:
     could write any digest that there is into it.
     """
     return str(xxhash.xxh3_128_hexdigest(content))
+
+
+def digest_of_file(descriptor: int) -> str:
+    """Return the XXH3-128 of an open file, read in pieces."""
+    whole = xxhash.xxh3_128()
+    while piece := os.read(descriptor, _CHUNK):
+        whole.update(piece)
+    return str(whole.hexdigest())
 
 
 def _digests_of(pieces: Sequence[bytes | memoryview]) -> tuple[str, list[str]]:

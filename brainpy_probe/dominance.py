@@ -76,6 +76,8 @@ def dominant(
         whole, what = sum(own.values()), "of the bytes that a step reads and writes"
     else:
         return None
+    if not whole > 0:
+        return None
     sums = dict.fromkeys(components, 0.0)
     for name, cost in own.items():
         while name in sums:

@@ -19,7 +19,7 @@ from brainpy_probe.errors import (
     UnknownDialect,
     told,
 )
-from brainpy_probe.reading import read_file
+from brainpy_probe.reading import read_file, read_text
 from brainpy_probe.records import (
     CallRecord,
     Failure,
@@ -30,9 +30,9 @@ from brainpy_probe.records import (
     Reason,
     TensorSpec,
     Timing,
+    WrittenFile,
 )
 from brainpy_probe.settings import DIALECTS
-from brainpy_probe.store import MANIFEST
 from brainpy_probe.worker import Limits
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class Program:
                 f"This capture has no text in {wanted!r}.",
                 f"It has {', '.join(self.dialects)}; capture(dialect=...) decides which.",
             )
-        return self._read(wanted).decode()
+        return read_text(self._folder, self._file(wanted))
 
     def data(self, kind: str = "data") -> dict[str, np.ndarray[Any, Any]]:
         """Return the arrays of the program's first call, by group and name, as ``state/E.V``.
@@ -197,13 +197,6 @@ class Program:
                 "capture(data='inputs') writes 'data', capture(data='full') 'results' as well.",
             )
         written = {file.path: file for file in self.record.files}
-        absent = {spec.file for spec in stored} - written.keys()
-        if absent:
-            raise DamagedCapture(
-                f"{self._folder / MANIFEST} has arrays in files that it does not list: "
-                f"{', '.join(sorted(absent))}.",
-                "Capture again.",
-            )
         raw = {
             path: read_arrays(self._folder, written[path])
             for path in dict.fromkeys(spec.file for spec in stored)
@@ -354,9 +347,12 @@ class Program:
             )
         return form, bindings.as_stablehlo(form, self._read(form))
 
-    def _read(self, kind: str) -> bytes:
+    def _file(self, kind: str) -> WrittenFile:
         (file,) = (file for file in self.record.files if file.kind == kind)
-        return read_file(self._folder, file)
+        return file
+
+    def _read(self, kind: str) -> bytes:
+        return read_file(self._folder, self._file(kind))
 
 
 @dataclass(frozen=True)
@@ -425,7 +421,7 @@ class CompiledModule:
         """
         for file in self.record.files:
             if file.kind == kind and kind in ("hlo", "stablehlo"):
-                return read_file(self._folder, file).decode()
+                return read_text(self._folder, file)
         raise BadSetting(f"{self.name} has no text {kind!r}.", "Allowed: hlo, stablehlo.")
 
     def convert(self, dialect: str = "stablehlo") -> str:

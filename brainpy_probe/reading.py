@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
+from brainpy_probe.below import NotThatSize, read_below, read_unsized
 from brainpy_probe.digests import digest_of, is_signed
 from brainpy_probe.errors import DamagedCapture
-from brainpy_probe.index import Index, named_files
+from brainpy_probe.index import Index
 from brainpy_probe.records import FORMAT, VERSION, Addition, Manifest, WrittenFile
+from brainpy_probe.soundness import check_keys, check_manifest
 from brainpy_probe.store import JOURNAL, MANIFEST
 
-__all__ = ["manifest_is_as_written", "newest_run", "read_file", "read_manifest"]
+__all__ = ["manifest_is_as_written", "newest_run", "read_file", "read_manifest", "read_text"]
 
 _T = TypeVar("_T")
 
@@ -66,18 +68,16 @@ def read_manifest(
     if path.name == MANIFEST:
         path = path.parent
     source = path / MANIFEST
-    if not source.is_file():
+    if not os.path.lexists(source) or source.is_dir():
         raise FileNotFoundError(
             f"{path} is not a capture: it has no {MANIFEST}. Give the folder run-... itself."
         )
     content, manifest, lines = _read_index(path)
     index = Index(manifest)
     for line in lines:
-        index.add(_decoded(path / JOURNAL, line, Addition))
+        _add(path / JOURNAL, index, _decoded(path / JOURNAL, line, Addition))
     manifest = index.manifest
-    _check_references(source, manifest)
-    for file in named_files(manifest):
-        _inside(path, file.path)
+    check_manifest(source, manifest)
     for place, written in [(source, content), *((path / JOURNAL, line) for line in lines)]:
         if not altered and not is_signed(written):
             raise DamagedCapture(
@@ -87,6 +87,23 @@ def read_manifest(
     return path, replace(manifest, digest="")
 
 
+def _add(source: Path, index: Index, addition: Addition) -> None:
+    """Add a line of the journal, which continues the records or repeats what is there."""
+    for kind, there, more in (
+        ("calls", index.manifest.calls, addition.calls),
+        ("programs", index.manifest.programs, addition.programs),
+        ("modules", index.manifest.modules, addition.modules),
+        ("lost modules", index.manifest.lost_modules, addition.lost_modules),
+    ):
+        numbers = [record.index for record in more]
+        first = numbers[0] if numbers else 0
+        if numbers != list(range(first, first + len(numbers))) or first > len(there):
+            raise DamagedCapture(
+                f"{source} has {kind} missing: behind {len(there)} it has {numbers}."
+            )
+    index.add(addition)
+
+
 def _read_index(folder: Path) -> tuple[bytes, Manifest, list[bytes]]:
     """Return the manifest as it is stored and as a record, and the journal's lines.
 
@@ -94,19 +111,22 @@ def _read_index(folder: Path) -> tuple[bytes, Manifest, list[bytes]]:
     both is of one moment if the manifest is the same before and after.
     """
     source = folder / MANIFEST
-    content = source.read_bytes()
+    content = _read(folder, MANIFEST)
     while True:
         manifest = _manifest(source, content)
         if manifest.complete:
             return content, manifest, []  # a journal that is still there is in it already
         lines = _journal(folder)
-        before, content = content, source.read_bytes()
+        before, content = content, _read(folder, MANIFEST)
         if content == before:
             return content, manifest, lines
 
 
 def _manifest(source: Path, content: bytes) -> Manifest:
-    head = _decoded(source, content, _Head)
+    try:
+        head = msgspec.json.decode(content, type=_Head)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise DamagedCapture(f"{source} can't be read: {error}.", "Capture again.") from error
     if head.format != FORMAT:
         raise DamagedCapture(f"{source} is not a capture: its format is {head.format!r}.")
     if head.version > VERSION:
@@ -120,14 +140,25 @@ def _manifest(source: Path, content: bytes) -> Manifest:
 
 def _journal(folder: Path) -> list[bytes]:
     """Return the journal's lines; what stands behind the last line's end was cut off."""
-    source = folder / JOURNAL
     try:
-        return source.read_bytes().split(b"\n")[:-1]
+        return _read(folder, JOURNAL).split(b"\n")[:-1]
     except FileNotFoundError:
         return []
 
 
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return read_unsized(folder, name)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DamagedCapture(
+            f"{folder / name} can't be read: {error}.", "Capture again."
+        ) from error
+
+
 def _decoded(source: Path, content: bytes, kind: type[_T]) -> _T:
+    check_keys(source, content)
     try:
         return msgspec.json.decode(content, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -145,72 +176,51 @@ class _Head(msgspec.Struct):
     version: int = 0
 
 
-def _check_references(source: Path, manifest: Manifest) -> None:
-    programs, calls = range(len(manifest.programs)), range(len(manifest.calls))
-    for kind, records in (
-        ("calls", manifest.calls),
-        ("programs", manifest.programs),
-        ("modules", manifest.modules),
-        ("lost modules", manifest.lost_modules),
-    ):
-        numbers = [record.index for record in records]
-        if numbers != list(range(len(numbers))):
-            raise DamagedCapture(f"{source} has {kind} missing: it numbers them {numbers}.")
-    wrong = [c.index for c in manifest.calls if c.program is not None and c.program not in programs]
-    if wrong:
-        raise DamagedCapture(f"{source} has calls of programs that are not in it: {wrong}.")
-    of_calls = [(m.index, m.call) for m in manifest.modules]
-    of_calls += [(m.index, m.call) for m in manifest.lost_modules]
-    wrong = [number for number, call in of_calls if call is not None and call not in calls]
-    if wrong:
-        raise DamagedCapture(f"{source} has modules of calls that are not in it: {wrong}.")
-
-
-def _inside(folder: Path, name: str) -> Path:
-    """Return the place of a file that the manifest names, which must be inside the folder."""
-    parts = PurePosixPath(name)
-    target = folder / parts
-    if (
-        not parts.parts
-        or parts.is_absolute()
-        or ".." in parts.parts
-        or set(name) & {"\\", "\0"}
-        or not _leads_into(folder, target)
-    ):
-        raise DamagedCapture(f"{folder / MANIFEST} names a file outside its folder: {name!r}.")
-    return target
-
-
-def _leads_into(folder: Path, target: Path) -> bool:
-    try:
-        return target.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):  # a link to itself; before Python 3.13 a RuntimeError
-        return False
-
-
 def read_file(folder: Path, file: WrittenFile) -> bytes:
     """Read one file that the manifest names, and check that it is the one that was written.
+
+    Its size is compared before it is read.
 
     Raises
     ------
     DamagedCapture
-        If the file is missing, or not what its digest says.
+        If the file is missing, a link, or not what its digest says.
     """
-    target = _inside(folder, file.path)
+    target = folder / file.path
     try:
-        if target.exists() and not target.is_file():
-            raise OSError("it is no file")  # reading a pipe would never end
-        content = target.read_bytes()
+        content = read_below(folder, file.path, file.size)
+    except NotThatSize as error:
+        raise _other(target, f"size or digest differs ({error})") from error
+    except MemoryError:
+        raise DamagedCapture(
+            f"{target} needs {file.size:,} bytes of memory, which there are not.", "Capture again."
+        ) from None
     except OSError as error:
         raise DamagedCapture(f"{target} can't be read: {error}.", "Capture again.") from error
-    if len(content) != file.size or digest_of(content) != file.digest:
-        found = (
-            f"{len(content)} bytes instead of {file.size}"
-            if len(content) != file.size
-            else f"XXH3-128 {digest_of(content)} instead of {file.digest}"
-        )
-        raise DamagedCapture(
-            f"{target} is not the file that was written: its size or digest differs ({found}).",
-            "Capture again.",
-        )
+    found = digest_of(content)
+    if found != file.digest:
+        raise _other(target, f"size or digest differs (XXH3-128 {found} instead of {file.digest})")
     return content
+
+
+def read_text(folder: Path, file: WrittenFile) -> str:
+    """Read one text that the manifest names, as :func:`read_file` does.
+
+    Raises
+    ------
+    DamagedCapture
+        As there; or if it is not UTF-8.
+    """
+    content = read_file(folder, file)
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise DamagedCapture(
+            f"{folder / file.path} is no UTF-8 text (byte {error.start}).", "Capture again."
+        ) from error
+
+
+def _other(target: Path, what: str) -> DamagedCapture:
+    return DamagedCapture(
+        f"{target} is not the file that was written: its {what}.", "Capture again."
+    )

@@ -11,6 +11,16 @@ from typing import Any, Literal
 import msgspec
 
 from brainpy_probe.costrecords import Measured
+from brainpy_probe.fields import (
+    Digest,
+    ElementType,
+    FileKind,
+    Number,
+    Real,
+    Seconds,
+    Shape,
+    Whole,
+)
 from brainpy_probe.settings import Settings
 
 __all__ = [
@@ -74,11 +84,11 @@ class Timing(_Record, frozen=True, kw_only=True):
         Seconds from the call's begin to its end.
     """
 
-    trace: float = 0.0
-    lower: float = 0.0
-    compile: float = 0.0
-    execute: float = 0.0
-    wall: float = 0.0
+    trace: Seconds = 0.0
+    lower: Seconds = 0.0
+    compile: Seconds = 0.0
+    execute: Seconds = 0.0
+    wall: Seconds = 0.0
 
 
 def label(role: Role, name: str) -> str:
@@ -115,11 +125,11 @@ class TensorSpec(_Record, frozen=True, kw_only=True):
 
     name: str
     role: Role
-    shape: tuple[int, ...]
-    dtype: str
-    nbytes: int
+    shape: Shape
+    dtype: ElementType
+    nbytes: Number
     key: str = ""
-    digest: str = ""
+    digest: Digest = ""
     file: str = ""
     entry: str = ""
 
@@ -133,9 +143,9 @@ class WrittenFile(_Record, frozen=True, kw_only=True):
     """A file of the capture: its path relative to the folder, size in bytes, XXH3-128."""
 
     path: str
-    kind: str
-    size: int
-    digest: str
+    kind: FileKind
+    size: Number
+    digest: Digest
 
 
 class DialectCheck(_Record, frozen=True, kw_only=True):
@@ -213,8 +223,8 @@ class PortableForm(_Record, frozen=True, kw_only=True):
     """
 
     fidelity: Fidelity
-    cost: dict[str, float] = {}
-    native_cost: dict[str, float] = {}
+    cost: dict[str, Real] = {}
+    native_cost: dict[str, Real] = {}
     files: tuple[WrittenFile, ...] = ()
 
 
@@ -232,7 +242,7 @@ class KernelCall(_Record, frozen=True, kw_only=True):
     """
 
     name: str
-    arguments: tuple[tuple[tuple[int, ...], str], ...]
+    arguments: tuple[tuple[Shape, ElementType], ...]
     parameters: dict[str, Any]
 
 
@@ -261,7 +271,7 @@ class ProgramRecord(_Record, frozen=True, kw_only=True):
         Why that could not be measured, where it was asked for; else empty.
     """
 
-    index: int
+    index: Number
     name: str
     kind: ProgramKind
     fingerprint: str
@@ -330,17 +340,17 @@ class CallRecord(_Record, frozen=True, kw_only=True):
         What went wrong in the probe.
     """
 
-    index: int
+    index: Number
     runner: str
     model: str
     thread: str
     started: str
-    i0: int
-    dt: float
+    i0: Whole
+    dt: Real
     jit: bool = True
-    steps: int | None = None
-    program: int | None = None
-    digests: dict[str, str] = {}
+    steps: Number | None = None
+    program: Number | None = None
+    digests: dict[str, Digest] = {}
     notes: tuple[str, ...] = ()
     lost_variables: tuple[str, ...] = ()
     native: Timing = Timing()
@@ -383,10 +393,10 @@ class ModuleRecord(_Record, frozen=True, kw_only=True):
         What could not be had, and why.
     """
 
-    index: int
+    index: Number
     name: str
     fingerprint: str
-    call: int | None
+    call: Number | None
     thread: str
     backend: str
     origin: Origin
@@ -395,10 +405,10 @@ class ModuleRecord(_Record, frozen=True, kw_only=True):
     argument_names: tuple[str, ...] = ()
     reason: Reason
     why: str
-    cost: dict[str, float] = {}
-    memory: dict[str, int] = {}
+    cost: dict[str, Real] = {}
+    memory: dict[str, Whole] = {}
     custom_calls: tuple[str, ...] = ()
-    large_constants: int = 0
+    large_constants: Number = 0
     notes: tuple[str, ...] = ()
     files: tuple[WrittenFile, ...] = ()
 
@@ -416,9 +426,9 @@ class LostModule(_Record, frozen=True, kw_only=True):
         Why it could not be recorded.
     """
 
-    index: int
+    index: Number
     name: str
-    call: int | None
+    call: Number | None
     thread: str
     failure: Failure
 
@@ -435,11 +445,11 @@ class Environment(_Record, frozen=True, kw_only=True):
     """
 
     host: str
-    pid: int
+    pid: Number
     python: str
     backend: str
     versions: dict[str, str]
-    rank: int | None = None
+    rank: Number | None = None
     untested: str = ""
 
 
@@ -469,7 +479,7 @@ class Manifest(_Record, frozen=True, kw_only=True):
     """
 
     format: str = FORMAT
-    version: int = VERSION
+    version: Number = VERSION
     created: str
     environment: Environment
     settings: Settings

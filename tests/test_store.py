@@ -326,10 +326,10 @@ def test_another_format_is_refused(copy: Path) -> None:
         probe.load(copy)
 
 
-@pytest.mark.parametrize("program", [1, -1])
-def test_a_call_of_a_missing_program_is_refused(copy: Path, program: int) -> None:
+@pytest.mark.parametrize(("program", "fault"), [(1, "not in it"), (-1, "Expected `int` >= 0")])
+def test_a_call_of_a_missing_program_is_refused(copy: Path, program: int, fault: str) -> None:
     _change(copy, lambda manifest: manifest["calls"][1].update(program=program))
-    with pytest.raises(probe.DamagedCapture, match="not in it"):
+    with pytest.raises(probe.DamagedCapture, match=fault):
         probe.load(copy)
 
 
@@ -345,10 +345,9 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(copy: Path, tmp_path: Pa
     text = loaded.programs[0].paths["stablehlo"]
     text.rename(tmp_path / "outside")
     text.symlink_to(tmp_path / "outside")
-    with pytest.raises(probe.DamagedCapture, match="outside its folder"):
-        loaded.programs[0].text()
-    with pytest.raises(probe.DamagedCapture, match="outside its folder"):
-        probe.load(copy)
+    for found in (loaded, probe.load(copy)):
+        with pytest.raises(probe.DamagedCapture, match="it is a link"):
+            found.programs[0].text()
 
 
 def test_a_folder_that_was_moved_is_read_in_its_new_place(live: probe.Capture, copy: Path) -> None:

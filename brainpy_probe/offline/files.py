@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from brainpy_probe.digests import digest_of
-from brainpy_probe.errors import DamagedCapture
+from brainpy_probe.atomic import is_left
+from brainpy_probe.below import files_below, open_below
+from brainpy_probe.digests import digest_of_file
 from brainpy_probe.index import named_files
 from brainpy_probe.offline.checks import Check, failed, noted, passed
-from brainpy_probe.reading import read_file
 from brainpy_probe.records import Manifest, WrittenFile
 from brainpy_probe.store import JOURNAL, MANIFEST
 
@@ -26,7 +27,9 @@ def check_files(folder: Path, manifest: Manifest) -> Iterator[Check]:
     """
     # A file that several programs share is named by each.
     files = list({(f.path, f.size, f.digest): f for f in named_files(manifest)}.values())
-    unnamed = _unnamed(folder, files)
+    named = {MANIFEST, JOURNAL, *(file.path for file in files)}
+    # A writer that was killed has left temporary files: they were never part of the capture.
+    unnamed = {name for name in files_below(folder) if name not in named and not is_left(name)}
     wrong = 0
     for file in files:
         fault = _fault(folder, file)
@@ -45,27 +48,17 @@ def check_files(folder: Path, manifest: Manifest) -> Iterator[Check]:
 
 
 def _fault(folder: Path, file: WrittenFile) -> str:
-    target = folder / file.path
     try:
-        if not target.is_file():
-            return f"{file.path} is {'no file' if target.exists() else 'missing'}"
-        size = target.stat().st_size
-    except OSError as error:  # a name that is too long, a folder that may not be read
+        with open_below(folder, file.path) as (descriptor, size):
+            if size != file.size:
+                return f"{file.path} has {size:,} bytes instead of {file.size:,}"
+            if digest_of_file(descriptor) != file.digest:
+                return f"{file.path} has another digest"
+    except FileNotFoundError:
+        return f"{file.path} is missing"
+    except OSError as error:  # a link, a pipe, a folder that may not be read
         return f"{file.path} can't be read: {error}"
-    if size != file.size:
-        return f"{file.path} has {size:,} bytes instead of {file.size:,}"
-    try:
-        read_file(folder, file)
-    except DamagedCapture as error:
-        unreadable = error.__cause__
-        return f"{file.path} has another digest" if unreadable is None else str(unreadable)
     return ""
-
-
-def _unnamed(folder: Path, files: list[WrittenFile]) -> set[str]:
-    named = {MANIFEST, JOURNAL, *(file.path for file in files)}
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    return there - named
 
 
 def _renamed(folder: Path, file: WrittenFile, fault: str, unnamed: set[str]) -> str:
@@ -73,7 +66,7 @@ def _renamed(folder: Path, file: WrittenFile, fault: str, unnamed: set[str]) -> 
     if not fault.endswith(" is missing"):
         return ""
     for name in sorted(unnamed):
-        other = folder / name
-        if other.stat().st_size == file.size and digest_of(other.read_bytes()) == file.digest:
-            return f"; {name} has its content"
+        with contextlib.suppress(OSError), open_below(folder, name) as (descriptor, size):
+            if size == file.size and digest_of_file(descriptor) == file.digest:
+                return f"; {name} has its content"
     return ""
