@@ -90,7 +90,7 @@ def read_below(root: Path, name: str, size: int) -> bytes:
             content = _read(file, size)
             found = len(content) + len(os.read(file, 1))
         if found != size:
-            raise NotThatSize(f"it has {found:,} bytes instead of {size:,}")
+            raise NotThatSize(f"{found} bytes instead of {size}")
     return content
 
 

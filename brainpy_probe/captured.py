@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from brainpy_probe.characters import visible
 from brainpy_probe.errors import ProbeError
 from brainpy_probe.findings import Finding, find
 from brainpy_probe.index import Index
@@ -105,7 +106,7 @@ class Capture:
         return "no runner's predict was called in the block"
 
     def __repr__(self) -> str:
-        return f"<Capture {self.path.name}: {len(self.manifest.calls)} calls>"
+        return f"<Capture {visible(self.path.name)}: {len(self.manifest.calls)} calls>"
 
     def __str__(self) -> str:
         from brainpy_probe.summary import as_text  # it imports rich, which only a reader needs

@@ -1,4 +1,4 @@
-"""What can go wrong in the probe, each kind with a slug and a remedy; knows no other module."""
+"""What can go wrong in the probe, each kind with a slug and a remedy."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import errno
 import os
 import sys
 from collections.abc import Iterable, Sequence
+
+from brainpy_probe.characters import visible
 
 __all__ = [
     "BadSetting",
@@ -50,6 +52,8 @@ class ProbeError(Exception):
     slug = "probe-error"
 
     def __init__(self, message: str, remedy: str = "") -> None:
+        # Names and paths of a capture are anybody's, and a traceback prints what it is given.
+        message, remedy = visible(message), visible(remedy)
         super().__init__(f"{message} {remedy}".strip())
         self.message = message
         self.remedy = remedy
@@ -70,7 +74,7 @@ def told(error: BaseException) -> str:
 def say(problem: object) -> None:
     """Say something in one line on stderr, whatever that can encode, if it can still be had."""
     with contextlib.suppress(Exception):
-        told = " ".join(line.strip() for line in str(problem).splitlines())
+        told = visible(" ".join(line.strip() for line in str(problem).splitlines()))
         line = f"brainpy-probe: {told}\n"
         encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
         sys.stderr.write(line.encode(encoding, "backslashreplace").decode(encoding))

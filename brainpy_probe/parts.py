@@ -234,13 +234,15 @@ class Program:
         Stopped
             If it needs more time or memory than its limits, or ends its process.
         """
-        from brainpy_probe.replay import check_overrides, replay  # NumPy and jaxlib are late
+        from brainpy_probe.foreigncalls import check_calls  # NumPy and jaxlib are late
+        from brainpy_probe.replay import check_overrides, replay
 
         taken = check_overrides(self.arguments, overrides or {})
         if self.limits is not None:
             task = self._task("replay", repeat=repeat, overrides=tuple(taken))
             return ask_replay(task, self.limits, taken)
         form, content = self._runnable()
+        check_calls(self.record, content)
         given = {} if all(spec.path in taken for spec in self.arguments) else self.data()
         expected = self.data("results") if any(spec.file for spec in self.results) else {}
         return replay(self.record, content, given, expected, taken, repeat, self._reasons(form))
@@ -293,11 +295,14 @@ class Program:
         Stopped
             If it needs more time or memory than its limits, or ends its process.
         """
-        from brainpy_probe.measuring import measure  # jaxlib is late
+        from brainpy_probe.foreigncalls import check_calls  # jaxlib is late
+        from brainpy_probe.measuring import measure
 
         if self.limits is not None:
             return ask_measuring(self._task("measure"), self.limits)
-        return measure(self.record, self._runnable()[1], self.data())
+        _, content = self._runnable()
+        check_calls(self.record, content)
+        return measure(self.record, content, self.data())
 
     @property
     def measured(self) -> Measured | None:

@@ -6,13 +6,14 @@ import io
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group
-from rich.markup import escape
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from brainpy_probe.characters import in_one_line
 from brainpy_probe.errors import InsideTransformation
 from brainpy_probe.findings import Finding, find
+from brainpy_probe.output import Output
 from brainpy_probe.records import (
     CallRecord,
     LostModule,
@@ -32,14 +33,14 @@ _ROLES = ("token", "constant", "state", "input", "output", "monitor")
 
 def as_text(path: Path, manifest: Manifest) -> str:
     """Return the summary as plain text, at most 80 columns wide."""
-    console = Console(file=io.StringIO(), width=WIDTH, color_system=None, force_jupyter=False)
+    console = Output(file=io.StringIO(), width=WIDTH, color_system=None, force_jupyter=False)
     console.print(_summary(path, manifest))
     return _lines(console.file.getvalue())  # type: ignore[attr-defined]
 
 
 def as_html(path: Path, manifest: Manifest) -> str:
     """Return the summary as HTML for a notebook's cell."""
-    console = Console(file=io.StringIO(), width=WIDTH, record=True, force_jupyter=False)
+    console = Output(file=io.StringIO(), width=WIDTH, record=True, force_jupyter=False)
     console.print(_summary(path, manifest))
     frame = '<pre style="font-family:monospace;line-height:1.2">{code}</pre>'
     return console.export_html(inline_styles=True, code_format=frame)
@@ -101,7 +102,7 @@ def _modules(manifest: Manifest) -> Group:
         seconds = f"{module.seconds.wall:.3f}"
         origin = "XLA" if module.origin == "compiled" else "cache"
         table.add_row(
-            str(module.index), escape(module.name), str(module.call), origin, seconds, _why(module)
+            str(module.index), module.name, str(module.call), origin, seconds, _why(module)
         )
     dumped = sum(file.kind == "xla" for module in manifest.modules for file in module.files)
     more = len(manifest.modules) - len(shown)
@@ -119,7 +120,7 @@ def _why(module: ModuleRecord) -> str:
         "same": "the same program again",
         "values": "other baked-in values",
     }
-    return escape(brief.get(module.reason, module.why))
+    return brief.get(module.reason, module.why)
 
 
 def _finding(finding: Finding) -> Text:
@@ -145,7 +146,7 @@ def _calls(manifest: Manifest) -> Table:
     for call in manifest.calls:
         table.add_row(
             str(call.index),
-            escape(call.model),
+            call.model,
             "-" if call.steps is None else f"{call.steps}",
             "-" if call.program is None else f"{call.program}",
             *_seconds(call.native),
@@ -209,7 +210,7 @@ def _files(program: ProgramRecord) -> Table:
     table = _table(("file", "left"), ("bytes", "right"), ("proved", "left"))
     for file in program.files:
         check = program.fidelity.checks.get(file.kind)
-        table.add_row(escape(file.path.rpartition("/")[2]), f"{file.size:,}", _proof(check))
+        table.add_row(file.path.rpartition("/")[2], f"{file.size:,}", _proof(check))
     return table
 
 
@@ -256,7 +257,7 @@ def _troubles(call: CallRecord) -> list[Any]:
         nested = call.failure.kind == InsideTransformation.__name__
         what = "no program" if nested else f"the probe failed: {call.failure.kind}"
         lines.append(f"call {call.index}: {what}: {call.failure.message}")
-    said = [Text(f"! {line}", style="red", overflow="fold") for line in lines]
+    said = [Text(f"! {in_one_line(line)}", style="red", overflow="fold") for line in lines]
     notes = [f"! call {call.index}: {note}" for note in call.notes]
     return [*said, *(Text(note, style="yellow", overflow="fold") for note in notes)]
 

@@ -239,7 +239,7 @@ def test_arrays_may_be_put_on_the_device_by_hand(place: str, out: Path) -> None:
         assert form.replay().equal is True
         assert not re.search(r"sdy\.|sharding", form.text("stablehlo"), re.IGNORECASE)
     assert [
-        check for check in verify(cap.path, apart=False).checks if check.outcome == "failed"
+        check for check in verify(cap.path, limits=None).checks if check.outcome == "failed"
     ] == []
 
 

@@ -257,7 +257,7 @@ def test_digests_alone_tell_whether_a_replay_is_equal(out: Path) -> None:
     spec = cap.programs[0].results[0]
     assert spec.digest
     assert not spec.file
-    _rewrite(cap.path, lambda manifest: _with_result(manifest, digest="0" * 64))
+    _rewrite(cap.path, lambda manifest: _with_result(manifest, digest="0" * 32))
     done = probe.load(cap.path).programs[0].replay()
     assert done.equal is False
     assert done.compared[0] == type(done.compared[0])(name=spec.path, equal=False)
@@ -570,11 +570,11 @@ def test_a_manifest_entry_outside_of_the_folder_is_refused(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"shape": [3, 3]}, "the manifest has float32 of shape (3, 3)"),
+        ({"shape": [3, 3]}, "bytes, which float32 of shape (3, 3) has not"),
         ({"dtype": "int32"}, "the manifest has int32 of shape"),
         ({"entry": "state/W"}, "holds no 'state/W'"),
-        ({"digest": "0" * 64}, "its digest differs"),
-        ({"file": "programs/none.safetensors"}, "does not list: programs/none.safetensors"),
+        ({"digest": "0" * 32}, "its digest differs"),
+        ({"file": "programs/none.safetensors"}, "does not list: 'programs/none.safetensors'"),
     ],
     ids=lambda one: next(iter(one)) if isinstance(one, dict) else "",
 )

@@ -389,9 +389,8 @@ def test_files_that_changed_places_are_named(kind: str, copy: Path) -> None:
 # --- altered by somebody who gives it matching digests --------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../b", "", ".", "a\\b", "link/x"])
-def test_a_file_outside_the_folder_is_named(name: str, copy: Path, tmp_path: Path) -> None:
-    (copy / "link").symlink_to(tmp_path)
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../b", "", ".", "a\\b"])
+def test_a_file_outside_the_folder_is_named(name: str, copy: Path) -> None:
     (copy / "loop").symlink_to("loop")
     alter(copy, lambda manifest: manifest["programs"][0]["files"][0].update(path=name))
     _assert_told(copy, ("manifest", "names a file outside its folder", repr(name)))
@@ -399,8 +398,9 @@ def test_a_file_outside_the_folder_is_named(name: str, copy: Path, tmp_path: Pat
         probe.load(copy)
 
 
-@pytest.mark.parametrize("name", ["loop", "loop/x", "x" * 300])
-def test_a_path_that_leads_nowhere_is_a_fault(name: str, copy: Path) -> None:
+@pytest.mark.parametrize("name", ["loop", "loop/x", "link/x", "x" * 300])
+def test_a_path_that_leads_nowhere_is_a_fault(name: str, copy: Path, tmp_path: Path) -> None:
+    (copy / "link").symlink_to(tmp_path)
     (copy / "loop").symlink_to("loop")
     alter(copy, lambda manifest: manifest["programs"][0]["files"][0].update(path=name))
     _assert_told(copy, (name,))
@@ -408,9 +408,9 @@ def test_a_path_that_leads_nowhere_is_a_fault(name: str, copy: Path) -> None:
 
 def test_an_array_in_a_file_outside_is_named(copy: Path) -> None:
     alter(copy, lambda manifest: _argument(manifest, "V").update(file="../x"))
-    _assert_told(copy, ("program 0 | arrays", "../x is not among the program's files"))
+    _assert_told(copy, ("manifest", "a file that the program does not list: '../x'"))
     with pytest.raises(probe.DamagedCapture, match=r"\.\./x"):
-        probe.load(copy).programs[0].replay()
+        probe.load(copy)
 
 
 def _argument(manifest: Manifest, name: str, group: str = "arguments") -> Manifest:
@@ -418,9 +418,7 @@ def _argument(manifest: Manifest, name: str, group: str = "arguments") -> Manife
     return found  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize(
-    "change", [{"shape": [21]}, {"shape": [4, 5]}, {"dtype": "int32"}, {"shape": [-20]}], ids=str
-)
+@pytest.mark.parametrize("change", [{"shape": [4, 5]}, {"dtype": "int32"}], ids=str)
 def test_a_shape_in_the_manifest_that_disagrees_is_named(change: Any, copy: Path) -> None:
     alter(copy, lambda manifest: _argument(manifest, "V").update(change))
     _assert_told(
@@ -432,7 +430,13 @@ def test_a_shape_in_the_manifest_that_disagrees_is_named(change: Any, copy: Path
         probe.load(copy).programs[0].replay()
 
 
-@pytest.mark.parametrize("dtype", ["float33", "object", "", "U8", "token", "f4,f4", "number"])
+@pytest.mark.parametrize("dtype", ["object", "", "U8", "f4,f4", "number"])
+def test_an_element_type_of_another_form_is_refused(dtype: str, copy: Path) -> None:
+    alter(copy, lambda manifest: _argument(manifest, "V").update(dtype=dtype))
+    _assert_told(copy, ("manifest | can be read", MANIFEST, ".dtype"))
+
+
+@pytest.mark.parametrize("dtype", ["float33", "token"])
 def test_an_element_type_that_there_is_not_is_named(dtype: str, copy: Path) -> None:
     alter(copy, lambda manifest: _argument(manifest, "V").update(dtype=dtype))
     _assert_told(
@@ -574,7 +578,7 @@ def test_a_dialect_that_is_not_there_is_missed(kind: str, copy: Path) -> None:
 
 def test_a_digest_of_a_result_that_is_another_is_named(copy: Path) -> None:
     def change(manifest: Manifest) -> None:
-        manifest["programs"][0]["results"][0]["digest"] = "0" * 64
+        manifest["programs"][0]["results"][0]["digest"] = "0" * 32
 
     alter(copy, change)
     _assert_told(copy, ("program 0 | arrays", f"{LIF}/results.safetensors"))

@@ -82,13 +82,13 @@ def costs(
         found = {"path": str(capture.path), "costs": counted, "measured": measured}
         print_json({**found, "finding": finding})
         return
-    console.print(f"{capture.path}: program {program}, {chosen.name}", highlight=False)
+    console.print(f"{capture.path}: program {program}, {chosen.name}")
     width = console.width if console.is_terminal else _WIDTH
     if measured is None and chosen.record.unmeasured:
-        console.print(f"not measured: {chosen.record.unmeasured}", highlight=False, markup=False)
-    console.print(as_table(counted, measured), highlight=False, width=width, soft_wrap=False)
+        console.print(f"not measured: {chosen.record.unmeasured}")
+    console.print(as_table(counted, measured), width=width, soft_wrap=False)
     if finding is not None:
         said = f"{finding.slug}: {finding.sentence} -> {finding.remedy}"
-        console.print(said, highlight=False, markup=False, width=width, soft_wrap=False)
+        console.print(said, width=width, soft_wrap=False)
     if trace is not None:
-        console.print(f"{trace}: open it in https://ui.perfetto.dev", highlight=False)
+        console.print(f"{trace}: open it in https://ui.perfetto.dev")

@@ -7,8 +7,9 @@ from collections import Counter
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
+from brainpy_probe.characters import in_one_line
 from brainpy_probe.cli.shell import (
     FAILED,
     Memory,
@@ -73,14 +74,13 @@ def verify(
         print_json(verified)
     else:
         for check in verified.checks:
-            colour = _COLOURS[check.outcome]
-            head = f"[{colour}]{check.outcome:9}[/]  {check.subject:19}  {check.name:19}"
-            console.print(f"{head}  {escape(check.reason)}", highlight=False)
+            line = f"  {check.subject:19}  {check.name:19}  {in_one_line(check.reason)}"
+            console.print(Text.assemble((f"{check.outcome:9}", _COLOURS[check.outcome]), line))
         counts = Counter(check.outcome for check in verified.checks)
         summary = ", ".join(
             f"{counts[outcome]} {outcome}" for outcome in _COLOURS if counts[outcome]
         )
-        console.print(f"{verified.path}: {summary}", highlight=False, markup=False)
+        console.print(f"{verified.path}: {summary}")
     if not verified.passed:
         raise typer.Exit(FAILED)
 
@@ -129,8 +129,8 @@ def replay(
              "seconds": seconds, "direct": done.direct, "results": done.compared}
         )  # fmt: skip
     else:
-        console.print(f"{capture.path}: program {program}, {chosen.name}", highlight=False)
-        console.print(as_table(done), highlight=False)
+        console.print(f"{capture.path}: program {program}, {chosen.name}")
+        console.print(as_table(done))
     if done.verdict.outcome == "failed":
         raise typer.Exit(FAILED)
 

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.progress import track
 
 from brainpy_probe.cli.shell import Run, app, console, errors, opened, print_json, told
 from brainpy_probe.errors import ProbeError
+from brainpy_probe.output import Output
 
 __all__ = ["graph", "show"]
 
@@ -68,13 +68,13 @@ def graph(
     with told():
         sources = dot_files(opened(run), module)[:largest]
         drawn = 0
-        progress = Console(stderr=True)
+        progress = Output(stderr=True)
         drawings = draw(sources, form.value, seconds)
         for drawing in track(drawings, "Drawing", total=len(sources), console=progress):
             if drawing.picture is None:
-                errors.print(f"{drawing.source}: {drawing.problem}", highlight=False, markup=False)
+                errors.print(f"{drawing.source}: {drawing.problem}")
             else:
                 drawn += 1
-                console.print(str(drawing.picture), highlight=False, markup=False)
+                console.print(str(drawing.picture))
         if not drawn:
             raise ProbeError("No file could be drawn.")

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from loguru import logger
 
+from brainpy_probe.characters import visible
 from brainpy_probe.cli.shell import FAILED, app, print_json, told
 from brainpy_probe.live import launch
 from brainpy_probe.settings import ARGUMENTS
@@ -92,6 +93,6 @@ def doctor(
     if json:
         print_json(found)
     else:
-        sys.stdout.write("\n".join(as_lines(found)) + "\n")
+        sys.stdout.write(visible("\n".join(as_lines(found))) + "\n")
     if found.problem:
         raise typer.Exit(FAILED)

@@ -12,11 +12,12 @@ from typing import Annotated
 import msgspec
 import typer
 from loguru import logger
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from brainpy_probe.captured import Capture, load
+from brainpy_probe.characters import in_one_line
 from brainpy_probe.errors import BadSetting, ProbeError
+from brainpy_probe.output import Output, visible_json
 from brainpy_probe.parts import Program
 from brainpy_probe.reading import newest_run
 from brainpy_probe.settings import DEFAULT_OUT
@@ -46,8 +47,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Shows what XLA makes of a BrainPy network, and leaves the network alone.",
 )
-console = Console(soft_wrap=True)
-errors = Console(stderr=True, soft_wrap=True)
+console = Output(soft_wrap=True)
+errors = Output(stderr=True, soft_wrap=True)
 
 Run = Annotated[
     Path | None,
@@ -93,11 +94,15 @@ def told() -> Iterator[None]:
     try:
         yield
     except BadSetting as error:
-        errors.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
+        _say(error)
         raise typer.Exit(USAGE) from None
     except (ProbeError, OSError) as error:
-        errors.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
+        _say(error)
         raise typer.Exit(FAILED) from None
+
+
+def _say(error: Exception) -> None:
+    errors.print(Text.assemble(("error:", "red"), f" {in_one_line(str(error))}"))
 
 
 def opened(run: Path | None) -> Capture:
@@ -143,4 +148,5 @@ def chosen_program(capture: Capture, number: int, *, portable: bool) -> Program:
 
 def print_json(found: object) -> None:
     """Print a record as JSON."""
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+    text = msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
+    sys.stdout.write(visible_json(text) + "\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -29,7 +28,7 @@ def _static(costs: Costs) -> Group:
     table = _table("a step", "ops", "flops", "transc", "read", "written", "state", "const")
     for depth, row, whole in _tree(costs.components):
         table.add_row(
-            "  " * depth + escape(row.component) + ("*" if row.custom_calls else ""),
+            "  " * depth + row.component + ("*" if row.custom_calls else ""),
             *_counted(whole.step),
             _si(whole.state),
             _si(whole.constants),
@@ -71,7 +70,7 @@ def _measured(costs: Costs, measured: Measured) -> Group:
         if not one.calls and not one.seconds:
             continue
         table.add_row(
-            "  " * depth + escape(row.component),
+            "  " * depth + row.component,
             f"{one.seconds:.4f}",
             f"{100 * one.seconds / measured.loop:.1f} %" if measured.loop else "",
             f"{1e6 * one.seconds / max(measured.steps, 1):.2f}",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -22,7 +21,7 @@ def as_table(replay: Replay) -> Group:
     for one in replay.compared:
         array = replay.results[one.name]
         shape = "x".join(map(str, array.shape)) or "scalar"
-        table.add_row(escape(one.name), shape, str(array.dtype), _beside(one))
+        table.add_row(one.name, shape, str(array.dtype), _beside(one))
     return Group(table, _verdict(replay), Text(_seconds(replay)))
 
 

@@ -1,0 +1,441 @@
+"""Folders that somebody made to do harm: each is refused in a sentence, or shown for what it is."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import brainpy_probe as probe
+from brainpy_probe.cli import app
+from brainpy_probe.digests import digest_of, signed
+from brainpy_probe.offline.verify import verify
+from brainpy_probe.store import JOURNAL, MANIFEST
+from tests.altering import alter, rewrite
+from tests.networks import by_name
+
+TEXT = "programs/000-LIF/program.stablehlo.mlir"
+BYTECODE = "programs/000-LIF/program.vhlo.mlirbc"
+DATA = "programs/000-LIF/data.safetensors"
+ESCAPE = "\x1b]0;title\x07\x1b[2J\u202e"
+# What a terminal obeys, but for the colours that rich writes itself.
+OBEYED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
+
+Manifest = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a capture with all arrays."""
+    case = by_name("lif")
+    runner = case.build()
+    with probe.capture(tmp_path_factory.mktemp("whole"), data="full", strict=True) as cap:
+        case.run(runner)
+    return cap.path
+
+
+@pytest.fixture
+def copy(whole: Path, tmp_path: Path) -> Path:
+    """Return a copy of the capture, to be altered."""
+    return shutil.copytree(whole, tmp_path / whole.name)
+
+
+def _run(*words: object) -> tuple[int, str]:
+    done = CliRunner().invoke(app, [*map(str, words)])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output
+
+
+def _refused(said: str, *words: object, exit_code: int = 1) -> None:
+    """Assert that a command says one thing in one line, and which exit code it has."""
+    code, output = _run(*words)
+    assert code == exit_code, output
+    assert said in output
+    assert output.startswith("error: ")
+    assert output.count("\n") == 1
+    assert not OBEYED.search(output)
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def _link(path: Path, target: str = "/etc/passwd") -> None:
+    path.unlink()
+    path.symlink_to(target)
+
+
+def _pipe(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def _sparse(path: Path, size: int = 100 << 30) -> None:
+    path.touch()
+    os.truncate(path, size)
+
+
+def _unfinished(folder: Path) -> None:
+    alter(folder, lambda manifest: manifest.update(complete=False))
+
+
+INDICES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "link": (lambda p: _link(p / MANIFEST), "manifest.json can't be read: it is a link"),
+    "pipe": (lambda p: _pipe(p / MANIFEST), "manifest.json can't be read: it is no file"),
+    "sparse": (lambda p: _sparse(p / MANIFEST), "holds a zero byte"),
+    "empty": (lambda p: (p / MANIFEST).write_bytes(b""), "can't be read"),
+    "not UTF-8": (lambda p: (p / MANIFEST).write_bytes(b'{"format": "\xff"}'), "can't be read"),
+    "nested": (lambda p: (p / MANIFEST).write_bytes(b"[" * 100_000), "can't be read"),
+    "byte order mark": (
+        lambda p: (p / MANIFEST).write_bytes(b"\xef\xbb\xbf" + (p / MANIFEST).read_bytes()),
+        "can't be read",
+    ),
+    "more behind it": (
+        lambda p: (p / MANIFEST).write_bytes((p / MANIFEST).read_bytes() + b"{}"),
+        "can't be read",
+    ),
+    "one digit changed": (
+        lambda p: (p / MANIFEST).write_bytes(
+            (p / MANIFEST).read_bytes().replace(b'"pid": ', b'"pid": 1')
+        ),
+        "not the file that was written",
+    ),
+    "journal sparse": (lambda p: (_unfinished(p), _sparse(p / JOURNAL)), "holds a zero byte"),
+    "journal a link": (
+        lambda p: (_unfinished(p), (p / JOURNAL).symlink_to("/dev/zero")),
+        "journal.jsonl can't be read: it is a link",
+    ),
+    "journal with a gap": (
+        lambda p: (
+            _unfinished(p),
+            (p / JOURNAL).write_bytes(
+                signed(
+                    b'{"modules":[{"index":99,"name":"m","fingerprint":"","call":null,'
+                    b'"thread":"","backend":"cpu","origin":"compiled","seconds":{},'
+                    b'"arguments":[],"reason":"first","why":""}],"digest":""}'
+                )
+                + b"\n"
+            ),
+        ),
+        "has modules missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", INDICES)
+def test_an_index_that_is_none_is_refused(fault: str, copy: Path) -> None:
+    change, said = INDICES[fault]
+    change(copy)
+    _refused(said, "show", copy)
+
+
+def test_a_manifest_that_is_a_folder_makes_no_capture(copy: Path) -> None:
+    (copy / MANIFEST).unlink()
+    (copy / MANIFEST).mkdir()
+    _refused("is not a capture", "show", copy)
+
+
+FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "link": (lambda p: _link(p / TEXT), "it is a link"),
+    "link to itself": (lambda p: _link(p / TEXT, "program.stablehlo.mlir"), "it is a link"),
+    "pipe": (lambda p: _pipe(p / TEXT), "it is no file"),
+    "sparse": (lambda p: _sparse(p / TEXT), f"{100 << 30} bytes instead of"),
+    "folder a link": (
+        lambda p: (
+            (p / "programs").rename(p.parent / "others"),
+            (p / "programs").symlink_to(p.parent / "others"),
+        ),
+        "lies behind one",
+    ),
+    "not UTF-8": (lambda p: rewrite(p, TEXT, b"module { // \xff\n}"), "is no UTF-8 text (byte 12)"),
+}
+
+
+@pytest.mark.parametrize("fault", FILES)
+def test_a_file_that_is_none_is_named(fault: str, copy: Path) -> None:
+    change, said = FILES[fault]
+    change(copy)
+    with pytest.raises(probe.DamagedCapture, match=re.escape(said)) as refusal:
+        probe.load(copy).programs[0].text()
+    assert TEXT in str(refusal.value)
+
+
+def test_a_sparse_file_of_the_size_in_the_manifest_needs_memory(copy: Path) -> None:
+    _sparse(copy / DATA, 1 << 43)
+    alter(
+        copy,
+        lambda manifest: [
+            file.update(size=1 << 43)
+            for file in manifest["programs"][0]["files"]
+            if file["path"] == DATA
+        ],
+    )
+    with pytest.raises(probe.DamagedCapture, match=f"{DATA}.* bytes of memory"):
+        probe.load(copy).programs[0].data()
+
+
+def test_what_a_killed_capture_left_is_passed_over(copy: Path) -> None:
+    (copy / "programs" / ".program.hlo.txt.4194999.tmp").write_text("half")
+    checks = [one for one in verify(copy, limits=None).checks if one.name == "nothing else"]
+    assert [one.outcome for one in checks] == ["passed"]
+
+
+# --- what a manifest says -----------------------------------------------------------------------
+
+
+def _program(manifest: Manifest) -> Manifest:
+    return manifest["programs"][0]  # type: ignore[no-any-return]
+
+
+def _argument(manifest: Manifest) -> Manifest:
+    return _program(manifest)["arguments"][0]  # type: ignore[no-any-return]
+
+
+def _path(path: str) -> Callable[[Manifest], object]:
+    return lambda manifest: _program(manifest)["files"][0].update(path=path)
+
+
+def _measured(loop: float) -> Manifest:
+    part = {"component": "LIF", "seconds": 1.0}
+    return {"steps": 1, "seconds": 1.0, "profiled": 1.0, "loop": loop, "components": [part]}
+
+
+SAYINGS: dict[str, tuple[Callable[[Manifest], object], str]] = {
+    "path upwards": (_path("../x"), "outside its folder: '../x'"),
+    "path from the root": (_path("/etc/passwd"), "outside its folder"),
+    "path up in its middle": (_path("a/../../b"), "outside its folder"),
+    "path with a zero byte": (_path("a\0b"), "outside its folder"),
+    "path of Windows": (_path("..\\x"), "outside its folder"),
+    "path of 5,000 characters": (_path("x" * 5000), "outside its folder"),
+    "path that is empty": (_path(""), "outside its folder"),
+    "two files of a kind": (
+        lambda m: _program(m)["files"].append(dict(_program(m)["files"][0])),
+        "has two files of the kind",
+    ),
+    "one path of two digests": (
+        lambda m: m["modules"][0]["files"].append(
+            {**_program(m)["files"][0], "kind": "xla", "digest": "0" * 32}
+        ),
+        "with another size or digest",
+    ),
+    "no digest": (lambda m: _program(m)["files"][0].update(digest=""), "has no digest of"),
+    "digest of another form": (
+        lambda m: _program(m)["files"][0].update(digest="0" * 32 + "\n"),
+        "files[0].digest",
+    ),
+    "kind of file": (lambda m: _program(m)["files"][0].update(kind="exe"), "files[0].kind"),
+    "large number": (lambda m: m["modules"][0].update(large_constants=10**400), "can't be read"),
+    "larger than 2**53": (
+        lambda m: m["modules"][0].update(large_constants=2**60),
+        "modules[0].large_constants",
+    ),
+    "negative size": (lambda m: _program(m)["files"][0].update(size=-1), "files[0].size"),
+    "a program that is not there": (lambda m: m["calls"][0].update(program=7), "not in it: [0]"),
+    "a call that is not there": (lambda m: m["modules"][0].update(call=7), "not in it: [0]"),
+    "a number left out": (lambda m: m["calls"][0].update(index=2), "has calls missing"),
+    "a loop without time": (
+        lambda m: _program(m).update(measured=_measured(0.0)),
+        "a loop that took no time",
+    ),
+    "negative seconds": (
+        lambda m: _program(m).update(measured=_measured(-1.0)),
+        "measured.loop",
+    ),
+    "bytes of another shape": (lambda m: _argument(m).update(nbytes=1), "1 bytes, which"),
+    "huge shape": (lambda m: _argument(m).update(shape=[2**53] * 64), "bytes, which"),
+    "negative shape": (lambda m: _argument(m).update(shape=[-20]), "arguments[0].shape[0]"),
+    "shape of 65 dimensions": (lambda m: _argument(m).update(shape=[1] * 65), "arguments[0].shape"),
+    "an object": (lambda m: _argument(m).update(dtype="object"), "arguments[0].dtype"),
+    "an argument twice": (
+        lambda m: _program(m)["arguments"].append(dict(_argument(m))),
+        "twice",
+    ),
+    "a file that is not listed": (
+        lambda m: _argument(m).update(file="x/y", entry="z", digest="0" * 32),
+        "a file that the program does not list",
+    ),
+    "later version": (lambda m: m.update(version=99), "Update brainpy-probe"),
+    "version as a word": (lambda m: m.update(version="1"), "$.version"),
+    "components in a circle": (
+        lambda m: _program(m).update(components={"a.b": "A", "a": "B"}),
+        "its components go in a circle",
+    ),
+    "escapes in an unknown field": (
+        lambda m: m.update({ESCAPE: 1}),
+        "unknown field `␛]0;title␇␛[2J",
+    ),
+    "markup in an unknown field": (lambda m: m.update({"[/x]": 1}), "unknown field `[/x]`"),
+    "lists in lists": (
+        lambda m: m["calls"][0].update(notes=[[[]] * 1000] * 1000),
+        "calls[0].notes",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", SAYINGS)
+def test_a_manifest_that_contradicts_itself_is_refused(fault: str, copy: Path) -> None:
+    change, said = SAYINGS[fault]
+    alter(copy, change)
+    _refused(said, "show", copy)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"calls": [', '"calls": [], "calls": [', "has the key 'calls' twice"),
+        ('"dt": 0.1', '"dt": NaN', "can't be read"),
+        ('"dt": 0.1', '"dt": 1e400', "can't be read"),
+        ('"i0": 0', f'"i0": {"9" * 5000}', "can't be read"),
+        ('"thread": "', r'"thread": "\ud800', "can't be read"),
+    ],
+    ids=["key twice", "NaN", "infinite", "5,000 digits", "half a pair"],
+)
+def test_json_that_readers_read_otherwise_is_refused(
+    old: str, new: str, said: str, copy: Path
+) -> None:
+    text = (copy / MANIFEST).read_text()
+    assert old in text
+    (copy / MANIFEST).write_bytes(
+        signed(
+            re.sub(r'"digest": "\w*"\n}$', '"digest": ""\n}', text.replace(old, new, 1)).encode()
+        )
+    )
+    _refused(said, "show", copy)
+
+
+# --- what is shown ------------------------------------------------------------------------------
+
+
+def _hostile_words(manifest: Manifest) -> None:
+    failure = {"kind": ESCAPE, "message": f"[/x]{ESCAPE}\nerror: forged", "traceback": ""}
+    manifest["calls"][0].update(model=f"[/x]{ESCAPE}", notes=[ESCAPE], error=failure)
+    manifest["modules"][0].update(name=f"[red]{ESCAPE}", call=0)
+    _program(manifest).update(name=f"[/x]{ESCAPE}", unmeasured=ESCAPE)
+    _program(manifest)["fidelity"]["notes"] = [ESCAPE]
+
+
+def test_words_of_a_capture_command_no_terminal(copy: Path) -> None:
+    alter(copy, _hostile_words)
+    folder = copy.rename(copy.parent / "results[old]")
+    cap = probe.load(folder)
+    shown = str(cap)
+    code, output = _run("show", folder)
+    assert code == 0
+    html = cap._repr_html_()
+    for text in (shown, output, html, _run("show", "--json", folder)[1]):
+        assert not OBEYED.search(text)
+    for text in (shown, output, html):
+        assert "[/x]␛]0;title" in text
+        assert "results[old]" in text
+    assert "\nerror: forged" not in output
+
+
+def test_an_error_has_no_control_character(tmp_path: Path) -> None:
+    folder = tmp_path / f"x{ESCAPE}"
+    folder.mkdir()
+    (folder / MANIFEST).write_text("{")
+    with pytest.raises(probe.DamagedCapture) as refusal:
+        probe.load(folder)
+    assert not OBEYED.search(str(refusal.value))
+
+
+# --- programs -----------------------------------------------------------------------------------
+
+ENDLESS = """
+    %0 = stablehlo.constant dense<0.0> : tensor<f32>
+    %1 = stablehlo.while(%a = %0) : tensor<f32>
+     cond {
+      %t = stablehlo.constant dense<true> : tensor<i1>
+      stablehlo.return %t : tensor<i1>
+    } do {
+      %n = stablehlo.cosine %a : tensor<f32>
+      stablehlo.return %n : tensor<f32>
+    }
+    return %1 : tensor<f32>"""
+LARGE = """
+    %0 = stablehlo.iota dim = 0 : tensor<2000000000xf32>
+    return %0 : tensor<2000000000xf32>"""
+HIDDEN = """
+    %0 = stablehlo.constant dense<0.0> : tensor<f32>
+    %1 = stablehlo.custom_call @xla_ffi_python_cpu_callback(%0) : (tensor<f32>) -> tensor<f32>
+    return %1 : tensor<f32>"""
+TWO = """
+    %0 = stablehlo.constant dense<0.0> : tensor<f32>
+    return %0, %0 : tensor<f32>, tensor<f32>"""
+
+
+def _with_program(folder: Path, body: str, result: str = "tensor<f32>") -> probe.Program:
+    """Put a program without arguments in the place of a capture's own."""
+    content = (
+        f"module @LIF {{\n  func.func public @main() -> {result} {{{body}\n  }}\n}}\n".encode()
+    )
+    (folder / TEXT).write_bytes(content)
+    shape = [2_000_000_000] if "2000000000" in result else []
+    spec = {"name": "x", "role": "state", "shape": shape, "dtype": "float32"}
+    spec["nbytes"] = 4 * (shape[0] if shape else 1)
+    file = {"path": TEXT, "kind": "stablehlo", "size": len(content), "digest": digest_of(content)}
+    alter(
+        folder,
+        lambda manifest: _program(manifest).update(arguments=[], results=[spec], files=[file]),
+    )
+    return probe.load(folder).programs[0]
+
+
+def test_a_program_that_never_ends_is_stopped(copy: Path) -> None:
+    _with_program(copy, ENDLESS)
+    _refused("LIF did not end within 4 s and was stopped", "replay", "--timeout", 4, copy)
+    checks = verify(copy, limits=probe.Limits(seconds=4)).checks
+    (replayed,) = [one for one in checks if one.name == "replay"]
+    assert replayed.outcome == "undecided"
+    assert "did not end within 4 s" in replayed.reason
+
+
+def test_a_program_that_needs_too_much_memory_is_stopped(copy: Path) -> None:
+    _with_program(copy, LARGE, "tensor<2000000000xf32>")
+    _refused("more memory than its limit of 1.00 GB", "replay", "--memory", 1, copy)
+
+
+def test_a_call_that_no_record_names_is_not_run(copy: Path) -> None:
+    program = _with_program(copy, HIDDEN)
+    with pytest.raises(probe.CannotReplay, match="xla_ffi_python_cpu_callback, of which the man"):
+        program.within(None).replay()
+
+
+def test_other_results_than_in_the_manifest_are_an_error(copy: Path) -> None:
+    _with_program(copy, TWO, "(tensor<f32>, tensor<f32>)")
+    _refused("LIF", "replay", copy)
+
+
+@pytest.mark.parametrize("command", ["costs", "replay"])
+def test_bytecode_cut_off_ends_no_command(command: str, copy: Path) -> None:
+    content = (copy / BYTECODE).read_bytes()
+    half = len(content) // 2
+    rewrite(copy, BYTECODE, content[:half] + content[half + 8 :])
+    alter(
+        copy,
+        lambda manifest: _program(manifest).update(
+            files=[one for one in _program(manifest)["files"] if one["kind"] != "stablehlo"]
+        ),
+    )
+    _refused("LIF", command, copy)
+
+
+def test_a_task_gives_the_same_in_a_process_of_its_own(whole: Path) -> None:
+    program = probe.load(whole).programs[0]
+    assert program.costs == program.within(None).costs
+    apart, here = program.replay(repeat=2), program.within(None).replay(repeat=2)
+    assert len(apart.run_seconds) == 2
+    assert apart.compared == here.compared
+    assert {name: array.tobytes() for name, array in apart.results.items()} == {
+        name: array.tobytes() for name, array in here.results.items()
+    }
+
+
+@pytest.mark.parametrize("limit", ["--timeout", "--memory"])
+def test_a_limit_of_nothing_is_refused(limit: str, whole: Path) -> None:
+    _refused("is not allowed", "replay", limit, 0, whole, exit_code=2)
