@@ -184,8 +184,8 @@ def _folder(out: str | os.PathLike[str] | None) -> str:
     except UnicodeEncodeError:
         raise BadSetting(
             f"out={folder!r} can't be a folder: its path is not UTF-8.",
-            "Give a folder whose whole path is, as an absolute path if the working directory's is "
-            "not.",
+            "Give a folder whose whole absolute path is; where the locale takes ASCII alone, set "
+            "PYTHONUTF8=1.",
         ) from None
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error

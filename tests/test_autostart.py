@@ -540,3 +540,23 @@ def test_what_is_compiled_while_brainpy_is_imported_is_recorded(
     (early,) = (module for module in modules if module.name == "jit_compiled_early")
     assert early.record.call is None
     assert all(path.is_file() for path in early.paths.values())
+
+
+# What a test runner does: stderr is another while the script runs, and closed when it ends.
+REPLACED = """
+import io, sys
+sys.stderr, theirs = io.StringIO(), sys.stderr
+from loguru import logger
+import net; net.run()
+sys.stderr.close()
+sys.stderr = theirs
+"""
+
+
+def test_the_summary_goes_to_stderr_as_it_is_in_the_end(python: Interpreter, cwd: Path) -> None:
+    ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = python.run(["-c", REPLACED], cwd, BRAINPY_PROBE="1", **ascii_alone)
+    assert done.returncode == 0
+    (line,) = (line for line in done.stderr.splitlines() if "probe" in line)
+    assert line.startswith("brainpy-probe: 1 call, 1 program, 1 module for them")
+    assert "Error" not in done.stderr

@@ -116,4 +116,61 @@ def test_a_name_that_fails_is_noted_beside_the_program(
     (program,) = cap.programs
     assert program.record.components == {}
     (note,) = (one for one in program.fidelity.notes if "as no version does" in one)
-    assert note.startswith("Not every component has its name")
+    assert note.startswith("Not all of the model has its name")
+
+
+def test_variables_without_names_cost_no_program(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(components, "read_components", _fail)
+    with probe.capture(out, strict=True) as cap:
+        _run(Decay())
+    (program,) = cap.programs
+    assert "state" in {spec.role for spec in program.arguments}
+    assert any("as no version does" in note for note in program.fidelity.notes)
+
+
+class OddDict(dict[str, Any]):
+    """A dictionary that is not open yet."""
+
+    def items(self) -> Any:
+        raise RuntimeError("closed store")
+
+
+class Lazy:
+    """An object that is not loaded yet."""
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]
+        raise RuntimeError("not loaded")
+
+
+@dataclasses.dataclass(init=False, repr=False)
+class Unhashable(bp.DSRunner):
+    """A runner that compares by its fields, and so has no hash."""
+
+
+ODD: dict[str, Any] = {"odd dictionary": OddDict(a=1), "object without a __dict__": Lazy()}
+
+
+# BrainPy 2.3 itself calls a model's vars().
+NAMED = ["attribute called vars"] if SINCE_2_4 else []
+
+
+@pytest.mark.parametrize("odd", [*ODD, *NAMED])
+def test_whatever_a_model_holds_its_run_is_captured(odd: str, out: Path) -> None:
+    model = Decay()
+    name = "store" if odd in ODD else "vars"
+    object.__setattr__(model, name, ODD.get(odd, {"tau": 1.0}))
+    with probe.capture(out, strict=True) as cap:
+        left = _run(model)
+    assert left == [0.5, 0.25, 0.125]
+    assert "x" in {spec.name for spec in cap.programs[0].arguments}
+
+
+def test_a_runner_without_a_hash_is_captured(out: Path) -> None:
+    runner = Unhashable(Decay(), progress_bar=False)
+    with probe.capture(out, strict=True) as cap:
+        runner.run(0.2)
+        runner.run(0.2)
+    assert len(cap.programs) == 1

@@ -297,7 +297,7 @@ class RunningCall:
 
     def has_no_name(self, error: Exception) -> None:
         """Note that something could not be named: the program goes without that name."""
-        note = f"Not every component has its name: {told(error)}"
+        note = f"Not all of the model has its name: {told(error)}"
         if note not in self.notes:
             self.notes.append(note)
 

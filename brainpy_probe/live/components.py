@@ -17,6 +17,7 @@ import jax
 from brainpy_probe.live import seams
 from brainpy_probe.live.byidentity import IdentityDict
 from brainpy_probe.live.calls import CURRENT_CALL, RunningCall, name_guard
+from brainpy_probe.live.guard import Guard
 from brainpy_probe.live.modelnames import ModelNames, Names
 from brainpy_probe.live.patching import LEDGER, Patch
 from brainpy_probe.naming import INPUTS, MONITORS, scope
@@ -105,7 +106,7 @@ def names_of(call: RunningCall, states: Sequence[Any], arrays: Sequence[Any]) ->
     What has none there has come in the call, and is looked for in the model as it is now.
     """
     found = Names([None] * len(states), [None] * len(arrays))
-    with name_guard:
+    with Guard(call.has_no_name):
         for names in call.readings:
             found.add(names, states, arrays)
         if not found.complete:
@@ -122,7 +123,7 @@ def lost_variables(call: RunningCall) -> tuple[str, ...]:
     Variable is no argument of the run, and holds a tracer when that has ended.
     """
     tracer = jax.core.Tracer
-    with name_guard:
+    with Guard(call.has_no_name):
         names = read_components(call.runner).names
         return tuple(name for name, one in names.variables() if isinstance(seams.peek(one), tracer))
     return ()

@@ -106,7 +106,7 @@ class TracedStep:
     def __init__(self, call: RunningCall, trace: StepTrace, known: Known) -> None:
         self.call, self.trace = call, trace
         self._known = known
-        self.notes: list[str] = list(call.notes)
+        self.notes: list[str] = []
         self.removed: list[str] = []
         self.dropped: list[Any] = []
         self.drop: Callable[[Any], bool] | None = None
@@ -120,7 +120,7 @@ class TracedStep:
         refuse_tracers(values, self._arrays, trace.args, call.xs)
         variables = [use.variable for use in trace.states]
         found = names_of(call, variables, self._arrays)
-        self.notes += found.notes
+        self.notes = [*call.notes, *found.notes]
         taken: set[str] = set()
         names = [
             unused(name or getattr(variable, "name", None) or "variable", taken)
