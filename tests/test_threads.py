@@ -20,6 +20,7 @@ import pytest
 
 import brainpy_probe as probe
 from brainpy_probe import reading
+from tests import eras
 from tests.networks import by_name
 
 
@@ -114,7 +115,9 @@ def test_a_reader_in_another_thread_never_sees_half_of_a_call(out: Path) -> None
     def read(cap: probe.Capture) -> None:
         while not stop.is_set():
             calls = cap.calls
-            assert all(call.program is not None and call.modules for call in calls)
+            assert all(call.program is not None for call in calls)
+            # BrainPy 2.3 keeps the compiled loop: its later calls compile nothing.
+            assert all(call.modules for call in calls[: None if eras.COMPILES_EACH_RUN else 1])
             counts.append(len(calls))
 
     failures: list[Any] = []
