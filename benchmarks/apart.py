@@ -15,7 +15,7 @@ from benchmarks.work import Work
 
 __all__ = ["NAMES", "Apart", "measure_apart"]
 
-NAMES = ("start", "import", "data", "capture")
+NAMES = ("start", "import", "data", "index", "capture")
 
 _IMPORT = """
 import time
@@ -47,7 +47,13 @@ class Apart(msgspec.Struct, frozen=True, kw_only=True):
 
 def measure_apart(name: str, begin: Callable[[str], object], *, quick: bool) -> dict[str, Apart]:
     """Measure one of :data:`NAMES`."""
-    measures = {"start": _start, "import": _import, "data": _data, "capture": _of_a_capture}
+    measures = {
+        "start": _start,
+        "import": _import,
+        "data": _data,
+        "index": _index,
+        "capture": _of_a_capture,
+    }
     return measures[name](begin, quick)
 
 
@@ -85,6 +91,29 @@ def _data(begin: Callable[[str], object], quick: bool) -> dict[str, Apart]:
         seconds.append(took["own"])
         ratios.append(took["own"] / took["own, numpy.save"])
     return {"33 MB of data": Apart(seconds=spread(seconds), ratio=spread(ratios), to="numpy.save")}
+
+
+def _index(begin: Callable[[str], object], quick: bool) -> dict[str, Apart]:
+    """Compare 10,000 calls with a module each with a quarter of them: linear is 4 times."""
+    begin("index")
+    many = 1000 if quick else 10_000
+    took: dict[str, list[float]] = {"add": [], "load": [], "calls": []}
+    ratios: dict[str, list[float]] = {name: [] for name in took}
+    for _ in range(1 if quick else 5):
+        seconds = []
+        for calls in (many // 4, many):
+            with tempfile.TemporaryDirectory() as folder:
+                seconds.append(measure(Work(task="index", runs=calls, folder=folder)).seconds)
+        for name in took:
+            took[name].append(seconds[1][name])
+            ratios[name].append(seconds[1][name] / seconds[0][name])
+    what = {"add": "additions to the index", "load": "load()", "calls": "cap.calls"}
+    return {
+        f"{what[name]}, {many:,} calls": Apart(
+            seconds=spread(took[name]), ratio=spread(ratios[name]), to="a quarter of them"
+        )
+        for name in took
+    }
 
 
 def _of_a_capture(begin: Callable[[str], object], quick: bool) -> dict[str, Apart]:

@@ -44,6 +44,10 @@ def bars(cases: Sequence[CaseResult], apart: Mapping[str, Apart]) -> list[Bar]:
         _peak(found),
         _ratio("replay, scale 1, a process", apart, "replay, scale 1,", "of the script again", 0.2),
         _ratio("33 MB of data written", apart, "33 MB", "of numpy.save's time", 1.25),
+        *(
+            _ratio(f"{name}, 10,000 calls", apart, name, "of a quarter's time (linear is 4)", 6.0)
+            for name in ("additions to the index", "load()", "cap.calls")
+        ),
         _seconds("interpreter start, variable unset", apart, "brainpy_probe.pth", 0.1),
         _seconds("`import brainpy_probe`", apart, "import brainpy_probe", 50.0),
         _compilations(cases),

@@ -163,6 +163,59 @@ def written(work: Work) -> Measured:
     return Measured(seconds=seconds)
 
 
+def indexed(work: Work) -> Measured:
+    """Add calls with a module each to an index, read it back, and look at its calls."""
+    import brainpy_probe as probe
+    from brainpy_probe.records import (
+        Addition,
+        CallRecord,
+        Environment,
+        Manifest,
+        ModuleRecord,
+        Timing,
+        WrittenFile,
+    )
+    from brainpy_probe.settings import Settings
+    from brainpy_probe.store import RunFolder
+
+    digests = {f"in/state/E.{n}": f"{n:032x}" for n in range(10)}
+    call = CallRecord(
+        index=0, runner="DSRunner", model="EINet", thread="", started="", i0=0, dt=0.1,
+        digests=digests,
+    )  # fmt: skip
+    files = tuple(
+        WrittenFile(
+            path=f"modules/0000-predict000-jit_scan/{kind}", kind=kind, size=1, digest="0" * 32
+        )
+        for kind in ("stablehlo", "mlirbc", "hlo")
+    )
+    module = ModuleRecord(
+        index=0, name="jit_scan", fingerprint="", call=0, thread="", backend="cpu",
+        origin="compiled", seconds=Timing(), arguments=(), reason="same", why="", files=files,
+    )  # fmt: skip
+    folder = RunFolder(work.folder)
+    here = Environment(host="", pid=0, python="", backend="cpu", versions={})
+    folder.write_manifest(Manifest(created="", environment=here, settings=Settings()))
+    additions = [
+        Addition(
+            calls=(msgspec.structs.replace(call, index=n),),
+            modules=(msgspec.structs.replace(module, index=n, call=n),),
+        )
+        for n in range(work.runs)
+    ]
+    seconds = {"add": time.perf_counter()}
+    for addition in additions:
+        folder.append(addition)
+    seconds["load"] = time.perf_counter()
+    loaded = probe.load(folder.path)
+    seconds["calls"] = time.perf_counter()
+    assert len(loaded.calls) == work.runs
+    seconds["end"] = time.perf_counter()
+    moments = list(seconds.values())
+    spans = zip(seconds, moments, moments[1:], strict=False)
+    return Measured(seconds={name: after - before for name, before, after in spans})
+
+
 def _capture(work: Work) -> Path:
     (manifest,) = Path(work.folder).glob("run-*/manifest.json")
     return manifest.parent
@@ -174,6 +227,7 @@ TASKS: dict[str, Callable[[Work], Measured]] = {
     "verify": verified,
     "mhlo": converted,
     "data": written,
+    "index": indexed,
 }
 
 

@@ -9,7 +9,7 @@ import msgspec
 __all__ = ["Measured", "Run", "Way", "Work"]
 
 Way = Literal["plain", "probe", "old", "jax-dump", "xla-flags"]
-Task = Literal["runs", "replay", "verify", "mhlo", "data"]
+Task = Literal["runs", "replay", "verify", "mhlo", "data", "index"]
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,8 +18,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     task : str
-        ``runs`` runs a network; ``data`` writes arrays of ``size`` bytes; the others read a
-        capture.
+        ``runs`` runs a network; ``data`` writes arrays of ``size`` bytes; ``index`` adds ``runs``
+        calls to an index; the others read a capture.
     network : str
         ``einet`` or ``components``.
     size : float

@@ -73,12 +73,12 @@ def read_manifest(
             f"{path} is not a capture: it has no {MANIFEST}. Give the folder run-... itself."
         )
     content, manifest, lines = _read_index(path)
-    index = Index(manifest)
+    index, journal = Index(manifest), path / JOURNAL
     for line in lines:
-        _add(path / JOURNAL, index, _decoded(path / JOURNAL, line, Addition))
+        _add(journal, index, _decoded(journal, line, Addition))
     manifest = index.manifest
     check_manifest(source, manifest)
-    for place, written in [(source, content), *((path / JOURNAL, line) for line in lines)]:
+    for place, written in [(source, content), *((journal, line) for line in lines)]:
         if not altered and not is_signed(written):
             raise DamagedCapture(
                 f"{place} is not the file that was written: its digest differs.",
@@ -90,17 +90,15 @@ def read_manifest(
 def _add(source: Path, index: Index, addition: Addition) -> None:
     """Add a line of the journal, which continues the records or repeats what is there."""
     for kind, there, more in (
-        ("calls", index.manifest.calls, addition.calls),
-        ("programs", index.manifest.programs, addition.programs),
-        ("modules", index.manifest.modules, addition.modules),
-        ("lost modules", index.manifest.lost_modules, addition.lost_modules),
+        ("calls", index.calls, addition.calls),
+        ("programs", index.programs, addition.programs),
+        ("modules", index.modules, addition.modules),
+        ("lost modules", index.lost_modules, addition.lost_modules),
     ):
         numbers = [record.index for record in more]
         first = numbers[0] if numbers else 0
-        if numbers != list(range(first, first + len(numbers))) or first > len(there):
-            raise DamagedCapture(
-                f"{source} has {kind} missing: behind {len(there)} it has {numbers}."
-            )
+        if numbers != list(range(first, first + len(numbers))) or first > there:
+            raise DamagedCapture(f"{source} has {kind} missing: behind {there} it has {numbers}.")
     index.add(addition)
 
 

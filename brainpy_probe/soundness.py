@@ -7,7 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from brainpy_probe import naming
@@ -32,17 +32,24 @@ def check_keys(source: Path, content: bytes) -> None:
     DamagedCapture
         If one has, or it is no JSON.
     """
-
-    def unique(pairs: list[tuple[str, Any]]) -> None:
-        if len({key for key, _ in pairs}) < len(pairs):
-            counts = Counter(key for key, _ in pairs)
-            key = next(key for key, count in counts.items() if count > 1)
-            raise DamagedCapture(f"{source} has the key {key!r} twice in one place.")
-
     try:
-        json.loads(content, object_pairs_hook=unique)
+        _KEYS.decode(content.decode())
+    except _Twice as error:
+        raise DamagedCapture(f"{source} has the key {error} twice in one place.") from None
     except (ValueError, RecursionError) as error:
         raise DamagedCapture(f"{source} can't be read: {error}.", "Capture again.") from error
+
+
+class _Twice(Exception):
+    """A key stands twice in one object."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise _Twice(repr(_twice(key for key, _ in pairs)))
+
+
+_KEYS = json.JSONDecoder(object_pairs_hook=_unique)
 
 
 def check_manifest(source: Path, manifest: Manifest) -> None:
@@ -103,14 +110,10 @@ def _files(source: Path, manifest: Manifest) -> Iterator[str]:
 
 
 def _is_below(name: str) -> bool:
-    parts = PurePosixPath(name)
     return (
-        bool(parts.parts)
-        and len(name) <= _LONGEST_PATH
-        and not parts.is_absolute()
-        and ".." not in parts.parts
+        len(name) <= _LONGEST_PATH
+        and not {"", ".", ".."} & set(name.split("/"))
         and not set(name) & {"\\", "\0"}
-        and parts.as_posix() == name
     )
 
 

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+import tracemalloc
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -404,3 +405,22 @@ def test_a_module_knows_its_call_and_refuses_other_dialects(cap: Any) -> None:
     assert outside.call is None
     with pytest.raises(probe.UnknownDialect):
         outside.convert("llvm")
+
+
+def test_what_modules_hold_is_on_disk_alone(out: Path) -> None:
+    large = np.arange(1 << 18, dtype=np.float32)
+
+    def compile_with(constant: Any) -> None:
+        jax.jit(lambda x: x * constant)(np.float32(1))
+        jax.clear_caches()
+
+    with probe.capture(out, strict=True) as cap:
+        compile_with(large)
+        tracemalloc.start()
+        for number in range(1, 5):
+            compile_with(large + number)
+        kept, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    # What differs is found in the file of the module before.
+    assert [one.reason for one in cap.modules if one.name == "jit__lambda"][1:] == ["values"] * 4
+    assert kept < large.nbytes

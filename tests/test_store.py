@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -190,6 +191,19 @@ def test_a_journal_costs_each_call_the_same(live: probe.Capture, tmp_path: Path)
     assert max(lengths) - min(lengths) <= 4, "the number's digits"
     assert (folder.path / MANIFEST).read_bytes() == index
     assert len(read_manifest(folder.path)[1].calls) == 1000
+
+
+def test_reading_a_journal_takes_time_as_it_is_long(live: probe.Capture, tmp_path: Path) -> None:
+    def seconds(lines: int) -> float:
+        folder, whole = _cut_short(live, tmp_path)
+        for number in range(len(whole.calls), lines):
+            folder.append(Addition(calls=(replace(whole.calls[-1], index=number),)))
+        begun = time.perf_counter()
+        assert len(probe.load(folder.path).calls) == lines
+        return time.perf_counter() - begun
+
+    short, long = (min(seconds(lines) for _ in range(3)) for lines in (250, 2000))
+    assert long < 24 * short  # 64 times if each line took as long as all before it
 
 
 def test_a_line_that_was_cut_off_was_none(live: probe.Capture, tmp_path: Path) -> None:
