@@ -11,6 +11,7 @@ from loguru import logger
 
 import brainpy_probe as probe
 from tests.networks import by_name
+from tests.processes import told_by
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "brainpy_probe"
@@ -103,3 +104,20 @@ def test_the_log_is_silent_until_it_is_asked_for(
         logger.disable("brainpy_probe")
         logger.remove(sink)
     assert len(cap.calls) == 1
+
+
+COMPILING = """
+import json, jax, brainpy
+compiled = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, _, **__: compiled.append(event) if "backend_compile" in event else None
+)
+import brainpy_probe as probe, sys
+with probe.capture(sys.argv[1]):
+    pass
+print(json.dumps(len(compiled)))
+"""
+
+
+def test_a_capture_alone_compiles_nothing(out: Path) -> None:
+    assert told_by(COMPILING, out) == 0

@@ -66,12 +66,12 @@ def look(thing: Any, without: Iterable[str], names: set[str]) -> _Looked:
 
 def _take(values: Iterable[Any], decides: list[Any], parts: list[Any]) -> None:
     for value in values:
-        kind = type(value)
+        kind: Any = type(value)
         if kind in _EXACT:
             decides.append(value)
         elif kind is float or kind is complex:
             decides.append((repr(value),))  # 0.0 is not -0.0
-        elif kind is _ARRAY:
+        elif _is_array(kind):
             decides.append(Alive(value))
         else:
             value = unwrapped(value)
@@ -82,7 +82,10 @@ def _take(values: Iterable[Any], decides: list[Any], parts: list[Any]) -> None:
                 parts.append(value)
 
 
-_ARRAY = type(jax.numpy.zeros(0))
+@functools.lru_cache(maxsize=4096)
+def _is_array(kind: Any) -> bool:
+    """Whether a class is one of JAX's arrays, random keys included: they never change."""
+    return issubclass(kind, jax.Array) and not issubclass(kind, jax.core.Tracer)
 
 
 def _look_into(
