@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -43,15 +44,30 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         What was found, with figures.
     remedy : str
         What to do about it.
+    model : str
+        The model's class; empty if it is about no model.
+    count : int
+        How often that was found.
+    seconds : float or None
+        What it took in all, where that was measured.
+    programs : tuple of int
+        The programs that it is about.
     """
 
     slug: str
     sentence: str
     remedy: str
+    model: str = ""
+    count: int = 1
+    seconds: float | None = None
+    programs: tuple[int, ...] = ()
 
 
 def dominant(
-    components: Mapping[str, str], measured: Measured | None, costs: Costs | None = None
+    components: Mapping[str, str],
+    measured: Measured | None,
+    costs: Costs | None = None,
+    links: Mapping[str, tuple[str, str]] = MappingProxyType({}),
 ) -> Finding | None:
     """Return a finding where one component takes more than half.
 
@@ -64,6 +80,8 @@ def dominant(
     costs : Costs, optional
         What each costs by XLA's count, for where nothing was measured: bytes read and written,
         those of custom calls included.
+    links : mapping, optional
+        Of each projection the names of the components that it connects.
     """
     if measured is not None:
         own = {one.component: one.seconds for one in measured.components}
@@ -92,7 +110,8 @@ def dominant(
     share = 100 * sums[name] / whole
     return Finding(
         slug="dominant-component",
-        sentence=f"{name} ({components[name]}) takes {share:.0f} % {what}.",
+        sentence=f"{naming.label(name, links)}, {components[name]}, takes {share:.0f} % {what}.",
+        seconds=None if measured is None else sums[name],
         remedy=_OFFERED.get(
             components[name],
             "It is what to make faster first; brainpy-probe costs --trace FILE shows its ops.",

@@ -7,7 +7,7 @@ Each component of a model works under a scope of its own, its whole name behind 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 __all__ = [
     "INPUTS",
@@ -17,6 +17,7 @@ __all__ = [
     "SHARED",
     "UNTIMED",
     "belongs",
+    "label",
     "location",
     "owner",
     "scope",
@@ -80,6 +81,11 @@ def location(name: str) -> str:
         return "/".join(parts)
     leaf = "" if not parts or _SCOPE.search(parts[-1]) else parts[-1]
     return "/".join(filter(None, (scope(component), leaf)))
+
+
+def label(name: str, links: Mapping[str, tuple[str, str]]) -> str:
+    """Return how a component is called to a reader: a projection with what it connects."""
+    return f"{name} ({links[name][0]} to {links[name][1]})" if name in links else name
 
 
 def belongs(name: str, components: Collection[str]) -> str:

@@ -72,23 +72,26 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Timing(_Record, frozen=True, kw_only=True):
-    """Seconds by phase, none of them counted twice.
+    """Seconds by phase, none of them counted twice; None for what was not measured.
 
     Attributes
     ----------
-    trace, lower, compile : float
+    trace, lower, compile : float or None
         Seconds in which Python became a jaxpr, a jaxpr became StableHLO, and XLA compiled.
-    execute : float
+    numba : float or None
+        Seconds in which numba compiled a kernel, before the run or when XLA first called it.
+    execute : float or None
         What is left of ``wall``: running the program, and BrainPy's own Python around it.
-    wall : float
-        Seconds from the call's begin to its end.
+    wall : float or None
+        Seconds from the call's begin to its end; of a module those of its phases.
     """
 
-    trace: Seconds = 0.0
-    lower: Seconds = 0.0
-    compile: Seconds = 0.0
-    execute: Seconds = 0.0
-    wall: Seconds = 0.0
+    trace: Seconds | None = 0.0
+    lower: Seconds | None = 0.0
+    compile: Seconds | None = 0.0
+    numba: Seconds | None = 0.0
+    execute: Seconds | None = 0.0
+    wall: Seconds | None = 0.0
 
 
 def label(role: Role, name: str) -> str:
@@ -265,6 +268,8 @@ class ProgramRecord(_Record, frozen=True, kw_only=True):
     components : dict
         The class of each component of the model, by its name in the model tree; the model first.
         Empty where the step was traced before the capture was opened.
+    links : dict
+        Of each projection among the components the names of the two that it connects.
     measured : Measured or None
         How long each component ran, where that was asked for (``profile=True``).
     unmeasured : str
@@ -283,6 +288,7 @@ class ProgramRecord(_Record, frozen=True, kw_only=True):
     kernels: tuple[KernelCall, ...] = ()
     compiled_in: bool = False
     components: dict[str, str] = {}
+    links: dict[str, tuple[str, str]] = {}
     measured: Measured | None = None
     unmeasured: str = ""
 
@@ -330,8 +336,12 @@ class CallRecord(_Record, frozen=True, kw_only=True):
         What a reader must know of this call.
     native : Timing
         The call as it runs without the probe.
+    numba : tuple of str
+        The functions that numba compiled while it ran.
     probe : Timing
         What the probe added, before and after.
+    model_number : int
+        Which of the capture's models ran: calls of one and the same object have one number.
     lost_variables : tuple of str
         Variables that the model made while its step was traced, whose value is none after the run.
     error : Failure or None
@@ -352,8 +362,10 @@ class CallRecord(_Record, frozen=True, kw_only=True):
     program: Number | None = None
     digests: dict[str, Digest] = {}
     notes: tuple[str, ...] = ()
+    model_number: Number = 0
     lost_variables: tuple[str, ...] = ()
     native: Timing = Timing()
+    numba: tuple[str, ...] = ()
     probe: Timing = Timing()
     error: Failure | None = None
     failure: Failure | None = None
@@ -378,6 +390,9 @@ class ModuleRecord(_Record, frozen=True, kw_only=True):
         The types of its arguments.
     argument_names : tuple of str
         Their names where they are known, else empty.
+    after : int or None
+        The module with which it is compared for the reason: the same one before, or the last one
+        of its name and model's class.
     reason : str
         Why it was compiled: ``first``, ``same`` program again, or what differs from the last
         module of its name: ``backend``, ``shape``, ``dtype``, ``values``, ``code``.
@@ -403,6 +418,7 @@ class ModuleRecord(_Record, frozen=True, kw_only=True):
     seconds: Timing
     arguments: tuple[str, ...]
     argument_names: tuple[str, ...] = ()
+    after: Number | None = None
     reason: Reason
     why: str
     cost: dict[str, Real] = {}

@@ -89,6 +89,9 @@ def _references(source: Path, manifest: Manifest) -> Iterator[str]:
     wrong = [c.index for c in manifest.calls if c.program is not None and c.program not in programs]
     if wrong:
         yield f"{source} has calls of programs that are not in it: {wrong}."
+    wrong = [m.index for m in manifest.modules if m.after is not None and m.after >= m.index]
+    if wrong:
+        yield f"{source} has modules that are compared with later ones: {wrong}."
     of_calls = [(m.index, m.call) for m in manifest.modules]
     of_calls += [(m.index, m.call) for m in manifest.lost_modules]
     wrong = [number for number, call in of_calls if call is not None and call not in calls]

@@ -99,7 +99,7 @@ def _modules(manifest: Manifest) -> Group:
         ("why", "left"),
     )
     for module in shown:
-        seconds = f"{module.seconds.wall:.3f}"
+        seconds = _second(module.seconds.wall)
         origin = "XLA" if module.origin == "compiled" else "cache"
         table.add_row(
             str(module.index), module.name, str(module.call), origin, seconds, _why(module)
@@ -138,7 +138,10 @@ def _table(*columns: tuple[str, str]) -> Table:
 
 
 def _calls(manifest: Manifest) -> Table:
-    seconds = [(name, "right") for name in ("trace", "lower", "compile", "execute", "wall")]
+    # Most runs have numba compile nothing.
+    compiled = any(call.native.numba != 0.0 for call in manifest.calls)
+    phases = [name for name in Timing.__struct_fields__ if name != "numba" or compiled]
+    seconds = [(name, "right") for name in phases]
     table = _table(
         ("call", "right"), ("model", "left"), ("steps", "right"), ("program", "right"),
         *seconds, ("probe", "right"),
@@ -149,16 +152,18 @@ def _calls(manifest: Manifest) -> Table:
             call.model,
             "-" if call.steps is None else f"{call.steps}",
             "-" if call.program is None else f"{call.program}",
-            *_seconds(call.native),
-            f"{call.probe.wall:.3f}",
+            *(_second(getattr(call.native, name)) for name in phases),
+            _second(call.probe.wall),
         )
-    table.caption = "seconds of the run itself; probe: what the probe added"
+    table.caption = (
+        "seconds of the run itself, - where that is not known; probe: what the probe added"
+    )
     table.caption_justify = "left"
     return table
 
 
-def _seconds(timing: Timing) -> list[str]:
-    return [f"{getattr(timing, name):.3f}" for name in Timing.__struct_fields__]
+def _second(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _program(program: ProgramRecord) -> Group:

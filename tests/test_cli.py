@@ -48,7 +48,7 @@ def test_the_summary_has_modules_reasons_and_findings(cap: Any) -> None:
     assert "module  name" in text
     assert "first time" in text
     assert "the same program again" in text
-    assert "recompiled-identical: 1 module was compiled again" in text
+    assert "recompiled-identical: 1 module of" in text
     assert f"XLA dumped {len(cap.dump_paths)} files" in text
     assert max(map(len, text.splitlines())) <= 80
 

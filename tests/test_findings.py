@@ -123,7 +123,7 @@ def test_identical_compilations_are_found_with_figures(out: Path) -> None:
         for runner in runners:
             case.run(runner)
     found = _finding(cap, "recompiled-identical")
-    assert found.sentence.startswith("1 module was compiled again though nothing had changed: ")
+    assert "1 module of LIF was compiled again though nothing had changed" in found.sentence
     assert ("jax_compilation_cache_dir" in found.remedy) == eras.JAX_CACHES_ON_CPU
     assert "progress_bar" not in found.remedy
     assert ("every run()" in found.sentence) == eras.COMPILES_EACH_RUN
@@ -238,9 +238,92 @@ def test_an_opaque_call_is_found_and_its_remedy_writes_it_out(out: Path) -> None
         return
     ((sentence, remedy),) = opaque
     assert "brainevent_numba_ffi" in sentence
-    assert "It computes E2E, E2I, I2E, I2I." in sentence
+    assert "It computes E2E (E to E), E2I (E to I), I2E (I to E), I2I (I to I)." in sentence
     assert 'brainevent.config.set_backend("cpu", "jax_raw")' in remedy
     assert plain == [[]]
+
+
+def test_findings_are_one_for_each_cause_and_model(out: Path) -> None:
+    """Six runs of a model, and another size of it: no shape but that of its own model."""
+    small, large = (bp.DSRunner(_Dense(size), progress_bar=True) for size in (3, 5))
+    with probe.capture(out, strict=True) as cap:
+        for runner in (small, large, small, large, small, large):
+            runner.run(0.5)
+    slugs = [finding.slug for finding in cap.findings]
+    assert len(slugs) == len(set(slugs))
+    assert "recompiled-shape" not in slugs
+    bars = _finding(cap, "host-callback")
+    assert (bars.count, bars.model) == (6 if eras.COMPILES_EACH_RUN else 2, "_Dense")
+    assert bars.programs == tuple(range(len(cap.programs)))
+    if eras.COMPILES_EACH_RUN:
+        again = _finding(cap, "recompiled-identical")
+        assert again.count == 4
+        assert again.seconds is not None
+        assert again.seconds > 0
+
+
+class _Dense(DynamicalSystem):
+    """A model of a given size."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.v = bm.Variable(bm.ones(size))
+
+    def update(self, *_: Any) -> None:
+        self.v.value = self.v.value * 0.5
+
+
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="before, no kernel has a plain form")
+def test_what_was_asked_for_is_not_advised(out: Path) -> None:
+    case = by_name("einet")
+    with probe.capture(out, portable=True, data="none", strict=True) as cap:
+        case.run(case.build())
+    assert cap.programs[0].fidelity.custom_calls
+    assert "opaque-custom-call" not in _slugs(cap)
+    left = msgspec.structs.replace(
+        cap.programs[0].record.portable, fidelity=cap.programs[0].fidelity
+    )
+    program = msgspec.structs.replace(cap.programs[0].record, portable=left)
+    found = find(msgspec.structs.replace(cap.manifest, programs=(program,)))
+    (opaque,) = (finding for finding in found if finding.slug == "opaque-custom-call")
+    assert "nor in the portable form" in opaque.sentence
+    assert "portable=True" not in opaque.remedy
+
+
+class _Learning(DynamicalSystem):
+    """A model that makes a Variable of its weight in its step, as STDP of BrainPy's does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.syn = eras.LifRef(3)
+        self.syn.weight = bm.ones(3)
+
+    def update(self, *_: Any) -> Any:
+        if not isinstance(self.syn.weight, bm.Variable):
+            self.syn.weight = bm.Variable(self.syn.weight)
+        self.syn.weight.value = self.syn.weight.value * 0.5
+        return self.syn.weight.value
+
+
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="before, such a Variable is no part of the trace")
+def test_what_is_learned_in_a_new_variable_is_lost_unless_it_was_made(out: Path) -> None:
+    model = _Learning()
+    with probe.capture(out, strict=True) as cap:
+        bp.DSRunner(model, progress_bar=False).run(0.2)
+        with pytest.raises(jax.errors.UnexpectedTracerError):
+            bp.DSRunner(model, progress_bar=False).run(0.2)
+    arguments = {spec.path for spec in cap.programs[0].arguments}
+    assert "constants/syn.weight" in arguments
+    lost = _finding(cap, "variable-lost")
+    assert "a Variable of syn.weight" in lost.sentence
+    model, brainpy = _Learning(), bp
+    remedy = lost.remedy.partition(": ")[2].rstrip(".")
+    exec(remedy, {"model": model, "brainpy": brainpy})  # noqa: S102
+    with probe.capture(out, strict=True) as cap:
+        for _ in range(2):
+            bp.DSRunner(model, progress_bar=False).run(0.2)
+    assert "variable-lost" not in _slugs(cap)
+    assert np.allclose(model.syn.weight.value, 0.5**4)
 
 
 @pytest.mark.parametrize("what", ["progress_bar", "memory_efficient"])

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.findings import lost_seconds
+from brainpy_probe.compiling import lost_seconds
 from brainpy_probe.live.modules import ModuleFacts
 from brainpy_probe.live.reasons import explain
 from brainpy_probe.records import ModuleRecord, Timing

@@ -73,7 +73,9 @@ def test_the_summary_of_a_run_names_all_there_is_to_know(lif: probe.Capture) -> 
     (row,) = (line.split() for line in text.splitlines() if " LIF " in line)
     timing = lif.calls[0].timing
     assert row[:4] == ["0", "LIF", "100", "0"]
-    assert row[4:9] == [f"{getattr(timing, name):.3f}" for name in timing.__struct_fields__]
+    assert row[4:9] == [
+        f"{getattr(timing, name):.3f}" for name in timing.__struct_fields__ if name != "numba"
+    ]
     for file in lif.programs[0].record.files:
         assert f"{file.path.rpartition('/')[2]} " in text
         assert f"{file.size:,}" in text

@@ -77,7 +77,7 @@ def costs(
             measured = measuring.measured
             if trace is not None:
                 trace.write_text(measuring.chrome_trace())
-    finding = dominant(chosen.record.components, measured, counted)
+    finding = dominant(chosen.record.components, measured, counted, chosen.record.links)
     if json:
         found = {"path": str(capture.path), "costs": counted, "measured": measured}
         print_json({**found, "finding": finding})
@@ -86,7 +86,8 @@ def costs(
     width = console.width if console.is_terminal else _WIDTH
     if measured is None and chosen.record.unmeasured:
         console.print(f"not measured: {chosen.record.unmeasured}")
-    console.print(as_table(counted, measured), width=width, soft_wrap=False)
+    table = as_table(counted, measured, chosen.record.links)
+    console.print(table, width=width, soft_wrap=False)
     if finding is not None:
         said = f"{finding.slug}: {finding.sentence} -> {finding.remedy}"
         console.print(said, width=width, soft_wrap=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -26,10 +27,12 @@ from brainpy_probe.records import Timing
 __all__ = [
     "CURRENT_CALL",
     "CURRENT_WATCH",
+    "OPEN_CALLS",
     "OWN_WORK",
     "RunningCall",
     "guard",
     "kept",
+    "left_running",
     "name_guard",
 ]
 
@@ -67,6 +70,10 @@ class RunningCall:
         function is the step of this runner, over the indices of this call.
     readings : list of ModelNames
         The names in the model, as they were read in the call.
+    numba : list of str
+        The functions that numba has compiled for it.
+    unfinished : bool
+        Whether XLA went on running it when the native call had returned.
     notes : list of str
         What a reader of the call's program must know.
     coming : LoopRun, StepTrace or None
@@ -112,6 +119,8 @@ class RunningCall:
     components: Any = None
     component: str = ""
     readings: list[Any] = field(default_factory=list)
+    numba: list[str] = field(default_factory=list)
+    unfinished: bool = False
     notes: list[str] = field(default_factory=list)
     _predicting: int = 0
     _within_own: bool = False
@@ -120,10 +129,28 @@ class RunningCall:
     _ended: bool = False
 
     def end(self) -> None:
-        """Note that the native call has returned or raised."""
+        """Note that the native call has returned or raised, and whether XLA still runs it."""
         with self._ending:
             self._ended = True
         self.watch.stop()
+        with self.noting():
+            values = None if self.snapshot is None else self.snapshot.ended_with()
+            held = jax.tree_util.tree_leaves((self.given, self.returned, values))
+            running = [leaf for leaf in held if _is_running(leaf)]
+            _LEFT_RUNNING[:] = [weakref.ref(leaf) for leaf in running]
+            self.unfinished = bool(running)
+        if self.unfinished:
+            self.watch.miss("numba")
+
+    def settle(self) -> float:
+        """Wait until XLA has run the call, and return the seconds: they are not the probe's."""
+        begun = time.perf_counter()
+        if self.unfinished:
+            arrays: list[Any] = [there() for there in _LEFT_RUNNING]
+            for array in arrays:
+                if array is not None and not array.is_deleted():
+                    array.block_until_ready()
+        return time.perf_counter() - begun
 
     def forget(self) -> None:
         """Let go of all that was traced, so that it lives no longer than without the probe.
@@ -305,6 +332,26 @@ class RunningCall:
 def kept(tree: Any) -> Any:
     """Copy a tree's containers, not its leaves: predict adds ``ts`` to the monitors' own dict."""
     return jax.tree_util.tree_map(lambda leaf: leaf, tree)
+
+
+# The calls whose native run goes on, in all threads, by their serial numbers.
+OPEN_CALLS: dict[int, RunningCall] = {}
+# What the last call left that XLA had not made yet when it returned.
+_LEFT_RUNNING: list[weakref.ref[Any]] = []
+
+
+def left_running() -> bool:
+    """Whether XLA still runs what a call left."""
+    return any(_is_running(there()) for there in _LEFT_RUNNING)
+
+
+def _is_running(array: Any) -> bool:
+    """Whether XLA has not made an array yet: JAX hands programs to XLA, and does not wait."""
+    if not isinstance(array, jax.Array) or isinstance(array, jax.core.Tracer):
+        return False
+    there: Any = array
+    # A typed random key can't be asked; what was drawn with it can.
+    return hasattr(there, "is_ready") and not there.is_deleted() and not there.is_ready()
 
 
 CURRENT_CALL: ContextVar[RunningCall | None] = ContextVar("brainpy_probe_call", default=None)

@@ -115,14 +115,14 @@ class CaptureScope:
             If the capture folder can't be made or written; it is an OSError.
         """
         # Late, since importing brainpy_probe must import neither jax nor brainpy.
-        from brainpy_probe.live import hooks, seams
+        from brainpy_probe.live import events, hooks, seams
         from brainpy_probe.live.patching import LEDGER
         from brainpy_probe.live.session import Session
 
         if self._session is not None:
             raise BadSetting("This capture was used already.", "Call capture() for each block.")
         seams.resolve()
-        hooks.attend()
+        events.attend()
         patches = hooks.patches()
         try:
             session = self._session = Session(self._settings)

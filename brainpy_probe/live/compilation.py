@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from brainpy_probe.digests import digest_of
-from brainpy_probe.live.timing import Span
+from brainpy_probe.live.pending import Ended
 
 __all__ = ["CURRENT_COMPILATION", "PENDING_PHASES", "SERIALS", "Compilation"]
 
@@ -27,8 +27,8 @@ class Compilation:
     ----------
     bytecode : bytes
         The module as MLIR bytecode, complete.
-    trace, lower, compile : float
-        Seconds.
+    trace, lower, numba, compile : float or None
+        Seconds; None if they were not measured.
     compiled : bool
         Whether XLA compiled it; else it came from JAX's persistent cache.
     executable : Any
@@ -42,8 +42,9 @@ class Compilation:
     backend: str
     serial: int = field(default_factory=SERIALS.__next__)
     thread: str = field(default_factory=lambda: threading.current_thread().name)
-    trace: float = 0.0
-    lower: float = 0.0
+    trace: float | None = 0.0
+    lower: float | None = 0.0
+    numba: float | None = 0.0
     compile: float = 0.0
     compiled: bool = False
     executable: Any = None
@@ -59,5 +60,5 @@ class Compilation:
 CURRENT_COMPILATION: ContextVar[Compilation | None] = ContextVar(
     "brainpy_probe_compilation", default=None
 )
-# Phases that ended in this thread since the last module was compiled: they belong to the next one.
-PENDING_PHASES: ContextVar[tuple[Span, ...]] = ContextVar("brainpy_probe_phases", default=())
+# Phases that have ended in this thread and led to no module yet.
+PENDING_PHASES: ContextVar[tuple[Ended, ...]] = ContextVar("brainpy_probe_phases", default=())

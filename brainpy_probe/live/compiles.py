@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from brainpy_probe.live import dumps, seams
+from brainpy_probe.live import dumps, events, seams
 from brainpy_probe.live.ahead import rendering_ahead
 from brainpy_probe.live.calls import CURRENT_CALL, OWN_WORK, RunningCall
 from brainpy_probe.live.compilation import CURRENT_COMPILATION, PENDING_PHASES, Compilation
 from brainpy_probe.live.patching import LEDGER, Patch
-from brainpy_probe.live.timing import Phase, by_phase, ended_now
+from brainpy_probe.live.pending import taken
+from brainpy_probe.live.timing import Phase
 from brainpy_probe.xla import bindings, mlir
 
-__all__ = ["note_phase", "patches"]
+__all__ = ["patches"]
 
 Wrapped = Callable[..., Any]
 Args = tuple[Any, ...]
@@ -33,12 +34,6 @@ def patches() -> list[Patch]:
         Patch(compiler, "compile_or_get_cached", compile_or_get_cached),
         Patch(compiler, seams.backend_compile_name(), backend_compile),
     ]
-
-
-def note_phase(phase: Phase, seconds: float) -> None:
-    """Keep a phase that has ended in this thread for the module that it leads to."""
-    if LEDGER.users and phase != "compile":
-        PENDING_PHASES.set((*PENDING_PHASES.get(), ended_now(phase, seconds)))
 
 
 def compile_or_get_cached(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
@@ -110,18 +105,25 @@ def _raise_first(failures: Iterable[Exception | None]) -> None:
 
 
 def _begun(wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Compilation | None:
-    seconds = by_phase(PENDING_PHASES.get())
-    PENDING_PHASES.set(())
     given = inspect.signature(wrapped).bind(*args, **kwargs).arguments
     module: Any = given.get("computation")
     if not hasattr(module, "operation"):
         return None  # an XlaComputation, as pmap compiled on old versions: no network's program
+    name = mlir.string(module.operation.attributes["sym_name"])
+    seconds: Mapping[Phase, float] | None = None
+    if events.listens():
+        is_run = CURRENT_CALL.get() is not None and name == seams.LOOP_MODULE
+        seconds, left = taken(PENDING_PHASES.get(), name, whole=is_run)
+        PENDING_PHASES.set(left)
+    phases: tuple[Phase, ...] = ("trace", "lower", "numba")
+    trace, lower, numba = (None if seconds is None else seconds[phase] for phase in phases)
     return Compilation(
-        name=mlir.string(module.operation.attributes["sym_name"]),
+        name=name,
         bytecode=bindings.mlir_bytecode(module),
         backend=str(given["backend"].platform),
-        trace=seconds["trace"],
-        lower=seconds["lower"],
+        trace=trace,
+        lower=lower,
+        numba=numba,
     )
 
 

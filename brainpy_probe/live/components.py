@@ -47,6 +47,8 @@ class ComponentNames:
         These.
     classes : dict
         The class of each component by its name; the model first.
+    links : dict
+        Of each projection the names of the components that it connects.
     patches : list of Patch
         What is to be wrapped: the methods of the components' own classes.
     """
@@ -63,6 +65,11 @@ class ComponentNames:
             self._named.set(component, name)
             self.classes[name] = type(component).__name__
             classes |= dict.fromkeys(type(component).__mro__[:-1])
+        self.links: dict[str, tuple[str, str]] = {}
+        for name, there in names.components:
+            ends = [self._named.get(end) for end in _ends(there())]
+            if len(ends) == 2 and ends[0] and ends[1]:
+                self.links[name] = ends[0], ends[1]
         self.patches = [
             Patch(cls, name, component_method)
             for cls in classes
@@ -77,6 +84,20 @@ class ComponentNames:
     def pass_over(self, instance: Any) -> None:
         """Note that a component is no part of the model and has no name."""
         self._named.set(instance, "")
+
+
+def _ends(component: Any) -> list[Any]:
+    """Return what a projection connects, ``pre`` and ``post``, as BrainPy's have them.
+
+    Attributes, or from 2.4 on entries of ``refs`` (brainpy 2.3.8: dyn/base.py; 2.4.6 to 2.9.0:
+    dyn/projections).
+    """
+    held = getattr(component, "__dict__", {})
+    refs = held.get("refs")
+    for one in (held, refs if isinstance(refs, dict) else {}):
+        if "pre" in one and "post" in one:
+            return [one["pre"], one["post"]]
+    return []
 
 
 def read_components(runner: Any) -> ComponentNames:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +17,7 @@ from brainpy_probe.live import (
     compiles,
     components,
     dumps,
+    events,
     seams,
     statetraces,
     stepwise,
@@ -26,24 +26,23 @@ from brainpy_probe.live import (
 from brainpy_probe.live.calls import (
     CURRENT_CALL,
     CURRENT_WATCH,
+    OPEN_CALLS,
     OWN_WORK,
     RunningCall,
     guard,
     kept,
     name_guard,
 )
+from brainpy_probe.live.compilation import PENDING_PHASES
 from brainpy_probe.live.patching import LEDGER, Patch
 from brainpy_probe.live.snapshot import Snapshot
-from brainpy_probe.live.timing import PHASES, Stopwatch, summed
+from brainpy_probe.live.timing import Stopwatch, summed
 
-__all__ = ["attend", "compiler_patches", "patches"]
+__all__ = ["compiler_patches", "patches"]
 
 Wrapped = Callable[..., Any]
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
-
-# The calls that go on, in all threads.
-_OPEN: dict[int, RunningCall] = {}
 
 
 def compiler_patches() -> list[Patch]:
@@ -169,13 +168,17 @@ def _watched(runner: Any) -> Iterator[None]:
     with call.noting():
         call.nested = not seams.trace_state_clean()
         call.jit = seams.compiles_its_step(runner)
-    _OPEN[call.serial] = call
-    for other in tuple(_OPEN.values()):
+        events.hears_numba()
+        events.listens()
+        call.watch.begin()
+    OPEN_CALLS[call.serial] = call
+    for other in tuple(OPEN_CALLS.values()):
         if other.is_over:  # an interrupt has left it there
-            _OPEN.pop(other.serial, None)
+            OPEN_CALLS.pop(other.serial, None)
         elif other is not call:
             other.overlaps = call.overlaps = True
     call_token, watch_token = CURRENT_CALL.set(call), CURRENT_WATCH.set(call.watch)
+    phases_token = PENDING_PHASES.set(())  # what was traced before leads to no module of the call
     try:
         yield
     except BaseException as error:
@@ -183,9 +186,14 @@ def _watched(runner: Any) -> Iterator[None]:
         raise
     finally:
         call.end()
+        with guard:
+            events.listens()
+            if not events.hears_numba():
+                call.watch.miss("numba")
+        PENDING_PHASES.reset(phases_token)
         CURRENT_WATCH.reset(watch_token)
         CURRENT_CALL.reset(call_token)
-        _OPEN.pop(call.serial, None)
+        OPEN_CALLS.pop(call.serial, None)
         _hand_on(call, sessions)
         if outer is not None:
             outer.watch.exclude(time.perf_counter() - call.watch.begun)
@@ -233,28 +241,4 @@ def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs, *,
         CURRENT_WATCH.reset(token)
         watch.stop()
         call.preparation = summed(call.preparation, watch.timing())
-        call.watch.exclude(watch.timing().wall)
-
-
-def attend() -> None:
-    """Have JAX tell us the duration of each phase, and pass over our frames; once is enough.
-
-    The names of Python frames stand in a module's metadata: ours must not, so that it is the same
-    module as without us.
-    """
-    if not LEDGER.attending:
-        jax.monitoring.register_event_duration_secs_listener(duration_event)
-        seams.take("source-info").register_exclusion(str(Path(__file__).parent.parent))
-        LEDGER.attending = True
-
-
-def duration_event(event: str, duration_secs: float, **_: Any) -> None:
-    """Listen to ``jax.monitoring``: put a phase down to what goes on in this thread."""
-    with guard:
-        phase = PHASES.get(event)
-        if phase is None:
-            return
-        compiles.note_phase(phase, duration_secs)
-        watch = CURRENT_WATCH.get()
-        if watch is not None:
-            watch.phase_ended(phase, duration_secs)
+        call.watch.exclude(watch.wall)

@@ -111,10 +111,15 @@ class ModuleLog:
                 trace=compilation.trace,
                 lower=compilation.lower,
                 compile=compilation.compile,
-                wall=compilation.trace + compilation.lower + compilation.compile,
+                numba=compilation.numba,
+                execute=0.0,
+                wall=_sum(
+                    compilation.trace, compilation.lower, compilation.compile, compilation.numba
+                ),
             ),
             arguments=module.arguments,
             argument_names=tuple(known),
+            after=_compared(module, before),
             reason=reason,
             why=why,
             cost=module.cost,
@@ -204,3 +209,16 @@ def _all_names(module: ModuleFacts, names: Sequence[str]) -> list[str]:
     if not names or len(module.arguments) != len(tokens) + len(names):
         return []
     return [*("token" for _ in tokens), *names]
+
+
+def _compared(module: ModuleFacts, before: Sequence[ModuleRecord]) -> int | None:
+    """Return the number of the module with which one is compared: the same one, or the last."""
+    same = [one for one in before if one.fingerprint == module.fingerprint]
+    found = same or list(before)
+    return found[-1].index if found else None
+
+
+def _sum(*seconds: float | None) -> float | None:
+    """Add seconds up; None if some were not measured."""
+    known = [one for one in seconds if one is not None]
+    return sum(known) if len(known) == len(seconds) else None

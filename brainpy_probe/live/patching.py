@@ -139,6 +139,8 @@ class Ledger:
     ----------
     users : tuple
         Who is watching.
+    numba : object or None
+        What listens to numba, which is told once for the process.
     attending : bool
         Whether JAX was told to report durations, which is done once for the process.
     noted : IdentityDict
@@ -149,6 +151,7 @@ class Ledger:
 
     users: tuple[Any, ...] = ()
     attending: bool = False
+    numba: Any = None
     noted: IdentityDict[Any] = field(default_factory=IdentityDict)
     steps: IdentityDict[Any] = field(default_factory=IdentityDict)
     _installed: list[_Installed] = field(default_factory=list)

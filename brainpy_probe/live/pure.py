@@ -80,6 +80,8 @@ class ClosedProgram:
         Whether that module has the model's arrays as constants.
     components : dict
         The class of each component by its name; the model first.
+    links : dict
+        The names of the components that each projection connects.
     removed : tuple of str
         What the run had and the program has not, because it calls Python.
     """
@@ -98,6 +100,7 @@ class ClosedProgram:
     native_arguments: tuple[str, ...] = ()
     compiled_in: bool = False
     components: dict[str, str] = field(default_factory=dict)
+    links: dict[str, tuple[str, str]] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
 
     def grouped(self) -> tuple[Leaves, Leaves, Leaves]:
@@ -324,5 +327,6 @@ def _closed(
         tuple(step.notes),
         native=step.trace.compilation,
         components=step.components,
+        links=step.links,
         removed=tuple(step.removed),
     )

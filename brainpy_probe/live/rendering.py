@@ -193,6 +193,7 @@ def write(
     place, arguments = written.place, written.arguments
     made = f"{place}/results.safetensors"
     results = _store(made, "results", closed.results, settings, arrays)
+    named = bool(native.lowered.owners & closed.components.keys())
     record = ProgramRecord(
         index=index,
         name=closed.name,
@@ -205,7 +206,8 @@ def write(
         portable=written.portable,
         kernels=native.kernels,
         compiled_in=closed.compiled_in,
-        components=closed.components if native.lowered.owners & closed.components.keys() else {},
+        components=closed.components if named else {},
+        links=closed.links if named else {},
     )
     problem = rendered.problem
     if settings.profile:

@@ -865,6 +865,26 @@ def without_dead_code(closed: Any) -> tuple[Any, list[bool]]:
     return live, list(used)
 
 
+def is_listening(listener: Any) -> bool:
+    """Whether a listener to durations is registered with jax.monitoring; true if none can tell.
+
+    ``get_event_duration_listeners`` of _src/monitoring.py (jax 0.4.23, 0.4.30, 0.10.2, 0.12.0);
+    0.4.13 has the list alone.
+    """
+    monitoring: Any = importlib.import_module("jax._src.monitoring")
+    if hasattr(monitoring, "get_event_duration_listeners"):
+        return listener in monitoring.get_event_duration_listeners()
+    return listener in getattr(monitoring, "_event_duration_secs_listeners", [listener])
+
+
+def numba_events() -> Any:
+    """Return numba's module of events if numba is there; it is never imported for that.
+
+    ``numba.core.event`` is public; numba 0.53 to 0.68.
+    """
+    return sys.modules.get("numba.core.event")
+
+
 def trace_state_clean() -> bool:
     """Whether no trace is going on in this thread."""
     return bool(take("trace-state")())

@@ -10,7 +10,7 @@ import platform
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -24,6 +24,7 @@ from brainpy_probe.captured import Capture
 from brainpy_probe.errors import ProbeError
 from brainpy_probe.index import named_files
 from brainpy_probe.live import components, consistency, pure, tensors
+from brainpy_probe.live.byidentity import IdentityDict
 from brainpy_probe.live.calls import CURRENT_WATCH, OWN_WORK, RunningCall
 from brainpy_probe.live.compilation import Compilation
 from brainpy_probe.live.failures import FailureLog
@@ -43,6 +44,7 @@ from brainpy_probe.records import (
     LostModule,
     Manifest,
     ProgramRecord,
+    Timing,
 )
 from brainpy_probe.settings import Settings
 from brainpy_probe.store import RunFolder
@@ -72,6 +74,8 @@ class Session:
     _known: Known = field(default_factory=Known)
     _outcomes: consistency.Outcomes = field(default_factory=consistency.Outcomes)
     _programs: dict[str, int] = field(default_factory=dict)
+    _models: IdentityDict[int] = field(default_factory=IdentityDict)
+    _models_met: int = 0
     _seen: int = 0
     _unclaimed: set[str] = field(default_factory=set)
     _closed: bool = False
@@ -243,6 +247,8 @@ class Session:
                 ahead = self._ahead(call, run)
                 closed = pure.close(call, run, self._known) if ahead is None else ahead.closed
                 native = closed.native, closed.native_arguments
+                if self.settings.data != "none" or closed.kind == "step":
+                    watch.exclude(call.settle())  # what follows reads values
                 closed, notes = consistency.agreed(call, run, closed)
                 with self.folder.adding():
                     program, failure, digests = self._program(closed, ahead)
@@ -279,7 +285,8 @@ class Session:
             index=number,
             program=None if program is None else program.index,
             digests=digests,
-            notes=notes,
+            notes=(*notes, *_unmeasured(call, minimal.native)),
+            model_number=self._model_number(call),
             lost_variables=gone,
             probe=summed(call.preparation, watch.timing()),
             failure=None if failure is None else Failure.of(failure),
@@ -291,6 +298,15 @@ class Session:
             lost_modules=tuple(lost),
         )
         return _Made(number, addition, modules, failure)
+
+    def _model_number(self, call: RunningCall) -> int:
+        """Return the number of a call's model among those of the capture."""
+        model = getattr(call.runner, "target", call.runner)
+        known = self._models.get(model)
+        if known is None:
+            known = self._models.set(model, self._models_met)
+            self._models_met += 1
+        return known
 
     def compiles(self, call: RunningCall) -> None:
         """Render the program of a call that is about to run, and write what is known of it.
@@ -442,9 +458,27 @@ def _minimal_record(call: RunningCall) -> CallRecord:
         jit=call.jit,
         steps=None if call.indices is None else len(call.indices),
         native=call.watch.timing(),
+        numba=tuple(dict.fromkeys(call.numba)),
         probe=call.preparation,
         error=None if call.error is None else Failure.of(call.error),
     )
+
+
+def _unmeasured(call: RunningCall, native: Timing) -> Iterator[str]:
+    """Say why seconds of a call are missing."""
+    if call.unfinished:
+        yield (
+            "XLA was still running the program when the call returned, as it waits for nothing "
+            "that it gives (numpy_mon_after_run=False, or no monitors): how long it ran is not "
+            "known."
+        )
+    if native.trace is None:
+        yield (
+            "JAX did not tell how long its phases took: jax.monitoring.clear_event_listeners() "
+            "was called."
+        )
+    if native.numba is None and not call.unfinished:
+        yield "How long numba compiled for this call can't be told from what else ran."
 
 
 def _dt(call: RunningCall) -> float:

@@ -53,6 +53,10 @@ class Snapshot:
         """Whether the values at the end were taken."""
         return self._after is not None
 
+    def ended_with(self) -> list[Any]:
+        """Return the values at the end of the run; none before that."""
+        return list((self._after or {}).values())
+
     def holds(self, variable: Any) -> bool:
         """Whether a Variable is one of these."""
         return id(variable) in self.names

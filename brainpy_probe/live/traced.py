@@ -146,6 +146,11 @@ class TracedStep:
         """The class of each component by its name."""
         return {} if self.call.components is None else self.call.components.classes
 
+    @property
+    def links(self) -> dict[str, tuple[str, str]]:
+        """The names of the components that each projection connects."""
+        return {} if self.call.components is None else self.call.components.links
+
     def in_order(self, of_trace: Sequence[Any]) -> list[Any]:
         """Return what is given for each Variable of the trace in the order of the names."""
         return [of_trace[position] for position in self._order]

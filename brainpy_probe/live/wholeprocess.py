@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from brainpy_probe.errors import CannotWrite, InsideTransformation, ProbeError, say
-from brainpy_probe.live import dumps, hooks, seams
+from brainpy_probe.live import dumps, events, hooks, seams
 from brainpy_probe.live.calls import RunningCall
 from brainpy_probe.live.compilation import Compilation
 from brainpy_probe.live.failures import FailureLog
@@ -55,7 +55,7 @@ class ProcessCapture:
 
         These modules are recorded when there is something else to record.
         """
-        hooks.attend()
+        events.attend()
         LEDGER.enter(self, hooks.compiler_patches())
 
     def give_up(self) -> None:
@@ -73,7 +73,7 @@ class ProcessCapture:
         """
         try:
             seams.resolve()
-            hooks.attend()
+            events.attend()
             if self in LEDGER.users:
                 LEDGER.extend(self._patches())
             else:
@@ -187,7 +187,7 @@ class ProcessCapture:
 def _summary(manifest: Manifest, folder: RunFolder) -> str:
     outside = [one for one in manifest.modules if one.call is None]
     compiled = [one for one in manifest.modules if one.call is not None]
-    seconds = sum(one.seconds.compile for one in compiled)
+    seconds = sum(one.seconds.compile or 0.0 for one in compiled)
     kinds = [call.failure.kind for call in manifest.calls if call.failure is not None]
     inside = kinds.count(InsideTransformation.__name__)
     if manifest.calls:

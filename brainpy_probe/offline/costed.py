@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from brainpy_probe import naming
 from brainpy_probe.costrecords import ComponentCost, ComponentTime, Costs, Count, Measured
 
 __all__ = ["as_table"]
 
 
-def as_table(costs: Costs, measured: Measured | None = None) -> Group:
-    """Return costs as rich prints them: a line for each component, its parts below it."""
-    parts: list[object] = [_static(costs)]
+Links = Mapping[str, tuple[str, str]]
+
+
+def as_table(costs: Costs, measured: Measured | None = None, links: Links | None = None) -> Group:
+    """Return costs as rich prints them: a line for each component, its parts below it.
+
+    ``links`` has of each projection the names of the components that it connects.
+    """
+    links = {} if links is None else links
+    parts: list[object] = [_static(costs, links)]
     if measured is not None:
-        parts += ["", _measured(costs, measured)]
+        parts += ["", _measured(costs, measured, links)]
     parts += [Text(note, style="yellow") for note in costs.notes]
     if measured is not None:
         parts += [Text(note, style="yellow") for note in measured.notes]
     return Group(*parts)  # type: ignore[arg-type]
 
 
-def _static(costs: Costs) -> Group:
+def _static(costs: Costs, links: Links) -> Group:
     table = _table("a step", "ops", "flops", "transc", "read", "written", "state", "const")
     for depth, row, whole in _tree(costs.components):
         table.add_row(
-            "  " * depth + row.component + ("*" if row.custom_calls else ""),
+            "  " * depth + naming.label(row.component, links) + ("*" if row.custom_calls else ""),
             *_counted(whole.step),
             _si(whole.state),
             _si(whole.constants),
@@ -57,7 +65,7 @@ def _counted(count: Count) -> list[str]:
     return [f"{count.ops:,}", *map(_si, figures)]
 
 
-def _measured(costs: Costs, measured: Measured) -> Group:
+def _measured(costs: Costs, measured: Measured, links: Links) -> Group:
     table = _table("measured", "seconds", "share", "us a step", "calls")
     times = {one.component: one for one in measured.components}
     known = [row for row in costs.components if not row.component.startswith("(")]
@@ -70,7 +78,7 @@ def _measured(costs: Costs, measured: Measured) -> Group:
         if not one.calls and not one.seconds:
             continue
         table.add_row(
-            "  " * depth + row.component,
+            "  " * depth + naming.label(row.component, links),
             f"{one.seconds:.4f}",
             f"{100 * one.seconds / measured.loop:.1f} %" if measured.loop else "",
             f"{1e6 * one.seconds / max(measured.steps, 1):.2f}",
