@@ -20,7 +20,7 @@ import pytest
 
 import brainpy_probe as probe
 from brainpy_probe import atomic, index, store
-from brainpy_probe.live import compiles, hooks, modulelog, owed, rendering, session, tensors
+from brainpy_probe.live import compiles, events, hooks, modulelog, owed, rendering, session, tensors
 from brainpy_probe.live.patching import LEDGER
 from brainpy_probe.live.session import Session
 from brainpy_probe.offline.files import check_files
@@ -85,7 +85,7 @@ class Keeper:
 def events_of(run: Callable[[], object]) -> list[Any]:
     """Return the calls and modules that sessions are told of, of a real run."""
     keeper = Keeper()
-    hooks.attend()
+    events.attend()
     LEDGER.enter(keeper, hooks.patches())
     try:
         run()

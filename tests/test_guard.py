@@ -14,7 +14,7 @@ import pytest
 
 import brainpy_probe as probe
 from brainpy_probe.foreign import Seam
-from brainpy_probe.live import compiles, components, seams
+from brainpy_probe.live import compiles, components, events, seams
 from tests.eras import SINCE_2_4, SINCE_2_7, DynamicalSystem
 
 GONE = "jax._src.core:there_is_no_such_name"
@@ -76,7 +76,7 @@ WITHIN: list[tuple[Any, str, bool]] = [
     (components, "name_components", True),
     (components, "scope", True),
     (compiles, "_begun", True),
-    (compiles, "note_phase", False),
+    (events, "_pend", False),
     *([(seams, "scanned_function", False)] if SINCE_2_7 else []),
 ]
 
@@ -102,7 +102,7 @@ def test_whatever_fails_in_a_wrapper_the_run_goes_on(
 def test_a_listener_that_fails_stops_no_compilation(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiles, "note_phase", _fail)
+    monkeypatch.setattr(events, "_pend", _fail)
     with pytest.warns(probe.ProbeWarning, match="as no version does"), probe.capture(out):
         assert float(jax.jit(lambda x: x * 3.0)(np.float32(2.0))) == 6.0
 
