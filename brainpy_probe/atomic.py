@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 from pathlib import Path, PurePosixPath
 
-__all__ = ["append_at", "is_left", "make_folders", "write_whole"]
+__all__ = ["append_at", "is_left", "left_in", "make_folders", "write_whole"]
 
 # The name of a file while it is written, with the number of the process that writes it.
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>[0-9]{1,20})\.tmp")
 
-# Windows would otherwise write other ends of lines.
-_BINARY = getattr(os, "O_BINARY", 0)
+# A link in a file's place is an error: what it leads to is none of the capture.
+_FILE = os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def left_in(folder: Path) -> list[Path]:
+    """Return the temporary files below a folder whose writers run no more."""
+    return sorted(
+        path
+        for path in folder.rglob(".*.tmp")
+        if (found := _TEMPORARY.fullmatch(path.name)) and not _runs(int(found["pid"]))
+    )
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def is_left(name: str) -> bool:
@@ -25,7 +45,7 @@ def write_whole(path: Path, *pieces: bytes | memoryview) -> None:
     """Write a file under another name, and give it its own when it is whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY, 0o666)
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FILE, 0o666)
         try:
             for piece in pieces:
                 _write(file, path, piece)
@@ -61,7 +81,7 @@ def append_at(path: Path, end: int, content: bytes) -> int:
         If the system can't write; the file is as before, if the system can do that.
     """
     made = os.O_CREAT if end == 0 else 0
-    file = os.open(path, os.O_RDWR | made | _BINARY, 0o666)
+    file = os.open(path, os.O_RDWR | made | _FILE, 0o666)
     try:
         size = os.fstat(file).st_size
         if size < end:
@@ -81,12 +101,21 @@ def append_at(path: Path, end: int, content: bytes) -> int:
 
 
 def make_folders(root: Path, name: str) -> None:
-    """Make the folders of a file's path below a folder, which itself is there or an error."""
+    """Make the folders of a file's path below a folder, which itself is there or an error.
+
+    Raises
+    ------
+    NotADirectoryError
+        If one of them is a link: it may lead out of the folder.
+    """
     folder = root
     for part in Path(name).parent.parts:
         folder = folder / part
-        with contextlib.suppress(FileExistsError):
+        try:
             os.mkdir(folder)  # noqa: PTH102
+        except FileExistsError:
+            if folder.is_symlink():
+                raise NotADirectoryError(errno.ENOTDIR, "it is a link", str(folder)) from None
 
 
 def _write(file: int, path: Path, content: bytes | memoryview) -> None:

@@ -13,10 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 import brainpy_probe as probe
+from brainpy_probe.atomic import left_in
 from brainpy_probe.cli import app
 from brainpy_probe.digests import digest_of, signed
 from brainpy_probe.offline.verify import verify
-from brainpy_probe.store import JOURNAL, MANIFEST
+from brainpy_probe.store import JOURNAL, MANIFEST, RunFolder
 from tests.altering import alter, rewrite
 from tests.networks import by_name
 
@@ -183,6 +184,24 @@ def test_what_a_killed_capture_left_is_passed_over(copy: Path) -> None:
     (copy / "programs" / ".program.hlo.txt.4194999.tmp").write_text("half")
     checks = [one for one in verify(copy, limits=None).checks if one.name == "nothing else"]
     assert [one.outcome for one in checks] == ["passed"]
+
+
+def test_doctor_names_what_a_killed_capture_left(tmp_path: Path) -> None:
+    names = [".a.txt.4194999.tmp", f".b.txt.{os.getpid()}.tmp", ".c.tmp"]
+    for name in names:
+        (tmp_path / name).touch()
+    assert left_in(tmp_path) == [tmp_path / names[0]]
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    folder, outside = RunFolder(tmp_path / "out"), tmp_path / "outside"
+    outside.mkdir()
+    folder.write("programs/a", "hlo", b"1")
+    (folder.path / "programs").rename(tmp_path / "moved")
+    (folder.path / "programs").symlink_to(outside)
+    with pytest.raises(NotADirectoryError, match="it is a link"):
+        folder.write("programs/b", "hlo", b"1")
+    assert not list(outside.iterdir())
 
 
 # --- what a manifest says -----------------------------------------------------------------------

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
 import tempfile
 import warnings
 from importlib.util import find_spec
+from pathlib import Path
 
 import msgspec
 
+from brainpy_probe.atomic import left_in
 from brainpy_probe.errors import ProbeError, SeamMissing, told
 from brainpy_probe.live import autostart, launch, seams
 from brainpy_probe.live.capture import capture
 from brainpy_probe.live.patching import LEDGER
 from brainpy_probe.live.versions import installed, stack
-from brainpy_probe.settings import DIALECTS, VARIABLE, Settings
+from brainpy_probe.settings import DEFAULT_OUT, DIALECTS, VARIABLE, Settings
 
 __all__ = ["Activation", "Diagnosis", "SeamState", "Stack", "as_lines", "diagnose"]
 
@@ -78,6 +81,9 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
         The tested stack that is installed.
     problem : str
         Why nothing can be captured here, else empty.
+    leftovers : tuple of str
+        Temporary files that captures which were killed have left in the folder for captures. No
+        reader reads them.
     """
 
     python: str
@@ -89,6 +95,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     activation: Activation
     seams: tuple[SeamState, ...]
     problem: str
+    leftovers: tuple[str, ...] = ()
 
 
 def diagnose() -> Diagnosis:
@@ -104,7 +111,16 @@ def diagnose() -> Diagnosis:
         activation=_activation(),
         seams=tuple(_seam(name) for name in seams.belonging()),
         problem=_missing() or _trial(),
+        leftovers=_leftovers(),
     )
+
+
+def _leftovers() -> tuple[str, ...]:
+    out = DEFAULT_OUT
+    with contextlib.suppress(ProbeError):
+        settings = Settings.of_environment(os.environ)
+        out = settings.out if settings is not None else out
+    return tuple(map(str, left_in(Path(out))))
 
 
 def _activation() -> Activation:
@@ -186,6 +202,9 @@ def as_lines(found: Diagnosis) -> list[str]:
         else:
             lines.append(f"  {seam.name}: NOT FOUND; tried {'; '.join(seam.tried)}")
         lines.append(f"    {seam.what}. {seam.holds}")
+    if found.leftovers:
+        lines += ["", "left by captures that were killed; no reader reads them, rm removes them"]
+        lines += [f"  {path}" for path in found.leftovers]
     missing = [seam.name for seam in found.seams if seam.place is None]
     if found.problem:
         verdict = f"NO: {found.problem}"
