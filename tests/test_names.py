@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from brainpy_probe.live import leaves
 from brainpy_probe.live.modelnames import ModelNames
 from brainpy_probe.xla import locations
 from tests import eras
+
+_bp: Any = bp
 
 # A Chinese word, an accent that combines with its letter (no word character of Python's re), and a
 # letter that NFKC would change if it were written in a script.
@@ -167,3 +170,39 @@ def test_a_copy_of_two_equal_arrays_is_named_after_neither() -> None:
     assert names.arrays([model.wide_in.copy()])[0] == [None]
     model.wide_in[:] = 7
     assert names.arrays([model.wide_in.copy()]) == (["wide_in"], [])
+
+
+class Projected(eras.Group):
+    """Projections of which BrainPy keeps parts under names of its own in the neurons."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.A, self.B = eras.LifRef(4), eras.LifRef(4)
+        given: Any = {"comm": _bp.dnn.AllToAll(4, 4, 0.1), "out": _bp.dyn.COBA(E=0.0)}
+        self.early = _bp.dyn.FullProjAlignPreSD(
+            pre=self.A, post=self.B, delay=1.0, syn=_bp.dyn.Expon(4, tau=5.0), **given
+        )
+        given = {"comm": _bp.dnn.AllToAll(4, 4, 0.1), "out": _bp.dyn.COBA.desc(E=0.0)}
+        self.late = _bp.dyn.FullProjAlignPostMg(
+            pre=self.B, post=self.A, delay=2.0, syn=_bp.dyn.Expon.desc(4, tau=5.0), **given
+        )
+
+    def update(self) -> Any:
+        self.early()
+        self.late()
+        self.A(20.0)
+        return self.B(20.0)
+
+
+@pytest.mark.skipif(not eras.SINCE_2_4, reason="these came with BrainPy 2.4")
+def test_names_have_no_counter_of_brainpys_and_tell_of_pre_and_post(out: Path) -> None:
+    with probe.capture(out, data="none", strict=True) as cap:
+        for _ in range(2):
+            bp.DSRunner(Projected(), progress_bar=False).run(0.3)
+    (program,) = cap.programs
+    states = {spec.name for spec in program.arguments if spec.role == "state"}
+    assert {"early.refs.syn.g", "early.refs.delay.data", "late.refs.syn.g"} <= states
+    names = [*states, *program.record.components]
+    assert not [name for name in names if re.search(r"[A-Za-z]\d|\d{2}", name)]
+    assert program.record.links == {"early": ("A", "B"), "late": ("B", "A")}
+    assert any(name.endswith("after_updates.early") for name in names)

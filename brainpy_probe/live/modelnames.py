@@ -38,8 +38,11 @@ _OF_LAST_RUN = ("mon",)
 def _price(key: Any) -> int:
     """Return what a step costs: nothing into what no name mentions.
 
-    What BrainPy was told of besides (``implicit_...``) most often has a plainer path.
+    What BrainPy was told of besides (``implicit_...``) most often has a plainer path; so has
+    what a delay is of.
     """
+    if key == seams.DELAYED:
+        return price(key) + 1
     if key in _OPENED:
         return _BESIDES if "implicit" in key else 0
     return price(key)
@@ -101,7 +104,7 @@ class _Naming:
         if key == _brainpys_name(one.thing):
             return type(one.thing).__name__
         if key.startswith(seams.DELAYS):
-            target = getattr(one.thing, "__dict__", {}).get("target")
+            target = getattr(one.thing, "__dict__", {}).get(seams.DELAYED)
             if isinstance(target, state_class()) and self._is_named(target):
                 return f"delay_of_{self._seen_from(number, target)}"
         elif " " in key and isinstance(one.thing, take("object")):

@@ -26,6 +26,7 @@ from brainpy_probe.xla import bindings
 
 __all__ = [
     "CONTAINERS",
+    "DELAYED",
     "DELAYS",
     "LAZY_CONTAINERS",
     "LOOP_MODULE",
@@ -261,6 +262,9 @@ CONTAINERS = (
 # 2.4.6, 2.6.0: _src/delay.py), before what the delay is of: a name, or the id of a Variable.
 UPDATES = ("before_updates", "after_updates", "_before_updates", "_after_updates")
 DELAYS = ("_*_delay_of_", "_*_delay_*_")
+
+# Where a delay keeps the Variable that it is of (VarDelay; 2.4.6 to 2.9.0, as above).
+DELAYED = "target"
 
 # What a Variable notes of the traces that it was part of (brainstate 0.5.4, 0.6.0: _state.py).
 TRACE_NOTES = ("_been_writen",)
