@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -28,53 +28,44 @@ def _files(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-class Waiting(bp.DSRunner):
-    """A runner that waits within a run until it may go on."""
+class Runner(bp.DSRunner):
+    """A runner that does something else before its run ends."""
 
-    def __init__(self, target: Any) -> None:
-        super().__init__(target, progress_bar=False)
-        self.begun, self.may_end = threading.Event(), threading.Event()
+    def __init__(self, at_end: Callable[[], object]) -> None:
+        super().__init__(by_name("lif").build().target, progress_bar=False)
+        self.at_end = at_end
 
     def _predict(self, *args: Any, **kwargs: Any) -> Any:
         result = super()._predict(*args, **kwargs)
-        self.begun.set()
-        self.may_end.wait(60)
+        self.at_end()
         return result
-
-
-def _begun_elsewhere(runner: Waiting) -> threading.Thread:
-    thread = threading.Thread(target=runner.run, args=(1.0,))
-    thread.start()
-    assert runner.begun.wait(60)
-    return thread
 
 
 @pytest.mark.parametrize("removed", [False, True], ids=["closed", "removed"])
 def test_what_ends_after_the_block_is_in_no_folder(out: Path, *, removed: bool) -> None:
-    runner = Waiting(by_name("lif").build().target)
-    with probe.capture(out, strict=True) as cap:
-        thread = _begun_elsewhere(runner)
-    before = _files(cap.path)
-    assert list(before) == [str(cap.path / "manifest.json")]
-    if removed:
-        shutil.rmtree(cap.path)
-    runner.may_end.set()
-    thread.join()
+    scope = probe.capture(out, strict=True)
+    cap = scope.__enter__()
+    before: dict[str, bytes] = {}
+
+    def end() -> None:
+        scope.__exit__(None, None, None)
+        before.update(_files(cap.path))
+        if removed:
+            shutil.rmtree(cap.path)
+
+    runner = Runner(end)
+    runner.run(1.0)
     assert runner.i0 == 10
+    assert not [name for name in before if "programs" in name or "predict" in name]
+    assert cap.manifest.complete
     assert cap.calls == ()
     assert _files(cap.path) == ({} if removed else before)
     assert cap.path.exists() != removed
 
 
 def test_a_module_that_a_thread_of_an_ended_call_compiles_is_none_of_its(out: Path) -> None:
-    runner = Waiting(by_name("lif").build().target)
-    runner.may_end.set()
     contexts: list[contextvars.Context] = []
-    native = runner._step_func_predict
-    runner._step_func_predict = lambda *args, **kwargs: (  # type: ignore[method-assign]
-        contexts.append(contextvars.copy_context()),
-        native(*args, **kwargs),
-    )[1]
+    runner = Runner(lambda: contexts.append(contextvars.copy_context()))
     with probe.capture(out, strict=True) as cap:
         runner.run(1.0)
         compiling = jax.jit(lambda x: x * 7 + 1)
