@@ -516,7 +516,7 @@ def test_a_dense_comm_dominates_and_the_events_own_is_offered(out: Path) -> None
         runner.run(5.0)
     assert cap.programs[0].record.unmeasured == ""
     found = next(one for one in cap.findings if one.slug == "dominant-component")
-    assert found.sentence.startswith("comm (MaskedLinear) takes")
+    assert found.sentence.startswith("comm, MaskedLinear, takes")
     assert "bp.dnn.EventCSRLinear(conn, weight)" in found.remedy
 
 
