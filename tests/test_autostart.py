@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import brainpy_probe as probe
+from tests import eras
 from tests.processes import Interpreter, ended
 
 # A network that every BrainPy since 2.3 has. Whoever imports this imports BrainPy.
@@ -283,7 +284,9 @@ def test_eight_processes_of_all_kinds_lose_nothing(python: Interpreter, cwd: Pat
     assert [len(captured.calls) for captured in captures] == [1] * 8
     assert len({captured.manifest.environment.pid for captured in captures}) == 8
     for captured in captures:
-        assert captured.programs[0].text() == captures[0].programs[0].text()
+        # BrainPy 2.4 to 2.6 order a loop's Variables by their addresses.
+        if not eras.ORDERS_BY_IDS:
+            assert captured.programs[0].text() == captures[0].programs[0].text()
         assert f"brainpy-probe show {captured.path}\n" in done.stderr
     assert "no runner's predict" not in done.stderr
 

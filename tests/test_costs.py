@@ -142,7 +142,8 @@ def test_names_change_no_op_and_no_result(
     assert not bare.programs[0].record.components
     assert list(lefts[0].values()) == list(lefts[1].values())
     assert compiled[0] == compiled[1]
-    assert _nameless(named.programs[0]) == _nameless(bare.programs[0])
+    if not eras.ORDERS_BY_IDS:
+        assert _nameless(named.programs[0]) == _nameless(bare.programs[0])
     assert named.text.count("~") > bare.text.count("~")
     if not eras.ORDERS_BY_IDS:
         found = [[one.fingerprint for one in cap.modules] for cap in captures]

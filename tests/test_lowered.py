@@ -155,7 +155,9 @@ def test_mhlo_is_what_a_jax_that_prints_mhlo_prints(name: str) -> None:
     named = bindings.parse_mlir(theirs, bindings.mlir_context())
     dialects._rename(named, "program", *_names(named))
     ours = bindings.parse_mlir(_lowered(name).render("mhlo").content, bindings.mlir_context())
-    assert bindings.mlir_text(ours) == bindings.mlir_text(named)
+    # Where all is on one device, ours has no placement; JAX 0.4.13 writes one.
+    placed = re.compile(r', mhlo.sharding = "\{replicated\}"')
+    assert bindings.mlir_text(ours) == placed.sub("", bindings.mlir_text(named))
 
 
 def test_no_constant_is_elided_in_any_text() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from tests import watching
+from tests import eras, watching
 from tests.networks import by_name
 from tests.replaying import DIALECTS, replay
 
@@ -62,8 +62,10 @@ def test_the_native_form_is_what_it_is_without(out: Path) -> None:
     # In one line, since HLO tells where it was called.
     both, native = (_captured("lif", out, portable=portable) for portable in (True, False))
     assert native.programs[0].portable is None
-    for dialect in DIALECTS:
+    # BrainPy 2.4 to 2.6 order a loop's Variables by their addresses, and so does the program.
+    for dialect in () if eras.ORDERS_BY_IDS else DIALECTS:
         assert both.programs[0].text(dialect) == native.programs[0].text(dialect)
+    assert both.programs[0].arguments == native.programs[0].arguments
 
 
 def _backends(config: Any) -> tuple[int, dict[str, str]]:

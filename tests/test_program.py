@@ -402,7 +402,8 @@ def test_progress_bar_is_no_part_of_the_program(make: Callable[[], Any], out: Pa
             seeded(make, progress_bar=progress_bar).run(3.0)
     # Up to 2.6 numba numbers the kernels of each model.
     texts = {re.sub(r"@cfunc\.\w+", "@cfunc", program.text()) for program in cap.programs}
-    assert len(texts) == 1
+    # BrainPy 2.4 to 2.6 order a loop's Variables by their addresses.
+    assert len(texts) == 1 or eras.ORDERS_BY_IDS
     for program in cap.programs:
         assert program.fidelity.host_callbacks == ()
         assert "callback" not in program.text()
