@@ -16,6 +16,7 @@ from typing import Any
 
 import brainpy as bp
 import brainpy.math as bm
+import jax
 import numpy as np
 import pytest
 import xxhash
@@ -194,6 +195,8 @@ class Known(DynamicalSystem):
         self.table = {"deep": [0.5]}
         self.weights = np.full(3, 0.5, np.float32)
         self.array = bm.Array(np.full(3, 0.5, np.float32))
+        self.mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:1]), ("neurons",))
+        self.sharding = jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec())
         held = 0.5
 
         def closed(value: float | None = None) -> float:
@@ -227,6 +230,11 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "function": lambda _: HELPER.__setitem__(0, _tripled),
     "array in place": lambda model: model.weights.__setitem__(1, 0.25),
     "array of BrainPy's": lambda model: setattr(model.array, "value", bm.zeros(3).value),
+    "sharding": lambda model: setattr(
+        model,
+        "sharding",
+        jax.sharding.NamedSharding(model.mesh, jax.sharding.PartitionSpec("neurons")),
+    ),
 }
 
 

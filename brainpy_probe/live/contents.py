@@ -40,6 +40,8 @@ from brainpy_probe.live.usercode import (
 __all__ = ["form_of_argument", "look", "numpys_state"]
 
 _PART, _ABSENT = object(), object()
+# Where arrays lie: immutable, compared by value, and partly made in C.
+_PLACEMENTS = (jax.sharding.Sharding, jax.sharding.Mesh, jax.sharding.PartitionSpec)
 _EXACT = {str, bytes, int, bool, type(None), type(Ellipsis), type(NotImplemented), range, slice}
 _Looked = tuple[list[Any], list[Any]]
 
@@ -59,6 +61,8 @@ def look(thing: Any, without: Iterable[str], names: set[str]) -> _Looked:
         _of_class(thing, decides, parts, names)
     elif issubclass(kind, np.generic):
         decides.append((str(thing.dtype), thing.tobytes()))
+    elif issubclass(kind, _PLACEMENTS):
+        decides.append(Equal(thing))
     else:
         _look_into(thing, kind, decides, parts, without, names)
     return decides, parts
