@@ -109,7 +109,7 @@ def replayed(work: Work) -> Measured:
 
 def verified(work: Work) -> Measured:
     """Prove a capture."""
-    from brainpy_probe.offline.verify import verify
+    from brainpy_probe.verify.api import verify
 
     begun = time.perf_counter()
     found = verify(_capture(work))
@@ -121,14 +121,15 @@ def verified(work: Work) -> Measured:
 def converted(work: Work) -> Measured:
     """Convert the last program of a capture to MHLO: the conversion alone, no proof."""
     import brainpy_probe as probe
-    from brainpy_probe.xla import bindings, proof
+    from brainpy_probe.compat import bindings
+    from brainpy_probe.ir import identity
 
     text = probe.load(_capture(work)).programs[-1].text("stablehlo")
     seconds = []
     for _ in range(5):
         module = bindings.parse_mlir(text, bindings.mlir_context())
         begun = time.perf_counter()
-        proof.to_mhlo(module)
+        identity.to_mhlo(module)
         bindings.mlir_text(module)
         seconds.append(time.perf_counter() - begun)
     return Measured(seconds={"first": seconds[0], "again": min(seconds[1:])})
@@ -139,8 +140,8 @@ def written(work: Work) -> Measured:
     import jax.numpy as jnp
     import numpy as np
 
-    from brainpy_probe.live.tensors import ArrayFiles
-    from brainpy_probe.store import RunFolder
+    from brainpy_probe.format.folder import RunFolder
+    from brainpy_probe.recording.program.tensors import ArrayFiles
 
     draw = np.random.default_rng(0)
     large = [draw.integers(0, 10_000, int(work.size) // 16, dtype=np.int32) for _ in range(4)]
@@ -166,7 +167,8 @@ def written(work: Work) -> Measured:
 def indexed(work: Work) -> Measured:
     """Add calls with a module each to an index, read it back, and look at its calls."""
     import brainpy_probe as probe
-    from brainpy_probe.records import (
+    from brainpy_probe.format.folder import RunFolder
+    from brainpy_probe.format.records import (
         Addition,
         CallRecord,
         Environment,
@@ -176,7 +178,6 @@ def indexed(work: Work) -> Measured:
         WrittenFile,
     )
     from brainpy_probe.settings import Settings
-    from brainpy_probe.store import RunFolder
 
     digests = {f"in/state/E.{n}": f"{n:032x}" for n in range(10)}
     call = CallRecord(

@@ -9,10 +9,10 @@ imported when it is first asked for: until then it costs next to nothing.
 import importlib
 from typing import TYPE_CHECKING
 
-from brainpy_probe.silence import be_silent
+from brainpy_probe.startup.import_hooks import be_silent
 
 if TYPE_CHECKING:
-    from brainpy_probe.captured import Capture, load
+    from brainpy_probe.analysis.findings import Finding
     from brainpy_probe.errors import (
         BadSetting,
         CannotCapture,
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
         CannotReplay,
         CannotWrite,
         DamagedCapture,
+        PrivateNameMissing,
         ProbeError,
         ProbeWarning,
-        SeamMissing,
         Stopped,
         UnknownDialect,
     )
-    from brainpy_probe.findings import Finding
-    from brainpy_probe.live.capture import capture
-    from brainpy_probe.parts import CompiledModule, PredictCall, Program
-    from brainpy_probe.records import Failure, Fidelity, TensorSpec, Timing
-    from brainpy_probe.worker import Limits
+    from brainpy_probe.format.records import Failure, Fidelity, TensorSpec, Timing
+    from brainpy_probe.reader.capture import Capture, load
+    from brainpy_probe.reader.program import CompiledModule, PredictCall, Program
+    from brainpy_probe.reader.worker import Limits
+    from brainpy_probe.recording.api import capture
 
 __all__ = [
     "BadSetting",
@@ -48,10 +48,10 @@ __all__ = [
     "Finding",
     "Limits",
     "PredictCall",
+    "PrivateNameMissing",
     "ProbeError",
     "ProbeWarning",
     "Program",
-    "SeamMissing",
     "Stopped",
     "TensorSpec",
     "Timing",
@@ -61,7 +61,15 @@ __all__ = [
 ]
 
 # In the order in which they are looked through; what needs BrainPy to be of use comes last.
-_HOMES = ("captured", "errors", "findings", "parts", "records", "worker", "live.capture")
+_HOMES = (
+    "reader.capture",
+    "errors",
+    "analysis.findings",
+    "reader.program",
+    "format.records",
+    "reader.worker",
+    "recording.api",
+)
 
 
 def __getattr__(name: str) -> object:

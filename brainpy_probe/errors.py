@@ -20,10 +20,10 @@ __all__ = [
     "DamagedCapture",
     "FolderRemoved",
     "InsideTransformation",
+    "PrivateNameMissing",
     "ProbeError",
     "ProbeWarning",
     "ProgramMismatch",
-    "SeamMissing",
     "Stopped",
     "UnknownDialect",
     "first_line",
@@ -99,24 +99,24 @@ class UnknownDialect(BadSetting):
         )
 
 
-class SeamMissing(ProbeError):
-    """A place in BrainPy or JAX that the probe needs is not where any known version has it.
+class PrivateNameMissing(ProbeError):
+    """A private name of BrainPy or JAX that the probe needs is in none of the known places.
 
     Parameters
     ----------
-    seam : str
+    name : str
         What was looked for.
     tried : iterable of str
         Each place that was tried, with what was found there.
     """
 
-    slug = "seam-missing"
+    slug = "private-name-missing"
 
-    def __init__(self, seam: str, tried: Iterable[str]) -> None:
-        self.seam, self.tried = seam, tuple(tried)
+    def __init__(self, name: str, tried: Iterable[str]) -> None:
+        self.name, self.tried = name, tuple(tried)
         super().__init__(
-            f"The probe can't find {seam}. Tried: {'; '.join(self.tried)}.",
-            "This version of BrainPy or JAX is not one that the probe knows: "
+            f"The probe can't find {name}. Tried: {'; '.join(self.tried)}.",
+            "The probe was not tested with this version of BrainPy or JAX: "
             "see the table of tested versions in the README.",
         )
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import xxhash
 
-from brainpy_probe.digests import signed
-from brainpy_probe.store import MANIFEST
+from brainpy_probe.format.digests import signed
+from brainpy_probe.format.folder import MANIFEST
 
 __all__ = ["alter", "files", "flip", "rewrite"]
 

@@ -13,7 +13,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from loguru import logger
 
-from brainpy_probe.live.patching import LEDGER
+from brainpy_probe.recording.patches import LEDGER
 from tests.eras import SINCE_2_4, SINCE_2_7
 from tests.watching import PATCHED, wrappers_on_runners
 

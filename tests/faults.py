@@ -19,14 +19,17 @@ import brainpy.math as bm
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe import atomic, index, store
-from brainpy_probe.live import compiles, events, hooks, modulelog, owed, rendering, session, tensors
-from brainpy_probe.live.patching import LEDGER
-from brainpy_probe.live.session import Session
-from brainpy_probe.offline.files import check_files
-from brainpy_probe.records import Manifest
+from brainpy_probe.format import atomic, index
+from brainpy_probe.format import folder as store
+from brainpy_probe.format.folder import JOURNAL, MANIFEST
+from brainpy_probe.format.records import Manifest
+from brainpy_probe.recording import hooks, session, unwritten
+from brainpy_probe.recording.modules import compiler_hooks, log, phase_events
+from brainpy_probe.recording.patches import LEDGER
+from brainpy_probe.recording.program import lowering, tensors
+from brainpy_probe.recording.session import Session
 from brainpy_probe.settings import Settings
-from brainpy_probe.store import JOURNAL, MANIFEST
+from brainpy_probe.verify.files import check_files
 from tests import eras
 from tests.eras import DynamicalSystem
 
@@ -35,7 +38,7 @@ _BY_PATH = ("open", "mkdir", "replace", "unlink")
 _BY_NUMBER = ("write", "fstat", "ftruncate", "close")
 _INDEX = (MANIFEST, JOURNAL)
 # The modules that record.
-_RECORDING = (session, owed, modulelog, rendering, tensors, store, atomic, index)
+_RECORDING = (session, unwritten, log, lowering, tensors, store, atomic, index)
 _LINES = {module.__file__ for module in _RECORDING}
 
 
@@ -74,7 +77,7 @@ class Keeper:
     """A user of the ledger that keeps what is handed to it."""
 
     settings: Settings = field(default_factory=Settings)
-    events: list[Any] = field(default_factory=list)
+    phase_events: list[Any] = field(default_factory=list)
 
     def ended(self, event: Any) -> None:
         """Keep a call or a module, all of it: a call forgets what it ran when it was handed on."""
@@ -85,7 +88,7 @@ class Keeper:
 def events_of(run: Callable[[], object]) -> list[Any]:
     """Return the calls and modules that sessions are told of, of a real run."""
     keeper = Keeper()
-    events.attend()
+    phase_events.attend()
     LEDGER.enter(keeper, hooks.patches())
     try:
         run()
@@ -157,8 +160,8 @@ def recorded(events: Sequence[Any], out: Path, fault: Fault) -> Outcome:
         warnings.simplefilter("always")
         attempt(begin)
         for one in sessions:
-            for event in events:
-                attempt(compiles.hand_on, event, (one,))
+            for event in phase_events:
+                attempt(compiler_hooks.hand_on, event, (one,))
             with outcome.in_peace():
                 outcome.unended = probe.load(one.folder.path)
             attempt(one.close)

@@ -16,7 +16,7 @@ import numpy as np
 from jax.tree_util import tree_leaves
 
 import brainpy_probe as probe
-from brainpy_probe.xla import bindings
+from brainpy_probe.compat import bindings
 from tests import eras
 from tests.networks import by_name
 from tests.watching import as_numpy

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from brainpy_probe.offline.agreement import TOLERANCE, agreement
+from brainpy_probe.verify.agreement import TOLERANCE, agreement
 
 NAN, INF = float("nan"), float("inf")
 

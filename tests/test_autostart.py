@@ -75,7 +75,7 @@ def test_before_the_scripts_first_line_nothing_is_imported_that_reads_the_enviro
     python: Interpreter, tmp_path: Path
 ) -> None:
     imported = _imported(python, tmp_path, BRAINPY_PROBE="1")
-    assert "brainpy_probe.live.autostart" in imported
+    assert "brainpy_probe.startup.autostart" in imported
     assert not imported & {"jax", "jaxlib", "brainpy", "brainstate", "numpy", "loguru", "rich"}
     assert not list(tmp_path.iterdir())
 
@@ -294,7 +294,7 @@ def test_eight_processes_of_all_kinds_lose_nothing(python: Interpreter, cwd: Pat
 FORKED_AFTERWARDS = """
 import multiprocessing, os, net
 import brainpy_probe as probe
-from brainpy_probe.live.patching import LEDGER
+from brainpy_probe.recording.patches import LEDGER
 
 net.run()
 worker = multiprocessing.get_context("fork").Process(target=lambda: LEDGER.users[0]._opened())
@@ -334,8 +334,9 @@ def _blocked(name: str) -> str:
 
 NO_SEAM = """
 import dataclasses
-from brainpy_probe.live.seams import SEAMS
-SEAMS["compiler"] = dataclasses.replace(SEAMS["compiler"], places=("jax.nowhere:compiler",))
+from brainpy_probe.compat import versions
+from brainpy_probe.compat.lookup import NAMES
+NAMES["compiler"] = dataclasses.replace(NAMES["compiler"], places=("jax.nowhere:compiler",))
 import net; net.run(); print("went on")
 """
 FULL = """
@@ -492,8 +493,8 @@ def test_each_rank_of_a_distributed_run_has_its_name(python: Interpreter, cwd: P
 
 
 UNTESTED = """
-from brainpy_probe.live import seams
-seams.TESTED = (("other", "2.9.1", "0.12.1"),)
+from brainpy_probe.compat import versions
+versions.TESTED = (("other", "2.9.1", "0.12.1"),)
 import net
 net.run()
 import brainpy_probe as probe
@@ -516,7 +517,7 @@ def test_an_untested_combination_works_and_is_said_once(python: Interpreter, cwd
 # Has something compiled while BrainPy is imported, as 2.8.2 does on JAX 0.10.2.
 COMPILING = """
 import contextlib
-from brainpy_probe.importing import around_import
+from brainpy_probe.startup.import_hooks import around_import
 
 @contextlib.contextmanager
 def compiling():

@@ -24,10 +24,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 from msgspec.structs import replace
 
 import brainpy_probe as probe
-from brainpy_probe.offline.verify import verify
-from brainpy_probe.replay import replay
-from brainpy_probe.xla import execution
-from brainpy_probe.xla.inlining import with_constants
+from brainpy_probe.analysis.replay import replay
+from brainpy_probe.ir import execution
+from brainpy_probe.ir.constants import with_constants
+from brainpy_probe.verify.api import verify
 from tests.eras import SINCE_2_4, SINCE_2_7, DynamicalSystem
 from tests.processes import told_by
 from tests.replaying import DIALECTS

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 import brainpy_probe as probe
 from brainpy_probe.cli import app
-from brainpy_probe.live import seams
-from brainpy_probe.offline import graph
+from brainpy_probe.compat import versions
+from brainpy_probe.report import pictures as graph
 from tests.networks import LOOP_MODULES, by_name, compiling_runners
 from tests.processes import ROOT, Interpreter
 
@@ -153,12 +153,12 @@ def test_doctor_tells_what_was_taken_and_that_a_trial_passed(
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["problem"] == ""
-    places = {seam["name"]: seam["place"] for seam in found["seams"]}
-    assert set(places) == set(seams.belonging())
+    places = {private["name"]: private["place"] for private in found["private_names"]}
+    assert set(places) == set(versions.expected())
     assert places["runner"] == "brainpy:DSRunner"
-    assert all(seam["holds"] and seam["what"] for seam in found["seams"])
+    assert all(private["holds"] and private["what"] for private in found["private_names"])
     assert found["versions"]["brainpy"] == version("brainpy")
-    assert found["stack"] in {name for name, _, _ in seams.TESTED}
+    assert found["stack"] in {name for name, _, _ in versions.TESTED}
     assert found["activation"]["variable"] == str(out)
     assert not out.exists(), "a trial is nothing to keep"
 
@@ -167,8 +167,8 @@ def test_doctor_lists_what_was_tried_and_fails_where_a_seam_is_missing(python: I
     done = _doctor(
         python,
         "import dataclasses\n"
-        "from brainpy_probe.live.seams import SEAMS\n"
-        "SEAMS['runner'] = dataclasses.replace(SEAMS['runner'], places=('brainpy:Nope',))",
+        "from brainpy_probe.compat.lookup import NAMES\n"
+        "NAMES['runner'] = dataclasses.replace(NAMES['runner'], places=('brainpy:Nope',))",
     )
     assert done.returncode == 1, done.stderr
     assert "runner: NOT FOUND; tried brainpy:Nope (module 'brainpy' has no attribute" in done.stdout

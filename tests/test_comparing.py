@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from brainpy_probe.comparing import Difference, difference
+from brainpy_probe.analysis.comparison import Difference, difference
 
 FLOATS = [np.float16, np.float32, np.float64, ml_dtypes.bfloat16, ml_dtypes.float8_e5m2]
 

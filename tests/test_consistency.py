@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.live.calls import RunningCall
-from brainpy_probe.live.traced import TracedStep
-from brainpy_probe.live.traces import Given, LoopRun, StateUse, StepTrace
+from brainpy_probe.recording.calls import RunningCall
+from brainpy_probe.recording.program.step import TracedStep
+from brainpy_probe.recording.tracing.traces import Given, LoopRun, StateUse, StepTrace
 from tests import eras
 
 Run = LoopRun | StepTrace
@@ -323,7 +323,7 @@ def test_program_of_exchanged_variables_is_found_by_its_results(
 ) -> None:
     monkeypatch.setattr(TracedStep, "_uses", lambda _: b"")
     # No program is rendered ahead: then the module is what the programs are recognised by.
-    monkeypatch.setattr("brainpy_probe.live.seams.trace_settings", object)
+    monkeypatch.setattr("brainpy_probe.compat.jax_tracing.trace_settings", object)
     runners = [_runner(Turned(turned), monitors=["x"]) for turned in (False, True)]
     with pytest.warns(probe.ProbeWarning, match="left behind"), probe.capture(out) as cap:
         _run_each(runners)
@@ -339,7 +339,7 @@ def test_axes_that_are_swapped_otherwise_are_found(
     runner = _runner(model, data_first_axis="B" if not swaps else "T")
     if not swaps:
         model.mode = bm.BatchingMode(1)
-    monkeypatch.setattr("brainpy_probe.live.seams.swaps_axes", lambda _: swaps)
+    monkeypatch.setattr("brainpy_probe.compat.brainpy_runner.swaps_axes", lambda _: swaps)
     with pytest.warns(probe.ProbeWarning, match="left behind"), probe.capture(out) as cap:
         runner.run(STEPS * 0.1)
     _assert_refused(cap, "monitor a is ")

@@ -18,12 +18,15 @@ import pytest
 from typer.testing import CliRunner
 
 import brainpy_probe as probe
-from brainpy_probe import cli, naming
-from brainpy_probe.costrecords import Count
-from brainpy_probe.costs import count, hlo_module
+from brainpy_probe import cli
+from brainpy_probe.analysis.costs import count, hlo_module
+from brainpy_probe.compat import bindings
 from brainpy_probe.errors import CannotMeasure
-from brainpy_probe.live import components, rendering
-from brainpy_probe.xla import bindings, execution, hlo, profiling
+from brainpy_probe.format import component_names
+from brainpy_probe.format.cost_records import Count
+from brainpy_probe.ir import execution, hlo, profiler
+from brainpy_probe.recording.model import scopes
+from brainpy_probe.recording.program import lowering
 from tests import eras, watching
 from tests.networks import LOOP_MODULES, NETWORKS, by_name
 
@@ -32,7 +35,7 @@ _bp: Any = bp
 GROUPS = ("E2E", "E2I", "I2E", "I2I")
 EINETS = [case for case in NETWORKS if case.name.startswith("einet")]
 PROFILES = pytest.mark.skipif(
-    not profiling.can_profile(), reason="this jaxlib has no jax.profiler.ProfileData"
+    not profiler.can_profile(), reason="this jaxlib has no jax.profiler.ProfileData"
 )
 
 
@@ -48,7 +51,7 @@ def _captured(name: str, out: Path, *, strict: bool = True, **settings: Any) -> 
 def _without_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Capture as before there were names: the hook around components is out."""
     with monkeypatch.context() as patched:
-        patched.setattr(components, "name_components", lambda *_, **__: None)
+        patched.setattr(scopes, "name_components", lambda *_, **__: None)
         yield
 
 
@@ -89,22 +92,22 @@ def test_a_group_owns_its_ops_wherever_brainpy_calls_them(case: Any, out: Path) 
 
 def test_a_component_called_by_another_keeps_its_own_name() -> None:
     outer = "jit(scan)/while/body/~Net/~E/~E2E.syn/jit(_where)/select_n"
-    assert naming.owner(outer) == "E2E.syn"
-    assert naming.location(outer) == "~E2E.syn/select_n"
-    assert naming.location("jit(f)/while/body/~Net/transpose(~Net)/~E/mul") == "~E/mul"
-    assert naming.location("jit(f)/while/body/dynamic_update_slice") == (
-        f"~{naming.MONITORS}/dynamic_update_slice"
+    assert component_names.owner(outer) == "E2E.syn"
+    assert component_names.location(outer) == "~E2E.syn/select_n"
+    assert component_names.location("jit(f)/while/body/~Net/transpose(~Net)/~E/mul") == "~E/mul"
+    assert component_names.location("jit(f)/while/body/dynamic_update_slice") == (
+        f"~{component_names.MONITORS}/dynamic_update_slice"
     )
-    assert naming.location("jit(f)/jit(main)/while/body/add[a=(1,)]") == "while/body/add"
+    assert component_names.location("jit(f)/jit(main)/while/body/add[a=(1,)]") == "while/body/add"
 
 
 def test_what_the_runner_does_has_rows_of_its_own(out: Path) -> None:
     costs = _captured("einet", out).programs[0].costs
     rows = {row.component: row for row in costs.components}
-    assert rows[naming.MONITORS].step.written > 0
-    assert rows[naming.INPUTS].step.ops > 0
+    assert rows[component_names.MONITORS].step.written > 0
+    assert rows[component_names.INPUTS].step.ops > 0
     if eras.SINCE_2_4:  # before, a step begins with inputs of zero, so that XLA adds nothing
-        assert rows[naming.INPUTS].step.flops >= 32 + 8
+        assert rows[component_names.INPUTS].step.flops >= 32 + 8
 
 
 # --- Naming changes nothing -----------------------------------------------------------------------
@@ -344,7 +347,7 @@ def test_each_kind_of_instruction_is_counted_as_xla_does(function: Any) -> None:
 
 
 def _record() -> Any:
-    from brainpy_probe.records import Fidelity, ProgramRecord
+    from brainpy_probe.format.records import Fidelity, ProgramRecord
 
     return ProgramRecord(
         index=0,
@@ -412,11 +415,11 @@ def test_a_group_with_four_times_the_synapses_holds_four_times_as_much(out: Path
 
 @PROFILES
 def test_time_is_counted_once_whatever_runs_at_once() -> None:
-    from brainpy_probe.measuring import _self_times
+    from brainpy_probe.analysis.measure import _self_times
 
-    events = [profiling.Event(op, "1", begin, end) for op, begin, end in (("a", 0, 4), ("b", 2, 6))]
-    around = [profiling.Event("loop", "1", 0, 10), profiling.Event("late", "1", 7, 9)]
-    leaves = [*events, profiling.Event("c", "2", 8, 10)]
+    events = [profiler.Event(op, "1", begin, end) for op, begin, end in (("a", 0, 4), ("b", 2, 6))]
+    around = [profiler.Event("loop", "1", 0, 10), profiler.Event("late", "1", 7, 9)]
+    leaves = [*events, profiler.Event("c", "2", 8, 10)]
     times = _self_times(leaves, around)
     assert times == {"a": 3, "b": 3, "c": 2, "loop": 1, "late": 1}
 
@@ -424,7 +427,7 @@ def test_time_is_counted_once_whatever_runs_at_once() -> None:
 def test_where_the_profiler_is_missing_it_is_said(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(profiling, "can_profile", lambda: False)
+    monkeypatch.setattr(profiler, "can_profile", lambda: False)
     cap = _captured("einet", out, profile=True)
     assert "ProfileData is missing" in cap.programs[0].record.unmeasured
     assert "! Not measured: " in str(cap)
@@ -438,7 +441,7 @@ def test_a_measurement_that_fails_is_a_failure_of_the_probe(
     def fails(*_: object) -> None:
         raise RuntimeError("XLA gave up")
 
-    monkeypatch.setattr(rendering, "measure", fails)
+    monkeypatch.setattr(lowering, "measure", fails)
     with pytest.raises(probe.ProbeError, match="XLA gave up"):
         _captured("lif", out, profile=True)
     with pytest.warns(probe.ProbeWarning, match="XLA gave up"):

@@ -18,10 +18,10 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import brainpy_probe as probe
-from brainpy_probe.arrays import named_dtype, read_arrays, restored
-from brainpy_probe.live.tensors import ArrayFiles, Stored
-from brainpy_probe.records import TensorSpec
-from brainpy_probe.store import RunFolder
+from brainpy_probe.format.arrays import named_dtype, read_arrays, restored
+from brainpy_probe.format.folder import RunFolder
+from brainpy_probe.format.records import TensorSpec
+from brainpy_probe.recording.program.tensors import ArrayFiles, Stored
 from tests.eras import DynamicalSystem
 from tests.networks import by_name
 from tests.replaying import captured, named

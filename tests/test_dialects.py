@@ -16,7 +16,8 @@ import pytest
 from jaxlib.mlir.ir import MLIRError
 
 import brainpy_probe as probe
-from brainpy_probe.xla import bindings, proof
+from brainpy_probe.compat import bindings
+from brainpy_probe.ir import identity
 from tests import eras
 from tests.eras import DynamicalSystem
 from tests.networks import NETWORKS, UNSTABLE_NAMES
@@ -235,7 +236,7 @@ def changed(dialect: str) -> tuple[str, str]:
 def test_changed_constant_changes_what_a_replay_gives(dialect: str) -> None:
     text, other = changed(dialect)
     assert _canonical(text, dialect) == _canonical(text, dialect)
-    difference = proof.first_difference(_canonical(text, dialect), _canonical(other, dialect))
+    difference = identity.first_difference(_canonical(text, dialect), _canonical(other, dialect))
     assert difference.startswith("line ")
     assert "60" in difference
 
@@ -244,16 +245,16 @@ def _canonical(text: str, dialect: str) -> str:
     """Print a text as the probe compares it with what it came from."""
     if dialect == "hlo":
         return bindings.hlo_canonical_text(bindings.parse_hlo(text))
-    operations = proof.operation_counts(parsed(text))
+    operations = identity.operation_counts(parsed(text))
     module = stablehlo_of(text, dialect)
-    return "\n".join([operations, proof.signature(module), proof.Compared(module).hlo])
+    return "\n".join([operations, identity.signature(module), identity.Compared(module).hlo])
 
 
 def test_way_back_from_a_changed_mhlo_is_not_the_stablehlo() -> None:
     text, other = changed("mhlo")
     origin = _canonical(captured("subclassed-runner").program.text("stablehlo"), "stablehlo")
-    assert proof.first_difference(origin, _canonical(text, "mhlo")) == ""
-    assert proof.first_difference(origin, _canonical(other, "mhlo"))
+    assert identity.first_difference(origin, _canonical(text, "mhlo")) == ""
+    assert identity.first_difference(origin, _canonical(other, "mhlo"))
 
 
 # On HLO in which a name is missing, XLA's parser of JAX 0.4.13 ends the process.
@@ -269,16 +270,16 @@ def test_no_line_of_main_can_be_dropped_unnoticed(dialect: str) -> None:
     for number in kept:
         without = "".join(lines[:number] + lines[number + 1 :])
         try:
-            assert proof.first_difference(whole, _canonical(without, dialect))
+            assert identity.first_difference(whole, _canonical(without, dialect))
         except (MLIRError, RuntimeError):
             continue  # it does not even parse
 
 
 def test_text_that_is_not_as_it_is_printed_is_noticed() -> None:
     text = captured("lif").program.text("stablehlo")
-    assert proof.reparse(text, bindings.mlir_context()).parsed
+    assert identity.reparse(text, bindings.mlir_context()).parsed
     spaced = text.replace("stablehlo.add ", "stablehlo.add  ", 1)
-    check = proof.reparse(spaced, bindings.mlir_context())
+    check = identity.reparse(spaced, bindings.mlir_context())
     assert not check.parsed
     assert check.detail.startswith("line ")
 
@@ -293,7 +294,7 @@ def test_text_that_is_not_as_it_is_printed_is_noticed() -> None:
     ],
 )
 def test_difference_names_the_first_line(left: str, right: str, said: str) -> None:
-    assert proof.first_difference(left, right) == said
+    assert identity.first_difference(left, right) == said
 
 
 def test_altered_text_on_disk_is_not_given_out(out: Path) -> None:

@@ -22,7 +22,7 @@ import pytest
 import xxhash
 
 import brainpy_probe as probe
-from brainpy_probe.live import stepwise
+from brainpy_probe.recording.tracing import eager
 from tests.eras import SINCE_2_4, DynamicalSystem
 from tests.replaying import Replayer
 
@@ -242,13 +242,13 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
 def traces(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Return a list that has a call for each trace of a step."""
     seen: list[Any] = []
-    trace = stepwise._trace
+    trace = eager._trace
 
     def counting(call: Any, *args: Any) -> Any:
         seen.append(call)
         return trace(call, *args)
 
-    monkeypatch.setattr(stepwise, "_trace", counting)
+    monkeypatch.setattr(eager, "_trace", counting)
     return seen
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.store import RunFolder
+from brainpy_probe.format.folder import RunFolder
 from tests.eras import DynamicalSystem
 from tests.networks import by_name
 

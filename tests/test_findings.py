@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.findings import find
+from brainpy_probe.analysis.findings import find
 from tests import eras
 from tests.eras import DynamicalSystem
 from tests.networks import LOOP_MODULES, RefractoryLIF, by_name, compiling_runners

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 import brainpy_probe as probe
 from brainpy_probe.cli import app
-from brainpy_probe.store import MANIFEST
+from brainpy_probe.format.folder import MANIFEST
 from tests.altering import alter, rewrite
 from tests.networks import by_name
 

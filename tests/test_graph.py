@@ -11,8 +11,8 @@ import pytest
 
 import brainpy_probe as probe
 from brainpy_probe.errors import BadSetting, ProbeError
-from brainpy_probe.offline import graph
-from brainpy_probe.offline.graph import dot_files, draw
+from brainpy_probe.report import pictures
+from brainpy_probe.report.pictures import dot_files, draw
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,6 @@ def test_a_file_that_takes_too_long_is_said_and_passed_over(tmp_path: Path) -> N
 def test_without_pygraphviz_the_line_to_install_it_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(graph, "find_spec", lambda _: None)
+    monkeypatch.setattr(pictures, "find_spec", lambda _: None)
     with pytest.raises(ProbeError, match=r"pip install 'brainpy-probe\[graph\]'"):
         list(draw([tmp_path / "any.dot"]))

@@ -13,8 +13,17 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.foreign import Seam
-from brainpy_probe.live import compiles, components, events, seams
+from brainpy_probe.compat import (
+    brainpy_runner,
+    brainpy_transforms,
+    jax_compiler,
+    jax_tracing,
+    lookup,
+    versions,
+)
+from brainpy_probe.compat.lookup import PrivateName
+from brainpy_probe.recording.model import scopes
+from brainpy_probe.recording.modules import compiler_hooks, phase_events
 from tests.eras import SINCE_2_4, SINCE_2_7, DynamicalSystem
 
 GONE = "jax._src.core:there_is_no_such_name"
@@ -38,26 +47,26 @@ def _run(model: Any) -> Any:
     return runner.mon["x"][:, 0].tolist()
 
 
-@pytest.mark.parametrize("name", sorted(seams.belonging()))
+@pytest.mark.parametrize("name", sorted(versions.expected()))
 def test_a_name_that_is_missing_is_said_when_the_capture_opens(
     name: str, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seam = seams.SEAMS[name]
-    monkeypatch.setitem(seams.SEAMS, name, dataclasses.replace(seam, places=(GONE,)))
+    seam = lookup.NAMES[name]
+    monkeypatch.setitem(lookup.NAMES, name, dataclasses.replace(seam, places=(GONE,)))
     if seam.optional:
-        seams.resolve()
+        versions.resolve()
         return
-    with pytest.raises(probe.SeamMissing, match=GONE.partition(":")[0]), probe.capture(out):
+    with pytest.raises(probe.PrivateNameMissing, match=GONE.partition(":")[0]), probe.capture(out):
         pytest.fail("the capture opened")
     assert not out.exists()
 
 
 def test_all_that_is_missing_is_said_at_once(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(seams.SEAMS, "literal", Seam("JAX's literals", (GONE,), ""))
-    other = dataclasses.replace(seams.SEAMS["runner"], members=("predict", "no_such_method"))
-    monkeypatch.setitem(seams.SEAMS, "runner", other)
-    monkeypatch.setattr(seams, "belonging", lambda: dict(seams.SEAMS))
-    with pytest.raises(probe.SeamMissing) as missing, probe.capture(out):
+    monkeypatch.setitem(lookup.NAMES, "literal", PrivateName("JAX's literals", (GONE,), ""))
+    other = dataclasses.replace(lookup.NAMES["runner"], members=("predict", "no_such_method"))
+    monkeypatch.setitem(lookup.NAMES, "runner", other)
+    monkeypatch.setattr(versions, "expected", lambda: dict(lookup.NAMES))
+    with pytest.raises(probe.PrivateNameMissing) as missing, probe.capture(out):
         pytest.fail("the capture opened")
     assert {"there_is_no_such_name", "no_such_method"} <= set(str(missing.value).split("'"))
 
@@ -68,16 +77,16 @@ def _fail(*_: Any, **__: Any) -> Any:
 
 # What the wrappers call within a run, and whether a call without it has its program.
 WITHIN: list[tuple[Any, str, bool]] = [
-    (seams, "trace_state_clean", False),
-    (seams, "compiles_its_step", False),
-    (seams, "predict_arguments", not SINCE_2_4),
-    (seams, "scan_arguments", not SINCE_2_4),
-    (seams, "names_are_in_cache_keys", True),
-    (components, "name_components", True),
-    (components, "scope", True),
-    (compiles, "_begun", True),
-    (events, "_pend", False),
-    *([(seams, "scanned_function", False)] if SINCE_2_7 else []),
+    (jax_tracing, "trace_state_clean", False),
+    (brainpy_runner, "compiles_its_step", False),
+    (brainpy_runner, "predict_arguments", not SINCE_2_4),
+    (jax_tracing, "scan_arguments", not SINCE_2_4),
+    (jax_compiler, "names_are_in_cache_keys", True),
+    (scopes, "name_components", True),
+    (scopes, "scope", True),
+    (compiler_hooks, "_begun", True),
+    (phase_events, "_pend", False),
+    *([(brainpy_transforms, "scanned_function", False)] if SINCE_2_7 else []),
 ]
 
 
@@ -102,7 +111,7 @@ def test_whatever_fails_in_a_wrapper_the_run_goes_on(
 def test_a_listener_that_fails_stops_no_compilation(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "_pend", _fail)
+    monkeypatch.setattr(phase_events, "_pend", _fail)
     with pytest.warns(probe.ProbeWarning, match="as no version does"), probe.capture(out):
         assert float(jax.jit(lambda x: x * 3.0)(np.float32(2.0))) == 6.0
 
@@ -110,7 +119,7 @@ def test_a_listener_that_fails_stops_no_compilation(
 def test_a_name_that_fails_is_noted_beside_the_program(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(components, "name_components", _fail)
+    monkeypatch.setattr(scopes, "name_components", _fail)
     with probe.capture(out, strict=True) as cap:
         _run(Decay())
     (program,) = cap.programs
@@ -122,7 +131,7 @@ def test_a_name_that_fails_is_noted_beside_the_program(
 def test_variables_without_names_cost_no_program(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(components, "read_components", _fail)
+    monkeypatch.setattr(scopes, "read_components", _fail)
     with probe.capture(out, strict=True) as cap:
         _run(Decay())
     (program,) = cap.programs

@@ -13,11 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 import brainpy_probe as probe
-from brainpy_probe.atomic import left_in
 from brainpy_probe.cli import app
-from brainpy_probe.digests import digest_of, signed
-from brainpy_probe.offline.verify import verify
-from brainpy_probe.store import JOURNAL, MANIFEST, RunFolder
+from brainpy_probe.format.atomic import left_in
+from brainpy_probe.format.digests import digest_of, signed
+from brainpy_probe.format.folder import JOURNAL, MANIFEST, RunFolder
+from brainpy_probe.verify.api import verify
 from tests.altering import alter, rewrite
 from tests.networks import by_name
 

@@ -19,12 +19,12 @@ from typer.testing import CliRunner
 
 import brainpy_probe as probe
 from brainpy_probe.cli import app
-from brainpy_probe.digests import digest_of
-from brainpy_probe.offline import iree
-from brainpy_probe.offline.checks import Check
-from brainpy_probe.offline.texts import prove, texts_of
-from brainpy_probe.offline.verify import verify
-from brainpy_probe.reading import read_manifest
+from brainpy_probe.format.digests import digest_of
+from brainpy_probe.format.reading import read_manifest
+from brainpy_probe.verify import iree
+from brainpy_probe.verify.api import verify
+from brainpy_probe.verify.checks import Check
+from brainpy_probe.verify.texts import prove, texts_of
 from tests import eras
 from tests.altering import alter, rewrite
 from tests.networks import ABSENT, by_name

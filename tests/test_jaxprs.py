@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from brainpy_probe.live import jaxprs, seams
+from brainpy_probe.compat import jax_tracing
+from brainpy_probe.recording.program import jaxprs
 
 W = np.sin(np.arange(9, dtype=np.float32)).reshape(3, 3)
 X = jnp.array([3.0, 1.0, -2.0])
@@ -181,7 +182,7 @@ def test_an_equation_is_left_out_at_any_depth(depth: str) -> None:
     closed = jax.make_jaxpr(function)(X)
 
     def calls(eqn: Any) -> bool:
-        return seams.callback_of(eqn) is not None
+        return jax_tracing.callback_of(eqn) is not None
 
     again = jax.make_jaxpr(lambda x: _evaluated(closed, closed.consts, [x], {}, calls))(X)
     assert any(any(jaxprs.callbacks(eqn)) for eqn in closed.jaxpr.eqns)

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 import pytest
 
-from brainpy_probe import kernels
-from brainpy_probe.xla import bindings, mlir
-from brainpy_probe.xla.execution import Executable
+from brainpy_probe.compat import bindings
+from brainpy_probe.ir import kernels, mlir
+from brainpy_probe.ir.execution import Executable
 from tests.replaying import captured
 
 if find_spec("brainevent") is None:

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from jax.experimental import io_callback
 
-from brainpy_probe.live import dialects, seams, tensors
-from brainpy_probe.live.dialects import Lowered
-from brainpy_probe.xla import bindings, locations, mlir, proof
+from brainpy_probe.compat import bindings, jax_tracing
+from brainpy_probe.ir import dialects, identity, locations, mlir
+from brainpy_probe.ir.dialects import Lowered
+from brainpy_probe.recording.program import tensors
 from tests.eras import SINCE_2_7
 
 X = jnp.linspace(0.1, 0.9, 100)
@@ -261,10 +262,10 @@ def test_the_target_of_a_call_is_compared() -> None:
     text = lowered.render("stablehlo").content.decode()
     targets = {*re.findall(r"custom_call @(\w+)\(", text)}
     (target, *_) = sorted(one for one in targets if "potrf" in one)
-    one = proof.Compared(bindings.parse_mlir(text, lowered.context))
+    one = identity.Compared(bindings.parse_mlir(text, lowered.context))
     other = bindings.parse_mlir(text.replace(f"@{target}(", "@another("), lowered.context)
     assert one.difference(one) == ""
-    assert one.difference(proof.Compared(other))
+    assert one.difference(identity.Compared(other))
 
 
 def test_the_configuration_of_a_call_is_compared() -> None:
@@ -276,7 +277,7 @@ def test_the_configuration_of_a_call_is_compared() -> None:
             f'{{backend_config = "{configuration}"}} : (tensor<2xf32>) -> tensor<2xf32> '
             "return %0 : tensor<2xf32> } }"
         )
-        configured.append(proof.Compared(bindings.parse_mlir(text, bindings.mlir_context())))
+        configured.append(identity.Compared(bindings.parse_mlir(text, bindings.mlir_context())))
     assert "left" in configured[0].difference(configured[1])
 
 
@@ -284,7 +285,7 @@ ONE = "stablehlo.constant dense<1> : tensor<i32>"
 
 
 def _text(body: str) -> str:
-    return proof.constants_in_place(f"func.func @main(%arg0: tensor<f32>) {{\n{body}\n}}")
+    return identity.constants_in_place(f"func.func @main(%arg0: tensor<f32>) {{\n{body}\n}}")
 
 
 @pytest.mark.parametrize(
@@ -376,13 +377,13 @@ def test_lowered_forms(value: Any, form: tuple[Any, ...]) -> None:
 
 def test_a_typed_random_key_is_its_words() -> None:
     key = _typed_key()
-    assert seams.is_key(key)
-    assert seams.is_extended(key.dtype)
+    assert jax_tracing.is_key(key)
+    assert jax_tracing.is_extended(key.dtype)
     assert tensors.lowered_form(key) == ((2,), "uint32", 8, "key<fry>")
     assert tensors.to_numpy(key).tolist() == [0, 7]
     for other in (X, 1.0, jax.random.PRNGKey(0), None):
-        assert not seams.is_key(other)
-    assert not seams.is_extended(X.dtype)
+        assert not jax_tracing.is_key(other)
+    assert not jax_tracing.is_extended(X.dtype)
 
 
 def _typed_key() -> Any:
@@ -399,11 +400,11 @@ def test_whether_a_trace_is_going_on_is_known() -> None:
     seen: list[bool] = []
 
     def traced(x: Any) -> Any:
-        seen.append(seams.trace_state_clean())
+        seen.append(jax_tracing.trace_state_clean())
         return x
 
     jax.jit(traced)(X)
-    assert [*seen, seams.trace_state_clean()] == [False, True]
+    assert [*seen, jax_tracing.trace_state_clean()] == [False, True]
 
 
 def test_digests_forget_an_array_that_is_gone() -> None:

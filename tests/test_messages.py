@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
+from brainpy_probe import user_warnings
 from brainpy_probe.errors import say
-from brainpy_probe.live import userline
-from brainpy_probe.live.modulelog import ModuleLog
-from brainpy_probe.store import RunFolder
+from brainpy_probe.format.folder import RunFolder
+from brainpy_probe.recording.modules.log import ModuleLog
 from tests import eras
 from tests.eras import DynamicalSystem
 
@@ -112,7 +112,7 @@ def test_lost_calls_are_not_called_none(out: Path, monkeypatch: pytest.MonkeyPat
 def test_a_warning_that_is_an_error_is_said_instead(capsys: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        userline.warn("what is wrong")
+        user_warnings.warn("what is wrong")
     assert capsys.readouterr().err == "brainpy-probe: what is wrong\n"
 
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.live import components
-from brainpy_probe.live.calls import RunningCall
-from brainpy_probe.live.modelnames import ModelNames, Names
-from brainpy_probe.live.modeltree import children, walk
+from brainpy_probe.recording.calls import RunningCall
+from brainpy_probe.recording.model import scopes
+from brainpy_probe.recording.model.names import ModelNames, Names
+from brainpy_probe.recording.model.tree import children, walk
 from tests import eras
 from tests.eras import DynamicalSystem
 from tests.networks import by_name
@@ -70,7 +70,7 @@ def _names_of(
 ) -> Names:
     call = RunningCall(runner)
     call.readings += [begun] if begun else []
-    return components.names_of(call, states, arrays)
+    return scopes.names_of(call, states, arrays)
 
 
 def _array(names: ModelNames, array: Any) -> str | None:

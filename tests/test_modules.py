@@ -21,9 +21,11 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.live import components, modelnames, modulelog, session
-from brainpy_probe.store import RunFolder
-from brainpy_probe.xla import bindings
+from brainpy_probe.compat import bindings
+from brainpy_probe.format.folder import RunFolder
+from brainpy_probe.recording import session
+from brainpy_probe.recording.model import names, scopes
+from brainpy_probe.recording.modules import log
 from tests import eras
 from tests.eras import SINCE_2_7
 from tests.listening import durations
@@ -348,9 +350,9 @@ def test_what_is_known_of_a_run_is_not_made_again(
     for owner, name in (
         (session, "render"),
         (session, "write"),
-        (modulelog, "facts"),
-        (modelnames, "ModelNames"),
-        (components, "ModelNames"),
+        (log, "facts"),
+        (names, "ModelNames"),
+        (scopes, "ModelNames"),
         (RunFolder, "write"),
         (RunFolder, "write_manifest"),
         (RunFolder, "append"),

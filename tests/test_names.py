@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.digests import digest_of
-from brainpy_probe.live import leaves
-from brainpy_probe.live.modelnames import ModelNames
-from brainpy_probe.xla import locations
+from brainpy_probe.format.digests import digest_of
+from brainpy_probe.ir import locations
+from brainpy_probe.recording.model import pytrees
+from brainpy_probe.recording.model.names import ModelNames
 from tests import eras
 
 _bp: Any = bp
@@ -64,7 +64,7 @@ def test_costs_go_to_components_of_any_alphabet(dialect: str, out: Path) -> None
 
 @pytest.mark.parametrize("name", ["兴奋", 'a"b', "a\\b", "a\\41", "tab\there", "", "plain"])
 def test_strings_are_read_as_mlir_prints_them(name: str) -> None:
-    from brainpy_probe.xla import bindings
+    from brainpy_probe.compat import bindings
 
     ir = bindings.take("mlir")
     with bindings.mlir_context():
@@ -152,13 +152,13 @@ def test_parts_have_the_name_that_was_given_or_that_of_their_class(alike: tuple[
 
 def test_leaves_that_are_written_alike_have_each_a_name() -> None:
     tree = {"a": {"b": 1, "c": [2]}, "a.b": 3, "a['b']": 4, "": 5, "value": 6}
-    named = leaves.named_leaves(("", tree))
+    named = pytrees.named_leaves(("", tree))
     assert {"a.b": 3, "a['b']": 4, "a.c.0": 2}.items() <= named.items()
     assert sorted(named.values()) == [1, 2, 3, 4, 5, 6]
-    assert leaves.named_leaves(("", dict(reversed(tree.items())))) == named
-    several = leaves.named_leaves(("s", {"b": 1}), ("s.b", 2))
+    assert pytrees.named_leaves(("", dict(reversed(tree.items())))) == named
+    several = pytrees.named_leaves(("s", {"b": 1}), ("s.b", 2))
     assert several == {"s['b']": 1, "s.b": 2}
-    assert leaves.leaf_names([("s", {"b": 1}), ("s.b", 2)]) == [["s['b']"], ["s.b"]]
+    assert pytrees.leaf_names([("s", {"b": 1}), ("s.b", 2)]) == [["s['b']"], ["s.b"]]
 
 
 def test_a_copy_of_two_equal_arrays_is_named_after_neither() -> None:

@@ -12,9 +12,9 @@ import pytest
 import wrapt
 
 import brainpy_probe as probe
-from brainpy_probe.live import hooks
-from brainpy_probe.live.patching import LEDGER, Ledger, Patch
-from brainpy_probe.live.session import Session
+from brainpy_probe.recording import hooks
+from brainpy_probe.recording.patches import LEDGER, Ledger, Patch
+from brainpy_probe.recording.session import Session
 from brainpy_probe.settings import Settings
 from tests.eras import SINCE_2_4, DynamicalSystem, jit
 from tests.networks import by_name

@@ -15,7 +15,7 @@ import pytest
 import wrapt
 
 import brainpy_probe as probe
-from brainpy_probe.live import seams
+from brainpy_probe.compat import jax_compiler
 from tests.eras import DynamicalSystem
 
 
@@ -39,7 +39,7 @@ THINGS: dict[str, Callable[[], Any]] = {
     "inherited method": lambda: Heir.update,
     "predict": lambda: bp.DSRunner.predict,
     "scan": lambda: jax.lax.scan,
-    "compile_or_get_cached": lambda: seams.take("compiler").compile_or_get_cached,
+    "compile_or_get_cached": lambda: jax_compiler.take("compiler").compile_or_get_cached,
 }
 NAMES = pytest.mark.parametrize("name", THINGS)
 

@@ -17,7 +17,7 @@ import pytest
 import xxhash
 
 import brainpy_probe as probe
-from brainpy_probe.xla import bindings
+from brainpy_probe.compat import bindings
 from tests import eras, watching
 from tests.eras import DynamicalSystem, LifRef
 from tests.networks import (

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.compiling import lost_seconds
-from brainpy_probe.live.modules import ModuleFacts
-from brainpy_probe.live.reasons import explain
-from brainpy_probe.records import ModuleRecord, Timing
+from brainpy_probe.analysis.compile_findings import lost_seconds
+from brainpy_probe.format.records import ModuleRecord, Timing
+from brainpy_probe.recording.modules.facts import ModuleFacts
+from brainpy_probe.recording.modules.reasons import explain
 from tests import eras
 from tests.eras import COMPILES_EACH_RUN, DynamicalSystem
 from tests.listening import durations

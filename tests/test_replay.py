@@ -20,8 +20,9 @@ from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
 import brainpy_probe as probe
-from brainpy_probe import digests, reading, records, store
 from brainpy_probe.cli import app, shell
+from brainpy_probe.format import digests, reading, records
+from brainpy_probe.format import folder as store
 from tests.altering import alter
 from tests.eras import DynamicalSystem
 from tests.networks import ABSENT, by_name

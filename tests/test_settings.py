@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.live.patching import LEDGER
+from brainpy_probe.recording.patches import LEDGER
 from brainpy_probe.settings import ARGUMENTS, DIALECTS, DUMPS, Settings, variable
 from tests.networks import by_name
 

@@ -21,11 +21,11 @@ import pytest
 from msgspec.structs import replace
 
 import brainpy_probe as probe
-from brainpy_probe.digests import digest_of
 from brainpy_probe.errors import FolderRemoved
-from brainpy_probe.reading import manifest_is_as_written, newest_run, read_manifest
-from brainpy_probe.records import Addition, Manifest
-from brainpy_probe.store import JOURNAL, MANIFEST, RunFolder
+from brainpy_probe.format.digests import digest_of
+from brainpy_probe.format.folder import JOURNAL, MANIFEST, RunFolder
+from brainpy_probe.format.reading import manifest_is_as_written, newest_run, read_manifest
+from brainpy_probe.format.records import Addition, Manifest
 from tests.networks import by_name
 
 ROOT = Path(__file__).parent.parent
@@ -122,7 +122,7 @@ def test_processes_that_share_a_parent_lose_nothing(tmp_path: Path) -> None:
     # As if on several machines of one name with a common disk: every process is number 1.
     source = (
         "import os, sys; os.getpid = lambda: 1\n"
-        "from brainpy_probe.store import RunFolder\n"
+        "from brainpy_probe.format.folder import RunFolder\n"
         "for n in range(20):\n"
         "    RunFolder(sys.argv[1]).write('mine', 'kind', f'{sys.argv[2]}-{n}'.encode())\n"
     )

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe import reading
+from brainpy_probe.format import reading
 from tests import eras
 from tests.networks import by_name
 

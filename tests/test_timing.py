@@ -17,8 +17,8 @@ import pytest
 from jax._src import monitoring
 
 import brainpy_probe as probe
-from brainpy_probe.live import timing
-from brainpy_probe.live.timing import Phase, Stopwatch
+from brainpy_probe.recording.modules import timing
+from brainpy_probe.recording.modules.timing import Phase, Stopwatch
 from tests import eras
 from tests.networks import by_name
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.live import session
+from brainpy_probe.recording import session
 from tests import eras, watching
 from tests.networks import NETWORKS, UNSTABLE_NAMES, Case
 

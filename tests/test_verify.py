@@ -21,11 +21,11 @@ from typer.testing import CliRunner
 
 import brainpy_probe as probe
 from brainpy_probe.cli import app
-from brainpy_probe.offline.checks import Check
-from brainpy_probe.offline.files import check_files
-from brainpy_probe.offline.verify import Verification, verify
-from brainpy_probe.reading import manifest_is_as_written, newest_run, read_manifest
-from brainpy_probe.store import MANIFEST
+from brainpy_probe.format.folder import MANIFEST
+from brainpy_probe.format.reading import manifest_is_as_written, newest_run, read_manifest
+from brainpy_probe.verify.api import Verification, verify
+from brainpy_probe.verify.checks import Check
+from brainpy_probe.verify.files import check_files
 from tests import eras
 from tests.altering import alter, files, flip, rewrite
 from tests.networks import by_name
@@ -153,7 +153,7 @@ def test_it_needs_neither_brainpy_nor_jax(whole: Path, tmp_path: Path) -> None:
 def test_without_jaxlib_the_files_are_checked_and_the_rest_is_asked_for(whole: Path) -> None:
     source = (
         "import sys; sys.modules['jaxlib'] = sys.modules['jax'] = None\n"
-        "from brainpy_probe.offline.verify import verify\n"
+        "from brainpy_probe.verify.api import verify\n"
         "for check in verify(sys.argv[1]).checks: print(check.outcome, check.name, check.reason)\n"
     )
     done = subprocess.run(
@@ -183,7 +183,7 @@ def test_iree_is_asked_for_where_it_is_not_installed(
 def test_a_script_without_a_guard_may_call_it(whole: Path, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys\nfrom brainpy_probe.offline.verify import verify\n"
+        "import sys\nfrom brainpy_probe.verify.api import verify\n"
         "print('once', verify(sys.argv[1]).passed)\n"
     )
     done = subprocess.run(

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.live.callables import identity
+from brainpy_probe.recording.tracing.callables import identity
 from tests import eras
 
 STEPS = 5

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from brainpy_probe.xla import bindings
+from brainpy_probe.compat import bindings
 from tests.xla import Array, Executable, inline, stablehlo_of
 
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax._src.lib import xla_client
 
-from brainpy_probe.xla import bindings
+from brainpy_probe.compat import bindings
 
 try:
     from jax._src.compiler import get_compile_options

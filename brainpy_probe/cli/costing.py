@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from brainpy_probe.analysis.cost_findings import dominant
 from brainpy_probe.cli.shell import (
     Memory,
     Run,
@@ -19,9 +20,8 @@ from brainpy_probe.cli.shell import (
     print_json,
     told,
 )
-from brainpy_probe.dominance import dominant
 from brainpy_probe.errors import BadSetting
-from brainpy_probe.worker import Limits
+from brainpy_probe.reader.worker import Limits
 
 __all__ = ["costs"]
 
@@ -62,7 +62,7 @@ def costs(
     Operations are counted by XLA, of the program as captured; that needs jaxlib, neither BrainPy
     nor JAX. Times are there if the capture was made with profile=True, or with --measure.
     """
-    from brainpy_probe.offline.costed import as_table
+    from brainpy_probe.cli.tables import costs_table
 
     with told():
         if trace is not None and trace.is_dir():
@@ -86,7 +86,7 @@ def costs(
     width = console.width if console.is_terminal else _WIDTH
     if measured is None and chosen.record.unmeasured:
         console.print(f"not measured: {chosen.record.unmeasured}")
-    table = as_table(counted, measured, chosen.record.links)
+    table = costs_table(counted, measured, chosen.record.links)
     console.print(table, width=width, soft_wrap=False)
     if finding is not None:
         said = f"{finding.slug}: {finding.sentence} -> {finding.remedy}"

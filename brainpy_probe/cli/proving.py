@@ -25,8 +25,8 @@ from brainpy_probe.cli.shell import (
     told,
 )
 from brainpy_probe.errors import BadSetting, first_line
-from brainpy_probe.offline.checks import Outcome
-from brainpy_probe.worker import Limits
+from brainpy_probe.reader.worker import Limits
+from brainpy_probe.verify.checks import Outcome
 
 __all__ = ["replay", "verify"]
 
@@ -62,7 +62,7 @@ def verify(
 
     One line a check. Exit code 1 if one fails. Needs jaxlib, neither BrainPy nor JAX.
     """
-    from brainpy_probe.offline.verify import verify as proved
+    from brainpy_probe.verify.api import verify as proved
 
     with told():
         verified = proved(
@@ -115,7 +115,7 @@ def replay(
     Needs the constants, state and inputs that capture(data=...) writes. Exit code 1 if a result
     differs from the simulation's for no known reason, or the program can't be run.
     """
-    from brainpy_probe.offline.replayed import as_table
+    from brainpy_probe.cli.tables import replay_table
 
     with told():
         capture = opened(run)
@@ -130,7 +130,7 @@ def replay(
         )  # fmt: skip
     else:
         console.print(f"{capture.path}: program {program}, {chosen.name}")
-        console.print(as_table(done))
+        console.print(replay_table(done))
     if done.verdict.outcome == "failed":
         raise typer.Exit(FAILED)
 

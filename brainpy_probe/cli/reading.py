@@ -63,7 +63,7 @@ def graph(
     They are there if the capture was made with xla_dump="dot". Drawing needs no network and no
     system package, only: pip install 'brainpy-probe[graph]'
     """
-    from brainpy_probe.offline.graph import dot_files, draw
+    from brainpy_probe.report.pictures import dot_files, draw
 
     with told():
         sources = dot_files(opened(run), module)[:largest]

@@ -13,8 +13,8 @@ from loguru import logger
 
 from brainpy_probe.characters import visible
 from brainpy_probe.cli.shell import FAILED, app, print_json, told
-from brainpy_probe.live import launch
 from brainpy_probe.settings import ARGUMENTS
+from brainpy_probe.startup import launch
 
 __all__ = ["doctor", "run"]
 
@@ -85,7 +85,7 @@ def doctor(
 
     It captures a network of one neuron in every dialect to see. Exit code 1 if it can't.
     """
-    from brainpy_probe.live.doctor import as_lines, diagnose
+    from brainpy_probe.startup.doctor import as_lines, diagnose
 
     logger.disable("brainpy_probe")  # the trial's own line is no news
     with told():

@@ -14,14 +14,14 @@ import typer
 from loguru import logger
 from rich.text import Text
 
-from brainpy_probe.captured import Capture, load
 from brainpy_probe.characters import in_one_line
 from brainpy_probe.errors import BadSetting, ProbeError
+from brainpy_probe.format.reading import newest_run
 from brainpy_probe.output import Output, visible_json
-from brainpy_probe.parts import Program
-from brainpy_probe.reading import newest_run
+from brainpy_probe.reader.capture import Capture, load
+from brainpy_probe.reader.program import Program
+from brainpy_probe.reader.worker import Limits
 from brainpy_probe.settings import DEFAULT_OUT
-from brainpy_probe.worker import Limits
 
 __all__ = [
     "FAILED",

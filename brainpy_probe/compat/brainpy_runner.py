@@ -1,0 +1,283 @@
+"""BrainPy's DSRunner: its private names, and what a run of it reads and sets.
+
+BrainPy 2.3.8 to 2.9.0. Each function names the versions for which it holds.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from brainpy_probe.compat.brainpy_model import on_brainstate
+from brainpy_probe.compat.lookup import NAMES, PrivateName, take
+
+__all__ = [
+    "MONITOR_TAKER",
+    "STEP",
+    "STEP_METHODS",
+    "STEP_PARTS",
+    "changed_by_runs",
+    "compiles_its_step",
+    "first_step",
+    "held_monitors",
+    "is_brainpys_own",
+    "is_kept_loop",
+    "iterated_inputs",
+    "makes_its_results",
+    "monitor_names",
+    "predict_arguments",
+    "shared_context",
+    "step_function",
+    "step_settings",
+    "swaps_axes",
+    "take",
+]
+
+NAMES.update(
+    {
+        "runner": PrivateName(
+            "BrainPy's DSRunner",
+            ("brainpy:DSRunner",),
+            "public but for the members; brainpy 2.3.8 to 2.9.0, whose module moved three times",
+            members=(
+                "predict",
+                "_predict",
+                "_step_func_predict",
+                "_step_func_input",
+                "_step_func_monitor",
+                "_step_mon_on_cpu",
+            ),
+        ),
+        "share": PrivateName("bp.share", ("brainpy:share",), "public; brainpy 2.3.8 to 2.9.0"),
+        "environment": PrivateName(
+            "the store behind bp.share",
+            ("brainstate:environ",),
+            "public; brainpy 2.8.2, 2.9.0: brainpy/context.py saves t, i and dt there",
+            era="brainstate",
+            members=("all", "set", "pop"),
+        ),
+        "environment-scope": PrivateName(
+            "the scope in which bp.share saves",
+            ("brainpy.math.defaults:env",),
+            "brainpy 2.8.2, 2.9.0: brainpy/context.py",
+            era="brainstate",
+        ),
+    }
+)
+
+
+# The method to which a memory_efficient step hands its monitors (2.3.8 to 2.9.0: runners.py).
+MONITOR_TAKER = "_step_mon_on_cpu"
+
+
+# A runner's step, and where 2.3.8 keeps its compiled loops or steps, by the shared arguments (2.3.8
+# to 2.9.0: runners.py; back_propagation.py for BPFF).
+STEP = "_step_func_predict"
+
+
+_COMPILED_LOOPS = "_f_predict_compiled"
+
+
+# The methods that give the model its inputs in a step, and read its monitors (2.3.8:
+# dyn/runners.py; 2.4.6 to 2.9.0: runners.py).
+STEP_PARTS = ("_step_func_input", "_step_func_monitor")
+
+
+def compiles_its_step(runner: Any) -> bool:
+    """Whether a runner traces its loop or its step itself: not with ``jit=False``.
+
+    Read from ``DSRunner._fun_predict``; JAX's own ``jax_disable_jit`` has the same effect. On
+    2.3.8 ``predict`` sets that for its own duration.
+    """
+    import jax
+
+    return bool(runner.jit["predict"]) and not jax.config.jax_disable_jit
+
+
+_signature = functools.lru_cache(maxsize=256)(inspect.signature)
+
+
+def predict_arguments(
+    predict: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, tuple[Any, ...], Any]:
+    """Return step indices, if any, the user's inputs and shared arguments of a ``_predict``.
+
+    ``_predict(indices, *xs, shared_args=)`` from 2.4 on; ``_predict(xs=(times, indices, inputs),
+    shared_args=)`` on 2.3.8.
+    """
+    function = getattr(predict, "__func__", None)
+    if function is None:
+        given = inspect.signature(predict).bind(*args, **kwargs).arguments
+    else:
+        given = _signature(function).bind(predict.__self__, *args, **kwargs).arguments
+    shared = given.get("shared_args")
+    if "indices" in given:
+        return given["indices"], tuple(given.get("xs", ())), shared
+    if isinstance(given.get("xs"), tuple) and len(given["xs"]) == 3:
+        _, indices, inputs = given["xs"]
+        return indices, (inputs,), shared
+    return None, (), shared  # BPFF hands its inputs over as they are
+
+
+def first_step(runner: Any, indices: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what a runner would hand to its first step: index and inputs, before 2.4 the time too.
+
+    2.3.8: ``times = indices * dt + t0``, an entry of which goes to ``_step_func_predict``.
+    """
+    import jax
+    import numpy as np
+
+    first = jax.tree_util.tree_map(lambda x: np.asarray(x)[0], inputs)
+    if _takes_times(runner):
+        return np.asarray(indices[0] * runner.dt + runner.t0), indices[0], *first
+    return (indices[0], *first)
+
+
+def _takes_times(runner: Any) -> bool:
+    return "t" in inspect.signature(runner._step_func_predict).parameters
+
+
+def step_function(runner: Any, shared_args: Any) -> Any:
+    """Return the function of one step, which takes what :func:`first_step` gives.
+
+    ``step(i, *xs, shared_args=)`` from 2.4 on, ``step(shared_args, t, i, x)`` on 2.3.8.
+    """
+    step = runner._step_func_predict
+    if _takes_times(runner):
+        return functools.partial(step, {} if shared_args is None else shared_args)
+    return functools.partial(step, shared_args=shared_args)
+
+
+def is_kept_loop(runner: Any, function: Any) -> bool:
+    """Whether a function is a loop or a step that a runner compiled and keeps (2.3.8 alone)."""
+    return any(one is function for one in getattr(runner, _COMPILED_LOOPS, {}).values())
+
+
+@functools.cache
+def is_brainpys_own(runner_class: type) -> bool:
+    """Whether a runner's class is one of BrainPy's: DSRunner, or a trainer."""
+    return runner_class.__module__.partition(".")[0] == "brainpy"
+
+
+def swaps_axes(runner: Any) -> bool:
+    """Whether ``DSRunner._predict`` swaps the first two axes of each result after its loop.
+
+    For a batching mode with ``data_first_axis="B"``, of results with two axes or more (2.3.8 to
+    2.9.0: runners.py).
+    """
+    import brainpy.math as bm
+
+    return runner.data_first_axis == "B" and isinstance(runner.target.mode, bm.BatchingMode)
+
+
+def makes_its_results(runner: Any) -> bool:
+    """Whether a runner's class has a method of its own for what lies between loop and results.
+
+    ``_fun_predict`` from 2.4 on, ``_get_f_predict`` on 2.3.8 (runners.py).
+    """
+    return any(
+        getattr(type(runner), name, None) is not getattr(take("runner"), name, None)
+        for name in ("_fun_predict", "_get_f_predict")
+    )
+
+
+def held_monitors(runner: Any, given: Any) -> tuple[dict[str, Any], int | None]:
+    """Return what a runner holds by the names of its monitors, and how many times of steps.
+
+    Those are the monitors that it was asked for, and those that ``_predict`` gave, where an
+    ``OfflineTrainer`` adds its own. ``mon["ts"]`` has the times, where ``predict`` sets it (2.3.8
+    to 2.9.0: runners.py, offline.py).
+    """
+    added = given[1] if isinstance(given, tuple) and len(given) == 2 else None
+    names = [*runner._monitors, *(added if isinstance(added, dict) else ())]
+    held = {name: runner.mon[name] for name in names if name in runner.mon}
+    return held, len(runner.mon["ts"]) if "ts" in runner.mon else None
+
+
+def monitor_names(runner: Any) -> list[str]:
+    """Return the names of a runner's monitors, in the order in which JAX flattens them."""
+    return sorted(runner._monitors)
+
+
+def iterated_inputs(runner: Any) -> list[list[Any]]:
+    """Return the ``[Variable, iterator]`` entries from which each step takes one item."""
+    inputs = runner._inputs
+    if not isinstance(inputs, dict):
+        return []
+    return [entry for entries in inputs["iterated"].values() for entry in entries]
+
+
+def shared_context() -> Callable[[], None]:
+    """Return what puts everything in ``bp.share`` back as it is now.
+
+    From 2.7 on brainstate's environment holds it; before, dicts of its own (2.3.8: dyn/context.py,
+    2.4.6, 2.6.0: context.py).
+    """
+    kept = {
+        name: (held, dict(held))
+        for name in ("_arguments", "_category")
+        if isinstance(held := getattr(take("share"), name, None), dict)
+    }
+    environment: dict[str, Any] = {}
+    if on_brainstate():
+        environment = dict(take("environment").all(env=take("environment-scope")))
+
+    def restore() -> None:
+        for held, before in kept.values():
+            held.clear()
+            held.update(before)
+        if on_brainstate():
+            store, scope = take("environment"), take("environment-scope")
+            for name in set(store.all(env=scope)) - set(environment):
+                store.pop(name, env=scope)
+            store.set(**environment, env=scope)
+
+    return restore
+
+
+# The methods of a runner that make up its step.
+STEP_METHODS = (STEP, *STEP_PARTS)
+
+
+# What BrainPy is set to: attributes of brainpy.math.defaults from 2.4 on, of brainpy.math on 2.3.8.
+_SETTINGS = (
+    "mode", "membrane_scaling", "dt", "bool_", "int_", "float_", "complex_", "bp_object_as_pytree",
+    "numpy_func_return",
+)  # fmt: skip
+
+
+def changed_by_runs(runner: Any) -> frozenset[str]:
+    """Return the attributes of a runner that each run sets and BrainPy's own step never reads.
+
+    2.3.8 moves ``t0`` on, too, and gives its step the time; from 2.4 on the step reads ``t0``
+    (dyn/runners.py; runners.py).
+    """
+    return frozenset({"i0", "mon"} | ({"t0", "_t0"} if _takes_times(runner) else set()))
+
+
+def step_settings(*, saved_by_step: bool) -> list[dict[str, Any]]:
+    """Return what a step may read of BrainPy's settings and of ``bp.share``.
+
+    ``saved_by_step`` leaves out what BrainPy's own step saves there before it does anything else:
+    ``t``, ``i`` and ``dt`` (2.3.8 to 2.9.0: runners.py). ``get_dt``, which is public, reads the
+    defaults from a module of its own from 2.4 on (2.4.6, 2.6.0: _src/math/environment.py; 2.8.2,
+    2.9.0: math/environment.py, where ``dt`` stands in the environment that share saves to).
+    """
+    import brainpy.math as math
+
+    public: Any = math
+    holder = public.get_dt.__globals__.get("defaults", public)
+    share = take("share")
+    held: list[Any] = [getattr(share, name, None) for name in ("_arguments", "_category")]
+    found = [dict(entries) for entries in held if isinstance(entries, dict)]
+    settings = {name: getattr(holder, name, None) for name in _SETTINGS}
+    if on_brainstate():
+        environment = take("environment")
+        found += [settings, environment.all(), environment.all(env=take("environment-scope"))]
+        settings = {}
+    names = ("t", "i", "dt") if saved_by_step else ()
+    return [
+        {name: value for name, value in entries.items() if name not in names} for entries in found
+    ] + [settings]

@@ -1,0 +1,217 @@
+"""BrainPy's transformations: brainstate's loops and jits from 2.7 on, before that BrainPy's own."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Iterator
+from typing import Any
+
+from brainpy_probe.compat.brainpy_model import on_brainstate
+from brainpy_probe.compat.lookup import NAMES, PrivateName, take
+from brainpy_probe.errors import PrivateNameMissing
+
+__all__ = [
+    "compiles_each_run",
+    "is_jitted",
+    "is_written",
+    "jit_function",
+    "jit_module",
+    "jit_results",
+    "jit_target",
+    "jit_variables",
+    "loop_variables",
+    "scanned_function",
+    "split_key",
+    "splits_random_states",
+    "step_arguments",
+    "take",
+    "untraceable",
+    "variable_stack",
+]
+
+NAMES.update(
+    {
+        "stateful-function": PrivateName(
+            "brainstate's StatefulFunction",
+            ("brainstate.transform:StatefulFunction",),
+            "public; brainstate 0.5.4, 0.6.0: transform/_make_jaxpr.py. Every loop and every "
+            "jit of "
+            "BrainPy from 2.7 on makes its jaxpr in StatefulFunction.make_jaxpr",
+            era="brainstate",
+            members=(
+                "make_jaxpr",
+                "get_state_trace",
+                "get_arg_cache_key",
+                "get_state_trace_by_cache",
+                "get_jaxpr_by_cache",
+                "get_out_treedef_by_cache",
+            ),
+        ),
+        "progress-bar": PrivateName(
+            "brainstate's ProgressBar",
+            ("brainstate.transform:ProgressBar",),
+            "public; brainstate 0.5.4, 0.6.0: transform/_progress_bar.py",
+            era="brainstate",
+            members=("init",),
+        ),
+        "jit-transform": PrivateName(
+            "the class of bm.jit's functions",
+            ("brainpy._src.math.object_transform.jit:JITTransform",),
+            "brainpy 2.3.8, 2.4.6, 2.6.0: _src/math/object_transform/jit.py",
+            era="variables",
+        ),
+    }
+)
+
+
+def is_written(states: Any) -> list[bool]:
+    """Return for each state of a trace whether the trace writes it.
+
+    The attribute is spelled ``been_writen`` (brainstate 0.5.4, 0.6.0: _state.py).
+    """
+    return list(states.been_writen)
+
+
+def is_jitted(stateful: Any) -> bool:
+    """Whether a StatefulFunction is that of a jitted function, which runs as it is traced.
+
+    ``_get_jitted_fun`` names it so (brainstate 0.5.4, 0.6.0: transform/_jit.py); those of loops,
+    conditions and gradients have other names.
+    """
+    return bool(stateful.name == "jit")
+
+
+def scanned_function(body: Any) -> Any:
+    """Return the StatefulFunction that brainstate's loop hands to lax.scan, or None.
+
+    ``wrap_single_fun`` closes over it as ``stateful_fun`` (brainstate 0.5.4, 0.6.0:
+    transform/_util.py).
+    """
+    cell = _closure_cell(body, "stateful_fun")
+    return None if cell is None else cell.cell_contents
+
+
+def split_key(key: Any) -> tuple[Any, Any]:
+    """Split a random state: what a ``bm.jit`` function takes, and what the state keeps.
+
+    2.4.6, 2.6.0: ``RandomState.split_key`` in _src/math/random.py.
+    """
+    import jax
+
+    keys = jax.random.split(key, 2)
+    return keys[0], keys[1]
+
+
+def splits_random_states() -> bool:
+    """Whether ``bm.jit`` splits random states before it runs: from 2.4 on, not on 2.3.8."""
+    return variable_stack() is not None
+
+
+def variable_stack() -> Any:
+    """Return the class in which transformations collect Variables; None before 2.4."""
+    try:
+        module = importlib.import_module("brainpy._src.math.object_transform.variables")
+    except ImportError:
+        return None
+    return getattr(module, "VariableStack", None)
+
+
+def compiles_each_run() -> bool:
+    """Whether each run has a loop function of its own: from 2.4 on; 2.3.8 keeps a jitted one."""
+    return on_brainstate() or variable_stack() is not None
+
+
+def loop_variables(body: Any) -> dict[Any, Any] | None:
+    """Return the Variables of a loop of BrainPy's by their keys in its carry.
+
+    Given the function of its lax.scan: ``fun2scan`` closes over them as ``dyn_vars``, by id in a
+    VariableStack on 2.4.6 and 2.6.0, in a list on 2.3.8 (for_loop in
+    _src/math/object_transform/controls.py). None for any other function.
+    """
+    cell = _closure_cell(body, "dyn_vars")
+    found = None if cell is None else cell.cell_contents
+    if isinstance(found, list) and all(isinstance(one, take("variable")) for one in found):
+        return dict(enumerate(found))
+    stack = variable_stack()
+    return dict(found) if stack is not None and isinstance(found, stack) else None
+
+
+def jit_variables(transform: Any) -> dict[Any, Any]:
+    """Return the Variables of a ``bm.jit`` function by their keys; none before its first call.
+
+    ``_all_vars``, by name, on 2.3.8; ``_dyn_vars``, by id, on 2.4.6 and 2.6.0.
+    """
+    found = getattr(transform, "_all_vars", None)
+    if found is None:
+        found = getattr(transform, "_dyn_vars", None)
+    return {} if found is None else dict(found)
+
+
+def jit_function(transform: Any) -> Any:
+    """Return the function that ``jax.jit`` made: ``_f`` on 2.3.8, ``_transform`` later."""
+    return transform._transform if hasattr(transform, "_transform") else transform._f
+
+
+def jit_target(transform: Any) -> Any:
+    """Return what ``bm.jit`` was given: ``target`` on 2.3.8, ``fun`` later (jit.py)."""
+    return transform.fun if hasattr(transform, "fun") else transform.target
+
+
+def jit_module(transform: Any) -> str:
+    """Return JAX's name for the module of a ``bm.jit`` function."""
+    return f"jit_{jit_function(transform).__name__}"
+
+
+def jit_results(leaves: list[Any], tree: Any) -> tuple[tuple[list[Any], Any], ...]:
+    """Part what a ``bm.jit`` function returns into result and changed Variables, with their trees.
+
+    ``(out, changes)`` on 2.3.8, ``(changes, out)`` on 2.4.6 and 2.6.0 (jit.py).
+    """
+    first, second = tree.children()
+    parts = (leaves[: first.num_leaves], first), (leaves[first.num_leaves :], second)
+    return parts[::-1] if splits_random_states() else parts
+
+
+def step_arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a step's or a loop's arguments flat: 2.3.8 hands a loop one tuple of three."""
+    if len(args) == 1 and isinstance(args[0], tuple) and len(args[0]) == 3:
+        return args[0]
+    return args
+
+
+@contextlib.contextmanager
+def untraceable(transform: Any) -> Iterator[None]:
+    """Have a ``bm.jit`` function raise if JAX were to trace it anew, instead of running the user's.
+
+    What the traced function looks up is replaced: ``target`` on 2.3.8, ``fun`` on 2.4.6; on 2.6.0
+    the closure's cell ``fun`` (all in _src/math/object_transform/jit.py).
+    """
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise PrivateNameMissing(
+            "the trace of a bm.jit function", ["JAX's cache, which has lost it"]
+        )
+
+    cell = _closure_cell(getattr(jit_function(transform), "__wrapped__", None), "fun")
+    name = next((one for one in ("target", "fun") if one in vars(transform)), None)
+    if cell is not None:
+        original = cell.cell_contents
+        cell.cell_contents = refuse
+    elif name is not None:
+        original = vars(transform)[name]
+        vars(transform)[name] = refuse
+    else:
+        raise PrivateNameMissing("the function of a bm.jit", ["attributes target, fun", "cell fun"])
+    try:
+        yield
+    finally:
+        if cell is not None:
+            cell.cell_contents = original
+        else:
+            vars(transform)[name] = original
+
+
+def _closure_cell(function: Any, name: str) -> Any:
+    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    return function.__closure__[names.index(name)] if function and name in names else None

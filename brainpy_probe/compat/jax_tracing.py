@@ -1,0 +1,266 @@
+"""JAX's traces and jaxprs: classes, equations, and the settings of a trace.
+
+JAX 0.4.13 to 0.12.0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from brainpy_probe.compat.lookup import NAMES, PrivateName, take
+
+__all__ = [
+    "LOOP_MODULE",
+    "JaxprClasses",
+    "bind_equation",
+    "callback_of",
+    "converted",
+    "equation_context",
+    "equation_settings",
+    "gives_nothing",
+    "is_extended",
+    "is_key",
+    "jaxpr_classes",
+    "scan_arguments",
+    "scan_operands",
+    "take",
+    "trace_settings",
+    "trace_state_clean",
+    "without_dead_code",
+]
+
+NAMES.update(
+    {
+        "scan": PrivateName(
+            "jax.lax.scan",
+            ("jax.lax:scan",),
+            "public; brainstate 0.5.4, 0.6.0: transform/_loop_collect_return.py calls it by "
+            "attribute, "
+            "brainpy 2.4.6, 2.6.0: _src/math/object_transform/controls.py likewise",
+        ),
+        "scan-primitive": PrivateName(
+            "JAX's scan primitive",
+            ("jax._src.lax.control_flow.loops:scan_p",),
+            "jax 0.4.13, 0.4.23, 0.4.30: its bind is an attribute of the object",
+            era="variables",
+            members=("bind",),
+        ),
+        "closed-jaxpr": PrivateName(
+            "JAX's class of closed jaxprs",
+            ("jax.extend.core:ClosedJaxpr", "jax.core:ClosedJaxpr"),
+            "public; jax.extend.core in jax 0.4.30, 0.10.2, 0.12.0 (where it is Jaxpr itself); "
+            "jax.core in 0.4.13 and 0.4.23, whose jax.extend.core is absent or lacks it",
+        ),
+        "jaxpr": PrivateName(
+            "JAX's class of jaxprs",
+            ("jax.extend.core:Jaxpr", "jax.core:Jaxpr"),
+            "public; as closed-jaxpr",
+        ),
+        "dead-code": PrivateName(
+            "JAX's removal of dead code from a jaxpr",
+            ("jax._src.interpreters.partial_eval:dce_jaxpr",),
+            "jax 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: it takes the open jaxpr, and gives what "
+            "is left of it and which of its arguments. JAX applies it to what a jit lowers, unless "
+            "that is to keep unused arguments",
+        ),
+        "literal": PrivateName(
+            "JAX's class of literals",
+            ("jax.extend.core:Literal", "jax.core:Literal"),
+            "public; as closed-jaxpr",
+        ),
+        "source-info": PrivateName(
+            "JAX's module of source lines and name stacks",
+            ("jax.extend.source_info_util:", "jax._src.source_info_util:"),
+            "public; jax.extend in jax 0.4.23, 0.4.30, 0.10.2, 0.12.0, jax._src in 0.4.13",
+            members=("current_name_stack", "user_context", "register_exclusion"),
+        ),
+        "trace-state": PrivateName(
+            "JAX's word on whether a trace is going on",
+            ("jax._src.core:trace_state_clean",),
+            "jax 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: _src/core.py",
+        ),
+        "trace-context": PrivateName(
+            "JAX's settings of a thread that decide how it traces",
+            ("jax._src.config:trace_context", "jax._src.config:config._trace_context"),
+            "jax 0.4.30, 0.10.2, 0.12.0: _src/config.py; a method of its config in 0.4.13, 0.4.23",
+        ),
+    }
+)
+
+
+def trace_settings() -> object:
+    """Return the settings that decide how JAX traces and lowers in this thread, for comparison.
+
+    Some hold in one thread alone, as contexts. ``trace_context`` of jax._src.config (0.4.30,
+    0.10.2, 0.12.0), in 0.4.13 and 0.4.23 a method of its ``config``.
+    """
+    return take("trace-context")()
+
+
+# JAX's name for the module of a scan outside of any trace (0.4.13 to 0.12.0).
+LOOP_MODULE = "jit_scan"
+
+
+def scan_arguments(
+    f: Any,
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int | bool = 1,
+    **others: Any,
+) -> dict[str, Any]:
+    """Return what a call of ``jax.lax.scan`` gives, by the names of its documented parameters.
+
+    Called as that is, which itself is not asked: another tool may have laid a wrapper without a
+    signature over it. jax 0.4.13 to 0.12.0.
+    """
+    return {"f": f, "init": init, "xs": xs, "length": length, "reverse": reverse, "unroll": unroll}
+
+
+def is_extended(dtype: Any) -> bool:
+    """Whether a dtype is of JAX's own making, such as that of typed random keys.
+
+    ``jax.dtypes.extended`` is public from 0.4.23 on; 0.4.13 calls such dtypes opaque
+    (_src/dtypes.py).
+    """
+    import jax
+    import jax.numpy as jnp
+
+    if hasattr(jax.dtypes, "extended"):
+        return bool(jnp.issubdtype(dtype, jax.dtypes.extended))
+    from jax._src import dtypes
+
+    opaque: Any = dtypes
+    return bool(opaque.is_opaque_dtype(dtype))
+
+
+def is_key(value: Any) -> bool:
+    """Whether a value is a typed random key.
+
+    ``jax.dtypes.prng_key`` is public from 0.4.23 on; 0.4.13 has no other opaque dtype.
+    """
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or isinstance(dtype, np.dtype):
+        return False
+    if hasattr(jax.dtypes, "prng_key"):
+        return bool(jnp.issubdtype(dtype, jax.dtypes.prng_key))
+    return is_extended(dtype)
+
+
+@dataclass(frozen=True)
+class JaxprClasses:
+    """The classes of which jaxprs are made."""
+
+    ClosedJaxpr: type[Any]
+    Jaxpr: type[Any]
+    Literal: type[Any]
+
+
+def jaxpr_classes() -> JaxprClasses:
+    """Return the classes of which jaxprs are made."""
+    return JaxprClasses(take("closed-jaxpr"), take("jaxpr"), take("literal"))
+
+
+def converted(array: Any) -> Any:
+    """Return the array that JAX has made of a NumPy array for a trace, or makes of it now; or None.
+
+    ``canonicalize_value`` of _src/dtypes.py (jax 0.10.2, 0.12.0) gives the same object for the same
+    array as long as that object lives. Up to 0.4.30 there is none: a trace keeps the array itself.
+    """
+    convert = getattr(importlib.import_module("jax._src.dtypes"), "canonicalize_value", None)
+    return None if convert is None else convert(array)
+
+
+def without_dead_code(closed: Any) -> tuple[Any, list[bool]]:
+    """Return the open jaxpr of what a closed one needs for its results and effects.
+
+    Returns
+    -------
+    jaxpr
+        It has the same constants.
+    list of bool
+        For each argument of the closed jaxpr, whether this one has it.
+    """
+    jaxpr = closed.jaxpr
+    live, used = take("dead-code")(jaxpr, [True] * len(jaxpr.outvars))
+    return live, list(used)
+
+
+def trace_state_clean() -> bool:
+    """Whether no trace is going on in this thread."""
+    return bool(take("trace-state")())
+
+
+def equation_settings(eqn: Any) -> tuple[Any, ...]:
+    """Return the name stack and the settings under which an equation was made.
+
+    Equations in a row that have the same can share one :func:`equation_context`; their source lines
+    are then the first one's, which only an error would tell.
+    """
+    return eqn.source_info.name_stack, getattr(eqn, "ctx", None)
+
+
+@contextlib.contextmanager
+def equation_context(eqn: Any) -> Iterator[None]:
+    """Restore the source line, the name stack and the settings under which an equation was made.
+
+    ``eqn.ctx`` is there from 0.4.30 on, not in 0.4.23 (_src/core.py).
+    """
+    source_info_util = take("source-info")
+    source = eqn.source_info
+    stack = source_info_util.current_name_stack() + source.name_stack
+    settings = eqn.ctx.manager if hasattr(eqn, "ctx") else contextlib.nullcontext()
+    with source_info_util.user_context(source.traceback, name_stack=stack), settings:
+        yield
+
+
+def bind_equation(eqn: Any, operands: Sequence[Any]) -> list[Any]:
+    """Apply an equation's primitive.
+
+    ``get_bind_params`` gives ``(functions, params)`` on 0.4.13, 0.4.23 and 0.4.30, the parameters
+    alone on 0.10.2 and 0.12.0 (_src/core.py).
+    """
+    given = eqn.primitive.get_bind_params(eqn.params)
+    functions, params = given if isinstance(given, tuple) else ((), given)
+    outs = eqn.primitive.bind(*functions, *operands, **params)
+    return list(outs) if eqn.primitive.multiple_results else [outs]
+
+
+def scan_operands(params: dict[str, Any]) -> tuple[int, int]:
+    """Return how many of a scan equation's operands are constants, and how many are its carry.
+
+    ``num_consts`` and ``num_carry`` from 0.4.13 to 0.10.2; in 0.12.0 ``ft_in`` holds the three
+    groups (_src/lax/control_flow/loops.py).
+    """
+    if "num_consts" in params:
+        return int(params["num_consts"]), int(params["num_carry"])
+    constants, carry, _ = params["ft_in"].unpack()
+    return len(list(constants)), len(list(carry))
+
+
+def callback_of(eqn: Any) -> Any:
+    """Return the Python callable that an equation calls back at run time, or None.
+
+    host_callback wraps it (0.4.13 to 0.4.30: experimental/host_callback.py, ``callback_func``).
+    """
+    called = eqn.params.get("callback")
+    called = getattr(called, "callback_func", called)
+    return called if callable(called) else None
+
+
+def gives_nothing(eqn: Any) -> bool:
+    """Whether nothing reads what an equation gives.
+
+    A tap of host_callback hands its operands through, into variables that are dropped (0.4.13 to
+    0.4.30); today's callbacks have no results.
+    """
+    return all(type(var).__name__ == "DropVar" for var in eqn.outvars)

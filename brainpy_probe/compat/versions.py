@@ -1,0 +1,98 @@
+"""Which BrainPy and JAX are installed, whether they were tested together, and what they lack."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import re
+
+from brainpy_probe.compat import (  # noqa: F401 - each adds its names to the table
+    bindings,
+    brainpy_model,
+    brainpy_runner,
+    brainpy_transforms,
+    jax_compiler,
+    jax_tracing,
+)
+from brainpy_probe.compat.lookup import NAMES, PrivateName, take
+from brainpy_probe.errors import PrivateNameMissing
+from brainpy_probe.user_warnings import warn
+
+__all__ = ["TESTED", "expected", "installed", "resolve", "stack", "untested"]
+
+# Name, BrainPy, JAX: the test suite passes on each.
+TESTED: tuple[tuple[str, str, str], ...] = (
+    ("2022", "2.3.8", "0.4.13"),
+    ("2023", "2.4.6.post5", "0.4.23"),
+    ("2024", "2.6.0", "0.4.30"),
+    ("py311", "2.8.2", "0.10.2"),
+    ("latest", "2.9.0", "0.12.0.1"),
+)
+
+
+def expected() -> dict[str, PrivateName]:
+    """Return the private names that the installed BrainPy has; all of them without BrainPy."""
+    try:
+        era = "brainstate" if brainpy_model.on_brainstate() else "variables"
+    except PrivateNameMissing:
+        return NAMES
+    return {name: private for name, private in NAMES.items() if private.era in ("", era)}
+
+
+def resolve() -> None:
+    """Look up every private name that a capture uses, so that none is missing during a run.
+
+    Raises
+    ------
+    PrivateNameMissing
+        With all that is missing, and each place that was tried.
+    """
+    missing: list[PrivateNameMissing] = []
+    for name, private in expected().items():
+        try:
+            take(name)
+        except PrivateNameMissing as error:
+            if not private.optional:
+                missing.append(error)
+    if missing:
+        tried = [place for error in missing for place in error.tried]
+        raise PrivateNameMissing(", ".join(error.name for error in missing), tried)
+
+
+def installed(package: str) -> str | None:
+    """Return the version of a package, or None if it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def stack() -> str | None:
+    """Return the name of the tested stack that is installed, or None.
+
+    The first three numbers of both versions count: JAX moves private names in any release, but
+    not in a rebuild of one (0.12.0 and 0.12.0.1).
+    """
+    found = _release(installed("brainpy")), _release(installed("jax"))
+    for name, brainpy, jax in TESTED:
+        if found == (_release(brainpy), _release(jax)):
+            return name
+    return None
+
+
+@functools.cache
+def untested() -> str:
+    """Return a sentence if the installed versions are no tested stack; warn of it once."""
+    if stack() is not None:
+        return ""
+    tested = ", ".join(f"{brainpy} on {jax}" for _, brainpy, jax in TESTED)
+    sentence = (
+        f"BrainPy {installed('brainpy')} on JAX {installed('jax')} was not tested with the probe, "
+        f"but has what it needs. Tested: {tested}."
+    )
+    warn(sentence)
+    return sentence
+
+
+def _release(version: str | None) -> tuple[str, ...]:
+    return tuple(re.findall(r"\d+", version or "")[:3])

@@ -1,1 +1,0 @@
-"""The side that reads a capture folder; it never meets BrainPy or JAX."""

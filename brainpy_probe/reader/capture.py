@@ -1,0 +1,145 @@
+"""A capture as its reader sees it, while it goes on or loaded from disk; knows no BrainPy."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from brainpy_probe.analysis.findings import Finding, find
+from brainpy_probe.characters import visible
+from brainpy_probe.errors import ProbeError
+from brainpy_probe.format.index import Index
+from brainpy_probe.format.reading import read_manifest
+from brainpy_probe.format.records import Manifest
+from brainpy_probe.reader.program import CompiledModule, PredictCall, Program
+
+__all__ = ["Capture", "load"]
+
+
+class Capture:
+    """What one ``with`` block captured: calls, programs, modules, findings.
+
+    Given by :func:`brainpy_probe.capture` while it is filled, and by :func:`load` from disk.
+
+    Attributes
+    ----------
+    path : Path
+        The capture folder.
+    """
+
+    def __init__(self, path: Path, index: Manifest | Index) -> None:
+        self.path = path
+        self._index = index if isinstance(index, Index) else Index(index)
+
+    @property
+    def manifest(self) -> Manifest:
+        """The capture's index, as typed records; each look at it shows it as it is then."""
+        return self._index.manifest
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """The distinct programs, in the order in which they first ran."""
+        jaxlib = self.manifest.environment.versions.get("jaxlib", "")
+        return tuple(Program(self.path, record, jaxlib) for record in self.manifest.programs)
+
+    @property
+    def calls(self) -> tuple[PredictCall, ...]:
+        """The predict calls, in the order in which they ended."""
+        manifest = self.manifest  # once: another thread may add to it meanwhile
+        jaxlib = manifest.environment.versions.get("jaxlib", "")
+        programs = [Program(self.path, record, jaxlib) for record in manifest.programs]
+        modules: dict[int, list[CompiledModule]] = {}
+        for module in manifest.modules:
+            if module.call is not None:
+                modules.setdefault(module.call, []).append(CompiledModule(self.path, module))
+        return tuple(
+            PredictCall(
+                record,
+                None if record.program is None else programs[record.program],
+                tuple(modules.get(record.index, ())),
+            )
+            for record in manifest.calls
+        )
+
+    @property
+    def modules(self) -> tuple[CompiledModule, ...]:
+        """The modules that JAX compiled or took from its cache, in the order of their ends."""
+        return tuple(CompiledModule(self.path, record) for record in self.manifest.modules)
+
+    @property
+    def dump_paths(self) -> tuple[Path, ...]:
+        """The files that XLA dumped."""
+        return tuple(path for module in self.modules for path in module.dump_paths)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is worth knowing or doing, each with figures and a remedy."""
+        return find(self.manifest)
+
+    @property
+    def text(self) -> str:
+        """The text of the last program that ran, in the first dialect asked for.
+
+        Raises
+        ------
+        ProbeError
+            If there is none.
+        """
+        for call in reversed(self.calls):
+            if call.program is not None:
+                return call.program.text()
+        raise ProbeError(f"{self.path} has no program: {self._why_no_program()}.")
+
+    def _why_no_program(self) -> str:
+        calls = self.manifest.calls
+        failed = [call.failure or call.error for call in calls]
+        reasons = [f"{failure.kind}: {failure.message}" for failure in failed if failure]
+        if any(not call.jit for call in calls):
+            reasons += [
+                f"{finding.sentence} {finding.remedy}".rstrip(".")
+                for finding in self.findings
+                if finding.slug == "jit-disabled"
+            ]
+        if calls or not self.manifest.complete:
+            return "; ".join(reasons) or "it has no call that was recorded"
+        return "no runner's predict was called in the block"
+
+    def __repr__(self) -> str:
+        return f"<Capture {visible(self.path.name)}: {len(self.manifest.calls)} calls>"
+
+    def __str__(self) -> str:
+        from brainpy_probe.reader.summary import as_text
+
+        # For print(): a name or a path may have what stdout can't encode.
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        text = as_text(self.path, self.manifest)
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+
+    def _repr_html_(self) -> str:
+        from brainpy_probe.reader.summary import as_html
+
+        return as_html(self.path, self.manifest)
+
+
+def load(path: str | os.PathLike[str]) -> Capture:
+    """Read a capture folder; BrainPy and JAX are not needed.
+
+    Parameters
+    ----------
+    path : str or path
+        A folder ``run-...``, or its ``manifest.json``.
+
+    Returns
+    -------
+    Capture
+        The same records as when it was captured.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is no capture folder.
+    DamagedCapture
+        If the manifest is cut off, altered, of a later version, or names files outside its folder.
+    """
+    return Capture(*read_manifest(path))

@@ -1,0 +1,514 @@
+"""The parts of a capture as its reader sees them: programs, modules, calls; knows no BrainPy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec.structs import replace
+
+from brainpy_probe.errors import (
+    BadSetting,
+    CannotReplay,
+    DamagedCapture,
+    UnknownDialect,
+    told,
+)
+from brainpy_probe.format.arrays import read_arrays, restored
+from brainpy_probe.format.cost_records import Costs, Measured
+from brainpy_probe.format.reading import read_file, read_text
+from brainpy_probe.format.records import (
+    CallRecord,
+    Failure,
+    Fidelity,
+    ModuleRecord,
+    ProgramKind,
+    ProgramRecord,
+    Reason,
+    TensorSpec,
+    Timing,
+    WrittenFile,
+)
+from brainpy_probe.reader.requests import Task, ask_costs, ask_measuring, ask_replay
+from brainpy_probe.reader.worker import Limits
+from brainpy_probe.settings import DIALECTS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from brainpy_probe.analysis.measure import Measuring
+    from brainpy_probe.analysis.replay import Replay
+
+__all__ = ["CompiledModule", "PredictCall", "Program"]
+
+# The kinds of files that hold arrays; a shared one is another program's.
+_ARRAYS = ("data", "results", "shared")
+_ANOTHER = "brainpy-probe verify shows what else is wrong; capture again."
+_NO_TEXT = "The program itself (cap.programs) has those that were asked for."
+
+
+@dataclass(frozen=True)
+class Program:
+    """A distinct program, ``program(constants, state, inputs) -> {outputs, monitors, state}``.
+
+    What reads or runs its content with jaxlib (:attr:`costs`, :meth:`replay`, :meth:`measure`) does
+    so in a process of its own, within :attr:`limits`: a damaged program may end it, or never end.
+
+    Attributes
+    ----------
+    limits : Limits or None
+        The seconds and the memory of that process; None where this one does it.
+    """
+
+    _folder: Path
+    record: ProgramRecord
+    _jaxlib: str = ""  # the version that ran it
+    _plain: bool = False  # whether it is the portable form
+    limits: Limits | None = field(default_factory=Limits)
+
+    def within(self, limits: Limits | None) -> Program:
+        """Return the same program with other limits.
+
+        Parameters
+        ----------
+        limits : Limits or None
+            ``Limits(seconds=..., memory=...)``. None: this process itself reads and runs the
+            program. That needs no other process, and kernels that only this one has are there
+            (BrainPy 2.4 to 2.6); but a damaged program may end it.
+        """
+        return Program(self._folder, self.record, self._jaxlib, self._plain, limits)
+
+    @property
+    def name(self) -> str:
+        """The model's class, which is also the module's name."""
+        return self.record.name
+
+    @property
+    def kind(self) -> ProgramKind:
+        """``loop`` for the whole run, ``step`` where the runner's loop is Python's."""
+        return self.record.kind
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for programs of equal computation, names, shapes and dtypes."""
+        return self.record.fingerprint
+
+    @property
+    def arguments(self) -> tuple[TensorSpec, ...]:
+        """The arguments of ``main``, in order."""
+        return self.record.arguments
+
+    @property
+    def results(self) -> tuple[TensorSpec, ...]:
+        """The results of ``main``, in order."""
+        return self.record.results
+
+    @property
+    def fidelity(self) -> Fidelity:
+        """How faithfully the texts stand for what ran."""
+        return self.record.fidelity
+
+    @property
+    def portable(self) -> Program | None:
+        """The same program without the kernels that only BrainPy has, if it was asked for.
+
+        Its texts, its fidelity and its bytecode are those of that form; arguments and results
+        are the same.
+        """
+        form = self.record.portable
+        if form is None:
+            return None
+        arrays = [file for file in self.record.files if file.kind in _ARRAYS]
+        files = (*form.files, *arrays)
+        record = replace(
+            self.record,
+            fidelity=form.fidelity,
+            files=files,
+            portable=None,
+            kernels=(),
+            measured=None,
+            unmeasured="",
+        )
+        return Program(self._folder, record, self._jaxlib, True, self.limits)
+
+    @property
+    def dialects(self) -> tuple[str, ...]:
+        """The dialects of which there is a text, in the order asked for."""
+        binary = {"vhlo", *_ARRAYS}
+        return tuple(file.kind for file in self.record.files if file.kind not in binary)
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The program's own files by kind: a dialect, ``vhlo``, ``data``, ``results``.
+
+        An argument that an earlier program was given too stands in that program's file.
+        """
+        own = [file for file in self.record.files if file.kind != "shared"]
+        return {file.kind: self._folder / file.path for file in own}
+
+    def text(self, dialect: str | None = None) -> str:
+        """Return the program's text.
+
+        Parameters
+        ----------
+        dialect : str, optional
+            Which of :attr:`dialects`; default the first.
+
+        Raises
+        ------
+        BadSetting
+            If that dialect was not captured.
+        DamagedCapture
+            If the file is missing or altered.
+        """
+        if not self.dialects:
+            reasons = " ".join(self.fidelity.notes) or "No dialect was captured."
+            raise BadSetting(f"{self.name} has no text in this form. {reasons}", _NO_TEXT)
+        wanted = self.dialects[0] if dialect is None else dialect
+        if wanted not in self.dialects:
+            raise BadSetting(
+                f"This capture has no text in {wanted!r}.",
+                f"It has {', '.join(self.dialects)}; capture(dialect=...) decides which.",
+            )
+        return read_text(self._folder, self._file(wanted))
+
+    def data(self, kind: str = "data") -> dict[str, np.ndarray[Any, Any]]:
+        """Return the arrays of the program's first call, by group and name, as ``state/E.V``.
+
+        Parameters
+        ----------
+        kind : str
+            ``"data"`` for the arguments, ``"results"`` for the results.
+
+        Raises
+        ------
+        BadSetting
+            If these arrays were not captured.
+        DamagedCapture
+            If a file is missing or altered, or does not hold what the manifest says.
+        """
+        specs = {"data": self.arguments, "results": self.results}.get(kind, ())
+        stored = [spec for spec in specs if spec.file]
+        if not stored:
+            raise BadSetting(
+                f"This capture has no arrays {kind!r}.",
+                "capture(data='inputs') writes 'data', capture(data='full') 'results' as well.",
+            )
+        written = {file.path: file for file in self.record.files}
+        raw = {
+            path: read_arrays(self._folder, written[path])
+            for path in dict.fromkeys(spec.file for spec in stored)
+        }
+        return {
+            spec.path: restored(self._folder / spec.file, spec, raw[spec.file]) for spec in stored
+        }
+
+    def replay(
+        self, *, repeat: int = 1, overrides: Mapping[str, np.ndarray[Any, Any]] | None = None
+    ) -> Replay:
+        """Compile the program with jaxlib alone, run it on the captured arrays, and compare.
+
+        Parameters
+        ----------
+        repeat : int
+            How many times it runs.
+        overrides : mapping, optional
+            Arguments to take instead of the captured ones, by group and name, as ``state/E.V``.
+            The results are compared with nothing then.
+
+        Returns
+        -------
+        Replay
+            The results by group and name, how each compares, and the seconds.
+
+        Raises
+        ------
+        BadSetting
+            If the arguments were not captured, or what is to be taken instead does not fit.
+        DamagedCapture
+            If a file is missing or altered.
+        CannotReplay
+            If the program can't be compiled or run here.
+        Stopped
+            If it needs more time or memory than its limits, or ends its process.
+        """
+        from brainpy_probe.analysis.replay import check_overrides, replay
+        from brainpy_probe.ir.kernels import check_calls
+
+        taken = check_overrides(self.arguments, overrides or {})
+        if self.limits is not None:
+            task = self._task("replay", repeat=repeat, overrides=tuple(taken))
+            return ask_replay(task, self.limits, taken)
+        form, content = self._runnable()
+        check_calls(self.record, content)
+        given = {} if all(spec.path in taken for spec in self.arguments) else self.data()
+        expected = self.data("results") if any(spec.file for spec in self.results) else {}
+        return replay(self.record, content, given, expected, taken, repeat, self._reasons(form))
+
+    @property
+    def costs(self) -> Costs:
+        """What each component costs, as XLA counts it before it optimises; needs jaxlib.
+
+        Raises
+        ------
+        CannotReplay
+            If there is no text of the program that XLA reads.
+        DamagedCapture
+            If the file is missing or altered.
+        Stopped
+            If it needs more time or memory than its limits, or ends its process.
+        """
+        from brainpy_probe.analysis.costs import count, hlo_module
+
+        if self.limits is not None:
+            return ask_costs(self._task("costs"), self.limits)
+        kinds = {file.kind for file in self.record.files}
+        kind = next((one for one in ("vhlo", "stablehlo", "hlo") if one in kinds), None)
+        if kind is None:
+            raise CannotReplay(
+                f"{self.name} was captured as MHLO alone.", "Capture with dialect='stablehlo'."
+            )
+        content = self._read(kind)
+        try:
+            module = hlo_module(kind, content)
+        except Exception as error:  # XLA's parsers have no class that all versions share
+            raise DamagedCapture(
+                f"{self.paths[kind]} can't be read by jaxlib: {told(error)}", _ANOTHER
+            ) from error
+        return count(self.record, module)
+
+    def measure(self) -> Measuring:
+        """Compile the program, run it on the captured arrays, and measure each component's time.
+
+        Raises
+        ------
+        BadSetting
+            If the arguments were not captured.
+        DamagedCapture
+            If a file is missing or altered.
+        CannotMeasure
+            If this jaxlib does not tell which op ran when, or there is no loop to measure.
+        CannotReplay
+            If the program can't be compiled here.
+        Stopped
+            If it needs more time or memory than its limits, or ends its process.
+        """
+        from brainpy_probe.analysis.measure import measure
+        from brainpy_probe.ir.kernels import check_calls
+
+        if self.limits is not None:
+            return ask_measuring(self._task("measure"), self.limits)
+        _, content = self._runnable()
+        check_calls(self.record, content)
+        return measure(self.record, content, self.data())
+
+    @property
+    def measured(self) -> Measured | None:
+        """How long each component ran, where ``capture(profile=True)`` measured it."""
+        return self.record.measured
+
+    def _reasons(self, form: str) -> list[str]:
+        """Return why XLA may compile one form of the program to other bits than the run's."""
+        from brainpy_probe.compat import bindings
+
+        other = bindings.other_version(self._jaxlib)
+        reasons = [f"it was {other}"] if other else []
+        if self._plain:
+            reasons.append("the portable form may take sums in another order")
+        if form == "vhlo" and any(self.fidelity.chlo.values()):
+            reasons.append("VHLO has the operations of CHLO written out")
+        return reasons
+
+    def _task(self, what: Literal["costs", "replay", "measure"], **more: Any) -> Task:
+        return Task(
+            what=what,
+            folder=str(self._folder),
+            record=self.record,
+            jaxlib=self._jaxlib,
+            plain=self._plain,
+            **more,
+        )
+
+    def _runnable(self) -> tuple[str, bytes]:
+        """Return the form that is compiled when the program runs again, and its content.
+
+        That is what is nearest to what ran. VHLO has the operations of CHLO written out, for which
+        XLA has code of its own with other bits (erf; jaxlib 0.10.2, 0.12.0); but it alone can be
+        read by a later jaxlib for certain.
+        """
+        from brainpy_probe.compat import bindings
+
+        kinds = {file.kind for file in self.record.files}
+        order = ["stablehlo", "mhlo", "hlo", "vhlo"]
+        if bindings.other_version(self._jaxlib):
+            order = ["vhlo", *order[:3]]
+        form = next((kind for kind in order if kind in kinds), None)
+        if form is None:
+            raise CannotReplay(
+                f"{self.name} was captured in no form that XLA reads.",
+                "Capture with dialect='stablehlo'.",
+            )
+        return form, bindings.as_stablehlo(form, self._read(form))
+
+    def _file(self, kind: str) -> WrittenFile:
+        (file,) = (file for file in self.record.files if file.kind == kind)
+        return file
+
+    def _read(self, kind: str) -> bytes:
+        return read_file(self._folder, self._file(kind))
+
+
+@dataclass(frozen=True)
+class CompiledModule:
+    """A module that JAX compiled, or took from its persistent cache, in the block."""
+
+    _folder: Path
+    record: ModuleRecord
+
+    @property
+    def name(self) -> str:
+        """JAX's name for it."""
+        return self.record.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for modules of equal content."""
+        return self.record.fingerprint
+
+    @property
+    def call(self) -> int | None:
+        """The number of the predict call that it was compiled for; None outside of any."""
+        return self.record.call
+
+    @property
+    def timing(self) -> Timing:
+        """Seconds of tracing, lowering and compiling."""
+        return self.record.seconds
+
+    @property
+    def from_cache(self) -> bool:
+        """Whether it came from JAX's persistent cache."""
+        return self.record.origin == "cache"
+
+    @property
+    def reason(self) -> Reason:
+        """Why it was compiled, as a slug."""
+        return self.record.reason
+
+    @property
+    def why(self) -> str:
+        """Why it was compiled, in a sentence."""
+        return self.record.why
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """Its IR files by kind: ``stablehlo``, ``mlirbc``, ``hlo``."""
+        files = self.record.files
+        return {file.kind: self._folder / file.path for file in files if file.kind != "xla"}
+
+    @property
+    def dump_paths(self) -> tuple[Path, ...]:
+        """The files that XLA dumped for it."""
+        files = self.record.files
+        return tuple(self._folder / file.path for file in files if file.kind == "xla")
+
+    def text(self, kind: str = "hlo") -> str:
+        """Return a text: ``"hlo"``, the optimised HLO that runs, or ``"stablehlo"``, to read.
+
+        Raises
+        ------
+        BadSetting
+            If there is no such text.
+        DamagedCapture
+            If the file is missing or altered.
+        """
+        for file in self.record.files:
+            if file.kind == kind and kind in ("hlo", "stablehlo"):
+                return read_text(self._folder, file)
+        raise BadSetting(f"{self.name} has no text {kind!r}.", "Allowed: hlo, stablehlo.")
+
+    def convert(self, dialect: str = "stablehlo") -> str:
+        """Return the module as JAX handed it to XLA, complete, in a dialect; needs jaxlib.
+
+        It is converted from the bytecode in the capture. Nothing is optimised: the HLO that runs is
+        ``text("hlo")``.
+
+        Parameters
+        ----------
+        dialect : str
+            ``"stablehlo"``, ``"mhlo"`` or ``"hlo"``.
+
+        Raises
+        ------
+        UnknownDialect
+            If it is another.
+        DamagedCapture
+            If the bytecode is missing or altered.
+        CannotConvert
+            If this jaxlib can't read the bytecode or write that dialect.
+        """
+        from brainpy_probe.ir.dialects import converted
+
+        chosen = next((one for one in DIALECTS if one == dialect), None)
+        if chosen is None:
+            raise UnknownDialect(dialect, DIALECTS)
+        content = next((file for file in self.record.files if file.kind == "mlirbc"), None)
+        if content is None:
+            raise DamagedCapture(f"The capture has no bytecode of {self.name}.", "Capture again.")
+        return converted(self.name, read_file(self._folder, content), chosen)
+
+
+@dataclass(frozen=True)
+class PredictCall:
+    """One call of a runner's ``predict``."""
+
+    record: CallRecord
+    program: Program | None
+    modules: tuple[CompiledModule, ...]
+
+    @property
+    def index(self) -> int:
+        """Its number in the capture, from 0."""
+        return self.record.index
+
+    @property
+    def runner(self) -> str:
+        """The runner's class."""
+        return self.record.runner
+
+    @property
+    def model(self) -> str:
+        """The model's class."""
+        return self.record.model
+
+    @property
+    def steps(self) -> int | None:
+        """The number of time steps, or None if the call failed before it was known."""
+        return self.record.steps
+
+    @property
+    def timing(self) -> Timing:
+        """Seconds of the run itself, by phase, as without the probe."""
+        return self.record.native
+
+    @property
+    def probe_timing(self) -> Timing:
+        """Seconds that the probe took for this call."""
+        return self.record.probe
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """XXH3-128 of each argument (``in/state/E.V``) and result (``out/state/E.V``)."""
+        return self.record.digests
+
+    @property
+    def error(self) -> Failure | None:
+        """What the run raised."""
+        return self.record.error
+
+    @property
+    def failure(self) -> Failure | None:
+        """What went wrong in the probe."""
+        return self.record.failure

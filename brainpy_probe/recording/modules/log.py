@@ -1,0 +1,225 @@
+"""Records each compiled module, writes its files, and remembers it for the next one's reason.
+
+A module that XLA compiles anew into what it was before is known by its bytecode and by the
+executable's fingerprint: it is read once, and its files stand once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from brainpy_probe.compat import jax_compiler
+from brainpy_probe.format.folder import RunFolder, safe_name
+from brainpy_probe.format.reading import read_file
+from brainpy_probe.format.records import ModuleRecord, Timing, WrittenFile
+from brainpy_probe.recording.modules import dumps
+from brainpy_probe.recording.modules.compilation import Compilation
+from brainpy_probe.recording.modules.facts import ModuleFacts, ModuleTexts, facts
+from brainpy_probe.recording.modules.reasons import explain
+from brainpy_probe.settings import Settings
+
+__all__ = ["ModuleLog", "RecordedModule"]
+
+# A compilation's backend, its bytecode's digest, its executable's fingerprint.
+_Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class RecordedModule:
+    """A module whose files are written and whose record is not in the index yet."""
+
+    record: ModuleRecord
+    facts: ModuleFacts
+    files: tuple[WrittenFile, ...]
+    key: _Key
+    model: str
+
+
+@dataclass
+class ModuleLog:
+    """The compiled modules of one capture.
+
+    What it remembers is what the index has: a module whose record could not be written is none.
+
+    Parameters
+    ----------
+    settings : Settings
+        Whether XLA dumps.
+    folder : RunFolder
+        Where the files go, and the index.
+    """
+
+    settings: Settings
+    folder: RunFolder
+    _read: dict[_Key, RecordedModule] = field(default_factory=dict)
+    _before: dict[tuple[str, str], dict[str, ModuleRecord]] = field(default_factory=dict)
+    _seen: int = 0
+
+    def record(
+        self,
+        index: int,
+        compilation: Compilation,
+        call: int | None = None,
+        model: str = "",
+        names: Sequence[str] = (),
+        made: Sequence[RecordedModule] = (),
+    ) -> RecordedModule:
+        """Write a module's files and make its record.
+
+        Parameters
+        ----------
+        index : int
+            The module's number in the capture.
+        compilation : Compilation
+            What was noted of it.
+        call : int or None
+            The predict call that it was compiled for.
+        model : str
+            That call's model: a module is compared with those of its name and model.
+        names : sequence of str
+            The names of its arguments, if they are known.
+        made : sequence of RecordedModule
+            The modules that will be added to the index together with it.
+        """
+        of_call = "outside" if call is None else f"predict{call:03d}"
+        with self.folder.adding():
+            place = self.folder.place("modules", index, f"{of_call}-{safe_name(compilation.name)}")
+            key = _key(compilation)
+            module, files = self._facts(key, place, compilation, made)
+            known = _all_names(module, names)
+            before = self._earlier(model, module.name, made)
+            reason, why = explain(module, compilation.bytecode, before, known, self._bytecode)
+            dumped = self._dumped(place, compilation) if self.settings.xla_dump else []
+        notes = [*module.notes]
+        if self.settings.xla_dump:
+            notes += compilation.notes
+            if compilation.dumps is not None and not dumped:
+                notes.append("not dumped: XLA wrote no file")
+            if not compilation.compiled:
+                notes.append(
+                    "It came from JAX's persistent cache: nothing was compiled, so nothing dumped."
+                )
+        record = ModuleRecord(
+            index=index,
+            name=module.name,
+            fingerprint=module.fingerprint,
+            call=call,
+            thread=compilation.thread,
+            backend=module.backend,
+            origin="compiled" if compilation.compiled else "cache",
+            seconds=Timing(
+                trace=compilation.trace,
+                lower=compilation.lower,
+                compile=compilation.compile,
+                numba=compilation.numba,
+                execute=0.0,
+                wall=_sum(
+                    compilation.trace, compilation.lower, compilation.compile, compilation.numba
+                ),
+            ),
+            arguments=module.arguments,
+            argument_names=tuple(known),
+            after=_compared(module, before),
+            reason=reason,
+            why=why,
+            cost=module.cost,
+            memory=module.memory,
+            custom_calls=module.custom_calls,
+            large_constants=module.large_constants,
+            notes=tuple(notes),
+            files=(*files, *dumped),
+        )
+        return RecordedModule(record, module, files, key, model)
+
+    def keep(self, made: Sequence[RecordedModule]) -> None:
+        """Keep what was read of modules whose records are in the index now."""
+        for module in made:
+            if module.key[-1]:
+                self._read.setdefault(module.key, module)
+
+    def _earlier(self, model: str, name: str, made: Sequence[RecordedModule]) -> list[ModuleRecord]:
+        """Return the distinct modules of a name and model before this one, the last one last."""
+        index = self.folder.index
+        while self._seen < index.modules:
+            record = index.module(self._seen)
+            of_model = "" if record.call is None else index.call(record.call).model
+            _put_last(self._before.setdefault((of_model, record.name), {}), record)
+            self._seen += 1  # an interrupt before this has the record put last once more
+        found = dict(self._before.get((model, name), {}))
+        for module in made:
+            if (module.model, module.record.name) == (model, name):
+                _put_last(found, module.record)
+        return list(found.values())
+
+    def _bytecode(self, module: ModuleRecord) -> bytes:
+        (file,) = (file for file in module.files if file.kind == "mlirbc")
+        return read_file(self.folder.path, file)
+
+    def _facts(
+        self, key: _Key, place: str, compilation: Compilation, made: Sequence[RecordedModule]
+    ) -> tuple[ModuleFacts, tuple[WrittenFile, ...]]:
+        """Return what a module is, and its files, which are written if it is a new one."""
+        known = self._read.get(key)
+        if known is None and key[-1]:
+            known = next((module for module in made if module.key == key), None)
+        if known is not None:
+            return known.facts, known.files
+        module, texts = facts(compilation)
+        return module, self._write(place, compilation, texts)
+
+    def _write(
+        self, place: str, compilation: Compilation, texts: ModuleTexts
+    ) -> tuple[WrittenFile, ...]:
+        stablehlo, hlo = texts.stablehlo.encode(), texts.hlo.encode()
+        files = [
+            self.folder.write(f"{place}/module.stablehlo.mlir", "stablehlo", stablehlo),
+            self.folder.write(f"{place}/module.mlirbc", "mlirbc", compilation.bytecode),
+        ]
+        if hlo:
+            files.append(self.folder.write(f"{place}/module.optimized.hlo.txt", "hlo", hlo))
+        return tuple(files)
+
+    def _dumped(self, place: str, compilation: Compilation) -> list[WrittenFile]:
+        """Write what XLA dumped for this very compilation, of the kinds that were asked for."""
+        if compilation.dumps is None:
+            return []
+        found = []
+        for source in dumps.gathered(compilation.dumps, self.settings.xla_dump):
+            name = source.relative_to(compilation.dumps).as_posix()
+            found.append(self.folder.write(f"{place}/xla/{name}", "xla", source.read_bytes()))
+        return found
+
+
+def _key(compilation: Compilation) -> _Key:
+    made = jax_compiler.executable_fingerprint(compilation.executable)
+    return compilation.backend, compilation.digest, made
+
+
+def _put_last(modules: dict[str, ModuleRecord], module: ModuleRecord) -> None:
+    modules.pop(module.fingerprint, None)
+    modules[module.fingerprint] = module
+
+
+def _all_names(module: ModuleFacts, names: Sequence[str]) -> list[str]:
+    """Name a loop's arguments, if it has those that were expected.
+
+    JAX drops arguments that nothing reads: then nothing tells which ones the others are.
+    """
+    tokens = [kind for kind in module.arguments if "token" in kind]
+    if not names or len(module.arguments) != len(tokens) + len(names):
+        return []
+    return [*("token" for _ in tokens), *names]
+
+
+def _compared(module: ModuleFacts, before: Sequence[ModuleRecord]) -> int | None:
+    """Return the number of the module with which one is compared: the same one, or the last."""
+    same = [one for one in before if one.fingerprint == module.fingerprint]
+    found = same or list(before)
+    return found[-1].index if found else None
+
+
+def _sum(*seconds: float | None) -> float | None:
+    """Add seconds up; None if some were not measured."""
+    known = [one for one in seconds if one is not None]
+    return sum(known) if len(known) == len(seconds) else None

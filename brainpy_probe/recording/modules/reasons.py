@@ -1,0 +1,116 @@
+"""Why a module was compiled, and compiled again, in BrainPy's words; knows no file and no call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from brainpy_probe.compat import bindings, brainpy_transforms
+from brainpy_probe.errors import DamagedCapture
+from brainpy_probe.format.records import ModuleRecord, Reason
+from brainpy_probe.ir import mlir
+from brainpy_probe.recording.modules.facts import ModuleFacts, bare
+
+__all__ = ["explain"]
+
+_SHOWN = 3
+
+
+def explain(
+    now: ModuleFacts,
+    bytecode: bytes,
+    before: Sequence[ModuleRecord],
+    names: Sequence[str],
+    read: Callable[[ModuleRecord], bytes],
+) -> tuple[Reason, str]:
+    """Say why a module was compiled, given those of its name that were compiled before.
+
+    Parameters
+    ----------
+    now : ModuleFacts
+        The module.
+    bytecode : bytes
+        Its bytecode.
+    before : sequence of ModuleRecord
+        Earlier modules of the same name and model, the last one last.
+    names : sequence of str
+        The names of the module's arguments, where they are known.
+    read : callable
+        Returns the bytecode of an earlier module; raises DamagedCapture where that is gone.
+    """
+    if not before:
+        return "first", "It was compiled for the first time in this capture."
+    if any(module.fingerprint == now.fingerprint for module in before):
+        return "same", (
+            f"The same program again: BrainPy builds a new function {_per()}, "
+            "which JAX then traces and compiles anew."
+        )
+    last = before[-1]
+    if last.backend != now.backend:
+        return "backend", f"Another backend: {now.backend} after {last.backend}."
+    if len(last.arguments) != len(now.arguments):
+        return "code", (
+            f"Another program: it takes {len(now.arguments)} arguments, "
+            f"the last one took {len(last.arguments)}."
+        )
+    if last.arguments != now.arguments and sorted(last.arguments) == sorted(now.arguments):
+        return "code", "Another program: it takes the same arguments in another order."
+    changed = _changes(
+        last.arguments, now.arguments, lambda n: names[n] if names else f"argument {n}"
+    )
+    if changed:
+        return changed
+    try:
+        content = read(last)
+    except DamagedCapture as error:
+        return "code", f"Another program; what differs can't be told: {error.message}"
+    return _content_changes(bare(content), bare(bytecode))
+
+
+def _content_changes(last: Any, now: Any) -> tuple[Reason, str]:
+    """Say what differs between two modules whose arguments are of the same types."""
+    if _without_values(last) == _without_values(now):
+        return "values", "Other values are baked into the program as constants."
+    changed = None
+    if _operations(last) == _operations(now):
+        # Another length that no argument tells of, since JAX drops those that nothing reads.
+        results = mlir.result_types(last), mlir.result_types(now)
+        changed = _changes(*results, lambda n: f"result {n}")
+    return changed or ("code", "Another program: its operations differ, or what they are given.")
+
+
+def _per() -> str:
+    return "on every run()" if brainpy_transforms.compiles_each_run() else "for every runner"
+
+
+def _changes(
+    last: Sequence[str], now: Sequence[str], name: Callable[[int], str]
+) -> tuple[Reason, str] | None:
+    """Say which types changed, if the number of types did not: shapes, or else dtypes."""
+    if len(last) != len(now):
+        return None
+    changed = [n for n, (a, b) in enumerate(zip(last, now, strict=True)) if a != b]
+    if not changed:
+        return None
+    shapes = [n for n in changed if _shape(last[n]) != _shape(now[n])]
+    what: Reason = "shape" if shapes else "dtype"
+    shown = (shapes or changed)[:_SHOWN]
+    more = len(shapes or changed) - len(shown)
+    parts = ", ".join(f"{name(n)} from {last[n]} to {now[n]}" for n in shown)
+    return what, f"Another {what}: {parts}{f' and {more} more' if more else ''}."
+
+
+def _shape(kind: str) -> str:
+    """Return the dimensions of a type such as ``tensor<10x3xf32>``."""
+    return "x".join(re.findall(r"(\d+)x", kind))
+
+
+def _operations(module: Any) -> list[str]:
+    return [operation.name for operation in mlir.operations(module)]
+
+
+def _without_values(module: Any) -> str:
+    """Return a module's text, of its constants the types alone."""
+    constant = re.compile(r"(stablehlo\.constant) .*( : \S+)$", re.MULTILINE)
+    return constant.sub(r"\1\2", bindings.mlir_text(module, elements=1))

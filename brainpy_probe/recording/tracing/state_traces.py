@@ -1,0 +1,164 @@
+"""Notes what BrainPy traces from 2.7 on, where brainstate keeps the state; makes no program."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+
+from brainpy_probe.compat import brainpy_runner, brainpy_transforms, jax_tracing
+from brainpy_probe.recording.calls import CURRENT_CALL
+from brainpy_probe.recording.patches import Patch
+from brainpy_probe.recording.tracing.callables import reaches_method
+from brainpy_probe.recording.tracing.traces import Given, LoopRun, StateUse, StepTrace
+
+__all__ = ["patches", "traced"]
+
+Wrapped = Callable[..., Any]
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+
+
+def patches() -> list[Patch]:
+    """Return what is to be wrapped while a capture is open."""
+    jax_tracing.take("scan")
+    stateful = brainpy_transforms.take("stateful-function")
+    return [
+        Patch(stateful, "make_jaxpr", make_jaxpr),
+        Patch(stateful, "get_state_trace", get_state_trace),
+        Patch(jax.lax, "scan", scan),
+    ]
+
+
+def make_jaxpr(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    """Stand in for ``StatefulFunction.make_jaxpr``: what goes on in there is not outermost."""
+    call = CURRENT_CALL.get()
+    if call is None or call.tracing:
+        return wrapped(*args, **kwargs)
+    with call.inside():
+        return wrapped(*args, **kwargs)
+
+
+def get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    """Stand in for ``StatefulFunction.get_state_trace``: notes the outermost traces of a call.
+
+    Every loop and every jit asks for its states in this way just before it runs, be the jaxpr
+    fresh or from brainstate's cache.
+    """
+    states = wrapped(*args, **kwargs)
+    call = CURRENT_CALL.get()
+    if call is None or call.tracing:
+        return states
+    if id(instance) in call.noted:
+        call.repeats += 1
+        return states
+    call.noted[id(instance)] = instance, False, None
+    with call.noting():
+        is_step = reaches_method(instance.fun, call.runner, brainpy_runner.STEP)
+        if call.may_be_run(is_step):
+            kwargs = {name: value for name, value in kwargs.items() if name != "compile_if_miss"}
+            trace = _step(instance, args, kwargs)
+            call.noted[id(instance)] = instance, is_step, trace
+            if brainpy_transforms.is_jitted(instance):
+                call.candidates.append((is_step, trace))
+                call.coming = trace if is_step else None
+    return states
+
+
+def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    """Stand in for ``jax.lax.scan``: notes the loops of BrainPy's that a call runs outermost."""
+    call = CURRENT_CALL.get()
+    if call is None or call.tracing:
+        return wrapped(*args, **kwargs)
+    is_step, trace = False, None
+    with call.noting():
+        given = jax_tracing.scan_arguments(*args, **kwargs)
+        body = brainpy_transforms.scanned_function(given["f"])
+        _, is_step, trace = call.noted.get(id(body), (None, False, None))
+    if trace is None:
+        return wrapped(*args, **kwargs)
+    loop: LoopRun | None = None
+    with call.noting():
+        is_step = is_step and call.scans_its_indices(given["xs"])
+        if call.may_be_run(is_step):
+            loop = _loop(trace, given)
+            call.coming = loop if is_step else None
+    compiled = len(call.compilations)
+    with call.inside():
+        result = wrapped(*args, **kwargs)
+    with call.noting():
+        call.coming = None
+        if loop is not None:
+            compilation = call.compiled_since(compiled, jax_tracing.LOOP_MODULE)
+            (after, last), ys = result
+            gave = Given(jax.tree_util.tree_leaves((last, ys)), list(after))
+            step = replace(trace, compilation=compilation)
+            call.candidates.append((is_step, replace(loop, step=step, given=gave)))
+    return result
+
+
+def _loop(step: StepTrace, given: dict[str, Any]) -> LoopRun:
+    """Return a loop that is about to run."""
+    options = {name: given[name] for name in ("length", "reverse", "unroll")}
+    changing, carry = given["init"]
+    carried = [n for n, value in enumerate(changing) if value is not None]
+    return LoopRun(step, carry, given["xs"], options, carried)
+
+
+def traced(
+    function: Callable[..., Any], args: Args, kwargs: Kwargs, reached: Sequence[Any]
+) -> StepTrace:
+    """Trace a function that reads and writes Variables; brainstate puts these back.
+
+    Raises
+    ------
+    Exception
+        Whatever the function raises.
+    """
+    del reached  # brainstate finds the Variables itself
+    stateful = brainpy_transforms.take("stateful-function")(function, name="step")
+    stateful.make_jaxpr(*args, **kwargs)
+    return _step(stateful, args, kwargs)
+
+
+def _step(stateful: Any, args: Args, kwargs: Kwargs) -> StepTrace:
+    key = stateful.get_arg_cache_key(*args, **kwargs)
+    states = stateful.get_state_trace_by_cache(key)
+    closed = stateful.get_jaxpr_by_cache(key)
+    jaxpr = closed.jaxpr
+    values = [variable.value for variable in states.states]
+    entering = [len(jax.tree_util.tree_leaves(value)) for value in values]
+    own = len(jaxpr.invars) - sum(entering)
+    result_tree, made_tree = stateful.get_out_treedef_by_cache(key).children()
+    leaving = [tree.num_leaves for tree in made_tree.children()]
+    returned = result_tree.num_leaves
+    return StepTrace(
+        eqns=list(jaxpr.eqns),
+        constants=list(zip(jaxpr.constvars, closed.consts, strict=True)),
+        args=args,
+        kwargs=kwargs,
+        invars=list(jaxpr.invars[:own]),
+        states=[
+            StateUse(variable, value, read, new if writes else None)
+            for variable, value, read, new, writes in zip(
+                states.states,
+                values,
+                _groups(jaxpr.invars[own:], entering),
+                _groups(jaxpr.outvars[returned:], leaving),
+                brainpy_transforms.is_written(states),
+                strict=True,
+            )
+        ],
+        result=list(jaxpr.outvars[:returned]),
+        result_tree=result_tree,
+        jaxpr=jaxpr,
+    )
+
+
+def _groups(flat: Sequence[Any], sizes: Sequence[int]) -> list[list[Any]]:
+    """Cut a sequence into groups of the sizes given."""
+    rest = iter(flat)
+    return [list(itertools.islice(rest, size)) for size in sizes]

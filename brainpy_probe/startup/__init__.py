@@ -1,0 +1,4 @@
+"""How a process comes to have the probe: the environment variable, the launcher, the doctor.
+
+Start with :mod:`.autostart`.
+"""

@@ -1,0 +1,226 @@
+"""What the probe finds in this environment, and whether it can capture here; changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import sys
+import tempfile
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+
+from brainpy_probe.compat import lookup
+from brainpy_probe.compat.versions import TESTED, expected, installed, stack
+from brainpy_probe.errors import PrivateNameMissing, ProbeError, told
+from brainpy_probe.format.atomic import left_in
+from brainpy_probe.recording.api import capture
+from brainpy_probe.recording.patches import LEDGER
+from brainpy_probe.settings import DEFAULT_OUT, DIALECTS, VARIABLE, Settings
+from brainpy_probe.startup import autostart, launch
+
+__all__ = ["Activation", "Diagnosis", "NameState", "Stack", "as_lines", "diagnose"]
+
+_PACKAGES = ("brainpy-probe", "brainpy", "brainstate", "brainevent", "jax", "jaxlib", "numpy")
+_EXTRAS = {"graph": "pygraphviz", "cpu": "numba"}
+_INSTALL = {
+    "graph": "pip install 'brainpy-probe[graph]'",
+    "cpu": 'pip install "brainpy[cpu]", for BrainPy\'s event-driven synapses on a CPU',
+}
+
+
+class NameState(msgspec.Struct, frozen=True, kw_only=True):
+    """A private name: the place that has it, or what was found at each place that was tried."""
+
+    name: str
+    what: str
+    holds: str
+    place: str | None
+    tried: tuple[str, ...] = ()
+
+
+class Activation(msgspec.Struct, frozen=True, kw_only=True):
+    """How it stands with the activation from the environment.
+
+    Attributes
+    ----------
+    files : tuple of str
+        Where ``brainpy_probe.pth`` lies, so that the interpreter's start runs it.
+    variable : str or None
+        The value of ``BRAINPY_PROBE``.
+    started : bool
+        Whether the activation ran in this process.
+    problem : str
+        What is wrong with the variables, else empty.
+    """
+
+    files: tuple[str, ...]
+    variable: str | None
+    started: bool
+    problem: str
+
+
+class Stack(msgspec.Struct, frozen=True, kw_only=True):
+    """A combination of versions that the probe was tested with."""
+
+    name: str
+    brainpy: str
+    jax: str
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found.
+
+    Attributes
+    ----------
+    versions, extras : dict
+        The version of each package, or None where it is not installed.
+    stack : str or None
+        The tested stack that is installed.
+    problem : str
+        Why nothing can be captured here, else empty.
+    leftovers : tuple of str
+        Temporary files that captures which were killed have left in the folder for captures. No
+        reader reads them.
+    """
+
+    python: str
+    executable: str
+    versions: dict[str, str | None]
+    stack: str | None
+    tested: tuple[Stack, ...]
+    extras: dict[str, str | None]
+    activation: Activation
+    private_names: tuple[NameState, ...]
+    problem: str
+    leftovers: tuple[str, ...] = ()
+
+
+def diagnose() -> Diagnosis:
+    """Look at everything, and capture a network of one neuron to see whether that works."""
+    versions = {package: installed(package) for package in _PACKAGES}
+    return Diagnosis(
+        python=platform.python_version(),
+        executable=sys.executable,
+        versions=versions,
+        stack=stack(),
+        tested=tuple(Stack(name=n, brainpy=b, jax=j) for n, b, j in TESTED),
+        extras={extra: installed(package) for extra, package in _EXTRAS.items()},
+        activation=_activation(),
+        private_names=tuple(_state_of(name) for name in expected()),
+        problem=_missing() or _trial(),
+        leftovers=_leftovers(),
+    )
+
+
+def _leftovers() -> tuple[str, ...]:
+    out = DEFAULT_OUT
+    with contextlib.suppress(ProbeError):
+        settings = Settings.of_environment(os.environ)
+        out = settings.out if settings is not None else out
+    return tuple(map(str, left_in(Path(out))))
+
+
+def _activation() -> Activation:
+    problem = ""
+    try:
+        Settings.of_environment(os.environ)
+    except ProbeError as error:
+        problem = str(error)
+    return Activation(
+        files=tuple(map(str, launch.pth_files())),
+        variable=os.environ.get(VARIABLE),
+        started=autostart.has_started(),
+        problem=problem,
+    )
+
+
+def _state_of(name: str) -> NameState:
+    private = lookup.NAMES[name]
+    place: str | None = None
+    tried: tuple[str, ...] = ()
+    try:
+        place = lookup.taken_from(name)
+    except PrivateNameMissing as missing:
+        tried = missing.tried
+    return NameState(name=name, what=private.what, holds=private.holds, place=place, tried=tried)
+
+
+def _missing() -> str:
+    missing = [name for name in ("brainpy", "jax") if find_spec(name) is None]
+    if not missing:
+        return ""
+    return (
+        f"{' and '.join(missing)} can't be imported here: pip install 'brainpy[cpu]', or give "
+        "brainpy-probe to the environment that has them."
+    )
+
+
+def _trial() -> str:
+    """Capture a network of one neuron in every dialect; return what is wrong, if anything."""
+    try:
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import brainpy
+
+            for user in LEDGER.users:  # BRAINPY_PROBE is set: the trial is nothing to keep
+                LEDGER.leave(user)
+            runner = brainpy.DSRunner(
+                brainpy.neurons.LIF(1), inputs=("input", 20.0), progress_bar=False
+            )
+            with capture(folder, dialect=DIALECTS, strict=True) as captured:
+                runner.run(1.0)
+            (program,) = captured.programs
+            if not program.fidelity.proved:
+                return f"A text is not what it should be: {program.fidelity.checks}."
+    except Exception as error:
+        return told(error)
+    return ""
+
+
+def as_lines(found: Diagnosis) -> list[str]:
+    """Return a diagnosis as lines to read."""
+    names = [f"{name} {version or 'is not installed'}" for name, version in found.versions.items()]
+    tested = ", ".join(f"{one.brainpy} on {one.jax}" for one in found.tested)
+    said = f"yes: stack {found.stack}" if found.stack else "no"
+    lines = [
+        f"Python {found.python} in {found.executable}",
+        *names,
+        f"tested together: {said}. Tested are BrainPy {tested}.",
+        "",
+        "extras",
+    ]
+    for extra, version in found.extras.items():
+        has = f"{_EXTRAS[extra]} {version}" if version else _INSTALL[extra]
+        lines.append(f"  {extra}: {has}")
+    lines += ["", "activation", *_activation_lines(found.activation), "", "private names"]
+    for private in found.private_names:
+        if private.place is not None:
+            lines.append(f"  {private.name}: {private.place}")
+        else:
+            lines.append(f"  {private.name}: NOT FOUND; tried {'; '.join(private.tried)}")
+        lines.append(f"    {private.what}. {private.holds}")
+    if found.leftovers:
+        lines += ["", "left by captures that were killed; no reader reads them, rm removes them"]
+        lines += [f"  {path}" for path in found.leftovers]
+    missing = [private.name for private in found.private_names if private.place is None]
+    if found.problem:
+        verdict = f"NO: {found.problem}"
+    elif missing:
+        verdict = f"yes: a trial passed; {', '.join(missing)} is not needed with these versions"
+    else:
+        verdict = "yes: a trial passed"
+    return [*lines, "", f"can capture here: {verdict}"]
+
+
+def _activation_lines(activation: Activation) -> list[str]:
+    files = activation.files or (
+        "not in this interpreter's site-packages; brainpy-probe run does without",
+    )
+    value = "not set" if activation.variable is None else repr(activation.variable)
+    lines = [*(f"  {launch.PTH}: {file}" for file in files), f"  {VARIABLE}: {value}"]
+    lines.append(f"  it was started in this process: {'yes' if activation.started else 'no'}")
+    return [*lines, f"  {activation.problem}"] if activation.problem else lines
