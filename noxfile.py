@@ -34,11 +34,11 @@ EXTRAS = {"py311": "cpu,graph,iree,test", "latest": "cpu,graph,iree,test"}
 # the same on each; that two builds of a network run alike, each test of what the probe leaves
 # untouched finds out as well.
 ONCE = [
-    "--ignore=tests/test_benchmarks.py",
-    "--deselect=tests/test_networks.py::test_two_builds_leave_the_same_in_each_of_three_runs",
+    "--ignore=tests/docs/test_benchmarks.py",
+    "--deselect=tests/capture/test_networks.py::test_two_builds_leave_the_same_in_each_of_three_runs",
 ]
 # How interpreters are started depends on the Python alone: that of these stacks is the command's.
-STARTED = {name: ["--ignore=tests/test_launch.py"] for name in ("2022", "2023", "2024")}
+STARTED = {name: ["--ignore=tests/startup/test_launch.py"] for name in ("2022", "2023", "2024")}
 
 
 def _stack(name: str) -> None:

@@ -24,11 +24,11 @@ from brainpy_probe.cli import app, shell
 from brainpy_probe.format import digests, reading, records
 from brainpy_probe.format import folder as store
 from tests.altering import alter
+from tests.capture.test_program import seeded
 from tests.eras import DynamicalSystem
 from tests.networks import ABSENT, by_name
 from tests.processes import ROOT, Interpreter
 from tests.replaying import Array, captured, named
-from tests.test_program import seeded
 
 # A whole run each: neurons, a delay, plasticity, a rate model, a reservoir, a batched layer, noise.
 RUNS = (

@@ -1,6 +1,7 @@
 """Damaged folders, made at random from a seed: no reader crashes, hangs or has a traceback.
 
-``BRAINPY_PROBE_TEST_FOLDERS=2000 pytest tests/test_fuzz.py`` runs as many folders; default 30.
+``BRAINPY_PROBE_TEST_FOLDERS=2000 pytest tests/verify/test_fuzz.py`` runs as many folders
+(default 30).
 """
 
 from __future__ import annotations

@@ -22,10 +22,10 @@ from brainpy_probe.format.arrays import named_dtype, read_arrays, restored
 from brainpy_probe.format.folder import RunFolder
 from brainpy_probe.format.records import TensorSpec
 from brainpy_probe.recording.program.tensors import ArrayFiles, Stored
+from tests.capture.test_program import seeded
 from tests.eras import DynamicalSystem
 from tests.networks import by_name
 from tests.replaying import captured, named
-from tests.test_program import seeded
 
 PACKAGE = Path(probe.__file__).parent
 

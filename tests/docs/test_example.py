@@ -11,7 +11,7 @@ import pytest
 
 import brainpy_probe as probe
 
-EINET = Path(__file__).parent.parent / "examples" / "einet.py"
+EINET = Path(__file__).parents[2] / "examples" / "einet.py"
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from benchmarks.rounds import in_turn, measure_case
 from benchmarks.work import Measured, Run, Work
 from tests.eras import SINCE_2_4
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 needs_einet = pytest.mark.skipif(not SINCE_2_4, reason="EINet as it is spelled from 2.4 on")
 

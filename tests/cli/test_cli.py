@@ -79,7 +79,7 @@ def test_the_newest_run_is_shown_if_none_is_named(
 def test_the_module_can_be_run_without_brainpy_being_imported(cap: Any) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "brainpy_probe", "show", str(cap.path)],
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=True,

@@ -13,7 +13,7 @@ import brainpy_probe as probe
 from tests.networks import by_name
 from tests.processes import told_by
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "brainpy_probe"
 
 

@@ -28,7 +28,7 @@ from brainpy_probe.format.reading import manifest_is_as_written, newest_run, rea
 from brainpy_probe.format.records import Addition, Manifest
 from tests.networks import by_name
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

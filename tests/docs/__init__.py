@@ -1,0 +1,1 @@
+"""The examples and figures that the documentation shows."""

@@ -1,0 +1,1 @@
+"""How a process comes to have the probe."""

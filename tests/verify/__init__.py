@@ -1,0 +1,1 @@
+"""Proofs, replay, and damaged or hostile folders."""
