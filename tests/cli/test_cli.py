@@ -167,7 +167,7 @@ def test_doctor_lists_what_was_tried_and_fails_where_a_seam_is_missing(python: I
     done = _doctor(
         python,
         "import dataclasses\n"
-        "from brainpy_probe.compat.lookup import NAMES\n"
+        "from brainpy_probe.compat.versions import NAMES\n"
         "NAMES['runner'] = dataclasses.replace(NAMES['runner'], places=('brainpy:Nope',))",
     )
     assert done.returncode == 1, done.stderr
