@@ -28,8 +28,10 @@ if TYPE_CHECKING:
         UnknownDialect,
     )
     from brainpy_probe.format.records import Failure, Fidelity, TensorSpec, Timing
+    from brainpy_probe.reader.call import PredictCall
     from brainpy_probe.reader.capture import Capture, load
-    from brainpy_probe.reader.program import CompiledModule, PredictCall, Program
+    from brainpy_probe.reader.module import CompiledModule
+    from brainpy_probe.reader.program import Program
     from brainpy_probe.reader.worker import Limits
     from brainpy_probe.recording.api import capture
 
@@ -66,6 +68,8 @@ _HOMES = (
     "errors",
     "analysis.findings",
     "reader.program",
+    "reader.module",
+    "reader.call",
     "format.records",
     "reader.worker",
     "recording.api",

@@ -1,5 +1,6 @@
 """What a user holds: a capture, its programs, modules and calls, live or read from a folder.
 
-Start with :mod:`.capture`. What parses or runs a program runs in a worker process
-(:mod:`.worker`), which has a limit of time and memory.
+Start with :mod:`.capture`; :mod:`.program`, :mod:`.module` and :mod:`.call` are its parts. Content
+of a capture is parsed and run in a worker process (:mod:`.worker`), which has a limit of time and
+memory.
 """

@@ -12,7 +12,9 @@ from brainpy_probe.errors import ProbeError
 from brainpy_probe.format.index import Index
 from brainpy_probe.format.reading import read_manifest
 from brainpy_probe.format.records import Manifest
-from brainpy_probe.reader.program import CompiledModule, PredictCall, Program
+from brainpy_probe.reader.call import PredictCall
+from brainpy_probe.reader.module import CompiledModule
+from brainpy_probe.reader.program import Program
 
 __all__ = ["Capture", "load"]
 

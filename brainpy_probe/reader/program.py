@@ -1,4 +1,4 @@
-"""The parts of a capture as its reader sees them: programs, modules, calls; knows no BrainPy."""
+"""A program of a capture: its texts, its arrays, what it costs, and running it again."""
 
 from __future__ import annotations
 
@@ -9,31 +9,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec.structs import replace
 
-from brainpy_probe.errors import (
-    BadSetting,
-    CannotReplay,
-    DamagedCapture,
-    UnknownDialect,
-    told,
-)
+from brainpy_probe.errors import BadSetting, CannotReplay, DamagedCapture, told
 from brainpy_probe.format.arrays import read_arrays, restored
 from brainpy_probe.format.cost_records import Costs, Measured
 from brainpy_probe.format.reading import read_file, read_text
 from brainpy_probe.format.records import (
-    CallRecord,
-    Failure,
     Fidelity,
-    ModuleRecord,
     ProgramKind,
     ProgramRecord,
-    Reason,
     TensorSpec,
-    Timing,
     WrittenFile,
 )
 from brainpy_probe.reader.requests import Task, ask_costs, ask_measuring, ask_replay
 from brainpy_probe.reader.worker import Limits
-from brainpy_probe.settings import DIALECTS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +29,7 @@ if TYPE_CHECKING:
     from brainpy_probe.analysis.measure import Measuring
     from brainpy_probe.analysis.replay import Replay
 
-__all__ = ["CompiledModule", "PredictCall", "Program"]
+__all__ = ["Program"]
 
 # The kinds of files that hold arrays; a shared one is another program's.
 _ARRAYS = ("data", "results", "shared")
@@ -358,157 +346,3 @@ class Program:
 
     def _read(self, kind: str) -> bytes:
         return read_file(self._folder, self._file(kind))
-
-
-@dataclass(frozen=True)
-class CompiledModule:
-    """A module that JAX compiled, or took from its persistent cache, in the block."""
-
-    _folder: Path
-    record: ModuleRecord
-
-    @property
-    def name(self) -> str:
-        """JAX's name for it."""
-        return self.record.name
-
-    @property
-    def fingerprint(self) -> str:
-        """Equal for modules of equal content."""
-        return self.record.fingerprint
-
-    @property
-    def call(self) -> int | None:
-        """The number of the predict call that it was compiled for; None outside of any."""
-        return self.record.call
-
-    @property
-    def timing(self) -> Timing:
-        """Seconds of tracing, lowering and compiling."""
-        return self.record.seconds
-
-    @property
-    def from_cache(self) -> bool:
-        """Whether it came from JAX's persistent cache."""
-        return self.record.origin == "cache"
-
-    @property
-    def reason(self) -> Reason:
-        """Why it was compiled, as a slug."""
-        return self.record.reason
-
-    @property
-    def why(self) -> str:
-        """Why it was compiled, in a sentence."""
-        return self.record.why
-
-    @property
-    def paths(self) -> dict[str, Path]:
-        """Its IR files by kind: ``stablehlo``, ``mlirbc``, ``hlo``."""
-        files = self.record.files
-        return {file.kind: self._folder / file.path for file in files if file.kind != "xla"}
-
-    @property
-    def dump_paths(self) -> tuple[Path, ...]:
-        """The files that XLA dumped for it."""
-        files = self.record.files
-        return tuple(self._folder / file.path for file in files if file.kind == "xla")
-
-    def text(self, kind: str = "hlo") -> str:
-        """Return a text: ``"hlo"``, the optimised HLO that runs, or ``"stablehlo"``, to read.
-
-        Raises
-        ------
-        BadSetting
-            If there is no such text.
-        DamagedCapture
-            If the file is missing or altered.
-        """
-        for file in self.record.files:
-            if file.kind == kind and kind in ("hlo", "stablehlo"):
-                return read_text(self._folder, file)
-        raise BadSetting(f"{self.name} has no text {kind!r}.", "Allowed: hlo, stablehlo.")
-
-    def convert(self, dialect: str = "stablehlo") -> str:
-        """Return the module as JAX handed it to XLA, complete, in a dialect; needs jaxlib.
-
-        It is converted from the bytecode in the capture. Nothing is optimised: the HLO that runs is
-        ``text("hlo")``.
-
-        Parameters
-        ----------
-        dialect : str
-            ``"stablehlo"``, ``"mhlo"`` or ``"hlo"``.
-
-        Raises
-        ------
-        UnknownDialect
-            If it is another.
-        DamagedCapture
-            If the bytecode is missing or altered.
-        CannotConvert
-            If this jaxlib can't read the bytecode or write that dialect.
-        """
-        from brainpy_probe.ir.dialects import converted
-
-        chosen = next((one for one in DIALECTS if one == dialect), None)
-        if chosen is None:
-            raise UnknownDialect(dialect, DIALECTS)
-        content = next((file for file in self.record.files if file.kind == "mlirbc"), None)
-        if content is None:
-            raise DamagedCapture(f"The capture has no bytecode of {self.name}.", "Capture again.")
-        return converted(self.name, read_file(self._folder, content), chosen)
-
-
-@dataclass(frozen=True)
-class PredictCall:
-    """One call of a runner's ``predict``."""
-
-    record: CallRecord
-    program: Program | None
-    modules: tuple[CompiledModule, ...]
-
-    @property
-    def index(self) -> int:
-        """Its number in the capture, from 0."""
-        return self.record.index
-
-    @property
-    def runner(self) -> str:
-        """The runner's class."""
-        return self.record.runner
-
-    @property
-    def model(self) -> str:
-        """The model's class."""
-        return self.record.model
-
-    @property
-    def steps(self) -> int | None:
-        """The number of time steps, or None if the call failed before it was known."""
-        return self.record.steps
-
-    @property
-    def timing(self) -> Timing:
-        """Seconds of the run itself, by phase, as without the probe."""
-        return self.record.native
-
-    @property
-    def probe_timing(self) -> Timing:
-        """Seconds that the probe took for this call."""
-        return self.record.probe
-
-    @property
-    def digests(self) -> dict[str, str]:
-        """XXH3-128 of each argument (``in/state/E.V``) and result (``out/state/E.V``)."""
-        return self.record.digests
-
-    @property
-    def error(self) -> Failure | None:
-        """What the run raised."""
-        return self.record.error
-
-    @property
-    def failure(self) -> Failure | None:
-        """What went wrong in the probe."""
-        return self.record.failure

@@ -1,0 +1,113 @@
+"""A module that JAX compiled during a capture: its texts, its times, and why it was compiled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from brainpy_probe.errors import BadSetting, DamagedCapture, UnknownDialect
+from brainpy_probe.format.reading import read_file, read_text
+from brainpy_probe.format.records import ModuleRecord, Reason, Timing
+from brainpy_probe.settings import DIALECTS
+
+__all__ = ["CompiledModule"]
+
+
+@dataclass(frozen=True)
+class CompiledModule:
+    """A module that JAX compiled, or took from its persistent cache, in the block."""
+
+    _folder: Path
+    record: ModuleRecord
+
+    @property
+    def name(self) -> str:
+        """JAX's name for it."""
+        return self.record.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for modules of equal content."""
+        return self.record.fingerprint
+
+    @property
+    def call(self) -> int | None:
+        """The number of the predict call that it was compiled for; None outside of any."""
+        return self.record.call
+
+    @property
+    def timing(self) -> Timing:
+        """Seconds of tracing, lowering and compiling."""
+        return self.record.seconds
+
+    @property
+    def from_cache(self) -> bool:
+        """Whether it came from JAX's persistent cache."""
+        return self.record.origin == "cache"
+
+    @property
+    def reason(self) -> Reason:
+        """Why it was compiled, as a slug."""
+        return self.record.reason
+
+    @property
+    def why(self) -> str:
+        """Why it was compiled, in a sentence."""
+        return self.record.why
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """Its IR files by kind: ``stablehlo``, ``mlirbc``, ``hlo``."""
+        files = self.record.files
+        return {file.kind: self._folder / file.path for file in files if file.kind != "xla"}
+
+    @property
+    def dump_paths(self) -> tuple[Path, ...]:
+        """The files that XLA dumped for it."""
+        files = self.record.files
+        return tuple(self._folder / file.path for file in files if file.kind == "xla")
+
+    def text(self, kind: str = "hlo") -> str:
+        """Return a text: ``"hlo"``, the optimised HLO that runs, or ``"stablehlo"``, to read.
+
+        Raises
+        ------
+        BadSetting
+            If there is no such text.
+        DamagedCapture
+            If the file is missing or altered.
+        """
+        for file in self.record.files:
+            if file.kind == kind and kind in ("hlo", "stablehlo"):
+                return read_text(self._folder, file)
+        raise BadSetting(f"{self.name} has no text {kind!r}.", "Allowed: hlo, stablehlo.")
+
+    def convert(self, dialect: str = "stablehlo") -> str:
+        """Return the module as JAX handed it to XLA, complete, in a dialect; needs jaxlib.
+
+        It is converted from the bytecode in the capture. Nothing is optimised: the HLO that runs is
+        ``text("hlo")``.
+
+        Parameters
+        ----------
+        dialect : str
+            ``"stablehlo"``, ``"mhlo"`` or ``"hlo"``.
+
+        Raises
+        ------
+        UnknownDialect
+            If it is another.
+        DamagedCapture
+            If the bytecode is missing or altered.
+        CannotConvert
+            If this jaxlib can't read the bytecode or write that dialect.
+        """
+        from brainpy_probe.ir.dialects import converted
+
+        chosen = next((one for one in DIALECTS if one == dialect), None)
+        if chosen is None:
+            raise UnknownDialect(dialect, DIALECTS)
+        content = next((file for file in self.record.files if file.kind == "mlirbc"), None)
+        if content is None:
+            raise DamagedCapture(f"The capture has no bytecode of {self.name}.", "Capture again.")
+        return converted(self.name, read_file(self._folder, content), chosen)
