@@ -77,7 +77,7 @@ class Keeper:
     """A user of the ledger that keeps what is handed to it."""
 
     settings: Settings = field(default_factory=Settings)
-    phase_events: list[Any] = field(default_factory=list)
+    events: list[Any] = field(default_factory=list)
 
     def ended(self, event: Any) -> None:
         """Keep a call or a module, all of it: a call forgets what it ran when it was handed on."""
@@ -160,7 +160,7 @@ def recorded(events: Sequence[Any], out: Path, fault: Fault) -> Outcome:
         warnings.simplefilter("always")
         attempt(begin)
         for one in sessions:
-            for event in phase_events:
+            for event in events:
                 attempt(compiler_hooks.hand_on, event, (one,))
             with outcome.in_peace():
                 outcome.unended = probe.load(one.folder.path)
