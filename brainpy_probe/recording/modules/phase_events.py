@@ -45,7 +45,7 @@ def attend() -> None:
     """
     if not LEDGER.attending:
         jax.monitoring.register_event_duration_secs_listener(_duration_event)
-        jax_tracing.take("source-info").register_exclusion(str(Path(__file__).parent.parent))
+        jax_tracing.take("source-info").register_exclusion(str(Path(__file__).parents[2]))
         LEDGER.attending = True
     listens()
     hears_numba()
