@@ -167,6 +167,7 @@ def written(work: Work) -> Measured:
 def indexed(work: Work) -> Measured:
     """Add calls with a module each to an index, read it back, and look at its calls."""
     import brainpy_probe as probe
+    from brainpy_probe.format.common_records import Timing, WrittenFile
     from brainpy_probe.format.folder import RunFolder
     from brainpy_probe.format.records import (
         Addition,
@@ -174,8 +175,6 @@ def indexed(work: Work) -> Measured:
         Environment,
         Manifest,
         ModuleRecord,
-        Timing,
-        WrittenFile,
     )
     from brainpy_probe.settings import Settings
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
         Stopped,
         UnknownDialect,
     )
-    from brainpy_probe.format.records import Failure, Fidelity, TensorSpec, Timing
+    from brainpy_probe.format.common_records import Failure, Timing
+    from brainpy_probe.format.program_records import Fidelity, TensorSpec
     from brainpy_probe.reader.call import PredictCall
     from brainpy_probe.reader.capture import Capture, load
     from brainpy_probe.reader.module import CompiledModule
@@ -70,7 +71,8 @@ _HOMES = (
     "reader.program",
     "reader.module",
     "reader.call",
-    "format.records",
+    "format.common_records",
+    "format.program_records",
     "reader.worker",
     "recording.api",
 )

@@ -1,9 +1,9 @@
-"""Turns text into output: for the shell, for print(), for a notebook; knows no record.
+"""Text output for the terminal, for ``print()`` and for notebooks.
 
-Names, messages and paths of a capture are anybody's. On a terminal a control character moves the
-cursor, writes the title or hides what stands before it; characters that turn the direction of
-writing show another text than is there; rich takes ``[red]`` in a name for a colour. So each such
-character is written as a picture of itself, one for one, and nothing is markup.
+Names, messages and paths of a capture may hold any character. On a terminal a control character
+moves the cursor, sets the window title or hides text; a bidirectional mark changes the order in
+which text is shown; rich reads ``[red]`` in a name as markup. Therefore every such character is
+replaced by a visible one, and markup is off.
 """
 
 from __future__ import annotations
@@ -14,44 +14,50 @@ from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Column, Table
 from rich.text import Text
 
 from brainpy_probe.characters import visible
 
-__all__ = ["Output", "visible_json"]
+__all__ = ["Output", "plain_table", "visible_json"]
 
-# In JSON only strings can hold these; it has escapes of its own for what is below a space.
+# In JSON these can occur only within strings; characters below a space are escaped anyway.
 _HIDDEN = re.compile(
     "[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 
 
 class Output(Console):
-    """A console that shows what it is given, character by character."""
+    """A console that shows each character of a text literally."""
 
-    def __init__(self, **how: Any) -> None:
-        super().__init__(markup=False, emoji=False, highlight=False, **how)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
 
-    def render_str(self, text: str, **how: Any) -> Text:
-        """Turn words into what rich prints."""
-        return super().render_str(visible(text), **how)
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Convert a string to rich's Text."""
+        return super().render_str(visible(text), **options)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Turn what rich prints into pieces of a line."""
+        """Render an object into segments."""
         if isinstance(renderable, Text) and visible(renderable.plain) != renderable.plain:
             renderable = renderable.copy()
             renderable.plain = visible(renderable.plain)
         return super().render(renderable, options)
 
 
+def plain_table(*columns: Column) -> Table:
+    """Return a table without borders, two spaces between its columns."""
+    return Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+
+
 def visible_json(text: str) -> str:
-    """Return JSON with what a terminal would obey written as JSON's own escapes."""
-    return _HIDDEN.sub(lambda found: _escaped(ord(found[0])), text)
+    """Return JSON in which each character that a terminal interprets is escaped."""
+    return _HIDDEN.sub(lambda match: _escape(ord(match[0])), text)
 
 
-def _escaped(code: int) -> str:
+def _escape(code: int) -> str:
     if code < 0x10000:
         return f"\\u{code:04x}"
     code -= 0x10000

@@ -23,7 +23,7 @@ except ImportError:  # JAX 0.4
 
 __all__ = ["Array", "Executable", "inline", "stablehlo_of"]
 
-Array = np.ndarray[Any, Any]
+from brainpy_probe.format.arrays import Array
 
 
 def stablehlo_of(text: str, dialect: str) -> Any:

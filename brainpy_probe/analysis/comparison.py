@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-__all__ = ["Difference", "difference", "unlike"]
+from brainpy_probe.format.arrays import Array
 
-Array = np.ndarray[Any, Any]
+__all__ = ["Difference", "difference", "unlike"]
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):

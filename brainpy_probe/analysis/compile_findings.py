@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 
 from brainpy_probe.analysis.cost_findings import Finding
-from brainpy_probe.format.records import CallRecord, Manifest, ModuleRecord, Timing
+from brainpy_probe.format.common_records import Timing
+from brainpy_probe.format.records import CallRecord, Manifest, ModuleRecord
 
 __all__ = [
     "at_least",

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from brainpy_probe.compat import bindings
 from brainpy_probe.format import component_names
 from brainpy_probe.format.cost_records import ComponentCost, Costs, Count
-from brainpy_probe.format.records import ProgramRecord
+from brainpy_probe.format.program_records import ProgramRecord
 from brainpy_probe.ir import hlo
 
 __all__ = ["Owners", "count", "hlo_module", "time_loop"]
@@ -59,7 +60,7 @@ def count(record: ProgramRecord, module: Any) -> Costs:
         components=rows,
         once=sum((row.once for row in rows), Count()),
         step=sum((row.step for row in rows), Count()),
-        xla=_count(whole, 0) + ledger.marks,
+        xla=whole + ledger.marks,
         notes=_notes(record, ledger),
     )
 
@@ -124,7 +125,9 @@ class _Ledger:
             if one.opcode in _CONTAINERS:
                 self._call(one, owner, outside=outside)
                 continue
-            counted = _count(self.pricing.cost(computation, one), one.opcode not in _NO_OPS)
+            counted = replace(
+                self.pricing.cost(computation, one), ops=int(one.opcode not in _NO_OPS)
+            )
             if one.target:
                 mark = Count(flops=-counted.flops, read=-counted.read, written=-counted.written)
                 self.marks += mark
@@ -186,16 +189,6 @@ class _Ledger:
     def _add(self, owner: str, counted: Count, *, outside: bool) -> None:
         kept = self.once if outside else self.step
         kept[owner] = kept.get(owner, Count()) + counted
-
-
-def _count(cost: hlo.Cost, ops: int) -> Count:
-    return Count(
-        ops=int(ops),
-        flops=cost.flops,
-        transcendentals=cost.transcendentals,
-        read=cost.read,
-        written=cost.written,
-    )
 
 
 def _moved(computation: hlo.Computation, one: hlo.Instruction) -> int:

@@ -15,7 +15,8 @@ from brainpy_probe.analysis import compile_findings
 from brainpy_probe.analysis.compile_findings import counted
 from brainpy_probe.analysis.cost_findings import Finding, dominant
 from brainpy_probe.format import component_names
-from brainpy_probe.format.records import CallRecord, Manifest, ProgramRecord
+from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.records import CallRecord, Manifest
 
 __all__ = ["Finding", "find"]
 

@@ -22,7 +22,7 @@ from brainpy_probe.analysis.replay import compiled
 from brainpy_probe.errors import CannotMeasure
 from brainpy_probe.format import component_names
 from brainpy_probe.format.cost_records import ComponentTime, Measured
-from brainpy_probe.format.records import ProgramRecord
+from brainpy_probe.format.program_records import ProgramRecord
 from brainpy_probe.ir import hlo, profiler
 
 __all__ = ["Measuring", "measure"]

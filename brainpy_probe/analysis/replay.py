@@ -7,22 +7,21 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import numpy as np
 
 from brainpy_probe.analysis.comparison import Difference, difference
 from brainpy_probe.errors import BadSetting, CannotReplay, first_line
-from brainpy_probe.format.arrays import as_bytes, named_dtype
+from brainpy_probe.format.arrays import Array, as_bytes, dtype_of
 from brainpy_probe.format.digests import digest_of
-from brainpy_probe.format.records import ProgramRecord, TensorSpec
+from brainpy_probe.format.program_records import ProgramRecord, TensorSpec
 from brainpy_probe.ir import execution, kernels
 from brainpy_probe.ir.constants import with_constants
 
 __all__ = ["Compared", "Replay", "Verdict", "check_overrides", "compiled", "replay"]
 
-Array = np.ndarray[Any, Any]
 Arrays = Mapping[str, Array]
 
 
@@ -230,7 +229,7 @@ def check_overrides(specs: Iterable[TensorSpec], overrides: Arrays) -> dict[str,
                 f"The program has no argument {name!r}.", f"It has {', '.join(known)}."
             )
         spec, array = known[name], np.asarray(value)
-        wanted = named_dtype(spec.dtype)
+        wanted = dtype_of(spec.dtype)
         if array.dtype.kind == "V" and array.dtype.itemsize == wanted.itemsize:
             array = array.view(wanted)  # .npy knows no bfloat16, and keeps its bytes
         if array.shape != spec.shape or array.dtype != wanted:
@@ -314,7 +313,7 @@ def _needs(record: ProgramRecord, missing: Sequence[str], problem: str) -> Canno
 
 
 def _compare(spec: TensorSpec, made: Array, expected: Array | None) -> Compared:
-    if made.shape != spec.shape or made.dtype != named_dtype(spec.dtype):
+    if made.shape != spec.shape or made.dtype != dtype_of(spec.dtype):
         raise CannotReplay(
             f"{spec.path} came as {made.dtype} of shape {made.shape}; "
             f"the manifest has {spec.dtype} of shape {spec.shape}."

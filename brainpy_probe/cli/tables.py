@@ -6,12 +6,13 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Group
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from brainpy_probe.analysis.replay import Compared, Replay
 from brainpy_probe.format import component_names
 from brainpy_probe.format.cost_records import ComponentCost, ComponentTime, Costs, Count, Measured
+from brainpy_probe.output import plain_table
 
 __all__ = ["costs_table", "replay_table"]
 
@@ -156,11 +157,8 @@ def _sums(
 
 
 def _table(*titles: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column(titles[0], overflow="fold")
-    for title in titles[1:]:
-        table.add_column(title, justify="right", no_wrap=True)
-    return table
+    figures = (Column(title, justify="right", no_wrap=True) for title in titles[1:])
+    return plain_table(Column(titles[0], overflow="fold"), *figures)
 
 
 def _si(value: float) -> str:
@@ -176,9 +174,8 @@ def _si(value: float) -> str:
 
 def replay_table(replay: Replay) -> Group:
     """Return a replay as rich prints it: a line for each result, a verdict, the seconds."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("result", "shape", "type", "beside the simulation's"):
-        table.add_column(title, overflow="fold")
+    titles = ("result", "shape", "dtype", "compared with the simulation")
+    table = plain_table(*(Column(title, overflow="fold") for title in titles))
     for one in replay.compared:
         array = replay.results[one.name]
         shape = "x".join(map(str, array.shape)) or "scalar"

@@ -18,7 +18,10 @@ from brainpy_probe.compat.lookup import NAMES, PrivateName, take
 from brainpy_probe.errors import PrivateNameMissing
 from brainpy_probe.user_warnings import warn
 
-__all__ = ["NAMES", "TESTED", "expected", "installed", "resolve", "stack", "untested"]
+__all__ = ["NAMES", "PACKAGES", "TESTED", "expected", "installed", "resolve", "stack", "untested"]
+
+# The packages whose versions a capture records.
+PACKAGES = ("brainpy-probe", "brainpy", "brainstate", "brainevent", "jax", "jaxlib", "numpy")
 
 # Name, BrainPy, JAX: the test suite passes on each.
 TESTED: tuple[tuple[str, str, str], ...] = (

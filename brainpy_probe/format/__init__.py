@@ -1,5 +1,5 @@
-"""What a capture folder is: its records, its files and arrays, how they are written and read.
+"""Format of a capture folder: its records, files and arrays, and how they are written and read.
 
-Start with :mod:`.records`, the manifest as frozen types. :mod:`.folder` writes a folder,
-:mod:`.reading` reads it and compares it with its manifest.
+Start with :mod:`.records`, which defines the manifest. :mod:`.folder` writes a capture folder;
+:mod:`.reading` reads one and checks it against its manifest.
 """

@@ -1,31 +1,24 @@
-"""What the components of a program cost, as frozen records; knows no program."""
+"""Records of what a program's components cost, and how long they ran."""
 
 from __future__ import annotations
 
-from typing import Literal
-
-import msgspec
-
-from brainpy_probe.format.fields import Number, Seconds
+from brainpy_probe.format.common_records import NonNegativeInt, Record, Seconds
 
 __all__ = ["ComponentCost", "ComponentTime", "Costs", "Count", "Measured"]
 
 
-class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A frozen record whose every field is named."""
-
-
-class Count(_Record, frozen=True, kw_only=True):
-    """What XLA counts of a part of a program.
+class Count(Record, frozen=True, kw_only=True):
+    """XLA's counts for a part of a program.
 
     Attributes
     ----------
     ops : int
-        Operations; what only names or groups values (parameters, constants, tuples) is none.
+        Number of operations, without those that only name or group values (parameters, constants,
+        tuples).
     flops, transcendentals : float
-        Floating-point operations, and transcendental functions, one for each element.
+        Number of floating-point operations and of transcendental functions, one for each element.
     read, written : float
-        Bytes of operands and of results, each op for itself, as before any fusion.
+        Bytes of the operands and results of each op, as if no ops were fused.
     """
 
     ops: int = 0
@@ -44,7 +37,7 @@ class Count(_Record, frozen=True, kw_only=True):
         )
 
     def times(self, number: int) -> Count:
-        """Return it so many times."""
+        """Return all counts multiplied by a number."""
         return Count(
             ops=self.ops * number,
             flops=self.flops * number,
@@ -54,26 +47,26 @@ class Count(_Record, frozen=True, kw_only=True):
         )
 
 
-class ComponentCost(_Record, frozen=True, kw_only=True):
-    """What a component's own ops cost, those of its parts left out.
+class ComponentCost(Record, frozen=True, kw_only=True):
+    """Cost of a component's own ops, without those of its parts.
 
     Attributes
     ----------
     component : str
-        Its name in the model tree; in parentheses what is of no component.
+        Its name in the model tree; a name in parentheses for ops without a component.
     parent : str
-        The component that it is a part of; empty at the top.
+        The component that contains it; empty for the model.
     cls : str
         Its class.
     step, once : Count
-        In one step; before and after all steps.
+        Cost of one step, and cost before and after all steps.
     state, constants : int
         Bytes of its own Variables and arrays.
     custom_calls : tuple of str
-        Code that is not in the program: XLA counts nothing inside.
+        Targets of its custom calls. XLA counts nothing inside of them.
     custom_bytes : int
-        Bytes of the operands and results of these, in one step; they are not among ``read`` and
-        ``written``.
+        Bytes of the operands and results of its custom calls in one step; they are not part of
+        ``read`` and ``written``.
     """
 
     component: str
@@ -87,23 +80,23 @@ class ComponentCost(_Record, frozen=True, kw_only=True):
     custom_bytes: int = 0
 
 
-class Costs(_Record, frozen=True, kw_only=True):
-    """What each component of a program costs, by XLA's own count of its ops before it optimises.
+class Costs(Record, frozen=True, kw_only=True):
+    """Cost of each component of a program, counted by XLA before optimisation.
 
     Attributes
     ----------
     program : str
-        Its name.
+        The program's name.
     steps : int
-        How many steps it runs.
+        Number of steps that the program runs.
     components : tuple of ComponentCost
-        The model first, then what is of no component.
+        The model first, then the ops without a component.
     once, step : Count
-        Sums over the components. All of the run is ``once`` plus ``steps`` times ``step``.
+        Sums over the components. The whole run costs ``once`` plus ``steps`` times ``step``.
     xla : Count
-        XLA's count for the whole program, a loop's body once: ``once`` plus ``step``.
+        XLA's count for the whole program with the loop body counted once: ``once`` plus ``step``.
     notes : tuple of str
-        What else a reader must know.
+        Limitations of these counts.
     """
 
     program: str
@@ -116,63 +109,62 @@ class Costs(_Record, frozen=True, kw_only=True):
 
     @property
     def total(self) -> Count:
-        """All of the run."""
+        """Cost of the whole run."""
         return self.once + self.step.times(self.steps)
 
 
-class ComponentTime(_Record, frozen=True, kw_only=True):
-    """How long a component's own ops ran.
+class ComponentTime(Record, frozen=True, kw_only=True):
+    """Run time of a component's own ops.
 
     Attributes
     ----------
     component : str
-        Its name in the model tree; in parentheses what is of no component.
+        Its name in the model tree; a name in parentheses for time without a component.
     seconds : float
-        In the loop over time, as far as it was profiled; what runs at once is shared out.
+        Time within the profiled part of the loop over time. Ops that run at the same time share
+        that time equally.
     shared : float
-        What of that is its share of fusions that serve others as well.
+        The part of ``seconds`` that is its share of fusions that also serve other components.
     calls : int
-        How many times an op of its own ran.
+        How many times one of its ops ran.
     """
 
     component: str
     seconds: Seconds
     shared: Seconds = 0.0
-    calls: Number = 0
+    calls: NonNegativeInt = 0
 
 
-class Measured(_Record, frozen=True, kw_only=True):
-    """How long each component of a program ran, by XLA's profiler.
+# Captures of earlier versions have two more fields, ``what`` and ``device``, which were never
+# set to anything but "copy" and "": they are ignored.
+class Measured(Record, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """Run time of each component of a program, measured with XLA's profiler.
+
+    The captured program was compiled again and run on the captured arrays.
 
     Attributes
     ----------
-    what : str
-        What was measured: ``copy``, the captured program, compiled anew and run on its arrays.
     steps : int
-        How many steps were profiled.
+        Number of profiled steps.
     seconds, profiled : float
-        How long the whole program ran without the profiler, and with it.
+        Run time of the whole program without the profiler, and with it.
     loop : float
-        How long the loop over time ran, as far as it was profiled.
+        Run time of the profiled part of the loop over time.
     components : tuple of ComponentTime
-        The longest first. They add up to ``loop``.
-    device : str
-        Where it ran.
+        The longest first. Their sum is ``loop``.
     notes : tuple of str
-        What else a reader must know.
+        Limitations of this measurement.
     """
 
-    what: Literal["copy"] = "copy"
-    steps: Number
+    steps: NonNegativeInt
     seconds: Seconds
     profiled: Seconds
     loop: Seconds
     components: tuple[ComponentTime, ...]
-    device: str = ""
     notes: tuple[str, ...] = ()
 
     @property
     def mapped(self) -> float:
-        """The share of the loop's time that is a component's."""
-        whose = sum(one.seconds for one in self.components if not one.component.startswith("("))
-        return whose / self.loop if self.loop else 0.0
+        """The share of the loop's time that is assigned to a component."""
+        named = sum(time.seconds for time in self.components if not time.component.startswith("("))
+        return named / self.loop if self.loop else 0.0

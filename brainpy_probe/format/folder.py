@@ -16,9 +16,10 @@ from msgspec.structs import replace
 
 from brainpy_probe.errors import FolderRemoved
 from brainpy_probe.format.atomic import append_at, make_folders, write_whole
+from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.digests import digest_of, digesting, signed
 from brainpy_probe.format.index import Index, named_files
-from brainpy_probe.format.records import Addition, Manifest, WrittenFile
+from brainpy_probe.format.records import Addition, Manifest
 
 __all__ = ["JOURNAL", "MANIFEST", "RunFolder", "safe_name"]
 

@@ -7,14 +7,9 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from brainpy_probe.format.records import (
-    Addition,
-    CallRecord,
-    Manifest,
-    ModuleRecord,
-    ProgramRecord,
-    WrittenFile,
-)
+from brainpy_probe.format.common_records import WrittenFile
+from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.records import Addition, CallRecord, Manifest, ModuleRecord
 
 __all__ = ["Index", "named_files"]
 

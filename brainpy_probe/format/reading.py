@@ -10,11 +10,12 @@ import msgspec
 from msgspec.structs import replace
 
 from brainpy_probe.errors import DamagedCapture
+from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.digests import digest_of, is_signed
 from brainpy_probe.format.folder import JOURNAL, MANIFEST
 from brainpy_probe.format.index import Index
 from brainpy_probe.format.nofollow import NotThatSize, read_below, read_unsized
-from brainpy_probe.format.records import FORMAT, VERSION, Addition, Manifest, WrittenFile
+from brainpy_probe.format.records import FORMAT, VERSION, Addition, Manifest
 from brainpy_probe.format.validation import check_keys, check_manifest
 
 __all__ = ["manifest_is_as_written", "newest_run", "read_file", "read_manifest", "read_text"]

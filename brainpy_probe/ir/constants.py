@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from brainpy_probe.compat import bindings
+from brainpy_probe.format.arrays import Array
 from brainpy_probe.ir import mlir
 
 __all__ = ["with_constants"]
-
-Array = np.ndarray[Any, Any]
 
 
 def with_constants(content: bytes, arrays: Mapping[int, Array]) -> bytes:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from brainpy_probe.compat import bindings
+from brainpy_probe.format.arrays import Array
 from brainpy_probe.ir.protobuf import encoded
 
 __all__ = [
@@ -28,8 +29,6 @@ __all__ = [
     "registered",
     "version",
 ]
-
-Array = np.ndarray[Any, Any]
 
 
 # CompileOptionsProto.executable_build_options, .debug_options, .xla_backend_extra_options, which

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from brainpy_probe.compat import bindings
+from brainpy_probe.format.cost_records import Count
 from brainpy_probe.ir import execution, protobuf
 
-__all__ = ["Computation", "Cost", "Instruction", "Module", "Pricing", "cost_of", "shape_bytes"]
+__all__ = ["Computation", "Instruction", "Module", "Pricing", "cost_of", "shape_bytes"]
 
 # Fields of HloModuleProto, HloComputationProto, HloInstructionProto, OpMetadata.
 _MODULE_COMPUTATIONS, _MODULE_ENTRY = 3, 6
@@ -117,24 +118,6 @@ class Module:
         return list(found.values())
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What XLA counts: floating-point operations, transcendental ones, bytes in and out."""
-
-    flops: float = 0.0
-    transcendentals: float = 0.0
-    read: float = 0.0
-    written: float = 0.0
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.flops + other.flops,
-            self.transcendentals + other.transcendentals,
-            self.read + other.read,
-            self.written + other.written,
-        )
-
-
 @dataclass
 class Pricing:
     """Has XLA count single instructions of a module, each kind once.
@@ -146,12 +129,12 @@ class Pricing:
     """
 
     module: Module
-    _known: dict[Any, Cost] = field(default_factory=dict)
+    _known: dict[Any, Count] = field(default_factory=dict)
 
-    def cost(self, computation: Computation, instruction: Instruction) -> Cost:
+    def cost(self, computation: Computation, instruction: Instruction) -> Count:
         """Return what XLA counts for an instruction, with the computations that it calls."""
         if instruction.opcode == "parameter":
-            return Cost()
+            return Count()
         operands = [computation.instructions[number] for number in instruction.operands]
         body = b"".join(
             protobuf.encoded(number, value)
@@ -202,13 +185,13 @@ class Pricing:
         return bindings.hlo_from_proto(whole)
 
 
-def cost_of(module: Any) -> Cost:
+def cost_of(module: Any) -> Count:
     """Return what XLA counts for one of its modules, a loop's body once."""
     found = execution.cost_analysis(module)
     accessed = found.get("bytes accessed", 0.0)
     # "bytes accessed output {}" on 0.4.13
     written = found.get("bytes accessedout{}", found.get("bytes accessed output {}", 0.0))
-    return Cost(
+    return Count(
         flops=found.get("flops", 0.0),
         transcendentals=found.get("transcendentals", 0.0),
         read=accessed - written,

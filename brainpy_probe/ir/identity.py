@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Any
 
 from brainpy_probe.compat import bindings
-from brainpy_probe.format.records import DialectCheck
+from brainpy_probe.format.program_records import DialectCheck
 from brainpy_probe.ir import mlir
 
 __all__ = [

@@ -19,9 +19,9 @@ from loguru import logger
 from brainpy_probe.compat import bindings, lookup
 from brainpy_probe.compat.lookup import PrivateName
 from brainpy_probe.errors import CannotReplay, PrivateNameMissing, first_line, told
-from brainpy_probe.format.arrays import named_dtype
+from brainpy_probe.format.arrays import dtype_of
 from brainpy_probe.format.digests import digest_of
-from brainpy_probe.format.records import KernelCall, ProgramRecord
+from brainpy_probe.format.program_records import KernelCall, ProgramRecord
 from brainpy_probe.ir import execution, ffi, mlir
 
 __all__ = ["called_directly", "check_calls", "register", "unknown"]
@@ -170,7 +170,7 @@ def _abstract(value: Any) -> Any:
 def _aval(shape: Iterable[int], dtype: str) -> Any:
     from jax.core import ShapedArray
 
-    return ShapedArray(tuple(shape), named_dtype(dtype))
+    return ShapedArray(tuple(shape), dtype_of(dtype))
 
 
 # XLA compiles these itself: MHLO has operations for them, and StableHLO has none.

@@ -11,6 +11,7 @@ from typing import Any
 from brainpy_probe.compat import bindings
 
 __all__ = [
+    "LARGE_CONSTANT",
     "READABLE_ELEMENTS",
     "argument_names",
     "argument_types",
@@ -27,6 +28,8 @@ __all__ = [
     "string",
 ]
 
+# Constants of more bytes are reported.
+LARGE_CONSTANT = 1024
 # Constants of more elements are cut in a text that is only to be read.
 READABLE_ELEMENTS = 16
 
@@ -105,7 +108,7 @@ def chlo(among: Iterable[Any]) -> tuple[str, ...]:
     return tuple(f"{name} x{count}" for name, count in sorted(names.items()))
 
 
-def large_constants(among: Iterable[Any], above: int) -> list[tuple[str, int]]:
+def large_constants(among: Iterable[Any]) -> list[tuple[str, int]]:
     """Return type and bytes of the constants above a size that are not one value throughout."""
     ir = bindings.take("mlir")
     found = []
@@ -114,10 +117,13 @@ def large_constants(among: Iterable[Any], above: int) -> list[tuple[str, int]]:
             continue
         shaped = ir.ShapedType(operation.results[0].type)
         elements = math.prod(shaped.shape)
-        if elements * _WIDEST <= above:
+        if elements * _WIDEST <= LARGE_CONSTANT:
             continue
         size = elements * _bits(shaped.element_type) // 8
-        if size > above and not ir.DenseElementsAttr(operation.attributes["value"]).is_splat:
+        if (
+            size > LARGE_CONSTANT
+            and not ir.DenseElementsAttr(operation.attributes["value"]).is_splat
+        ):
             found.append((str(shaped), size))
     return found
 

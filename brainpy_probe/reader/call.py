@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from brainpy_probe.format.records import CallRecord, Failure, Timing
+from brainpy_probe.format.common_records import Failure, Timing
+from brainpy_probe.format.records import CallRecord
 from brainpy_probe.reader.module import CompiledModule
 from brainpy_probe.reader.program import Program
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainpy_probe.errors import BadSetting, DamagedCapture, UnknownDialect
+from brainpy_probe.format.common_records import Timing
 from brainpy_probe.format.reading import read_file, read_text
-from brainpy_probe.format.records import ModuleRecord, Reason, Timing
+from brainpy_probe.format.records import ModuleRecord, Reason
 from brainpy_probe.settings import DIALECTS
 
 __all__ = ["CompiledModule"]

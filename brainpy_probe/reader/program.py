@@ -10,16 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec.structs import replace
 
 from brainpy_probe.errors import BadSetting, CannotReplay, DamagedCapture, told
-from brainpy_probe.format.arrays import read_arrays, restored
+from brainpy_probe.format.arrays import check_array, read_arrays
+from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.cost_records import Costs, Measured
+from brainpy_probe.format.program_records import Fidelity, ProgramKind, ProgramRecord, TensorSpec
 from brainpy_probe.format.reading import read_file, read_text
-from brainpy_probe.format.records import (
-    Fidelity,
-    ProgramKind,
-    ProgramRecord,
-    TensorSpec,
-    WrittenFile,
-)
 from brainpy_probe.reader.requests import Task, ask_costs, ask_measuring, ask_replay
 from brainpy_probe.reader.worker import Limits
 
@@ -190,7 +185,8 @@ class Program:
             for path in dict.fromkeys(spec.file for spec in stored)
         }
         return {
-            spec.path: restored(self._folder / spec.file, spec, raw[spec.file]) for spec in stored
+            spec.path: check_array(self._folder / spec.file, spec, raw[spec.file])
+            for spec in stored
         }
 
     def replay(

@@ -15,9 +15,9 @@ import msgspec
 
 from brainpy_probe import errors
 from brainpy_probe.errors import ProbeError, Stopped
-from brainpy_probe.format.arrays import as_bytes, named_dtype
+from brainpy_probe.format.arrays import as_bytes, dtype_of
 from brainpy_probe.format.cost_records import Costs
-from brainpy_probe.format.records import ProgramRecord
+from brainpy_probe.format.program_records import ProgramRecord
 from brainpy_probe.reader.worker import Ending, Limits, Worker
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def ask_replay(task: Task, limits: Limits, overrides: Mapping[str, np.ndarray[An
     with Worker(_ENTRY, limits, msgspec.json.encode(task), given) as worker:
         found = _answer(worker, task, limits, "Replaying")
         for spec in task.record.results:
-            array = np.empty(spec.shape, named_dtype(spec.dtype))
+            array = np.empty(spec.shape, dtype_of(spec.dtype))
             if not worker.fill(as_bytes(array)):
                 raise _stopped(worker.ending(), task, limits, "Replaying")
             results[spec.path] = array

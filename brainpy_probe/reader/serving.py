@@ -10,8 +10,8 @@ from typing import IO, Any
 import msgspec
 
 from brainpy_probe.errors import CannotReplay, ProbeError, Stopped, told
-from brainpy_probe.format.arrays import as_bytes, named_dtype
-from brainpy_probe.format.records import ProgramRecord
+from brainpy_probe.format.arrays import as_bytes, dtype_of
+from brainpy_probe.format.program_records import ProgramRecord
 from brainpy_probe.reader.program import Program
 from brainpy_probe.reader.requests import Answer, Task
 from brainpy_probe.reader.worker import is_out_of_memory, requested
@@ -67,7 +67,7 @@ def _replayed(program: Program, task: Task, given: IO[bytes]) -> tuple[Answer, l
     done = program.replay(repeat=task.repeat, overrides=overrides)
     arrays = [done.results[spec.path] for spec in task.record.results]
     for spec, array in zip(task.record.results, arrays, strict=True):
-        if array.shape != spec.shape or array.dtype != named_dtype(spec.dtype):
+        if array.shape != spec.shape or array.dtype != dtype_of(spec.dtype):
             raise CannotReplay(
                 f"{spec.path} came as {array.dtype} of shape {array.shape}; "
                 f"the manifest has {spec.dtype} of shape {spec.shape}."
@@ -82,7 +82,7 @@ def _overrides(record: ProgramRecord, names: tuple[str, ...], given: IO[bytes]) 
     specs = {spec.path: spec for spec in record.arguments}
     arrays = {}
     for name in names:
-        array = np.empty(specs[name].shape, named_dtype(specs[name].dtype))
+        array = np.empty(specs[name].shape, dtype_of(specs[name].dtype))
         given.readinto(as_bytes(array))  # type: ignore[attr-defined]
         arrays[name] = array
     return arrays

@@ -6,24 +6,17 @@ import io
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group
-from rich.table import Table
+from rich.console import Group, JustifyMethod
+from rich.table import Column, Table
 from rich.text import Text
 
 from brainpy_probe.analysis.findings import Finding, find
 from brainpy_probe.characters import in_one_line
 from brainpy_probe.errors import InsideTransformation
-from brainpy_probe.format.records import (
-    CallRecord,
-    LostModule,
-    Manifest,
-    ModuleRecord,
-    PortableForm,
-    ProgramRecord,
-    TensorSpec,
-    Timing,
-)
-from brainpy_probe.output import Output
+from brainpy_probe.format.common_records import Timing
+from brainpy_probe.format.program_records import PortableProgram, ProgramRecord, TensorSpec
+from brainpy_probe.format.records import CallRecord, LostModule, Manifest, ModuleRecord
+from brainpy_probe.output import Output, plain_table
 
 __all__ = ["as_html", "as_text"]
 
@@ -129,19 +122,21 @@ def _finding(finding: Finding) -> Text:
     )
 
 
-def _table(*columns: tuple[str, str]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name, justify in columns:
-        # Words are folded at the right only; numbers and names that fit are left whole.
-        table.add_column(name, justify=justify, overflow="fold", min_width=min(len(name), 8))  # type: ignore[arg-type]
-    return table
+def _table(*columns: tuple[str, JustifyMethod]) -> Table:
+    # A cell is folded only where its column can't be wide enough.
+    return plain_table(
+        *(
+            Column(name, justify=justify, overflow="fold", min_width=min(len(name), 8))
+            for name, justify in columns
+        )
+    )
 
 
 def _calls(manifest: Manifest) -> Table:
     # Most runs have numba compile nothing.
     compiled = any(call.native.numba != 0.0 for call in manifest.calls)
     phases = [name for name in Timing.__struct_fields__ if name != "numba" or compiled]
-    seconds = [(name, "right") for name in phases]
+    seconds: list[tuple[str, JustifyMethod]] = [(name, "right") for name in phases]
     table = _table(
         ("call", "right"), ("model", "left"), ("steps", "right"), ("program", "right"),
         *seconds, ("probe", "right"),
@@ -189,7 +184,7 @@ def _program(program: ProgramRecord) -> Group:
     return Group(*parts)
 
 
-def _forms(program: ProgramRecord, portable: PortableForm) -> Group:
+def _forms(program: ProgramRecord, portable: PortableProgram) -> Group:
     """Tell what the form for other compilers costs beside the one that ran."""
     table = _table(
         ("form", "left"), ("bytecode", "right"), ("custom calls", "right"),

@@ -16,7 +16,7 @@ import jax
 
 from brainpy_probe.compat import jax_tracing
 from brainpy_probe.errors import CannotCapture, InsideTransformation, told
-from brainpy_probe.format.records import Timing
+from brainpy_probe.format.common_records import Timing
 from brainpy_probe.recording.guard import Guard
 from brainpy_probe.recording.modules.compilation import PENDING_PHASES, SERIALS, Compilation
 from brainpy_probe.recording.modules.timing import Stopwatch, summed

@@ -20,20 +20,13 @@ import jax
 from loguru import logger
 from msgspec.structs import replace
 
-from brainpy_probe.compat.versions import installed, untested
+from brainpy_probe.compat.versions import PACKAGES, installed, untested
 from brainpy_probe.errors import ProbeError
+from brainpy_probe.format.common_records import Failure, Timing
 from brainpy_probe.format.folder import RunFolder
 from brainpy_probe.format.index import named_files
-from brainpy_probe.format.records import (
-    Addition,
-    CallRecord,
-    Environment,
-    Failure,
-    LostModule,
-    Manifest,
-    ProgramRecord,
-    Timing,
-)
+from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.records import Addition, CallRecord, Environment, LostModule, Manifest
 from brainpy_probe.reader.capture import Capture
 from brainpy_probe.recording import consistency
 from brainpy_probe.recording.calls import CURRENT_WATCH, OWN_WORK, RunningCall
@@ -59,8 +52,6 @@ from brainpy_probe.settings import Settings
 from brainpy_probe.user_warnings import warn
 
 __all__ = ["Session"]
-
-_PACKAGES = ("brainpy-probe", "brainpy", "brainstate", "brainevent", "jax", "jaxlib", "numpy")
 
 
 @dataclass
@@ -503,7 +494,7 @@ def _model(call: RunningCall) -> str:
 
 
 def _environment() -> Environment:
-    versions = {name: version for name in _PACKAGES if (version := installed(name)) is not None}
+    versions = {name: version for name in PACKAGES if (version := installed(name)) is not None}
     return Environment(
         host=socket.gethostname(),
         pid=os.getpid(),

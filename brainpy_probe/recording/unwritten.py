@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from brainpy_probe.format.common_records import Failure
 from brainpy_probe.format.index import Index
-from brainpy_probe.format.records import Addition, CallRecord, Failure, LostModule
+from brainpy_probe.format.records import Addition, CallRecord, LostModule
 
 __all__ = ["Begun", "Owed"]
 

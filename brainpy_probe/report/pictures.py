@@ -20,7 +20,6 @@ from brainpy_probe.reader.capture import Capture
 __all__ = ["Drawing", "dot_files", "draw"]
 
 Format = Literal["svg", "png"]
-FORMATS: tuple[Format, ...] = ("svg", "png")
 
 
 @dataclass(frozen=True)

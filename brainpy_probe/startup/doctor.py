@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from brainpy_probe.compat import lookup
-from brainpy_probe.compat.versions import TESTED, expected, installed, stack
+from brainpy_probe.compat.versions import PACKAGES, TESTED, expected, installed, stack
 from brainpy_probe.errors import PrivateNameMissing, ProbeError, told
 from brainpy_probe.format.atomic import left_in
 from brainpy_probe.recording.api import capture
@@ -24,7 +24,7 @@ from brainpy_probe.startup import autostart, launch
 
 __all__ = ["Activation", "Diagnosis", "NameState", "Stack", "as_lines", "diagnose"]
 
-_PACKAGES = ("brainpy-probe", "brainpy", "brainstate", "brainevent", "jax", "jaxlib", "numpy")
+
 _EXTRAS = {"graph": "pygraphviz", "cpu": "numba"}
 _INSTALL = {
     "graph": "pip install 'brainpy-probe[graph]'",
@@ -101,7 +101,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
 def diagnose() -> Diagnosis:
     """Look at everything, and capture a network of one neuron to see whether that works."""
-    versions = {package: installed(package) for package in _PACKAGES}
+    versions = {package: installed(package) for package in PACKAGES}
     return Diagnosis(
         python=platform.python_version(),
         executable=sys.executable,

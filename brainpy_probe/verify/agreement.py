@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from brainpy_probe.analysis.comparison import Difference, difference, unlike
+from brainpy_probe.format.arrays import Array
 
 __all__ = ["TOLERANCE", "Agreement", "agreement"]
 
-Array = np.ndarray[Any, Any]
 
 # The relative difference up to which floats of two compilers count as the same. Sums in another
 # order and other approximations of exp are off by some ulps a step.

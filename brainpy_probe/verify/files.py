@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from brainpy_probe.errors import DamagedCapture
-from brainpy_probe.format.arrays import read_arrays, restored
+from brainpy_probe.format.arrays import check_array, read_arrays
 from brainpy_probe.format.atomic import is_left
+from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.digests import digest_of_file
 from brainpy_probe.format.folder import JOURNAL, MANIFEST
 from brainpy_probe.format.index import named_files
 from brainpy_probe.format.nofollow import files_below, open_below
-from brainpy_probe.format.records import Fidelity, Manifest, ProgramRecord, TensorSpec, WrittenFile
+from brainpy_probe.format.program_records import Fidelity, ProgramRecord, TensorSpec
+from brainpy_probe.format.records import Manifest
 from brainpy_probe.settings import Settings
 from brainpy_probe.verify.checks import Check, failed, noted, passed, undecided
 
@@ -147,6 +149,6 @@ def _faults(
         return
     for spec in specs:
         try:
-            restored(folder / path, spec, raw)
+            check_array(folder / path, spec, raw)
         except DamagedCapture as error:
             yield error.message

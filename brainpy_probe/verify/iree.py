@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 
 from brainpy_probe.errors import ProbeError
+from brainpy_probe.format.arrays import Array
 
 __all__ = ["FLAGS", "compile_for_cpu", "require", "runner"]
 
-Array = np.ndarray[Any, Any]
 
 # What iree-compile is told: StableHLO or VHLO, for this machine's CPU, doubles as they are. By
 # itself it makes floats of doubles, in main's signature too (3.13).

@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from brainpy_probe.compat import bindings
 from brainpy_probe.errors import BadSetting, CannotReplay, ProbeError, told
+from brainpy_probe.format.arrays import Array
+from brainpy_probe.format.program_records import TensorSpec
 from brainpy_probe.format.reading import read_file
-from brainpy_probe.format.records import TensorSpec
 from brainpy_probe.reader.program import Program
 from brainpy_probe.verify import iree
 from brainpy_probe.verify.agreement import Agreement, agreement
 from brainpy_probe.verify.checks import Check, failed, passed, undecided
 
 __all__ = ["run_anew"]
-
-Array = np.ndarray[Any, Any]
 
 
 def run_anew(

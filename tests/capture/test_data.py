@@ -18,9 +18,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import brainpy_probe as probe
-from brainpy_probe.format.arrays import named_dtype, read_arrays, restored
+from brainpy_probe.format.arrays import check_array, dtype_of, read_arrays
 from brainpy_probe.format.folder import RunFolder
-from brainpy_probe.format.records import TensorSpec
+from brainpy_probe.format.program_records import TensorSpec
 from brainpy_probe.recording.program.tensors import ArrayFiles, Stored
 from tests.capture.test_program import seeded
 from tests.eras import DynamicalSystem
@@ -152,7 +152,7 @@ _BYTES = np.arange(24, dtype=np.uint8)
 
 def _of_dtype(name: str) -> np.ndarray[Any, Any]:
     """Return a matrix of two rows of any element type, with all kinds of bits."""
-    dtype = named_dtype(name)
+    dtype = dtype_of(name)
     if name == "bool":
         return _BYTES.reshape(2, -1) % 3 == 0
     if dtype.itemsize == 1:  # of int4 and its kin, four bits of a byte are in use
@@ -183,7 +183,7 @@ def _read_back(path: Path, one: Stored, array: np.ndarray[Any, Any]) -> np.ndarr
         file=one.file.path,
         entry=one.entry,
     )
-    return restored(path / one.file.path, spec, read_arrays(path, one.file))
+    return check_array(path / one.file.path, spec, read_arrays(path, one.file))
 
 
 @pytest.mark.parametrize("name", [*FORMATS, *LACKING])

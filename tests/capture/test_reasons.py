@@ -16,8 +16,8 @@ import pytest
 
 import brainpy_probe as probe
 from brainpy_probe.analysis.compile_findings import lost_seconds
-from brainpy_probe.format.records import ModuleRecord, Timing
-from brainpy_probe.recording.modules.facts import ModuleFacts
+from brainpy_probe.format.common_records import Timing
+from brainpy_probe.format.records import ModuleFacts, ModuleRecord
 from brainpy_probe.recording.modules.reasons import explain
 from tests import eras
 from tests.eras import COMPILES_EACH_RUN, DynamicalSystem
@@ -220,17 +220,7 @@ def test_a_module_seen_before_the_last_one_is_the_same_again(out: Path) -> None:
 
 
 def test_another_backend_is_said() -> None:
-    now = ModuleFacts(
-        name="jit_one",
-        backend="gpu",
-        fingerprint="b",
-        arguments=(),
-        cost={},
-        memory={},
-        custom_calls=(),
-        large_constants=0,
-        notes=(),
-    )
+    now = ModuleFacts(name="jit_one", backend="gpu", fingerprint="b", arguments=())
     last = ModuleRecord(
         index=0,
         name="jit_one",

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from brainpy_probe.compat import bindings
+from brainpy_probe.format.arrays import Array
 from brainpy_probe.ir import kernels, mlir
 from brainpy_probe.ir.execution import Executable
 from tests.replaying import captured
@@ -24,8 +25,6 @@ import numba
 from brainevent._op import numba_ffi
 
 DRAW = np.random.default_rng(5)
-
-Array = np.ndarray[Any, Any]
 
 
 def _floats(*shape: int) -> Array:

@@ -171,7 +171,7 @@ def test_no_constant_is_elided_in_any_text() -> None:
     hlo = lowered.render("hlo").content.decode()
     assert "{...}" not in hlo
     assert hlo.count(",") > W.size
-    assert mlir.large_constants(lowered.operations, 1024) == [("tensor<100x100xf32>", W.nbytes)]
+    assert mlir.large_constants(lowered.operations) == [("tensor<100x100xf32>", W.nbytes)]
 
 
 def test_names_stand_beside_arguments_and_results() -> None:

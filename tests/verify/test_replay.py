@@ -573,7 +573,7 @@ def test_a_manifest_entry_outside_of_the_folder_is_refused(copy: Path) -> None:
     [
         ({"shape": [3, 3]}, "bytes, which float32 of shape (3, 3) has not"),
         ({"dtype": "int32"}, "the manifest has int32 of shape"),
-        ({"entry": "state/W"}, "holds no 'state/W'"),
+        ({"entry": "state/W"}, "has no array 'state/W'"),
         ({"digest": "0" * 32}, "its digest differs"),
         ({"file": "programs/none.safetensors"}, "does not list: 'programs/none.safetensors'"),
     ],

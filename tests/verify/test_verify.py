@@ -474,7 +474,7 @@ def test_an_array_that_is_gone_is_named(copy: Path) -> None:
     arrays = _arrays(copy)
     del arrays["state/V"]
     rewrite(copy, f"{LIF}/data.safetensors", save(arrays))
-    _assert_told(copy, ("program 0 | arrays", f"{LIF}/data.safetensors", "holds no 'state/V'"))
+    _assert_told(copy, ("program 0 | arrays", f"{LIF}/data.safetensors", "has no array 'state/V'"))
 
 
 @pytest.mark.parametrize(
@@ -490,7 +490,7 @@ def test_an_array_that_is_gone_is_named(copy: Path) -> None:
 def test_what_is_no_file_of_arrays_is_named(damage: Callable[[bytes], bytes], copy: Path) -> None:
     name = f"{LIF}/data.safetensors"
     rewrite(copy, name, damage((copy / name).read_bytes()))
-    _assert_told(copy, ("program 0 | arrays", name, "no safetensors file"))
+    _assert_told(copy, ("program 0 | arrays", name, "not a safetensors file"))
     with pytest.raises(probe.DamagedCapture, match=r"data\.safetensors"):
         probe.load(copy).programs[0].replay()
 

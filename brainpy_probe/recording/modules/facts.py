@@ -9,35 +9,11 @@ from typing import Any
 from brainpy_probe.compat import bindings, jax_compiler
 from brainpy_probe.errors import first_line
 from brainpy_probe.format.digests import digest_of
+from brainpy_probe.format.records import ModuleFacts
 from brainpy_probe.ir import mlir
 from brainpy_probe.recording.modules.compilation import Compilation
 
-__all__ = ["ModuleFacts", "ModuleTexts", "bare", "facts"]
-
-_LARGE = 1024
-
-
-@dataclass(frozen=True)
-class ModuleFacts:
-    """What a module is, apart from where it was compiled.
-
-    Attributes
-    ----------
-    fingerprint : str
-        XXH3-128 of the module as :func:`bare` leaves it.
-    notes : tuple of str
-        What could not be had, and why.
-    """
-
-    name: str
-    backend: str
-    fingerprint: str
-    arguments: tuple[str, ...]
-    cost: dict[str, float]
-    memory: dict[str, int]
-    custom_calls: tuple[str, ...]
-    large_constants: int
-    notes: tuple[str, ...]
+__all__ = ["ModuleTexts", "bare", "facts"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +38,7 @@ def facts(compilation: Compilation) -> tuple[ModuleFacts, ModuleTexts]:
     text = _HEADER + bindings.mlir_text(module, mlir.READABLE_ELEMENTS)
     operations = tuple(mlir.operations(module))
     calls = mlir.custom_calls(operations)
-    large = mlir.large_constants(operations, _LARGE)
+    large = mlir.large_constants(operations)
     module = _bared(module, calls)
     notes: list[str] = []
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from msgspec import structs
+
 from brainpy_probe.compat import jax_compiler
+from brainpy_probe.format.common_records import Timing, WrittenFile
 from brainpy_probe.format.folder import RunFolder, safe_name
 from brainpy_probe.format.reading import read_file
-from brainpy_probe.format.records import ModuleRecord, Timing, WrittenFile
+from brainpy_probe.format.records import ModuleFacts, ModuleRecord
 from brainpy_probe.recording.modules import dumps
 from brainpy_probe.recording.modules.compilation import Compilation
-from brainpy_probe.recording.modules.facts import ModuleFacts, ModuleTexts, facts
+from brainpy_probe.recording.modules.facts import ModuleTexts, facts
 from brainpy_probe.recording.modules.reasons import explain
 from brainpy_probe.settings import Settings
 
@@ -101,12 +104,10 @@ class ModuleLog:
                     "It came from JAX's persistent cache: nothing was compiled, so nothing dumped."
                 )
         record = ModuleRecord(
+            **{**structs.asdict(module), "notes": tuple(notes)},
             index=index,
-            name=module.name,
-            fingerprint=module.fingerprint,
             call=call,
             thread=compilation.thread,
-            backend=module.backend,
             origin="compiled" if compilation.compiled else "cache",
             seconds=Timing(
                 trace=compilation.trace,
@@ -118,16 +119,10 @@ class ModuleLog:
                     compilation.trace, compilation.lower, compilation.compile, compilation.numba
                 ),
             ),
-            arguments=module.arguments,
             argument_names=tuple(known),
             after=_compared(module, before),
             reason=reason,
             why=why,
-            cost=module.cost,
-            memory=module.memory,
-            custom_calls=module.custom_calls,
-            large_constants=module.large_constants,
-            notes=tuple(notes),
             files=(*files, *dumped),
         )
         return RecordedModule(record, module, files, key, model)

@@ -8,9 +8,9 @@ from typing import Any
 
 from brainpy_probe.compat import bindings, brainpy_transforms
 from brainpy_probe.errors import DamagedCapture
-from brainpy_probe.format.records import ModuleRecord, Reason
+from brainpy_probe.format.records import ModuleFacts, ModuleRecord, Reason
 from brainpy_probe.ir import mlir
-from brainpy_probe.recording.modules.facts import ModuleFacts, bare
+from brainpy_probe.recording.modules.facts import bare
 
 __all__ = ["explain"]
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from brainpy_probe.format.records import Timing
+from brainpy_probe.format.common_records import Timing
 
 __all__ = ["HEARING", "PHASES", "Phase", "Span", "Stopwatch", "by_phase", "ended_now", "summed"]
 

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from brainpy_probe.compat import brainpy_model
-from brainpy_probe.format.records import ProgramKind, Role
+from brainpy_probe.format.program_records import ProgramKind, Role
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.model.pytrees import (
     Leaves,

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from brainpy_probe.compat import brainevent_kernels
-from brainpy_probe.format.records import KernelCall
+from brainpy_probe.format.program_records import KernelCall
 from brainpy_probe.recording.program import jaxprs
 
 __all__ = ["kernel_calls"]

@@ -12,16 +12,16 @@ from msgspec.structs import replace
 from brainpy_probe.analysis.measure import measure
 from brainpy_probe.compat import brainevent_kernels, jax_compiler, jax_tracing
 from brainpy_probe.errors import CannotCapture, CannotMeasure, CannotReplay, first_line
+from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.folder import RunFolder, safe_name
-from brainpy_probe.format.records import (
+from brainpy_probe.format.program_records import (
     GROUPS,
     DialectCheck,
     Fidelity,
     KernelCall,
-    PortableForm,
+    PortableProgram,
     ProgramRecord,
     TensorSpec,
-    WrittenFile,
     label,
 )
 from brainpy_probe.ir import execution, mlir
@@ -39,8 +39,6 @@ _FILES = {
     "hlo": "program.hlo.txt",
     "vhlo": "program.vhlo.mlirbc",
 }
-# Bytes above which a constant in the text is worth a remark.
-_LARGE = 1024
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ class Written:
         The folder of its files, below that of the capture.
     texts : list of WrittenFile
         The texts.
-    portable : PortableForm or None
+    portable : PortableProgram or None
         The form for other compilers, where it was asked for.
     arguments : dict
         Where the arguments are stored.
@@ -130,7 +128,7 @@ class Written:
 
     place: str
     texts: list[WrittenFile]
-    portable: PortableForm | None
+    portable: PortableProgram | None
     arguments: dict[str, tensors.Stored]
 
 
@@ -350,28 +348,26 @@ def _fidelity(form: _Form, closed: ClosedProgram, *notes: str) -> Fidelity:
         chlo={kind: one.chlo for kind, one in form.renderings.items() if one.chlo},
         custom_calls=_custom_calls(lowered, closed),
         host_callbacks=tuple(filter(mlir.is_callback, lowered.custom_calls)),
-        inlined_constants=tuple(
-            kind for kind, _ in mlir.large_constants(lowered.operations, _LARGE)
-        ),
+        inlined_constants=tuple(kind for kind, _ in mlir.large_constants(lowered.operations)),
         removed=closed.removed,
         unused=form.unused,
         notes=(*closed.notes, *lowered.notes, *notes),
     )
 
 
-def _portable(place: str, rendered: Rendered, folder: RunFolder) -> PortableForm | None:
+def _portable(place: str, rendered: Rendered, folder: RunFolder) -> PortableProgram | None:
     """Write the form for other compilers, if it was asked for; its notes tell what it lacks."""
     closed, plain = rendered.closed, rendered.portable
     if plain is None:
         return None
     if isinstance(plain, Exception):
         reason = f"The program can't be lowered to plain StableHLO: {first_line(plain)}"
-        return PortableForm(fidelity=Fidelity(notes=(reason,)))
+        return PortableProgram(fidelity=Fidelity(notes=(reason,)))
     fidelity = _fidelity(plain, closed)
     if fidelity.custom_calls:
         left = f"Kernels are left that have no plain form here: {', '.join(fidelity.custom_calls)}."
         fidelity = _fidelity(plain, closed, left)
-    return PortableForm(
+    return PortableProgram(
         fidelity=fidelity,
         cost=plain.cost,
         native_cost=rendered.native.cost,

@@ -12,10 +12,11 @@ import jax
 import numpy as np
 
 from brainpy_probe.compat import jax_tracing
-from brainpy_probe.format.arrays import as_bytes, laid_out
+from brainpy_probe.format.arrays import as_bytes, encode_arrays
+from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.digests import digest_of
 from brainpy_probe.format.folder import RunFolder
-from brainpy_probe.format.records import ProgramRecord, WrittenFile
+from brainpy_probe.format.program_records import ProgramRecord
 
 __all__ = ["ArrayFiles", "Digests", "Stored", "lowered_form", "to_numpy"]
 
@@ -122,7 +123,7 @@ class ArrayFiles:
                     found[entry] = known
         made = {entry: array for entry, array in arrays.items() if entry not in found}
         if made:
-            header, placed = laid_out(made)
+            header, placed = encode_arrays(made)
             file, (_, *digests) = self.folder.write_pieces(name, kind, [header, *placed.values()])
             for entry, digest in zip(placed, digests, strict=True):
                 self.digests.note(values[entry], digest)

@@ -1,0 +1,231 @@
+"""Records of a captured program: its arguments and results, texts, kernels and fidelity."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from brainpy_probe.format.common_records import (
+    BoundedFloat,
+    Digest,
+    ElementType,
+    NonNegativeInt,
+    Record,
+    Shape,
+    WrittenFile,
+)
+from brainpy_probe.format.cost_records import Measured
+
+__all__ = [
+    "GROUPS",
+    "DialectCheck",
+    "Fidelity",
+    "KernelCall",
+    "PortableProgram",
+    "ProgramKind",
+    "ProgramRecord",
+    "Role",
+    "TensorSpec",
+    "label",
+]
+
+Role = Literal["token", "constant", "state", "input", "output", "monitor"]
+# The group of a program's arguments or results to which each role belongs.
+GROUPS: dict[Role, str] = {
+    "token": "tokens",
+    "constant": "constants",
+    "state": "state",
+    "input": "inputs",
+    "output": "outputs",
+    "monitor": "monitors",
+}
+ProgramKind = Literal["loop", "step"]
+
+
+def label(role: Role, name: str) -> str:
+    """Return the name of an argument or result in a program's texts: ``state['E.V']``."""
+    return f"{GROUPS[role]}[{name!r}]"
+
+
+class TensorSpec(Record, frozen=True, kw_only=True):
+    """One argument or result of a program, in the order of its ``main`` function.
+
+    Attributes
+    ----------
+    name : str
+        The name in the model tree (``E.V``), or the name of an input, output or monitor.
+    role : str
+        ``constant``, ``state``, ``input``, ``output``, ``monitor``, or ``token``, which orders
+        side effects.
+    shape : tuple of int
+        The shape in the lowered program.
+    dtype : str
+        NumPy's name of the dtype in the lowered program.
+    nbytes : int
+        Size in bytes.
+    key : str
+        JAX's key type of a random state, such as ``key<fry>`` (Threefry); otherwise empty.
+    digest : str
+        XXH3-128 of the value in the program's first call, its bytes in C order. Empty if no digest
+        was requested or the run did not provide the value.
+    file : str
+        Path of the file of the capture that holds this value; empty if none does. An array that an
+        earlier program also took is stored once, in the file of that program.
+    entry : str
+        The name of the value in that file.
+    """
+
+    name: str
+    role: Role
+    shape: Shape
+    dtype: ElementType
+    nbytes: NonNegativeInt
+    key: str = ""
+    digest: Digest = ""
+    file: str = ""
+    entry: str = ""
+
+    @property
+    def path(self) -> str:
+        """The name with its group as prefix, as in ``constants/E2E.comm.indices``."""
+        return f"{GROUPS[self.role]}/{self.name}"
+
+
+class DialectCheck(Record, frozen=True, kw_only=True):
+    """Result of parsing a text back and, for MHLO, of converting it back to StableHLO.
+
+    Attributes
+    ----------
+    parsed : bool
+        Whether the text, parsed by MLIR's or XLA's own parser, prints as the same text.
+    returns : bool or None
+        MHLO only: whether it converts back to the StableHLO from which it was made.
+    detail : str
+        The first difference, if a check failed.
+    """
+
+    parsed: bool
+    returns: bool | None = None
+    detail: str = ""
+
+
+class Fidelity(Record, frozen=True, kw_only=True):
+    """How faithfully a program's texts represent what ran, and what they do not contain.
+
+    Attributes
+    ----------
+    checks : dict
+        The check of each text, by dialect (``vhlo`` for the portable bytecode).
+    chlo : dict
+        The CHLO operations that remain in a text, by dialect.
+    custom_calls : dict
+        Targets of custom calls whose code is not in the program. The value lists the constants
+        that the call takes as operands.
+    host_callbacks : tuple of str
+        Targets of callbacks into Python. They can't run in another process.
+    inlined_constants : tuple of str
+        Constants larger than 1 KiB that are in the text instead of among the arguments.
+    removed : tuple of str
+        Parts of the run that are not in the program: ``progress bar``, ``BrainPy's own checks``,
+        ``monitors handed to Python``. Without them XLA may compile the rest to other bits.
+    unused : tuple of str
+        Arguments that the program does not read, by group and name, as ``inputs/indices``.
+    notes : tuple of str
+        Other limitations of this program.
+    """
+
+    checks: dict[str, DialectCheck] = {}
+    chlo: dict[str, tuple[str, ...]] = {}
+    custom_calls: dict[str, tuple[str, ...]] = {}
+    host_callbacks: tuple[str, ...] = ()
+    inlined_constants: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def proved(self) -> bool:
+        """Whether every text was parsed back, and MHLO converted back to its StableHLO."""
+        return all(check.parsed and check.returns is not False for check in self.checks.values())
+
+
+class PortableProgram(Record, frozen=True, kw_only=True):
+    """The same program, lowered without the kernels that only BrainPy has.
+
+    Attributes
+    ----------
+    fidelity : Fidelity
+        The fidelity of its texts; ``custom_calls`` lists the kernels that could not be avoided.
+    cost, native_cost : dict
+        XLA's estimates for this program and for the one that ran, both before optimisation:
+        ``flops`` and ``bytes accessed``, with the body of a loop counted once. For a custom call
+        XLA counts only the operands and results.
+    files : tuple of WrittenFile
+        Its texts, one for each dialect, and its VHLO bytecode.
+    """
+
+    fidelity: Fidelity
+    cost: dict[str, BoundedFloat] = {}
+    native_cost: dict[str, BoundedFloat] = {}
+    files: tuple[WrittenFile, ...] = ()
+
+
+class KernelCall(Record, frozen=True, kw_only=True):
+    """A call of a kernel that BrainPy registers with XLA when it lowers the call.
+
+    Attributes
+    ----------
+    name : str
+        The kernel's name in brainevent's registry.
+    arguments : tuple
+        Shape and dtype of each argument.
+    parameters : dict
+        The other parameters of the call; an abstract array as ``{"shape": ..., "dtype": ...}``.
+    """
+
+    name: str
+    arguments: tuple[tuple[Shape, ElementType], ...]
+    parameters: dict[str, Any]
+
+
+class ProgramRecord(Record, frozen=True, kw_only=True):
+    """A distinct program: ``program(constants, state, inputs) -> {outputs, monitors, state}``.
+
+    Attributes
+    ----------
+    kind : str
+        ``loop`` for a whole run; ``step`` for one step of a runner whose loop is in Python.
+    fingerprint : str
+        Equal for programs with the same computation, names, shapes and dtypes.
+    portable : PortableProgram or None
+        The program for compilers without BrainPy's kernels, if it was requested.
+    kernels : tuple of KernelCall
+        Calls of kernels that brainevent can register again in another process.
+    compiled_in : bool
+        Whether the run had the constants in its compiled code, where this program takes arguments.
+        XLA compiles a product with a constant differently from a product with an argument.
+    components : dict
+        The class of each component of the model, by its name in the model tree, the model first.
+        Empty if the step was traced before the capture was opened.
+    links : dict
+        For each projection among the components, the names of the two components it connects.
+    measured : Measured or None
+        Run time of each component, if it was requested (``profile=True``).
+    unmeasured : str
+        Why the requested measurement failed; otherwise empty.
+    """
+
+    index: NonNegativeInt
+    name: str
+    kind: ProgramKind
+    fingerprint: str
+    arguments: tuple[TensorSpec, ...]
+    results: tuple[TensorSpec, ...]
+    fidelity: Fidelity
+    files: tuple[WrittenFile, ...]
+    portable: PortableProgram | None = None
+    kernels: tuple[KernelCall, ...] = ()
+    compiled_in: bool = False
+    components: dict[str, str] = {}
+    links: dict[str, tuple[str, str]] = {}
+    measured: Measured | None = None
+    unmeasured: str = ""
