@@ -1,4 +1,4 @@
-"""A session for each stack of BrainPy and JAX, and one for the linters: nox -s stack-2022."""
+"""Sessions: each stack of BrainPy and JAX (nox -s stack-2022), deliberate faults, linters."""
 
 from __future__ import annotations
 
@@ -57,6 +57,13 @@ def _stack(name: str) -> None:
 
 for _name in PYTHONS:
     _stack(_name)
+
+
+@nox.session(python=PYTHONS["latest"])
+def mutants(session: nox.Session) -> None:
+    """Put deliberate faults into the package: each must make a test fail. Words choose some."""
+    session.install("-r", ".ci/stacks/latest.txt", f".[{EXTRAS['latest']}]")
+    session.run("python", "-m", "tests.mutants", *session.posargs)
 
 
 @nox.session(python=PYTHONS["latest"])
