@@ -173,12 +173,6 @@ class CannotConvert(ProbeError):
 
     slug = "cannot-convert"
 
-    def __init__(self, name: str, dialect: str, reason: str) -> None:
-        super().__init__(
-            f"{name} can't be written in {dialect}: {reason}.",
-            "Read the capture with the jaxlib that wrote it, or ask for another dialect.",
-        )
-
 
 class Stopped(ProbeError):
     """A process that read or ran a program was stopped at a limit, or was ended by the program."""

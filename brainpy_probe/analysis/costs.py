@@ -28,13 +28,18 @@ _CONTAINERS = {"call", "while", "conditional"}
 
 
 def hlo_module(kind: str, content: bytes) -> Any:
-    """Return XLA's module of a program, given its VHLO bytecode, or its StableHLO or HLO text."""
+    """Return a program as an XLA module.
+
+    Parameters
+    ----------
+    kind : str
+        ``stablehlo``, ``mhlo``, ``hlo`` or ``vhlo``.
+    content : bytes
+        The program: a text, or the bytecode of VHLO.
+    """
     if kind == "hlo":
         return bindings.parse_hlo(content.decode())
-    context = bindings.mlir_context()
-    if kind == "vhlo":
-        return bindings.hlo_of(bindings.read_portable_bytecode(content, context))
-    return bindings.hlo_of(bindings.parse_mlir(content.decode(), context))
+    return bindings.hlo_of(bindings.read_mlir(bindings.as_stablehlo(kind, content)))
 
 
 def count(record: ProgramRecord, module: Any) -> Costs:

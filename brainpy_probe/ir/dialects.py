@@ -258,7 +258,15 @@ def converted(name: str, content: bytes, dialect: Dialect) -> str:
             text = bindings.mlir_text(module)
             difference = identity.reparse(text, context).detail
     except Exception as error:
-        raise CannotConvert(name, dialect, first_line(error)) from error
+        raise _cannot_convert(name, dialect, first_line(error)) from error
     if difference:
-        raise CannotConvert(name, dialect, f"its text is read back as another: {difference}")
+        reason = f"its text is read back as another: {difference}"
+        raise _cannot_convert(name, dialect, reason)
     return text
+
+
+def _cannot_convert(name: str, dialect: Dialect, reason: str) -> CannotConvert:
+    return CannotConvert(
+        f"{name} can't be written in {dialect}: {reason}.",
+        "Read the capture with the jaxlib that wrote it, or ask for another dialect.",
+    )

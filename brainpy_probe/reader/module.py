@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from brainpy_probe.errors import BadSetting, DamagedCapture, UnknownDialect
 from brainpy_probe.format.common_records import Timing
 from brainpy_probe.format.reading import read_file, read_text
 from brainpy_probe.format.records import ModuleRecord, Reason
+from brainpy_probe.reader.requests import Conversion, ask_conversion
+from brainpy_probe.reader.worker import Limits
 from brainpy_probe.settings import DIALECTS
 
 __all__ = ["CompiledModule"]
@@ -16,10 +18,32 @@ __all__ = ["CompiledModule"]
 
 @dataclass(frozen=True)
 class CompiledModule:
-    """A module that JAX compiled, or took from its persistent cache, in the block."""
+    """A module that JAX compiled, or took from its persistent cache, in the block.
+
+    :meth:`convert` parses the module's bytecode with jaxlib. It does so in a worker process within
+    :attr:`limits`, because damaged bytecode may end the process that parses it.
+
+    Attributes
+    ----------
+    record : ModuleRecord
+        The module's entry in the manifest.
+    limits : Limits or None
+        The seconds and the memory of the worker process; None to use the calling process.
+    """
 
     _folder: Path
     record: ModuleRecord
+    limits: Limits | None = field(default_factory=Limits)
+
+    def within(self, limits: Limits | None) -> CompiledModule:
+        """Return the same module with other limits, as :meth:`Program.within` does.
+
+        Parameters
+        ----------
+        limits : Limits or None
+            The limits; None to parse the bytecode in the calling process.
+        """
+        return CompiledModule(self._folder, self.record, limits)
 
     @property
     def name(self) -> str:
@@ -102,6 +126,8 @@ class CompiledModule:
             If the bytecode is missing or altered.
         CannotConvert
             If this jaxlib can't read the bytecode or write that dialect.
+        Stopped
+            If it needs more time or memory than its limits, or ends its process.
         """
         from brainpy_probe.ir.dialects import converted
 
@@ -111,4 +137,7 @@ class CompiledModule:
         content = next((file for file in self.record.files if file.kind == "mlirbc"), None)
         if content is None:
             raise DamagedCapture(f"The capture has no bytecode of {self.name}.", "Capture again.")
+        if self.limits is not None:
+            task = Conversion(folder=str(self._folder), record=self.record, dialect=chosen)
+            return ask_conversion(task, self.limits)
         return converted(self.name, read_file(self._folder, content), chosen)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from msgspec.structs import replace
 
@@ -15,7 +15,7 @@ from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.cost_records import Costs, Measured
 from brainpy_probe.format.program_records import Fidelity, ProgramKind, ProgramRecord, TensorSpec
 from brainpy_probe.format.reading import read_file, read_text
-from brainpy_probe.reader.requests import Task, ask_costs, ask_measuring, ask_replay
+from brainpy_probe.reader.requests import ProgramTask, ask_costs, ask_measuring, ask_replay
 from brainpy_probe.reader.worker import Limits
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from brainpy_probe.analysis.replay import Replay
 
 __all__ = ["Program"]
+
+_T = TypeVar("_T")
 
 # The kinds of files that hold arrays; a shared one is another program's.
 _ARRAYS = ("data", "results", "shared")
@@ -219,13 +221,14 @@ class Program:
             If it needs more time or memory than its limits, or ends its process.
         """
         from brainpy_probe.analysis.replay import check_overrides, replay
+        from brainpy_probe.compat import bindings
         from brainpy_probe.ir.kernels import check_calls
 
         taken = check_overrides(self.arguments, overrides or {})
         if self.limits is not None:
             task = self._task("replay", repeat=repeat, overrides=tuple(taken))
             return ask_replay(task, self.limits, taken)
-        form, content = self._runnable()
+        form, content = self._parsed(bindings.as_stablehlo)
         check_calls(self.record, content)
         given = {} if all(spec.path in taken for spec in self.arguments) else self.data()
         expected = self.data("results") if any(spec.file for spec in self.results) else {}
@@ -248,19 +251,7 @@ class Program:
 
         if self.limits is not None:
             return ask_costs(self._task("costs"), self.limits)
-        kinds = {file.kind for file in self.record.files}
-        kind = next((one for one in ("vhlo", "stablehlo", "hlo") if one in kinds), None)
-        if kind is None:
-            raise CannotReplay(
-                f"{self.name} was captured as MHLO alone.", "Capture with dialect='stablehlo'."
-            )
-        content = self._read(kind)
-        try:
-            module = hlo_module(kind, content)
-        except Exception as error:  # XLA's parsers have no class that all versions share
-            raise DamagedCapture(
-                f"{self.paths[kind]} can't be read by jaxlib: {told(error)}", _ANOTHER
-            ) from error
+        module = self._parsed(hlo_module)[1]
         return count(self.record, module)
 
     def measure(self) -> Measuring:
@@ -280,11 +271,12 @@ class Program:
             If it needs more time or memory than its limits, or ends its process.
         """
         from brainpy_probe.analysis.measure import measure
+        from brainpy_probe.compat import bindings
         from brainpy_probe.ir.kernels import check_calls
 
         if self.limits is not None:
             return ask_measuring(self._task("measure"), self.limits)
-        _, content = self._runnable()
+        _, content = self._parsed(bindings.as_stablehlo)
         check_calls(self.record, content)
         return measure(self.record, content, self.data())
 
@@ -305,8 +297,8 @@ class Program:
             reasons.append("VHLO has the operations of CHLO written out")
         return reasons
 
-    def _task(self, what: Literal["costs", "replay", "measure"], **more: Any) -> Task:
-        return Task(
+    def _task(self, what: Literal["costs", "replay", "measure"], **more: Any) -> ProgramTask:
+        return ProgramTask(
             what=what,
             folder=str(self._folder),
             record=self.record,
@@ -315,12 +307,13 @@ class Program:
             **more,
         )
 
-    def _runnable(self) -> tuple[str, bytes]:
-        """Return the form that is compiled when the program runs again, and its content.
+    def _parsed(self, parse: Callable[[str, bytes], _T]) -> tuple[str, _T]:
+        """Return the form that is counted, measured and run, and what ``parse`` makes of it.
 
-        That is what is nearest to what ran. VHLO has the operations of CHLO written out, for which
-        XLA has code of its own with other bits (erf; jaxlib 0.10.2, 0.12.0); but it alone can be
-        read by a later jaxlib for certain.
+        It is the form that is nearest to what ran, so that all three are about the same operations.
+        The StableHLO text comes before VHLO, which has the operations of CHLO written out: XLA has
+        its own code for them, with other bits (erf; jaxlib 0.10.2, 0.12.0). VHLO comes first where
+        another version of jaxlib wrote the capture: only VHLO is stable from version to version.
         """
         from brainpy_probe.compat import bindings
 
@@ -334,7 +327,13 @@ class Program:
                 f"{self.name} was captured in no form that XLA reads.",
                 "Capture with dialect='stablehlo'.",
             )
-        return form, bindings.as_stablehlo(form, self._read(form))
+        content = self._read(form)
+        try:
+            return form, parse(form, content)
+        except Exception as error:  # XLA's parsers have no class that all versions share
+            raise DamagedCapture(
+                f"{self.paths[form]} can't be read by jaxlib: {told(error)}", _ANOTHER
+            ) from error
 
     def _file(self, kind: str) -> WrittenFile:
         (file,) = (file for file in self.record.files if file.kind == kind)

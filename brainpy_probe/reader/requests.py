@@ -1,7 +1,8 @@
-"""Has a worker do something with a program of a capture, and reads its answer; does nothing itself.
+"""Sends tasks on a capture's content to a worker process, and reads its answers.
 
-An answer is one line of JSON; the arrays of a replay follow it as their bytes, in the order of the
-program's results, as many as the manifest says.
+A request is one line of JSON. An answer is one line of JSON, too; the text of a module or the
+arrays of a replay follow it as bytes. A new kind of task needs a name in :class:`ProgramTask`, a
+function here that asks for it, and an entry in :mod:`.serving` that does it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from brainpy_probe.errors import ProbeError, Stopped
 from brainpy_probe.format.arrays import as_bytes, dtype_of
 from brainpy_probe.format.cost_records import Costs
 from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.records import ModuleRecord
 from brainpy_probe.reader.worker import Ending, Limits, Worker
+from brainpy_probe.settings import Dialect
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,24 +29,40 @@ if TYPE_CHECKING:
     from brainpy_probe.analysis.measure import Measuring
     from brainpy_probe.analysis.replay import Replay
 
-__all__ = ["Answer", "Task", "ask_costs", "ask_measuring", "ask_replay"]
+__all__ = [
+    "Answer",
+    "Conversion",
+    "ProgramTask",
+    "ask_conversion",
+    "ask_costs",
+    "ask_measuring",
+    "ask_replay",
+]
 
 _ENTRY = "brainpy_probe.reader.serving:serve"
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked: of one program, whose record is sent so that nobody reads the manifest twice.
+class ProgramTask(msgspec.Struct, frozen=True, kw_only=True, tag="program"):
+    """A request about a program.
+
+    It carries the program's record, so that the worker does not read the manifest a second time.
 
     Attributes
     ----------
     what : str
         ``costs``, ``replay`` or ``measure``.
+    folder : str
+        The capture folder.
+    record : ProgramRecord
+        The program.
     jaxlib : str
-        The version that ran the program.
+        The version of jaxlib that ran the program.
     plain : bool
-        Whether it is the portable form.
+        Whether the record is that of the portable form.
+    repeat : int
+        How many times a replay runs the program.
     overrides : tuple of str
-        The arguments whose arrays follow.
+        The names of the arguments whose arrays follow the request.
     """
 
     what: Literal["costs", "replay", "measure"]
@@ -55,8 +74,34 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     overrides: tuple[str, ...] = ()
 
 
+class Conversion(msgspec.Struct, frozen=True, kw_only=True, tag="conversion"):
+    """A request to convert a module to a dialect.
+
+    Attributes
+    ----------
+    folder : str
+        The capture folder.
+    record : ModuleRecord
+        The module.
+    dialect : str
+        The dialect.
+    """
+
+    folder: str
+    record: ModuleRecord
+    dialect: Dialect
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer, or the error by its slug; ``memory`` stands for the limit."""
+    """The worker's answer: a result, or an error.
+
+    Attributes
+    ----------
+    found : object
+        The result; for a conversion, the number of bytes of the text that follows.
+    slug, message, remedy : str
+        The error. The slug of :class:`~brainpy_probe.errors.Stopped` stands for the memory limit.
+    """
 
     found: Any = None
     slug: str = ""
@@ -68,6 +113,7 @@ _ERRORS: dict[str, Callable[[str, str], ProbeError]] = {
     kind.slug: kind
     for kind in (
         errors.BadSetting,
+        errors.CannotConvert,
         errors.CannotMeasure,
         errors.CannotReplay,
         errors.DamagedCapture,
@@ -75,52 +121,65 @@ _ERRORS: dict[str, Callable[[str, str], ProbeError]] = {
 }
 
 
-def ask_costs(task: Task, limits: Limits) -> Costs:
-    """Have the costs of a program counted."""
+def ask_costs(task: ProgramTask, limits: Limits) -> Costs:
+    """Count the costs of a program in a worker."""
     with Worker(_ENTRY, limits, msgspec.json.encode(task)) as worker:
-        found = _answer(worker, task, limits, "Counting the costs of")
+        found = _answer(worker, limits, f"Counting the costs of {task.record.name}")
     return msgspec.convert(found, Costs)
 
 
-def ask_measuring(task: Task, limits: Limits) -> Measuring:
-    """Have a program measured."""
+def ask_measuring(task: ProgramTask, limits: Limits) -> Measuring:
+    """Measure a program in a worker."""
     from brainpy_probe.analysis.measure import Measuring
 
     with Worker(_ENTRY, limits, msgspec.json.encode(task)) as worker:
-        found = _answer(worker, task, limits, "Measuring")
+        found = _answer(worker, limits, f"Measuring {task.record.name}")
     return msgspec.convert(found, Measuring)
 
 
-def ask_replay(task: Task, limits: Limits, overrides: Mapping[str, np.ndarray[Any, Any]]) -> Replay:
-    """Have a program run again."""
+def ask_replay(
+    task: ProgramTask, limits: Limits, overrides: Mapping[str, np.ndarray[Any, Any]]
+) -> Replay:
+    """Replay a program in a worker."""
     import numpy as np
 
     from brainpy_probe.analysis.replay import Replay
 
+    doing = f"Replaying {task.record.name}"
     given = [as_bytes(overrides[name]) for name in task.overrides]
     results = {}
     with Worker(_ENTRY, limits, msgspec.json.encode(task), given) as worker:
-        found = _answer(worker, task, limits, "Replaying")
+        found = _answer(worker, limits, doing)
         for spec in task.record.results:
             array = np.empty(spec.shape, dtype_of(spec.dtype))
             if not worker.fill(as_bytes(array)):
-                raise _stopped(worker.ending(), task, limits, "Replaying")
+                raise _stopped(worker.ending(), limits, doing)
             results[spec.path] = array
     return replace(msgspec.convert(found, Replay), results=results)
 
 
-def _answer(worker: Worker, task: Task, limits: Limits, doing: str) -> Any:
+def ask_conversion(task: Conversion, limits: Limits) -> str:
+    """Convert a module to a dialect in a worker."""
+    doing = f"Converting {task.record.name} to {task.dialect}"
+    with Worker(_ENTRY, limits, msgspec.json.encode(task)) as worker:
+        text = bytearray(_answer(worker, limits, doing))
+        if not worker.fill(memoryview(text)):
+            raise _stopped(worker.ending(), limits, doing)
+    return text.decode()
+
+
+def _answer(worker: Worker, limits: Limits, doing: str) -> Any:
     line = next(worker.lines(), None)
     if line is None:
-        raise _stopped(worker.ending(), task, limits, doing)
-    # Not msgspec, which writes infinity as null: the largest difference may be that.
+        raise _stopped(worker.ending(), limits, doing)
+    # json, since msgspec writes infinity as null, and the largest difference may be infinite.
     answer = msgspec.convert(json.loads(line), Answer)
     if answer.slug == Stopped.slug:
-        raise _stopped(Ending("memory", ""), task, limits, doing)
+        raise _stopped(Ending("memory", ""), limits, doing)
     if answer.slug:
         raise _ERRORS[answer.slug](answer.message, answer.remedy)
     return answer.found
 
 
-def _stopped(ending: Ending, task: Task, limits: Limits, doing: str) -> Stopped:
-    return Stopped(*ending.sentence(f"{doing} {task.record.name}", limits))
+def _stopped(ending: Ending, limits: Limits, doing: str) -> Stopped:
+    return Stopped(*ending.sentence(doing, limits))

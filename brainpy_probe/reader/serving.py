@@ -1,4 +1,4 @@
-"""What a worker does with a program of a capture: counts, runs or measures it, and answers."""
+"""Does the tasks of :mod:`.requests` in the worker process, and answers."""
 
 from __future__ import annotations
 
@@ -9,60 +9,83 @@ from typing import IO, Any
 
 import msgspec
 
-from brainpy_probe.errors import CannotReplay, ProbeError, Stopped, told
+from brainpy_probe.errors import CannotReplay, DamagedCapture, ProbeError, Stopped, told
 from brainpy_probe.format.arrays import as_bytes, dtype_of
 from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.reader.module import CompiledModule
 from brainpy_probe.reader.program import Program
-from brainpy_probe.reader.requests import Answer, Task
+from brainpy_probe.reader.requests import Answer, Conversion, ProgramTask
 from brainpy_probe.reader.worker import is_out_of_memory, requested
 
 __all__ = ["serve"]
 
+_REMEDY = "The capture is damaged, or this jaxlib does not read it: brainpy-probe verify."
+
 
 def serve() -> None:
-    """Do one task, and answer: what the process is started for."""
+    """Do one task and write the answer. The worker process runs this function."""
     with requested() as (request, given, answers):
-        answer, arrays = _done(request, given)
+        task = msgspec.json.decode(request, type=ProgramTask | Conversion)
+        answer, content = _answered(task, given)
         answers.write(json.dumps(msgspec.to_builtins(answer)).encode() + b"\n")
-        for array in arrays:
-            answers.write(array)
+        for piece in content:
+            answers.write(piece)
 
 
-def _done(request: bytes, given: IO[bytes]) -> tuple[Answer, list[memoryview]]:
-    task = msgspec.json.decode(request, type=Task)
-    program = Program(Path(task.folder), task.record, task.jaxlib, task.plain, None)
+def _answered(
+    task: ProgramTask | Conversion, given: IO[bytes]
+) -> tuple[Answer, list[bytes | memoryview]]:
+    """Return the answer to a task, and the bytes that follow it."""
     _leave_out(task)
     try:
-        if task.what == "costs":
-            return Answer(found=program.costs), []
-        if task.what == "measure":
-            return Answer(found=program.measure()), []
-        return _replayed(program, task, given)
+        return _done(task, given)
     except Exception as error:
         said = told(error)
         if isinstance(error, MemoryError) or is_out_of_memory(said):
             return Answer(slug=Stopped.slug), []
-        if isinstance(error, ProbeError):
-            return Answer(slug=error.slug, message=error.message, remedy=error.remedy), []
-        # Where manifest and program disagree, XLA and what reads its answers raise what they like.
-        doing = {"costs": "counted", "measure": "measured", "replay": "replayed"}[task.what]
-        said = f"{program.name} can't be {doing}: {said}"
-        remedy = "The capture is damaged, or this jaxlib does not read it: brainpy-probe verify."
-        return Answer(slug=CannotReplay.slug, message=said, remedy=remedy), []
+        if not isinstance(error, ProbeError):
+            # On damaged content, XLA and the code that reads its answers raise many classes.
+            if isinstance(task, Conversion):
+                error = DamagedCapture(f"{task.record.name} can't be converted: {said}", _REMEDY)
+            else:
+                done = {"costs": "counted", "measure": "measured", "replay": "replayed"}[task.what]
+                error = CannotReplay(f"{task.record.name} can't be {done}: {said}", _REMEDY)
+        return Answer(slug=error.slug, message=error.message, remedy=error.remedy), []
 
 
-def _leave_out(task: Task) -> None:
-    """Have what a task does not need not be found: importing it takes longer than most tasks."""
+def _done(
+    task: ProgramTask | Conversion, given: IO[bytes]
+) -> tuple[Answer, list[bytes | memoryview]]:
+    if isinstance(task, Conversion):
+        module = CompiledModule(Path(task.folder), task.record, None)
+        text = module.convert(task.dialect).encode()
+        return Answer(found=len(text)), [text]
+    program = Program(Path(task.folder), task.record, task.jaxlib, task.plain, None)
+    if task.what == "costs":
+        return Answer(found=program.costs), []
+    if task.what == "measure":
+        return Answer(found=program.measure()), []
+    return _replayed(program, task, given)
+
+
+def _leave_out(task: ProgramTask | Conversion) -> None:
+    """Make packages unimportable that the task does not need and that take long to import."""
     # brainevent's units look for matplotlib, and nothing is drawn: importing it takes 0.4 s of the
     # 3.6 s that EINet takes at scale 1 (saiunit 0.6.0 does without: _matplotlib_compat.py).
     needless = ["matplotlib"]
-    if task.what == "costs" or not task.record.fidelity.custom_calls:
-        # jaxlib imports JAX's class of shardings if there is one (1 s), and does without.
+    if (
+        isinstance(task, Conversion)
+        or task.what == "costs"
+        or not task.record.fidelity.custom_calls
+    ):
+        # jaxlib imports JAX's class of shardings if JAX is installed (1 s), and does without.
         needless.append("jax")
-    sys.modules.update(dict.fromkeys(needless))  # type: ignore[arg-type]  # None: not to be found
+    sys.modules.update(dict.fromkeys(needless))  # type: ignore[arg-type]  # None: not importable
 
 
-def _replayed(program: Program, task: Task, given: IO[bytes]) -> tuple[Answer, list[memoryview]]:
+def _replayed(
+    program: Program, task: ProgramTask, given: IO[bytes]
+) -> tuple[Answer, list[bytes | memoryview]]:
     overrides = _overrides(task.record, task.overrides, given)
     done = program.replay(repeat=task.repeat, overrides=overrides)
     arrays = [done.results[spec.path] for spec in task.record.results]
@@ -77,6 +100,7 @@ def _replayed(program: Program, task: Task, given: IO[bytes]) -> tuple[Answer, l
 
 
 def _overrides(record: ProgramRecord, names: tuple[str, ...], given: IO[bytes]) -> dict[str, Any]:
+    """Read the arrays that follow a request."""
     import numpy as np
 
     specs = {spec.path: spec for spec in record.arguments}
