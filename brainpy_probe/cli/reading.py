@@ -10,7 +10,17 @@ import msgspec
 import typer
 from rich.progress import track
 
-from brainpy_probe.cli.shell import Run, app, console, errors, opened, print_json, told
+from brainpy_probe.cli.shell import (
+    Memory,
+    Run,
+    app,
+    console,
+    errors,
+    limits,
+    opened,
+    print_json,
+    told,
+)
 from brainpy_probe.errors import ProbeError
 from brainpy_probe.output import Output
 
@@ -57,8 +67,9 @@ def graph(
     seconds: Annotated[
         float, typer.Option("--seconds", min=1, help="How long one file may take.", metavar="S")
     ] = 60.0,
+    memory: Memory = None,
 ) -> None:
-    """Draw XLA's dot files, the largest first, each beside its source.
+    """Draw XLA's dot files, the largest first, each picture next to its dot file.
 
     They are there if the capture was made with xla_dump="dot". Drawing needs no network and no
     system package, only: pip install 'brainpy-probe[graph]'
@@ -69,7 +80,7 @@ def graph(
         sources = dot_files(opened(run), module)[:largest]
         drawn = 0
         progress = Output(stderr=True)
-        drawings = draw(sources, form.value, seconds)
+        drawings = draw(sources, form.value, limits(seconds, memory))
         for drawing in track(drawings, "Drawing", total=len(sources), console=progress):
             if drawing.picture is None:
                 errors.print(f"{drawing.source}: {drawing.problem}")

@@ -11,8 +11,10 @@ import pytest
 
 import brainpy_probe as probe
 from brainpy_probe.errors import BadSetting, ProbeError
+from brainpy_probe.format.common_records import WrittenFile
+from brainpy_probe.format.digests import digest_of
 from brainpy_probe.report import pictures
-from brainpy_probe.report.pictures import dot_files, draw
+from brainpy_probe.report.pictures import DotFile, dot_files, draw
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def cap(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_the_largest_dot_file_comes_first(cap: Any) -> None:
-    sizes = [path.stat().st_size for path in dot_files(cap)]
+    sizes = [source.path.stat().st_size for source in dot_files(cap)]
     assert len(sizes) >= 4
     assert sizes == sorted(sizes, reverse=True)
 
@@ -44,7 +46,7 @@ def test_the_files_of_one_module_are_chosen_by_name_or_number(cap: Any) -> None:
     by_name = dot_files(cap, "jit_small")
     assert by_name
     assert by_name == dot_files(cap, str(module.record.index))
-    assert set(by_name) <= set(module.dump_paths)
+    assert {source.path for source in by_name} <= set(module.dump_paths)
 
 
 def test_an_unknown_module_is_refused_with_those_that_there_are(cap: Any) -> None:
@@ -60,32 +62,45 @@ def test_a_capture_without_dot_files_says_how_to_get_them(out: Path) -> None:
 
 
 @pytest.mark.parametrize(("form", "head"), [("svg", b"<?xml"), ("png", b"\x89PNG")])
-def test_a_picture_is_drawn_beside_its_source(cap: Any, form: Any, head: bytes) -> None:
+def test_a_picture_is_drawn_next_to_its_dot_file(cap: Any, form: Any, head: bytes) -> None:
     source = dot_files(cap, "jit_small")[0]
-    (drawing,) = draw([source], form, 60.0)
+    (drawing,) = draw([source], form, probe.Limits())
     assert drawing.problem == ""
-    assert drawing.picture == source.with_suffix(f".{form}")
+    assert drawing.picture == source.path.with_suffix(f".{form}")
     assert drawing.picture.read_bytes().startswith(head)
-    assert list(source.parent.glob("*.half.*")) == []
+    assert list(source.path.parent.glob(".*")) == []
 
 
-def test_a_file_that_takes_too_long_is_said_and_passed_over(tmp_path: Path) -> None:
-    large = tmp_path / "large.dot"
-    nodes = range(1200)
-    lines = [f"n{a} -> n{(a * k + 7) % 1200};" for a in nodes for k in range(2, 12)]
-    large.write_text(f"digraph {{ {' '.join(lines)} }}")
-    broken = tmp_path / "broken.dot"
-    broken.write_text("digraph { a -> ")
-    drawings = list(draw([large], "svg", 1.0)) + list(draw([broken], "svg", 60.0))
-    assert [drawing.picture for drawing in drawings] == [None, None]
-    assert drawings[0].problem == "too large: not laid out in 1 s"
-    assert "Graphviz failed" in drawings[1].problem
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.dot", "large.dot"]
+NODES = range(1200)
+LARGE = " ".join(f"n{a} -> n{(a * k + 7) % 1200};" for a in NODES for k in range(2, 12))
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (f"digraph {{ {LARGE} }}", "did not end within 1 s"),
+        ("digraph { a -> ", "Graphviz failed: "),
+        ('digraph { a [image="/etc/passwd"] }', "refers to other files by image."),
+        ('digraph { subgraph x { a [shapefile="x"] } }', "refers to other files by shapefile."),
+        ('digraph { a [label=<<b/><IMG SRC="x"/>>] }', "refers to other files by <IMG>."),
+    ],
+    ids=["large", "broken", "image", "shape", "label"],
+)
+def test_a_file_that_cannot_be_drawn_is_said(content: str, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "a.dot").write_text(content)
+    file = WrittenFile(
+        path="a.dot", kind="xla", size=len(content), digest=digest_of(content.encode())
+    )
+    limits = probe.Limits(seconds=1 if "1 s" in problem else 60)
+    (drawing,) = draw([DotFile(tmp_path, file)], "svg", limits)
+    assert drawing.picture is None
+    assert problem in drawing.problem
+    assert [path.name for path in tmp_path.iterdir()] == ["a.dot"]
 
 
 def test_without_pygraphviz_the_line_to_install_it_is_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pictures, "find_spec", lambda _: None)
     with pytest.raises(ProbeError, match=r"pip install 'brainpy-probe\[graph\]'"):
-        list(draw([tmp_path / "any.dot"]))
+        list(draw([], "svg", probe.Limits()))
