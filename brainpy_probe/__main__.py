@@ -1,4 +1,4 @@
-"""``python -m brainpy_probe``: the shell command, where its script is not on the PATH."""
+"""``python -m brainpy_probe``: the shell command, for when its script is not on the PATH."""
 
 from brainpy_probe.cli import app
 

@@ -1,12 +1,12 @@
-"""Characters that a terminal or a reader's eye would obey, written so that they are seen."""
+"""Replacement of control characters and invisible characters by visible ones."""
 
 from __future__ import annotations
 
 __all__ = ["in_one_line", "visible"]
 
-# Unicode has a picture of each control character of ASCII; the rest becomes a replacement
-# character: other controls, marks that turn the direction of writing, what has no width, half of a
-# pair (which no stream can encode), tags.
+# Unicode has a picture of each ASCII control character. Other invisible characters are replaced by
+# U+FFFD: other controls, bidirectional marks, zero-width characters, surrogates (which no stream
+# can encode), and tags.
 _PICTURES = {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421}
 _REPLACED = (
     *range(0x80, 0xA0),
@@ -27,10 +27,10 @@ _ONE_LINE = _SHOWN | {0x09: 0x20, 0x0A: 0x20}
 
 
 def visible(text: str) -> str:
-    """Return a text of several lines, one visible character for each."""
+    """Return a text of several lines with each invisible character replaced by a visible one."""
     return text.translate(_LINES)
 
 
 def in_one_line(text: str) -> str:
-    """Return a text as one line, so that what is within it forges none."""
+    """Return a text as one line, in which a line break can't start another line."""
     return text.translate(_ONE_LINE)

@@ -1,4 +1,4 @@
-"""What can go wrong in the probe, each kind with a slug and a remedy."""
+"""The probe's own errors, each with a slug and a remedy."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ __all__ = [
     "ProgramMismatch",
     "Stopped",
     "UnknownDialect",
+    "describe_error",
     "first_line",
+    "print_to_stderr",
     "remedy_of",
-    "say",
-    "told",
 ]
 
 
 class ProbeError(Exception):
-    """A failure of the probe itself, never of the simulation that it watches.
+    """A failure of the probe itself, never of the simulation.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class ProbeError(Exception):
     slug = "probe-error"
 
     def __init__(self, message: str, remedy: str = "") -> None:
-        # Names and paths of a capture are anybody's, and a traceback prints what it is given.
+        # Names and paths of a capture may hold any character, and a traceback prints the message.
         message, remedy = visible(message), visible(remedy)
         super().__init__(f"{message} {remedy}".strip())
         self.message = message
@@ -60,22 +60,22 @@ class ProbeError(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's message; MLIR's go on for pages."""
+    """Return the first line of an exception's message; MLIR's messages have hundreds of lines."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def told(error: BaseException) -> str:
-    """Return what an exception says: an error of the probe's own in full, of others the gist."""
+def describe_error(error: BaseException) -> str:
+    """Return the whole message of a ProbeError; of another exception its class and first line."""
     if isinstance(error, ProbeError):
         return str(error)
     return f"{type(error).__name__}: {first_line(error)}."
 
 
-def say(problem: object) -> None:
-    """Say something in one line on stderr, whatever that can encode, if it can still be had."""
+def print_to_stderr(problem: object) -> None:
+    """Print one line on stderr in the encoding of stderr; never raises."""
     with contextlib.suppress(Exception):
-        told = visible(" ".join(line.strip() for line in str(problem).splitlines()))
-        line = f"brainpy-probe: {told}\n"
+        text = visible(" ".join(line.strip() for line in str(problem).splitlines()))
+        line = f"brainpy-probe: {text}\n"
         encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
         sys.stderr.write(line.encode(encoding, "backslashreplace").decode(encoding))
         sys.stderr.flush()
@@ -88,26 +88,26 @@ class BadSetting(ProbeError, ValueError):
 
 
 class UnknownDialect(BadSetting):
-    """A dialect was asked for that the probe can't write."""
+    """The requested dialect does not exist."""
 
     slug = "unknown-dialect"
 
     def __init__(self, dialect: object, allowed: Iterable[str]) -> None:
         super().__init__(
             f"Unknown dialect {dialect!r}.",
-            f"Allowed: {', '.join(allowed)}; one of them, or several.",
+            f"Allowed: one or several of {', '.join(allowed)}.",
         )
 
 
 class PrivateNameMissing(ProbeError):
-    """A private name of BrainPy or JAX that the probe needs is in none of the known places.
+    """None of the known places has a private name of BrainPy or JAX that the probe needs.
 
     Parameters
     ----------
     name : str
-        What was looked for.
+        A description of the missing object.
     tried : iterable of str
-        Each place that was tried, with what was found there.
+        Each place that was tried, with the error.
     """
 
     slug = "private-name-missing"
@@ -116,85 +116,86 @@ class PrivateNameMissing(ProbeError):
         self.name, self.tried = name, tuple(tried)
         super().__init__(
             f"The probe can't find {name}. Tried: {'; '.join(self.tried)}.",
-            "The probe was not tested with this version of BrainPy or JAX: "
-            "see the table of tested versions in the README.",
+            "The probe was not tested with this version of BrainPy or JAX. "
+            "Install a pair of versions that the README's table of tested versions lists.",
         )
 
 
 class CannotCapture(ProbeError):
-    """A predict call ran, but no closed program could be made of it."""
+    """A predict call ran, but the probe could not make a closed program of it."""
 
     slug = "cannot-capture"
 
 
 class ProgramMismatch(ProbeError):
-    """What a call left behind is not what the program gives that was made of it.
+    """The program that was made of a call does not give what the call left behind.
 
     Parameters
     ----------
     differences : iterable of str
-        What differs.
+        Descriptions of the differences.
     """
 
     slug = "program-mismatch"
 
     def __init__(self, differences: Iterable[str]) -> None:
         self.differences = tuple(differences)
-        said = "; ".join(self.differences[:5])
+        shown = "; ".join(self.differences[:5])
         more = len(self.differences) - 5
         super().__init__(
-            f"The call has no program, since what it left behind is not what the program gives: "
-            f"{said}{f'; and {more} more' if more > 0 else ''}.",
-            "This is a fault of the probe: please report it with the model and the versions.",
+            f"The call has no program, because the program does not give what the call left "
+            f"behind: {shown}{f'; and {more} more' if more > 0 else ''}.",
+            "This is a bug of the probe. Please report it with the model and the output of "
+            "brainpy-probe doctor --json.",
         )
 
 
 class InsideTransformation(CannotCapture):
-    """A predict call is part of another JAX transformation, as BPTT's fit has it: no failure."""
+    """A predict call is part of another JAX transformation, as in BPTT's fit; not a failure."""
 
     slug = "inside-transformation"
 
     def __init__(self) -> None:
         super().__init__(
-            "predict ran inside another JAX transformation (jit, vmap, grad, a loop), "
-            "so that it has no program of its own.",
-            "Capture a predict call that is made from plain Python.",
+            "predict ran inside another JAX transformation (jit, vmap, grad or a loop). "
+            "Such a call has no program of its own.",
+            "Capture a predict call that plain Python makes.",
         )
 
 
 class CannotReplay(ProbeError):
-    """A captured program can't be compiled or run here."""
+    """A captured program can't be compiled or run in this environment."""
 
     slug = "cannot-replay"
 
 
 class CannotConvert(ProbeError):
-    """A module of a capture can't be written in a dialect here."""
+    """A module of a capture can't be written in the requested dialect."""
 
     slug = "cannot-convert"
 
 
 class Stopped(ProbeError):
-    """A process that read or ran a program was stopped at a limit, or was ended by the program."""
+    """The process that reads or runs a program reached a limit, or the program ended it."""
 
     slug = "stopped"
 
 
 class CannotMeasure(ProbeError):
-    """A captured program can't be measured here."""
+    """A captured program can't be measured in this environment."""
 
     slug = "cannot-measure"
 
 
 class CannotWrite(ProbeError, OSError):
-    """A capture folder can't be made or written.
+    """A capture folder can't be created or written.
 
     Parameters
     ----------
     parent : str
-        The folder in which it was to be made.
+        The folder in which it was to be created.
     error : OSError
-        What the system said.
+        The system's error.
     """
 
     slug = "cannot-write"
@@ -208,54 +209,50 @@ class CannotWrite(ProbeError, OSError):
         return f"{self.message} {self.remedy}".strip()
 
 
-_WRITABLE = "Give a folder in which you may write, as capture(out=...) or BRAINPY_PROBE."
-_OTHER = "Give another folder, as capture(out=...) or BRAINPY_PROBE."
+_WRITABLE = "Give a folder in which you may write, with capture(out=...) or BRAINPY_PROBE."
+_OTHER = "Give another folder, with capture(out=...) or BRAINPY_PROBE."
 _REMEDIES = {
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT), _WRITABLE),
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"Make room there. {_OTHER}"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"Free some space on that disk. {_OTHER}"),
     errno.ENAMETOOLONG: "Give a folder with a shorter name.",
-    errno.EFBIG: "Raise the limit on the size of files (ulimit -f).",
+    errno.EFBIG: "Raise the limit on file size (ulimit -f).",
     errno.EMFILE: "Raise the limit on open files (ulimit -n).",
 }
 
 
 def remedy_of(error: BaseException) -> str:
-    """Return what the user can do about an error of the system's; empty for other errors."""
+    """Return what the user can do about an OSError; empty for other errors."""
     if not isinstance(error, OSError) or error.errno is None:
         return ""
     return _REMEDIES.get(error.errno, _OTHER)
 
 
 class DamagedCapture(ProbeError):
-    """A capture folder can't be read: cut off, altered, or written by a later version."""
+    """A capture folder can't be read: truncated, changed, or of a later format version."""
 
     slug = "damaged-capture"
 
 
 class FolderRemoved(ProbeError):
-    """A capture's folder, or some of it, was removed while the capture was open.
+    """A capture's folder, or some of its files, were removed while the capture was open.
 
     Parameters
     ----------
     folder : path
         The folder.
     files : sequence of str
-        The files in it that are gone; none if the folder itself is.
+        The missing files in it; empty if the folder itself is missing.
     """
 
     slug = "folder-removed"
 
     def __init__(self, folder: object, files: Sequence[str] = ()) -> None:
-        what = (
-            f"{len(files)} of the files in {folder}, the first of them {files[0]}"
-            if files
-            else folder
-        )
+        lost = f"{len(files)} files in {folder} (the first is {files[0]})" if files else f"{folder}"
         super().__init__(
-            f"While the capture was open, {what} was removed or moved: what it held is lost.",
-            "Leave the folder where it is until the block has ended.",
+            f"{lost} was removed or moved while the capture was open. Its content is lost.",
+            "Leave the folder in place until the with block has ended.",
         )
 
 
 class ProbeWarning(UserWarning):
-    """The probe itself failed; the simulation went on, and the capture says what is missing."""
+    """The probe itself failed; the simulation continued, and the capture records the failure."""

@@ -1,7 +1,7 @@
-"""The settings of one capture, checked before anything runs; knows neither BrainPy nor JAX.
+"""Settings of a capture, checked before anything runs.
 
-They come from the arguments of ``capture()``, from ``BRAINPY_PROBE_*`` or from the shell command's
-options: one table, ``ARGUMENTS``, has them all. Nothing else reads the environment.
+Settings come from the arguments of ``capture()``, from ``BRAINPY_PROBE_*`` environment variables,
+or from the options of the shell command. The table ``ARGUMENTS`` defines all of them.
 """
 
 from __future__ import annotations
@@ -43,32 +43,32 @@ DUMPS: tuple[Dump, ...] = get_args(Dump)
 DEFAULT_OUT = "brainpy-probe"
 
 VARIABLE = "BRAINPY_PROBE"
-# How a switch is spelled, in any case. As the value of the variable they turn the probe off, or on
-# with the default folder; brainpy_probe.pth knows the first, too.
-_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+# Spellings of a boolean, in any case. As values of BRAINPY_PROBE the second turn the probe off, and
+# the first turn it on with the default folder. brainpy_probe.pth also contains the second.
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What one capture is to collect.
+    """What one capture collects.
 
     Attributes
     ----------
     out : str
         The parent folder of the capture folder.
     dialects : tuple of str
-        The dialects to write, the first one being that of ``Capture.text``.
+        The dialects to write. ``Capture.text`` has the first one.
     xla_dump : tuple of str
-        What XLA is to dump for each module that is compiled; empty for nothing.
+        The kinds of files that XLA dumps for each module it compiles; empty for none.
     data : str
-        ``"none"``, ``"inputs"`` or ``"full"``: which arrays are written beside the texts.
+        Which arrays are written: ``"none"``, ``"inputs"`` or ``"full"``.
     portable : bool
-        Lower the program once more without the kernels that only BrainPy has.
+        Also lower each program without the kernels that only BrainPy has.
     profile : bool
-        Measure how long each component of a program runs.
+        Measure the run time of each component of a program.
     trace_eager : bool
         Trace the step of a run that BrainPy does not compile.
     strict : bool
-        Raise when the probe itself fails, instead of recording it.
+        Raise when the probe itself fails, instead of recording the failure.
     """
 
     out: str = DEFAULT_OUT
@@ -96,19 +96,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_words(cls, words: Mapping[str, str], spelled: Callable[[str], str]) -> Settings:
-        """Read the arguments that were given as words.
+        """Parse arguments that are given as strings.
 
         Parameters
         ----------
         words : dict
-            A word for each argument that was given.
+            The string for each argument.
         spelled : callable
-            How the user spells an argument of that name.
+            Returns how the user spells the argument, given its name.
 
         Raises
         ------
         BadSetting
-            If a word is not allowed.
+            If a string is not allowed.
         """
         arguments = {}
         for name, word in words.items():
@@ -123,12 +123,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str]) -> Settings | None:
-        """Read the environment variables; None where ``BRAINPY_PROBE`` is off.
+        """Read the environment variables; return None if ``BRAINPY_PROBE`` is off.
 
         Raises
         ------
         BadSetting
-            If a value is not allowed, or a variable ``BRAINPY_PROBE_*`` is not known.
+            If a value is not allowed, or a variable ``BRAINPY_PROBE_*`` is unknown.
         """
         if is_off(environment.get(VARIABLE, "")):
             return None
@@ -138,22 +138,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         )
         if unknown:
             raise BadSetting(
-                f"The probe does not know {', '.join(unknown)}.", f"It knows {', '.join(known)}."
+                f"Unknown environment variable {', '.join(unknown)}.",
+                f"Allowed: {', '.join(known)}.",
             )
-        given = {known[name]: environment[name] for name in known if environment.get(name)}
-        if is_on(given["out"]):
-            del given["out"]
-        return cls.of_words(given, variable)
+        words = {known[name]: environment[name] for name in known if environment.get(name)}
+        if is_on(words["out"]):
+            del words["out"]
+        return cls.of_words(words, variable)
 
 
 def is_off(word: str) -> bool:
-    """Whether a value of the variable ``BRAINPY_PROBE`` turns the probe off."""
-    return word.lower() in ("", *_NO)
+    """Return whether a value of the variable ``BRAINPY_PROBE`` turns the probe off."""
+    return word.lower() in ("", *_FALSE)
 
 
 def is_on(word: str) -> bool:
-    """Whether a value of the variable turns the probe on and names no folder."""
-    return word.lower() in _YES
+    """Return whether a value of ``BRAINPY_PROBE`` turns the probe on without naming a folder."""
+    return word.lower() in _TRUE
 
 
 def variable(argument: str) -> str:
@@ -162,8 +163,8 @@ def variable(argument: str) -> str:
 
 
 def asks_for_strictness(environment: Mapping[str, str]) -> bool:
-    """Whether the environment asks for strictness, whatever else is wrong with it."""
-    return environment.get(variable("strict"), "").lower() in _YES
+    """Return whether the environment asks for ``strict``, even if other variables are invalid."""
+    return environment.get(variable("strict"), "").lower() in _TRUE
 
 
 def _folder(out: str | os.PathLike[str] | None) -> str:
@@ -174,22 +175,22 @@ def _folder(out: str | os.PathLike[str] | None) -> str:
     except TypeError:
         folder = None
     if not isinstance(folder, str) or not folder.strip() or "\0" in folder:
-        raise BadSetting(f"out={out!r} is not a folder's path.", "Give a str or a path-like.")
+        raise BadSetting(f"out={out!r} is not a path.", "Give a non-empty str or os.PathLike.")
     try:
         path = Path(folder).expanduser()
         existing = path.absolute()
-        str(existing).encode()  # the index of a capture names it, and is UTF-8
+        str(existing).encode()  # the manifest contains the path, and is UTF-8
         while not existing.exists():
             existing = existing.parent
     except UnicodeEncodeError:
         raise BadSetting(
             f"out={folder!r} can't be a folder: its path is not UTF-8.",
-            "Give a folder whose whole absolute path is; where the locale takes ASCII alone, set "
+            "Give a folder whose absolute path is UTF-8. In a locale that supports only ASCII, set "
             "PYTHONUTF8=1.",
         ) from None
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
-        remedy = remedy_of(error) or "Give another."
+        remedy = remedy_of(error) or "Give another path."
         raise BadSetting(f"out={folder!r} can't be a folder: {reason}.", remedy) from None
     if not existing.is_dir():
         raise BadSetting(
@@ -198,16 +199,13 @@ def _folder(out: str | os.PathLike[str] | None) -> str:
     return str(path)
 
 
-def _words(given: object) -> list[object]:
-    """Return what was given as one word, several with commas between, or an iterable of such.
-
-    Words come in lower case, as they are known by.
-    """
-    if isinstance(given, str):
-        return [word.strip().lower() for word in given.split(",")]
-    if not isinstance(given, Iterable):
-        return [given]
-    return [word.strip().lower() if isinstance(word, str) else word for word in given]
+def _words(value: object) -> list[object]:
+    """Split a comma-separated string, or list an iterable; strings become lower case."""
+    if isinstance(value, str):
+        return [word.strip().lower() for word in value.split(",")]
+    if not isinstance(value, Iterable):
+        return [value]
+    return [word.strip().lower() if isinstance(word, str) else word for word in value]
 
 
 def _dialects(dialect: str | Iterable[str]) -> tuple[Dialect, ...]:
@@ -230,7 +228,7 @@ def _dumps(xla_dump: bool | str | Iterable[str]) -> tuple[Dump, ...]:
     if any(kind not in DUMPS for kind in chosen):
         raise BadSetting(
             f"xla_dump={xla_dump!r} is not allowed.",
-            f"Allowed: {', '.join(DUMPS)}; one of them, several, or True for all.",
+            f"Allowed: one or several of {', '.join(DUMPS)}, or True for all.",
         )
     return tuple(dump for dump in DUMPS if dump in chosen)
 
@@ -251,33 +249,34 @@ def _flag(name: str) -> Callable[[object], bool]:
     return checked
 
 
-def _switch(word: str) -> bool:
-    if word.lower() not in (*_YES, *_NO):
-        allowed = ", ".join(word for pair in zip(_YES, _NO, strict=True) for word in pair)
-        raise BadSetting("It is a switch.", f"Allowed: {allowed}.")
-    return word.lower() in _YES
+def _boolean(word: str) -> bool:
+    if word.lower() not in (*_TRUE, *_FALSE):
+        allowed = ", ".join(word for pair in zip(_TRUE, _FALSE, strict=True) for word in pair)
+        raise BadSetting("expected a boolean.", f"Allowed: {allowed}.")
+    return word.lower() in _TRUE
 
 
-def _switch_or_words(word: str) -> bool | str:
-    return _switch(word) if word.lower() in (*_YES, *_NO) else word
+def _boolean_or_words(word: str) -> bool | str:
+    return _boolean(word) if word.lower() in (*_TRUE, *_FALSE) else word
 
 
 @dataclass(frozen=True)
 class Argument:
-    """An argument of ``capture()``, which is also a variable and an option of the shell command.
+    """An argument of ``capture()``, also an environment variable and an option of the command.
 
     Parameters
     ----------
     field : str
         The field of :class:`Settings` that holds it.
     check : callable
-        Makes the field's value of the argument's, or raises :class:`BadSetting`.
+        Converts the argument's value to the field's, or raises :class:`BadSetting`.
     read : callable
-        Makes the argument's value of a word from the environment or the shell.
+        Converts a string from the environment or the shell to the argument's value.
     help : str
-        What it means, for the shell command; how a word is written.
+        Help text of the command's option.
     form : str
-        Whether an option takes a word, may come several times, or is a switch that takes none.
+        Kind of the command's option: ``word`` takes a string, ``words`` may be repeated, ``switch``
+        takes no value.
     """
 
     field: str
@@ -292,57 +291,57 @@ ARGUMENTS: dict[str, Argument] = {
         "out",
         _folder,
         str,
-        f"The parent folder: each process makes a folder run-... of its own in it. Left out: "
+        f"Parent folder: each process creates its own folder run-... in it. Default: "
         f"./{DEFAULT_OUT}.",
     ),
     "dialect": Argument(
         "dialects",
         _dialects,
         str,
-        f"{', '.join(DIALECTS)}, or several with commas between.",
+        f"{', '.join(DIALECTS)}, or several separated by commas.",
         form="words",
     ),
     "xla_dump": Argument(
         "xla_dump",
         _dumps,
-        _switch_or_words,
-        f"What XLA is to dump for each module: {', '.join(DUMPS)}, several with commas between, "
-        "1 for all, 0 for none.",
+        _boolean_or_words,
+        f"Files that XLA dumps for each module: {', '.join(DUMPS)}, or several separated by "
+        "commas; 1 for all, 0 for none.",
         form="words",
     ),
     "data": Argument(
         "data",
         _data,
         str,
-        "Which arrays are written: none, inputs (of the results their digests), or full.",
+        "Which arrays are written: none, inputs (and digests of the results), or full.",
     ),
     "portable": Argument(
         "portable",
         _flag("portable"),
-        _switch,
-        "Write the program in plain StableHLO too, without the kernels that only BrainPy has.",
+        _boolean,
+        "Also write the program in plain StableHLO, without the kernels that only BrainPy has.",
         form="switch",
     ),
     "profile": Argument(
         "profile",
         _flag("profile"),
-        _switch,
-        "Measure how long each component of the model runs: runs each program three times more.",
+        _boolean,
+        "Measure the run time of each component. Each program runs three more times.",
         form="switch",
     ),
     "trace_eager": Argument(
         "trace_eager",
         _flag("trace_eager"),
-        _switch,
-        "Trace the step of a run with jit=False: the model's Python runs once more for each new "
+        _boolean,
+        "Trace the step of a run with jit=False. The model's Python runs once more for each new "
         "program.",
         form="switch",
     ),
     "strict": Argument(
         "strict",
         _flag("strict"),
-        _switch,
-        "Stop when the probe itself fails, where else it warns and goes on.",
+        _boolean,
+        "Raise an error when the probe itself fails, instead of warning and continuing.",
         form="switch",
     ),
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from brainpy_probe.errors import DamagedCapture, told
+from brainpy_probe.errors import DamagedCapture, describe_error
 from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.digests import digest_of
 from brainpy_probe.format.program_records import TensorSpec
@@ -43,7 +43,8 @@ def read_arrays(folder: Path, file: WrittenFile) -> dict[str, Array]:
         return load(content)
     except Exception as error:  # safetensors raises KeyError, TypeError and others of its own
         raise DamagedCapture(
-            f"{folder / file.path} is not a safetensors file that NumPy can read: {told(error)}",
+            f"{folder / file.path} is not a safetensors file that NumPy can read: "
+            f"{describe_error(error)}",
             "Capture again.",
         ) from error
 

@@ -18,7 +18,7 @@ from loguru import logger
 
 from brainpy_probe.compat import bindings, lookup
 from brainpy_probe.compat.lookup import PrivateName
-from brainpy_probe.errors import CannotReplay, PrivateNameMissing, first_line, told
+from brainpy_probe.errors import CannotReplay, PrivateNameMissing, describe_error, first_line
 from brainpy_probe.format.arrays import dtype_of
 from brainpy_probe.format.digests import digest_of
 from brainpy_probe.format.program_records import KernelCall, ProgramRecord
@@ -194,7 +194,7 @@ def check_calls(record: ProgramRecord, content: bytes) -> None:
         }
     except Exception as error:  # MLIR's own class is none that all versions share
         raise CannotReplay(
-            f"{record.name} can't be read by jaxlib: {told(error)}",
+            f"{record.name} can't be read by jaxlib: {describe_error(error)}",
             "brainpy-probe verify says which of its files is damaged.",
         ) from error
     named = record.fidelity.custom_calls.keys() | set(record.fidelity.host_callbacks)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from msgspec.structs import replace
 
-from brainpy_probe.errors import BadSetting, CannotReplay, DamagedCapture, told
+from brainpy_probe.errors import BadSetting, CannotReplay, DamagedCapture, describe_error
 from brainpy_probe.format.arrays import check_array, read_arrays
 from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.cost_records import Costs, Measured

@@ -40,7 +40,7 @@ def _answered(
     try:
         return _done(task, given)
     except Exception as error:
-        said = told(error)
+        said = describe_error(error)
         if isinstance(error, MemoryError) or is_out_of_memory(said):
             return Answer(slug=Stopped.slug), []
         if not isinstance(error, ProbeError):

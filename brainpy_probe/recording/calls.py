@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from brainpy_probe.compat import jax_tracing
-from brainpy_probe.errors import CannotCapture, InsideTransformation, told
+from brainpy_probe.errors import CannotCapture, InsideTransformation, describe_error
 from brainpy_probe.format.common_records import Timing
 from brainpy_probe.recording.guard import Guard
 from brainpy_probe.recording.modules.compilation import PENDING_PHASES, SERIALS, Compilation
@@ -324,7 +324,7 @@ class RunningCall:
 
     def has_no_name(self, error: Exception) -> None:
         """Note that something could not be named: the program goes without that name."""
-        note = f"Not all of the model has its name: {told(error)}"
+        note = f"Not all of the model has its name: {describe_error(error)}"
         if note not in self.notes:
             self.notes.append(note)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from brainpy_probe.compat import brainpy_runner, versions
-from brainpy_probe.errors import CannotWrite, InsideTransformation, ProbeError, say
+from brainpy_probe.errors import CannotWrite, InsideTransformation, ProbeError, print_to_stderr
 from brainpy_probe.format.folder import RunFolder
 from brainpy_probe.format.records import Manifest
 from brainpy_probe.recording import hooks
@@ -50,7 +50,7 @@ class ProcessCapture:
     _early: list[tuple[Compilation, Path | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._failures = FailureLog(self.settings.strict, say)
+        self._failures = FailureLog(self.settings.strict, print_to_stderr)
 
     def begin_with_jax(self) -> None:
         """Watch JAX's compiler while BrainPy is imported: that may compile, as on 2.8.2.
@@ -134,14 +134,14 @@ class ProcessCapture:
             if session is not None:
                 problem = session.close()
                 if problem is not None:
-                    say(problem)
-                say(_summary(session.manifest, session.folder))
+                    print_to_stderr(problem)
+                print_to_stderr(_summary(session.manifest, session.folder))
             self._forget_early()
             if session is None and not self._is_child and not self._failures.happened:
-                say(f"no runner's predict was called in process {os.getpid()}")
+                print_to_stderr(f"no runner's predict was called in process {os.getpid()}")
             problem = self._failures.ended()
             if problem is not None:
-                say(problem)
+                print_to_stderr(problem)
         except Exception as error:
             self.failed(error)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from brainpy_probe.errors import say, told
+from brainpy_probe.errors import describe_error, print_to_stderr
 from brainpy_probe.settings import Settings, asks_for_strictness
 from brainpy_probe.startup.import_hooks import around_import
 
@@ -38,10 +38,10 @@ def start() -> None:
             _await_brainpy(msgspec.structs.replace(settings, out=out))
     except Exception as error:
         if asks_for_strictness(os.environ):
-            say(told(error))
+            print_to_stderr(describe_error(error))
             # An exception would be printed and passed over, where the interpreter starts.
             os._exit(USAGE)
-        say(f"{told(error)} The script runs without the probe.")
+        print_to_stderr(f"{describe_error(error)} The script runs without the probe.")
 
 
 def has_started() -> bool:
@@ -77,7 +77,7 @@ def _await_brainpy(settings: Settings) -> None:
         except Exception as error:
             if settings.strict:
                 raise
-            say(f"{told(error)} The script runs without the probe.")
+            print_to_stderr(f"{describe_error(error)} The script runs without the probe.")
 
     around_import("brainpy", around_brainpy)
 

@@ -15,7 +15,7 @@ import msgspec
 
 from brainpy_probe.compat import lookup
 from brainpy_probe.compat.versions import PACKAGES, TESTED, expected, installed, stack
-from brainpy_probe.errors import PrivateNameMissing, ProbeError, told
+from brainpy_probe.errors import PrivateNameMissing, ProbeError, describe_error
 from brainpy_probe.format.atomic import left_in
 from brainpy_probe.recording.api import capture
 from brainpy_probe.recording.patches import LEDGER
@@ -177,7 +177,7 @@ def _trial() -> str:
             if not program.fidelity.proved:
                 return f"A text is not what it should be: {program.fidelity.checks}."
     except Exception as error:
-        return told(error)
+        return describe_error(error)
     return ""
 
 

@@ -16,7 +16,7 @@ from typing import IO
 import msgspec
 from msgspec.structs import replace
 
-from brainpy_probe.errors import told
+from brainpy_probe.errors import describe_error
 from brainpy_probe.format.reading import read_manifest
 from brainpy_probe.reader.capture import Capture
 from brainpy_probe.reader.program import Program
@@ -100,7 +100,7 @@ def work() -> None:
                     )
                     _say(answers, said)
             except Exception as error:  # where the capture is damaged, XLA raises what it likes
-                _say(answers, _Message(raised=told(error)))
+                _say(answers, _Message(raised=describe_error(error)))
             _say(answers, _Message(ended=True))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from brainpy_probe.compat import bindings
-from brainpy_probe.errors import BadSetting, CannotReplay, ProbeError, told
+from brainpy_probe.errors import BadSetting, CannotReplay, ProbeError, describe_error
 from brainpy_probe.format.arrays import Array
 from brainpy_probe.format.program_records import TensorSpec
 from brainpy_probe.format.reading import read_file
@@ -134,7 +134,7 @@ def _replayed(subject: str, form: Program, differs: str) -> tuple[Check, list[Ar
         lacking = form.fidelity.custom_calls or form.fidelity.host_callbacks or differs
         return (undecided if lacking else failed)(subject, name, str(error)), []
     except Exception as error:  # where manifest and program disagree, XLA raises what it likes
-        return failed(subject, name, told(error)), []
+        return failed(subject, name, describe_error(error)), []
     verdict = run.verdict
     decided = {"bit for bit": passed, "undecided": undecided, "failed": failed}[verdict.outcome]
     return decided(subject, name, verdict.reason), list(run.results.values())
@@ -156,7 +156,7 @@ def _run_by_iree(folder: Path, subject: str, form: Program, expected: _Expected)
         run = iree.runner(iree.compile_for_cpu(read_file(folder, source)))
         made = run(form.data("data").values())
     except Exception as error:  # IREE raises what it likes, too
-        return failed(subject, name, told(error))
+        return failed(subject, name, describe_error(error))
     return expected.compared(subject, name, made)
 
 

@@ -18,7 +18,7 @@ import pytest
 
 import brainpy_probe as probe
 from brainpy_probe import user_warnings
-from brainpy_probe.errors import say
+from brainpy_probe.errors import print_to_stderr
 from brainpy_probe.format.folder import RunFolder
 from brainpy_probe.recording.modules.log import ModuleLog
 from tests import eras
@@ -119,7 +119,7 @@ def test_a_warning_that_is_an_error_is_said_instead(capsys: pytest.CaptureFixtur
 def test_what_stderr_can_not_encode_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     content = io.BytesIO()
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(content, encoding="ascii"))
-    say("gr\u00f6\u00dfer\n  than")
+    print_to_stderr("gr\u00f6\u00dfer\n  than")
     assert content.getvalue() == b"brainpy-probe: gr\\xf6\\xdfer than\n"
 
 

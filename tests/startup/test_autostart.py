@@ -354,7 +354,7 @@ FAILURES: dict[str, tuple[str, str, str | None]] = {
         "import net; net.run(); net.run(); print('went on')",
         "/proc/nowhere",
         "No capture can be written in /proc/nowhere: No such file or directory. Give a folder in "
-        "which you may write, as capture(out=...) or BRAINPY_PROBE. The simulation went on.",
+        "which you may write, with capture(out=...) or BRAINPY_PROBE. The simulation went on.",
     ),
     "full": (FULL, "1", "File too large"),
     "no seam": (NO_SEAM, "1", "Tried: jax.nowhere:compiler"),
@@ -423,9 +423,9 @@ def test_a_process_without_brainpy_says_nothing(python: Interpreter, tmp_path: P
 
 BAD = [
     ({"BRAINPY_PROBE_DIALECT": "mhlo,llvm"}, "BRAINPY_PROBE_DIALECT='mhlo,llvm': Unknown dialect"),
-    ({"BRAINPY_PROBE_XLA_DUMP": "pdf"}, "Allowed: text, dot, html, proto"),
+    ({"BRAINPY_PROBE_XLA_DUMP": "pdf"}, "Allowed: one or several of text, dot, html, proto"),
     ({"BRAINPY_PROBE_DATA": "all"}, "Allowed: none, inputs, full"),
-    ({"BRAINPY_PROBE_STRIKT": "1"}, "does not know BRAINPY_PROBE_STRIKT. It knows BRAINPY_PROBE,"),
+    ({"BRAINPY_PROBE_STRIKT": "1"}, "Unknown environment variable BRAINPY_PROBE_STRIKT. Allowed:"),
     ({"BRAINPY_PROBE": "/dev/null"}, "/dev/null is a file"),
 ]
 
