@@ -10,7 +10,7 @@ from typing import Any
 
 import xxhash
 
-from brainpy_probe.format.digests import signed
+from brainpy_probe.format.digests import with_digest
 from brainpy_probe.format.folder import MANIFEST
 
 __all__ = ["alter", "files", "flip", "rewrite"]
@@ -22,7 +22,7 @@ def alter(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     change(manifest)
     # The digest is the last entry, whatever was added.
     manifest["digest"] = manifest.pop("digest")
-    (folder / MANIFEST).write_bytes(signed(json.dumps(manifest, indent=1).encode()))
+    (folder / MANIFEST).write_bytes(with_digest(json.dumps(manifest, indent=1).encode()))
 
 
 def files(folder: Path) -> list[str]:

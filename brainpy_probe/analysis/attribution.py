@@ -94,7 +94,9 @@ def _holders(module: hlo.Module, loop: hlo.Instruction, record: ProgramRecord) -
         if made.opcode == "parameter" and made.parameter < len(record.arguments):
             argument = record.arguments[made.parameter]
             if argument.role == "state":
-                holders[place] = {component_names.belongs(argument.name, record.components): 1.0}
+                holders[place] = {
+                    component_names.enclosing_component(argument.name, record.components): 1.0
+                }
     return holders
 
 

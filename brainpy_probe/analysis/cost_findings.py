@@ -100,7 +100,7 @@ def dominant(
     for name, cost in own.items():
         while name in sums:
             sums[name] += cost
-            above = component_names.belongs(name, components)
+            above = component_names.enclosing_component(name, components)
             name = "" if above == name else above
     root = next(iter(components), "")
     most = [name for name, cost in sums.items() if name != root and cost > DOMINANT * whole]

@@ -254,7 +254,7 @@ def _rows(record: ProgramRecord, ledger: _Ledger) -> tuple[ComponentCost, ...]:
     held: dict[str, dict[str, int]] = {"state": {}, "constant": {}}
     for one in record.arguments:
         if one.role in held:
-            owner = component_names.belongs(one.name, components)
+            owner = component_names.enclosing_component(one.name, components)
             held[one.role][owner] = held[one.role].get(owner, 0) + one.nbytes
     wanted = {*once, *step, *held["state"], *held["constant"]} - {""}
     for name in list(wanted):
@@ -280,7 +280,11 @@ def _rows(record: ProgramRecord, ledger: _Ledger) -> tuple[ComponentCost, ...]:
 
 def _parent(name: str, components: Mapping[str, str]) -> str:
     root = next(iter(components), "")
-    return component_names.belongs(name, components) if name in components and name != root else ""
+    return (
+        component_names.enclosing_component(name, components)
+        if name in components and name != root
+        else ""
+    )
 
 
 def _notes(record: ProgramRecord, ledger: _Ledger) -> tuple[str, ...]:

@@ -203,7 +203,10 @@ def _computing(program: ProgramRecord, constants: Iterable[str]) -> set[str]:
     """Return the components whose constants these are: the projection, if one holds them."""
     found = set()
     for constant in constants:
-        name = component_names.belongs(constant, program.components) or constant.partition(".")[0]
+        name = (
+            component_names.enclosing_component(constant, program.components)
+            or constant.partition(".")[0]
+        )
         above = name
         while above not in program.links and "." in above:
             above = above.rpartition(".")[0]

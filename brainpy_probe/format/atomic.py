@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, by the system's own calls; knows no record."""
+"""File operations that write a file completely or not at all."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import os
 import re
 from pathlib import Path, PurePosixPath
 
-__all__ = ["append_at", "is_left", "left_in", "make_folders", "write_whole"]
+__all__ = ["abandoned_files", "append_at", "is_temporary", "make_folders", "write_atomically"]
 
-# The name of a file while it is written, with the number of the process that writes it.
+# Name of a file while it is being written; it contains the process id of the writer.
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>[0-9]{1,20})\.tmp")
 
-# A link in a file's place is an error: what it leads to is none of the capture.
+# A symbolic link is refused: it may lead out of the capture folder.
 _FILE = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def left_in(folder: Path) -> list[Path]:
-    """Return the temporary files below a folder whose writers run no more."""
+def abandoned_files(folder: Path) -> list[Path]:
+    """Return the temporary files below a folder whose writer is no longer running."""
     return sorted(
         path
         for path in folder.rglob(".*.tmp")
-        if (found := _TEMPORARY.fullmatch(path.name)) and not _runs(int(found["pid"]))
+        if (match := _TEMPORARY.fullmatch(path.name)) and not _is_running(int(match["pid"]))
     )
 
 
-def _runs(process: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
-        os.kill(process, 0)
+        os.kill(pid, 0)
     except PermissionError:
         return True
     except (OSError, OverflowError):
@@ -36,13 +36,13 @@ def _runs(process: int) -> bool:
     return True
 
 
-def is_left(name: str) -> bool:
-    """Whether a path is that of a file that is being written, or was when its writer was killed."""
+def is_temporary(name: str) -> bool:
+    """Return whether a path has the name of a file that is, or was, being written."""
     return _TEMPORARY.fullmatch(PurePosixPath(name).name) is not None
 
 
-def write_whole(path: Path, *pieces: bytes | memoryview) -> None:
-    """Write a file under another name, and give it its own when it is whole."""
+def write_atomically(path: Path, *pieces: bytes | memoryview) -> None:
+    """Write a file under a temporary name, then rename it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FILE, 0o666)
@@ -59,33 +59,33 @@ def write_whole(path: Path, *pieces: bytes | memoryview) -> None:
 
 
 def append_at(path: Path, end: int, content: bytes) -> int:
-    """Write behind the first bytes of a file, and return where it ends then.
+    """Write at an offset of a file, and return the file's new size.
 
-    What the file has behind these bytes is taken off first: a write that failed, and could not be
-    taken back, has left it there.
+    Bytes after the offset are truncated first: they come from a failed write that could not be
+    undone.
 
     Parameters
     ----------
     path : Path
-        The file; it is made if ``end`` is 0.
+        The file. It is created if ``end`` is 0.
     end : int
-        How many of its bytes count.
+        The offset: the number of valid bytes in the file.
     content : bytes
-        What is written.
+        The bytes to write.
 
     Raises
     ------
     FileNotFoundError
-        If the file has fewer bytes than count, or is gone: someone else has removed it.
+        If the file is missing, or shorter than ``end`` because another program truncated it.
     OSError
-        If the system can't write; the file is as before, if the system can do that.
+        If the write fails. The file is then truncated to ``end`` again if possible.
     """
     made = os.O_CREAT if end == 0 else 0
     file = os.open(path, os.O_RDWR | made | _FILE, 0o666)
     try:
         size = os.fstat(file).st_size
         if size < end:
-            raise FileNotFoundError(f"{path} has {size} bytes of {end} that were written")
+            raise FileNotFoundError(f"{path} has {size} bytes; {end} were written")
         if size > end:
             os.ftruncate(file, end)
         os.lseek(file, end, os.SEEK_SET)
@@ -101,12 +101,12 @@ def append_at(path: Path, end: int, content: bytes) -> int:
 
 
 def make_folders(root: Path, name: str) -> None:
-    """Make the folders of a file's path below a folder, which itself is there or an error.
+    """Create the parent folders of a file below an existing root folder.
 
     Raises
     ------
     NotADirectoryError
-        If one of them is a link: it may lead out of the folder.
+        If one of them is a symbolic link: it may lead out of the root folder.
     """
     folder = root
     for part in Path(name).parent.parts:
@@ -115,15 +115,17 @@ def make_folders(root: Path, name: str) -> None:
             os.mkdir(folder)  # noqa: PTH102
         except FileExistsError:
             if folder.is_symlink():
-                raise NotADirectoryError(errno.ENOTDIR, "it is a link", str(folder)) from None
+                raise NotADirectoryError(
+                    errno.ENOTDIR, "it is a symbolic link", str(folder)
+                ) from None
 
 
 def _write(file: int, path: Path, content: bytes | memoryview) -> None:
-    """Write all of some bytes; the system may take a part at a time."""
+    """Write all bytes; ``os.write`` may write only a part of them."""
     left = memoryview(content).cast("B")
     try:
         while left:
             left = left[os.write(file, left) :]
     except OSError as error:
-        error.filename = path.name  # the system was given a number
+        error.filename = path.name  # os.write reports no file name
         raise

@@ -1,7 +1,8 @@
-"""How an op's location says whose it is; knows no program and no library.
+"""Names of model components in the locations of a program's ops.
 
-Each component of a model works under a scope of its own, its whole name behind a mark, as in
-``jit(EINet)/while/body/~EINet/~E2E/~E2E.comm/mul``: the innermost one is the op's.
+Each component of a model runs within a JAX name scope of its own: a marker followed by its full
+name, as in ``jit(EINet)/while/body/~EINet/~E2E/~E2E.comm/mul``. The innermost scope names the
+component to which the op enclosing_component.
 """
 
 from __future__ import annotations
@@ -16,34 +17,35 @@ __all__ = [
     "OUTSIDE",
     "SHARED",
     "UNTIMED",
-    "belongs",
+    "enclosing_component",
     "label",
     "location",
     "owner",
     "scope",
 ]
 
-# XLA cuts a name at "@" (NameLoc of MLIR, all versions), and takes what ends in ":" for a type.
+# XLA cuts a name at "@" (MLIR's NameLoc, all versions), and reads a name that ends in ":" as a
+# type.
 _MARK = "~"
-# JAX puts a transformation around the scopes within it: ``vmap(~EINet)``.
-# A name ends where JAX's or XLA's own writing goes on. It may hold what is no \\w in any language,
-# such as a combining accent.
+# JAX writes transformations around the scopes within them: ``vmap(~EINet)``. A name ends at the
+# first character of JAX's or XLA's own syntax. It may contain characters that \w does not match,
+# such as combining accents.
 _SCOPE = re.compile(rf"{_MARK}([^/()\[\]{_MARK}\"\s]+)")
-# What is around an op and tells nothing of it.
+# Parts of a location that say nothing about the op.
 _TRACED = re.compile(r"(?:jit|pjit)\(|eval_jaxpr$|closed_call$")
-# What a runner does in a step before and after the model.
+# Pseudo-components: what a runner does in a step before and after the model.
 INPUTS = "runner.inputs"
 MONITORS = "runner.monitors"
-# What is of no component: the loop over time itself, what is before and after it, and the time
-# between ops.
+# Time and cost without a component: the loop over time itself, what runs before and after the loop,
+# and the time between two ops.
 LOOP = "(loop)"
 OUTSIDE = "(outside the loop)"
-# What several components use, such as a constant.
+# Ops that several components use, such as a constant.
 SHARED = "(shared)"
 UNTIMED = "(between ops)"
-# How a loop over time takes a step's entry of what it is given, and where it puts what the step
-# gives (scan in jax/_src/lax/control_flow/loops.py, 0.4.13 to 0.12.0).
-_OF_LOOP = {
+# The ops by which a loop over time reads a step's inputs and stores the step's results
+# (scan in jax/_src/lax/control_flow/loops.py, 0.4.13 to 0.12.0).
+_LOOP_OPS = {
     "dynamic_update_slice": MONITORS,
     "dynamic_update_index_in_dim": MONITORS,
     "dynamic_slice": INPUTS,
@@ -52,23 +54,23 @@ _OF_LOOP = {
 
 
 def scope(name: str) -> str:
-    """Return the scope in which a component works."""
+    """Return the name scope of a component."""
     return f"{_MARK}{name}"
 
 
 def owner(location: str) -> str:
-    """Return the component whose an op is, given its location's name; empty if it is of none."""
+    """Return the component that an op's location names; empty if it names none."""
     found = _SCOPE.findall(location)
     return found[-1] if found else ""
 
 
 def location(name: str) -> str:
-    """Return the name of an op's location in a program of ours, given that which JAX gave it.
+    """Return the location name that an op has in a captured program, given JAX's location name.
 
-    ``~E2E.comm/mul`` for an op of a component; else where in the program it is, as in
-    ``while/body/add``. Left out are the functions in which it was traced, parameters of primitives,
-    which JAX up to 0.4.30 writes there; nothing is left of the names of arguments, which they have
-    anyway, and of those that XLA would take for a kind of op (``jit:``).
+    ``~E2E.comm/mul`` for an op of a component, otherwise the op's position in the program, as in
+    ``while/body/add``. Removed are the functions in which it was traced, and parameters of
+    primitives, which JAX up to 0.4.30 writes there. The result is empty for names of arguments,
+    which are recorded elsewhere, and for names that XLA would read as a type (``jit:``).
     """
     name = name.partition("[")[0]
     if name.startswith("groups") or name.endswith(":"):
@@ -76,23 +78,24 @@ def location(name: str) -> str:
     component = owner(name)
     parts = [part for part in name.split("/") if part and not _TRACED.match(part)]
     if not component and parts[:-1] == ["while", "body"]:
-        component = next((whose for leaf, whose in _OF_LOOP.items() if leaf in parts[-1]), "")
+        component = next((part for op, part in _LOOP_OPS.items() if op in parts[-1]), "")
     if not component:
         return "/".join(parts)
-    leaf = "" if not parts or _SCOPE.search(parts[-1]) else parts[-1]
-    return "/".join(filter(None, (scope(component), leaf)))
+    op = "" if not parts or _SCOPE.search(parts[-1]) else parts[-1]
+    return "/".join(filter(None, (scope(component), op)))
 
 
 def label(name: str, links: Mapping[str, tuple[str, str]]) -> str:
-    """Return how a component is called to a reader: a projection with what it connects."""
+    """Return the display name of a component; a projection's includes what it connects."""
     return f"{name} ({links[name][0]} to {links[name][1]})" if name in links else name
 
 
-def belongs(name: str, components: Collection[str]) -> str:
-    """Return the component that holds an array or is a part of others, given its name.
+def enclosing_component(name: str, components: Collection[str]) -> str:
+    """Return the component that contains an array or another component, given its name.
 
-    The longest name that leads to it, ``E2E`` for ``E2E.comm``; else the model, which is the first;
-    for an array of the runner's own what gives the model its inputs.
+    This is the longest prefix that names a component, ``E2E`` for ``E2E.comm``; otherwise the
+    model, which is the first component. For arrays of the runner it is the pseudo-component of its
+    inputs.
     """
     if name.startswith("runner."):
         return INPUTS

@@ -1,4 +1,4 @@
-"""Digests of what a capture holds, and of its index; knows no record."""
+"""Digests of a capture's files and of its manifest."""
 
 from __future__ import annotations
 
@@ -10,39 +10,45 @@ from concurrent.futures import ThreadPoolExecutor
 
 import xxhash
 
-__all__ = ["digest_of", "digest_of_file", "digesting", "is_signed", "signed"]
+__all__ = [
+    "digest_in_background",
+    "digest_of",
+    "digest_of_file",
+    "has_valid_digest",
+    "with_digest",
+]
 
-# Bytes that are still in the processor's cache when they are read again.
+# Bytes that stay in the processor's cache between two reads.
 _CHUNK = 1 << 20
-# How an index ends.
+# The end of a manifest or journal line.
 _DIGEST = re.compile(rb'"digest":\s?"([0-9a-f]*)"\n?\}\Z')
 
 
-def signed(content: bytes) -> bytes:
-    """Return an index as JSON with the digest of its bytes in it, taken while that is empty."""
-    found = _DIGEST.search(content)
-    if found is None:
-        raise ValueError("an index ends with its digest")
-    before, after = content[: found.start(1)], content[found.end(1) :]
+def with_digest(content: bytes) -> bytes:
+    """Return JSON with its last field, ``digest``, set to the digest of the JSON without it."""
+    match = _DIGEST.search(content)
+    if match is None:
+        raise ValueError("the last field of a manifest must be its digest")
+    before, after = content[: match.start(1)], content[match.end(1) :]
     return before + digest_of(before + after).encode() + after
 
 
-def is_signed(content: bytes) -> bool:
-    """Whether an index has the digest of its bytes in it."""
-    return _DIGEST.search(content) is not None and signed(content) == content
+def has_valid_digest(content: bytes) -> bool:
+    """Return whether JSON ends with the digest that :func:`with_digest` computes."""
+    return _DIGEST.search(content) is not None and with_digest(content) == content
 
 
 def digest_of(content: bytes | memoryview) -> str:
     """Return the hexadecimal XXH3-128 of some bytes.
 
-    It finds what was damaged or mistaken, at the speed of memory; whoever wants to forge a capture
-    could write any digest that there is into it.
+    It detects damage and mistakes at the speed of memory. It does not detect forgery: anyone who
+    changes a capture can also write new digests into it.
     """
     return str(xxhash.xxh3_128_hexdigest(content))
 
 
 def digest_of_file(descriptor: int) -> str:
-    """Return the XXH3-128 of an open file, read in pieces."""
+    """Return the XXH3-128 of an open file, which is read in chunks."""
     whole = xxhash.xxh3_128()
     while piece := os.read(descriptor, _CHUNK):
         whole.update(piece)
@@ -50,7 +56,7 @@ def digest_of_file(descriptor: int) -> str:
 
 
 def _digests_of(pieces: Sequence[bytes | memoryview]) -> tuple[str, list[str]]:
-    """Return the digest of the whole and that of each piece, having read them once."""
+    """Return the digest of all pieces together and of each piece, reading them once."""
     whole, each = xxhash.xxh3_128(), []
     for piece in pieces:
         own, content = xxhash.xxh3_128(), memoryview(piece)
@@ -63,20 +69,21 @@ def _digests_of(pieces: Sequence[bytes | memoryview]) -> tuple[str, list[str]]:
 
 
 @contextlib.contextmanager
-def digesting(
+def digest_in_background(
     pieces: Sequence[bytes | memoryview],
 ) -> Iterator[Callable[[], tuple[str, list[str]]]]:
-    """Give what digests some bytes, large ones in another thread while the block writes them.
+    """Yield a function that returns the digests of some pieces.
 
-    Both let go of Python's lock. The thread is gone in the end.
+    Large pieces are digested in another thread while the block writes them, as both release the
+    GIL. The thread has ended when the block ends.
     """
     if sum(len(piece) for piece in pieces) < _CHUNK:  # starting a thread takes longer
         yield lambda: _digests_of(pieces)
         return
-    with ThreadPoolExecutor(1) as thread:
+    with ThreadPoolExecutor(1) as executor:
         try:
-            coming = thread.submit(_digests_of, pieces)
-        except RuntimeError:  # the interpreter is ending: no new thread
+            future = executor.submit(_digests_of, pieces)
+        except RuntimeError:  # the interpreter is shutting down and starts no threads
             yield lambda: _digests_of(pieces)
         else:
-            yield coming.result
+            yield future.result

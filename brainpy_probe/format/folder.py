@@ -1,4 +1,4 @@
-"""The capture folder while it is written: its layout, its index; knows only records."""
+"""Writes a capture folder: its files, its journal and its manifest."""
 
 from __future__ import annotations
 
@@ -10,57 +10,58 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
 
 from brainpy_probe.errors import FolderRemoved
-from brainpy_probe.format.atomic import append_at, make_folders, write_whole
+from brainpy_probe.format.atomic import append_at, make_folders, write_atomically
 from brainpy_probe.format.common_records import WrittenFile
-from brainpy_probe.format.digests import digest_of, digesting, signed
+from brainpy_probe.format.digests import digest_in_background, digest_of, with_digest
 from brainpy_probe.format.index import Index, named_files
 from brainpy_probe.format.records import Addition, Manifest
 
 __all__ = ["JOURNAL", "MANIFEST", "RunFolder", "safe_name"]
 
 MANIFEST = "manifest.json"
-# What a capture that goes on has added to its index, one line each.
+# The records that an open capture has added to its manifest, one line each.
 JOURNAL = "journal.jsonl"
-# How many digits the numbers of places have at least.
-_DIGITS = {"programs": 3, "modules": 4}
-# Characters of a name that stand in a path: of 255 that a system allows, the rest is ours.
+# Minimum number of digits of the numbers in folder names.
+_DIGITS: dict[Literal["programs", "modules"], int] = {"programs": 3, "modules": 4}
+# Maximum length of a name in a path. Systems allow 255; the rest is for what the probe adds.
 _LONGEST = 120
 
 
 class RunFolder:
-    """The folder of one capture while it is written.
+    """The folder of one capture while it is being written.
 
-    Every file is written under a temporary name and then renamed, so that a reader, or a process
-    that is killed, never leaves half a file under a final name. What a call adds to the index is a
-    line of the journal until the capture ends: writing it costs the same however long the index is,
-    and a line that a killed process has left unended was none.
+    Every file is written under a temporary name and then renamed, so that a reader never finds half
+    a file under a final name, even if the process is killed. Until the capture ends, each addition
+    is one line of the journal, so that its cost does not grow with the capture. A truncated last
+    line is ignored.
 
-    The index in memory changes only after the disk has. A place for files is given out once, even
-    if what was to stand there could not be written.
+    The index in memory changes only after the disk has changed. A path is reserved only once, even
+    if the files there could not be written.
 
     Parameters
     ----------
     parent : str or path
-        Where the folder is made; missing parents are made too.
+        The folder in which it is created, with missing parents.
     rank : int, optional
-        The number of this process among those that run one program together.
+        JAX's process index, if several processes run one program.
 
     Attributes
     ----------
     path : Path
         The folder.
     index : Index
-        The records that the disk has; there since :meth:`write_manifest`.
+        The records on disk; available after :meth:`write_manifest`.
 
     Raises
     ------
     OSError
-        If the folder can't be made.
+        If the folder can't be created.
     """
 
     index: Index
@@ -69,134 +70,135 @@ class RunFolder:
         self.path = _new_folder(Path(parent).absolute(), rank)
         self._made = _identity(self.path)
         self._next = dict.fromkeys(_DIGITS, 0)
-        self._places: list[str] = []
+        self._reserved: list[str] = []
 
-    def place(self, kind: str, number: int, name: str) -> str:
-        """Return a path below the folder at which nothing was ever written.
+    def reserve(self, kind: Literal["programs", "modules"], number: int, name: str) -> str:
+        """Return a path below the folder that was never reserved before.
 
         Parameters
         ----------
         kind : str
             ``programs`` or ``modules``.
         number : int
-            The number of the record; the place has it too, unless a place had it before.
+            The number of the record. The path contains it, or a higher one if it is taken.
         name : str
-            What else the path is to tell.
+            The last part of the path.
 
         Raises
         ------
         FolderRemoved
-            If the folder is gone.
+            If the folder is missing.
         """
         self._check()
         number = max(number, self._next[kind])
         self._next[kind] = number + 1
-        made = f"{kind}/{number:0{_DIGITS[kind]}d}-{name}"
-        self._places.append(made)
-        return made
+        reserved = f"{kind}/{number:0{_DIGITS[kind]}d}-{name}"
+        self._reserved.append(reserved)
+        return reserved
 
     @contextlib.contextmanager
-    def adding(self, *places: str) -> Iterator[None]:
-        """Remove the files at the places that a block was given, if the block fails.
+    def rollback_on_error(self, *reserved: str) -> Iterator[None]:
+        """If the block raises, remove the files at the paths that it reserved.
 
-        The same goes for ``places`` that were given before.
-
-        Not if what they hold was added to the index before: then an interrupt came after that. Nor
-        if the journal has a line that could not be taken back, which may name them.
+        Files at the earlier ``reserved`` paths are removed as well. Nothing is removed if the index
+        changed, because the exception was then an interrupt after the addition, or if the journal
+        has a line that could not be removed and that may name the files.
         """
-        others = [place for place in self._places if place not in places]
-        self._places = [*others, *places]
-        before, end = len(others), self.index.end
+        others = [path for path in self._reserved if path not in reserved]
+        self._reserved = [*others, *reserved]
+        before, size = len(others), self.index.journal_size
         try:
             yield
         except BaseException:
-            if self.index.end == end and self._journal_ends_with_index():
-                for place in self._places[before:]:
-                    shutil.rmtree(self.path / place, ignore_errors=True)
-            del self._places[before:]
+            if self.index.journal_size == size and self._journal_ends_with_index():
+                for path in self._reserved[before:]:
+                    shutil.rmtree(self.path / path, ignore_errors=True)
+            del self._reserved[before:]
             raise
 
-    def give_back(self, place: str) -> None:
-        """Remove the files at a place that no record will name."""
-        shutil.rmtree(self.path / place, ignore_errors=True)
-        self._places = [other for other in self._places if other != place]
+    def discard(self, reserved: str) -> None:
+        """Remove the files at a reserved path that no record will name."""
+        shutil.rmtree(self.path / reserved, ignore_errors=True)
+        self._reserved = [other for other in self._reserved if other != reserved]
 
     def write(self, name: str, kind: str, content: bytes) -> WrittenFile:
-        """Write one file, given its path relative to the folder."""
+        """Write one file at a path relative to the folder."""
         return self.write_pieces(name, kind, [content])[0]
 
     def write_pieces(
         self, name: str, kind: str, pieces: Sequence[bytes | memoryview]
     ) -> tuple[WrittenFile, list[str]]:
-        """Write one file, given its content in pieces; return the digest of each of them, too."""
-        with digesting(pieces) as digests:
+        """Write one file from several pieces; also return the digest of each piece."""
+        with digest_in_background(pieces) as digests:
             make_folders(self.path, name)
-            write_whole(self.path / name, *pieces)
+            write_atomically(self.path / name, *pieces)
             whole, each = digests()
         size = sum(len(piece) for piece in pieces)
         return WrittenFile(path=name, kind=kind, size=size, digest=whole), each
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Write the index whole, as that of a capture that begins."""
-        self._write_index(manifest)
+        """Write the manifest of a capture that begins."""
+        self._write_manifest(manifest)
         self.index = Index(manifest)
 
-    def _write_index(self, manifest: Manifest) -> None:
+    def _write_manifest(self, manifest: Manifest) -> None:
         content = msgspec.json.format(msgspec.json.encode(replace(manifest, digest="")), indent=1)
-        write_whole(self.path / MANIFEST, signed(content))
+        write_atomically(self.path / MANIFEST, with_digest(content))
 
     def append(self, addition: Addition) -> None:
-        """Add to the index, on disk and then in memory.
+        """Add records to the index, first on disk and then in memory.
 
         Parameters
         ----------
         addition : Addition
-            The records, numbered as the next ones.
+            The records, numbered from the next free number.
 
         Raises
         ------
         FolderRemoved
-            If the folder or the journal is gone.
+            If the folder or the journal is missing.
         OSError
-            If the line can't be written; the index is as before.
+            If the line can't be written; the index is then unchanged.
         """
         self._check()
-        line = signed(msgspec.json.encode(replace(addition, digest=""))) + b"\n"
+        line = with_digest(msgspec.json.encode(replace(addition, digest=""))) + b"\n"
         try:
-            end = append_at(self.path / JOURNAL, self.index.end, line)
+            size = append_at(self.path / JOURNAL, self.index.journal_size, line)
         except FileNotFoundError as error:
             raise FolderRemoved(self.path) from error
-        self.index.add(addition, end=end)
-        self._places.clear()
+        self.index.add(addition, journal_size=size)
+        self._reserved.clear()
 
     def finish(self, addition: Addition) -> None:
-        """Write the index whole, with a last addition, and remove the journal.
+        """Write the complete manifest with a last addition, and remove the journal.
 
         Raises
         ------
         FolderRemoved
-            If the folder is gone; or if some of its files are, once the index is written.
+            If the folder is missing; or if some of its files are, after the manifest was written.
         OSError
-            If it can't be written; the index is as before.
+            If the manifest can't be written; the index is then unchanged.
         """
         self._check()
         ended = Index(self.index.manifest)
         ended.add(addition, complete=True)
         manifest = ended.manifest
-        self._write_index(manifest)
+        self._write_manifest(manifest)
         self.index.add(addition, complete=True)
-        with contextlib.suppress(OSError):  # nobody reads it any more
+        with contextlib.suppress(OSError):  # a complete manifest has all records of the journal
             (self.path / JOURNAL).unlink()
-        gone = sorted({f.path for f in named_files(manifest) if not (self.path / f.path).exists()})
-        if gone:
-            raise FolderRemoved(self.path, gone)
+        missing = sorted(
+            {file.path for file in named_files(manifest) if not (self.path / file.path).exists()}
+        )
+        if missing:
+            raise FolderRemoved(self.path, missing)
 
     def remove(self) -> None:
-        """Remove the folder, as far as that can be done."""
+        """Remove the folder, as far as possible."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _check(self) -> None:
-        """Raise an error if the folder is not the one that was made."""
+        """Raise an error if the path no longer leads to the folder that was created."""
         try:
             same = _identity(self.path) == self._made
         except FileNotFoundError:
@@ -206,7 +208,7 @@ class RunFolder:
 
     def _journal_ends_with_index(self) -> bool:
         try:
-            return (self.path / JOURNAL).stat().st_size <= self.index.end
+            return (self.path / JOURNAL).stat().st_size <= self.index.journal_size
         except FileNotFoundError:
             return True
         except OSError:
@@ -214,12 +216,12 @@ class RunFolder:
 
 
 def _identity(folder: Path) -> tuple[int, int]:
-    found = folder.stat()
-    return found.st_dev, found.st_ino
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def safe_name(name: str) -> str:
-    """Return a name as it may stand in a path, on any system: a long one cut, with a digest."""
+    """Return a name that is valid in a path on any system; a long name is cut and gets a digest."""
     safe = re.sub(r"[^A-Za-z0-9_-]+", "_", name) or "unnamed"
     if len(safe) <= _LONGEST:
         return safe
@@ -241,4 +243,4 @@ def _new_folder(parent: Path, rank: int | None) -> Path:
         except FileExistsError:
             continue
         return folder
-    raise FileExistsError(f"{parent / name} and a million folders like it exist already")
+    raise FileExistsError(f"{parent / name} and a million folders with that prefix exist already")

@@ -1,4 +1,4 @@
-"""The records of a capture, gathered one addition after the other; knows no file."""
+"""The records of an open capture in memory, to which additions are appended."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ __all__ = ["Index", "named_files"]
 
 
 class _Count(NamedTuple):
-    """How many records count, how many bytes of the journal hold them, after how many additions."""
+    """Number of valid records, size of the journal that holds them, and number of additions."""
 
     calls: int
     programs: int
     modules: int
     lost_modules: int
     complete: bool
-    end: int
+    journal_size: int
     additions: int
 
 
 class Index:
-    """An index that grows; each addition costs the same, however many came before.
+    """A manifest that grows. The cost of an addition does not depend on the number of records.
 
-    An addition counts from one moment on, the last assignment of :meth:`add`: an interrupt before
-    it has added nothing, and another thread reads all of an addition or nothing.
+    An addition takes effect with one assignment, the last in :meth:`add`. An interrupt before it
+    adds nothing, and another thread reads either all of an addition or nothing.
 
     Parameters
     ----------
     begun : Manifest
-        What is in it at first.
+        The records that the index starts with.
     """
 
     def __init__(self, begun: Manifest) -> None:
@@ -50,37 +50,37 @@ class Index:
             len(self._modules),
             len(self._lost_modules),
             begun.complete,
-            end=0,
+            journal_size=0,
             additions=0,
         )
         self._read = self._count, begun
 
-    def add(self, addition: Addition, *, end: int = 0, complete: bool = False) -> None:
-        """Add what an addition has and the index has not yet.
+    def add(self, addition: Addition, *, journal_size: int = 0, complete: bool = False) -> None:
+        """Add the records of an addition that the index does not have yet.
 
         Parameters
         ----------
         addition : Addition
             The records.
-        end : int
-            How long the journal is with them.
+        journal_size : int
+            The size of the journal with these records.
         complete : bool
             Whether the capture has ended.
         """
         count = self._count
         self._count = _Count(
-            _put(self._calls, count.calls, addition.calls),
-            _put(self._programs, count.programs, addition.programs),
-            _put(self._modules, count.modules, addition.modules),
-            _put(self._lost_modules, count.lost_modules, addition.lost_modules),
+            _append(self._calls, count.calls, addition.calls),
+            _append(self._programs, count.programs, addition.programs),
+            _append(self._modules, count.modules, addition.modules),
+            _append(self._lost_modules, count.lost_modules, addition.lost_modules),
             complete,
-            end,
+            journal_size,
             count.additions + 1,
         )
 
     @property
     def manifest(self) -> Manifest:
-        """The records as they stand now."""
+        """The manifest with all records added so far."""
         count, read = self._read
         now = self._count
         if count is not now:
@@ -97,55 +97,55 @@ class Index:
 
     @property
     def begun(self) -> Manifest:
-        """What was in it at first."""
+        """The manifest with which the index started."""
         return self._begun
 
     @property
-    def end(self) -> int:
-        """How many bytes of the journal hold these records; what stands behind them is none."""
-        return self._count.end
+    def journal_size(self) -> int:
+        """Number of bytes of the journal that hold these records; later bytes are ignored."""
+        return self._count.journal_size
 
     @property
     def additions(self) -> int:
-        """How many additions there were."""
+        """Number of additions."""
         return self._count.additions
 
     @property
     def calls(self) -> int:
-        """How many calls there are."""
+        """Number of calls."""
         return self._count.calls
 
     @property
     def programs(self) -> int:
-        """How many programs there are."""
+        """Number of programs."""
         return self._count.programs
 
     @property
     def modules(self) -> int:
-        """How many modules there are."""
+        """Number of modules."""
         return self._count.modules
 
     @property
     def lost_modules(self) -> int:
-        """How many modules could not be recorded."""
+        """Number of modules that could not be recorded."""
         return self._count.lost_modules
 
     def call(self, number: int) -> CallRecord:
-        """Return a call."""
+        """Return a call by its number."""
         return self._calls[number]
 
     def program(self, number: int) -> ProgramRecord:
-        """Return a program."""
+        """Return a program by its number."""
         return self._programs[number]
 
     def module(self, number: int) -> ModuleRecord:
-        """Return a module."""
+        """Return a module by its number."""
         return self._modules[number]
 
 
-def _put(records: list[Any], count: int, more: tuple[Any, ...]) -> int:
-    """Put records behind those that count; return how many count with them."""
-    del records[count:]  # what an interrupted addition has left
+def _append(records: list[Any], count: int, more: tuple[Any, ...]) -> int:
+    """Append records after the first ``count``; return the new number of valid records."""
+    del records[count:]  # records that an interrupted addition appended
     records += [record for record in more if record.index >= count]
     return len(records)
 

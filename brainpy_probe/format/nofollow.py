@@ -1,8 +1,8 @@
-"""Files below a folder, reached by the system's own calls without following a link.
+"""Reads files below a folder without following symbolic links.
 
-A capture may be written by one user and read by another, and its folder may change meanwhile. So a
-path is gone along one folder at a time, each held open, and what is opened is looked at, not its
-name: a link is refused, and so is what is no file; a size is known before anything is read.
+A capture may be written by one user and read by another, and its folder may change meanwhile.
+Therefore a path is opened one folder at a time, and what was opened is checked, not its name: links
+and special files are refused, and the size is known before anything is read.
 """
 
 from __future__ import annotations
@@ -14,109 +14,109 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-__all__ = ["NotThatSize", "files_below", "folder_of", "open_below", "read_below", "read_unsized"]
+__all__ = ["SizeMismatch", "files_below", "open_below", "open_parent", "read_below", "read_unsized"]
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# Opening a pipe would otherwise wait for who writes into it.
+# Without O_NONBLOCK, opening a pipe would wait for a writer.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_PIECE = 1 << 20
-# More than any index: one of 10,000 calls has 20 MB.
-_MOST = 1 << 30
+_CHUNK = 1 << 20
+# Larger than any manifest: that of 10,000 calls has 20 MB.
+_MAX_SIZE = 1 << 30
 
 
-class NotThatSize(OSError):
-    """A file has another size than it should have."""
+class SizeMismatch(OSError):
+    """A file's size differs from the expected size."""
 
 
 @contextlib.contextmanager
-def folder_of(root: Path, name: str) -> Iterator[int]:
-    """Give the descriptor of the folder in which a path below another folder lies.
+def open_parent(root: Path, name: str) -> Iterator[int]:
+    """Open the parent folder of a path below a root folder, and yield its descriptor.
 
     Parameters
     ----------
     root : Path
-        The folder, which may be reached by links.
+        The root folder. Links in its own path are followed.
     name : str
         The path below it.
 
     Raises
     ------
     OSError
-        If a part of it is a link, or no folder.
+        If a part of the path below the root is a link or not a folder.
     """
-    at = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for part in PurePosixPath(name).parent.parts:
-            deeper = _opened(part, _FOLDER, at)
-            os.close(at)
-            at = deeper
-        yield at
+            child = _open(part, _FOLDER, folder)
+            os.close(folder)
+            folder = child
+        yield folder
     finally:
-        os.close(at)
+        os.close(folder)
 
 
 @contextlib.contextmanager
 def open_below(root: Path, name: str) -> Iterator[tuple[int, int]]:
-    """Give the descriptor and the size of a file below a folder.
+    """Open a file below a root folder, and yield its descriptor and size.
 
     Raises
     ------
     OSError
-        If it is not there, is a link or lies behind one, or is no file.
+        If it does not exist, is not a regular file, or its path contains a link.
     """
-    with folder_of(root, name) as folder:
-        file = _opened(PurePosixPath(name).name, _FILE, folder)
+    with open_parent(root, name) as folder:
+        file = _open(PurePosixPath(name).name, _FILE, folder)
     try:
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError("it is no file")
-        yield file, found.st_size
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("it is not a regular file")
+        yield file, status.st_size
     finally:
         os.close(file)
 
 
 def read_below(root: Path, name: str, size: int) -> bytes:
-    """Read a file below a folder, of a known size.
+    """Read a file of a known size below a root folder.
 
     Raises
     ------
-    NotThatSize
-        If it has another; nothing was read then.
+    SizeMismatch
+        If its size differs; nothing is read then.
     OSError
         As :func:`open_below`.
     """
-    with open_below(root, name) as (file, found):
-        if found == size:
+    with open_below(root, name) as (file, actual):
+        if actual == size:
             content = _read(file, size)
-            found = len(content) + len(os.read(file, 1))
-        if found != size:
-            raise NotThatSize(f"{found} bytes instead of {size}")
+            actual = len(content) + len(os.read(file, 1))
+        if actual != size:
+            raise SizeMismatch(f"{actual} bytes instead of {size}")
     return content
 
 
 def read_unsized(root: Path, name: str) -> bytes:
-    """Read a text below a folder whose size nothing tells, such as an index.
+    """Read a text of unknown size below a root folder, such as a manifest.
 
     Raises
     ------
     OSError
-        As :func:`open_below`; or if it holds a zero byte, as no JSON does and a hole in a file is
-        full of, or more than 1 GiB.
+        As :func:`open_below`; or if it is larger than 1 GiB or contains a zero byte. JSON has none,
+        and a sparse file is full of them.
     """
-    pieces, size = [], 0
+    chunks, size = [], 0
     with open_below(root, name) as (file, _):
-        while piece := os.read(file, _PIECE):
-            if b"\0" in piece:
-                raise OSError("it holds a zero byte, so that it is no JSON")
-            size += len(piece)
-            if size > _MOST:
-                raise OSError(f"it has more than {_MOST:,} bytes")
-            pieces.append(piece)
-    return b"".join(pieces)
+        while chunk := os.read(file, _CHUNK):
+            if b"\0" in chunk:
+                raise OSError("it contains a zero byte and is not JSON")
+            size += len(chunk)
+            if size > _MAX_SIZE:
+                raise OSError(f"it has more than {_MAX_SIZE:,} bytes")
+            chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def files_below(root: Path) -> Iterator[str]:
-    """Yield the path of each regular file below a folder; a link is not followed, nor is it one."""
+    """Yield the path of each regular file below a folder; links are neither followed nor listed."""
     for folder, _, names, at in os.fwalk(root, follow_symlinks=False):
         for name in names:
             with contextlib.suppress(OSError):
@@ -124,16 +124,16 @@ def files_below(root: Path) -> Iterator[str]:
                     yield (Path(folder) / name).relative_to(root).as_posix()
 
 
-def _opened(part: str, flags: int, folder: int) -> int:
+def _open(part: str, flags: int, folder: int) -> int:
     try:
         return os.open(part, flags, dir_fd=folder)
-    except ValueError as error:  # a zero byte
-        raise OSError(f"there is no such name: {error}") from error
+    except ValueError as error:  # the name contains a zero byte
+        raise OSError(f"it has an invalid name: {error}") from error
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EMLINK) or (
             error.errno == errno.ENOTDIR and _is_link(part, folder)
         ):
-            raise OSError("it is a link, or lies behind one") from error
+            raise OSError("its path contains a symbolic link") from error
         raise
 
 

@@ -1,4 +1,4 @@
-"""The capture folder read back, and held against its index; knows only records."""
+"""Reads a capture folder and checks it against its manifest."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from msgspec.structs import replace
 
 from brainpy_probe.errors import DamagedCapture
 from brainpy_probe.format.common_records import WrittenFile
-from brainpy_probe.format.digests import digest_of, is_signed
+from brainpy_probe.format.digests import digest_of, has_valid_digest
 from brainpy_probe.format.folder import JOURNAL, MANIFEST
 from brainpy_probe.format.index import Index
-from brainpy_probe.format.nofollow import NotThatSize, read_below, read_unsized
+from brainpy_probe.format.nofollow import SizeMismatch, read_below, read_unsized
 from brainpy_probe.format.records import FORMAT, VERSION, Addition, Manifest
 from brainpy_probe.format.validation import check_keys, check_manifest
 
-__all__ = ["manifest_is_as_written", "newest_run", "read_file", "read_manifest", "read_text"]
+__all__ = ["manifest_digest_matches", "newest_run", "read_file", "read_manifest", "read_text"]
 
 _T = TypeVar("_T")
 
 
 def newest_run(parent: str | os.PathLike[str]) -> Path | None:
-    """Return the capture folder that was made last below a folder, or None."""
+    """Return the newest capture folder below a folder, or None."""
     runs = [path.parent for path in Path(parent).glob(f"run-*/{MANIFEST}")]
-    return max(runs, key=_when_made, default=None)
+    return max(runs, key=_creation_order, default=None)
 
 
-def _when_made(run: Path) -> tuple[str, int, int, str]:
-    """Order runs by the second in their name, and within one by the last change.
+def _creation_order(run: Path) -> tuple[str, int, int, str]:
+    """Order runs by the second in their name, within a second by their last change.
 
-    Clocks of files go in steps of milliseconds: within one a folder's own number decides.
+    File times may have a resolution of milliseconds. Within one, the number at the end of the
+    folder's name decides.
     """
     indices = (run / name for name in (MANIFEST, JOURNAL))
     changes = [index.stat().st_mtime_ns for index in indices if index.exists()]
@@ -40,30 +41,31 @@ def _when_made(run: Path) -> tuple[str, int, int, str]:
 
 
 def read_manifest(
-    folder: str | os.PathLike[str], *, altered: bool = False
+    folder: str | os.PathLike[str], *, check_digest: bool = True
 ) -> tuple[Path, Manifest]:
-    """Read and check the index of a capture folder.
+    """Read and check the manifest of a capture folder.
 
     Parameters
     ----------
     folder : str or path
         The capture folder, or its ``manifest.json``.
-    altered : bool
-        Whether it may be another than was written, for who finds out what else is wrong.
+    check_digest : bool
+        Whether to refuse a manifest or journal whose digest differs.
 
     Returns
     -------
     path
-        The folder, absolute.
+        The absolute path of the folder.
     Manifest
-        Its index.
+        Its manifest, with the records of the journal.
 
     Raises
     ------
     FileNotFoundError
-        If there is no manifest.
+        If the folder has no manifest.
     DamagedCapture
-        If it is cut off, altered, of a later version, or names a file outside the folder.
+        If the manifest is truncated, was changed, has a later format version, or names a file
+        outside of the folder.
     """
     path = Path(folder).expanduser().absolute()
     if path.name == MANIFEST:
@@ -71,74 +73,80 @@ def read_manifest(
     source = path / MANIFEST
     if not os.path.lexists(source) or source.is_dir():
         raise FileNotFoundError(
-            f"{path} is not a capture: it has no {MANIFEST}. Give the folder run-... itself."
+            f"{path} is not a capture: it has no {MANIFEST}. Give the path of a folder run-..."
         )
     content, manifest, lines = _read_index(path)
     index, journal = Index(manifest), path / JOURNAL
     for line in lines:
-        _add(journal, index, _decoded(journal, line, Addition))
+        _add(journal, index, _decode(journal, line, Addition))
     manifest = index.manifest
     check_manifest(source, manifest)
-    for place, written in [(source, content), *((journal, line) for line in lines)]:
-        if not altered and not is_signed(written):
+    for file, written in [(source, content), *((journal, line) for line in lines)]:
+        if check_digest and not has_valid_digest(written):
             raise DamagedCapture(
-                f"{place} is not the file that was written: its digest differs.",
-                "brainpy-probe verify shows what else does; capture again.",
+                f"{file} was changed after it was written: its digest differs.",
+                "brainpy-probe verify lists all damaged files. Capture again.",
             )
     return path, replace(manifest, digest="")
 
 
 def _add(source: Path, index: Index, addition: Addition) -> None:
-    """Add a line of the journal, which continues the records or repeats what is there."""
-    for kind, there, more in (
+    """Add a line of the journal, which continues the records or repeats some of them."""
+    for kind, count, records in (
         ("calls", index.calls, addition.calls),
         ("programs", index.programs, addition.programs),
         ("modules", index.modules, addition.modules),
         ("lost modules", index.lost_modules, addition.lost_modules),
     ):
-        numbers = [record.index for record in more]
+        numbers = [record.index for record in records]
         first = numbers[0] if numbers else 0
-        if numbers != list(range(first, first + len(numbers))) or first > there:
-            raise DamagedCapture(f"{source} has {kind} missing: behind {there} it has {numbers}.")
+        if numbers != list(range(first, first + len(numbers))) or first > count:
+            raise DamagedCapture(
+                f"{source}: {kind} are missing: number {count} should follow, but the line has "
+                f"{numbers}.",
+                "Capture again.",
+            )
     index.add(addition)
 
 
 def _read_index(folder: Path) -> tuple[bytes, Manifest, list[bytes]]:
-    """Return the manifest as it is stored and as a record, and the journal's lines.
+    """Return the manifest as stored and decoded, and the lines of the journal.
 
-    A capture that ends meanwhile writes its manifest anew and removes the journal: what was read of
-    both is of one moment if the manifest is the same before and after.
+    A capture that ends meanwhile replaces its manifest and removes the journal. Both belong
+    together if the manifest is the same before and after the journal was read.
     """
     source = folder / MANIFEST
     content = _read(folder, MANIFEST)
     while True:
-        manifest = _manifest(source, content)
+        manifest = _decode_manifest(source, content)
         if manifest.complete:
-            return content, manifest, []  # a journal that is still there is in it already
-        lines = _journal(folder)
+            return content, manifest, []  # it already has all records of the journal
+        lines = _read_journal(folder)
         before, content = content, _read(folder, MANIFEST)
         if content == before:
             return content, manifest, lines
 
 
-def _manifest(source: Path, content: bytes) -> Manifest:
+def _decode_manifest(source: Path, content: bytes) -> Manifest:
     try:
         head = msgspec.json.decode(content, type=_Head)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedCapture(f"{source} can't be read: {error}.", "Capture again.") from error
     if head.format != FORMAT:
-        raise DamagedCapture(f"{source} is not a capture: its format is {head.format!r}.")
+        raise DamagedCapture(
+            f"{source} is not a capture's manifest: its format is {head.format!r}, not {FORMAT!r}."
+        )
     if head.version > VERSION:
         raise DamagedCapture(
-            f"{source} was written in version {head.version} of the format; "
-            f"this probe reads up to {VERSION}.",
+            f"{source} has format version {head.version}; "
+            f"this brainpy-probe reads versions up to {VERSION}.",
             "Update brainpy-probe.",
         )
-    return _decoded(source, content, Manifest)
+    return _decode(source, content, Manifest)
 
 
-def _journal(folder: Path) -> list[bytes]:
-    """Return the journal's lines; what stands behind the last line's end was cut off."""
+def _read_journal(folder: Path) -> list[bytes]:
+    """Return the lines of the journal; a truncated last line is ignored."""
     try:
         return _read(folder, JOURNAL).split(b"\n")[:-1]
     except FileNotFoundError:
@@ -156,7 +164,7 @@ def _read(folder: Path, name: str) -> bytes:
         ) from error
 
 
-def _decoded(source: Path, content: bytes, kind: type[_T]) -> _T:
+def _decode(source: Path, content: bytes, kind: type[_T]) -> _T:
     check_keys(source, content)
     try:
         return msgspec.json.decode(content, type=kind)
@@ -164,10 +172,10 @@ def _decoded(source: Path, content: bytes, kind: type[_T]) -> _T:
         raise DamagedCapture(f"{source} can't be read: {error}.", "Capture again.") from error
 
 
-def manifest_is_as_written(folder: Path) -> bool:
-    """Whether an index that can be read is, byte for byte, the one that was written."""
+def manifest_digest_matches(folder: Path) -> bool:
+    """Return whether the manifest and the journal are, byte for byte, as they were written."""
     content, _, lines = _read_index(folder)
-    return all(map(is_signed, [content, *lines]))
+    return all(map(has_valid_digest, [content, *lines]))
 
 
 class _Head(msgspec.Struct):
@@ -176,50 +184,52 @@ class _Head(msgspec.Struct):
 
 
 def read_file(folder: Path, file: WrittenFile) -> bytes:
-    """Read one file that the manifest names, and check that it is the one that was written.
+    """Read a file that the manifest names, and check its digest.
 
-    Its size is compared before it is read.
+    The size is checked before the file is read.
 
     Raises
     ------
     DamagedCapture
-        If the file is missing, a link, or not what its digest says.
+        If the file is missing, is a link, or its size or digest differs.
     """
     target = folder / file.path
     try:
         content = read_below(folder, file.path, file.size)
-    except NotThatSize as error:
-        raise _other(target, f"size or digest differs ({error})") from error
+    except SizeMismatch as error:
+        raise _changed(target, f"size or digest differs ({error})") from error
     except MemoryError:
         raise DamagedCapture(
-            f"{target} needs {file.size:,} bytes of memory, which there are not.", "Capture again."
+            f"{target} does not fit into memory: the manifest says {file.size:,} bytes.",
+            "Read it on a machine with more memory, or capture again.",
         ) from None
     except OSError as error:
         raise DamagedCapture(f"{target} can't be read: {error}.", "Capture again.") from error
     found = digest_of(content)
     if found != file.digest:
-        raise _other(target, f"size or digest differs (XXH3-128 {found} instead of {file.digest})")
+        reason = f"size or digest differs (XXH3-128 {found} instead of {file.digest})"
+        raise _changed(target, reason)
     return content
 
 
 def read_text(folder: Path, file: WrittenFile) -> str:
-    """Read one text that the manifest names, as :func:`read_file` does.
+    """Read a text that the manifest names, as :func:`read_file` does.
 
     Raises
     ------
     DamagedCapture
-        As there; or if it is not UTF-8.
+        As :func:`read_file`; or if it is not UTF-8.
     """
     content = read_file(folder, file)
     try:
         return content.decode()
     except UnicodeDecodeError as error:
         raise DamagedCapture(
-            f"{folder / file.path} is no UTF-8 text (byte {error.start}).", "Capture again."
+            f"{folder / file.path} is not UTF-8 (byte {error.start}).", "Capture again."
         ) from error
 
 
-def _other(target: Path, what: str) -> DamagedCapture:
+def _changed(target: Path, reason: str) -> DamagedCapture:
     return DamagedCapture(
-        f"{target} is not the file that was written: its {what}.", "Capture again."
+        f"{target} was changed after it was written: its {reason}.", "Capture again."
     )

@@ -1,4 +1,4 @@
-"""Whether what a manifest says fits together, checked once, when it is read; knows no file."""
+"""Consistency checks of a manifest, made once when it is read."""
 
 from __future__ import annotations
 
@@ -19,43 +19,45 @@ from brainpy_probe.format.records import Manifest
 
 __all__ = ["check_keys", "check_manifest"]
 
-# Of these a program may have many; of every other kind it has one.
+# File kinds that a program may have several of; it has at most one file of any other kind.
 _SEVERAL = {"xla", "shared"}
-_OF_A_MODULE = {"stablehlo", "mlirbc", "hlo", "xla"}
-_ARRAYS = {"data", "results", "shared"}
-_LONGEST_PATH = 1024
+_MODULE_KINDS = {"stablehlo", "mlirbc", "hlo", "xla"}
+_ARRAY_KINDS = {"data", "results", "shared"}
+_MAX_PATH = 1024
 
 
 def check_keys(source: Path, content: bytes) -> None:
-    """Check that no object of a JSON text has a key twice: readers would differ in what it says.
+    """Check that no JSON object has a key twice. Parsers differ in which of the two they take.
 
     Raises
     ------
     DamagedCapture
-        If one has, or it is no JSON.
+        If an object has, or the text is not JSON.
     """
     try:
         _KEYS.decode(content.decode())
-    except _Twice as error:
-        raise DamagedCapture(f"{source} has the key {error} twice in one place.") from None
+    except _DuplicateKey as error:
+        raise DamagedCapture(
+            f"{source} has the key {error} twice in one object.", "Capture again."
+        ) from None
     except (ValueError, RecursionError) as error:
         raise DamagedCapture(f"{source} can't be read: {error}.", "Capture again.") from error
 
 
-class _Twice(Exception):
-    """A key stands twice in one object."""
+class _DuplicateKey(Exception):
+    """A JSON object has a key twice."""
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> None:
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> None:
     if len({key for key, _ in pairs}) < len(pairs):
-        raise _Twice(repr(_twice(key for key, _ in pairs)))
+        raise _DuplicateKey(repr(_duplicate(key for key, _ in pairs)))
 
 
-_KEYS = json.JSONDecoder(object_pairs_hook=_unique)
+_KEYS = json.JSONDecoder(object_pairs_hook=_refuse_duplicates)
 
 
 def check_manifest(source: Path, manifest: Manifest) -> None:
-    """Check that records name what is there, and that what they say does not contradict itself.
+    """Check that records refer to existing records and files, and that they are consistent.
 
     Raises
     ------
@@ -63,7 +65,7 @@ def check_manifest(source: Path, manifest: Manifest) -> None:
         At the first fault.
     """
     for fault in _faults(source, manifest):
-        raise DamagedCapture(fault)
+        raise DamagedCapture(fault, "Capture again.")
 
 
 def _faults(source: Path, manifest: Manifest) -> Iterator[str]:
@@ -74,7 +76,7 @@ def _faults(source: Path, manifest: Manifest) -> Iterator[str]:
         yield from (f"{name} {fault}." for fault in _program(program))
     for module in manifest.modules:
         name = f"{source}: module {module.index}"
-        yield from (f"{name} {fault}." for fault in _kinds(module.files, _OF_A_MODULE))
+        yield from (f"{name} {fault}." for fault in _kinds(module.files, _MODULE_KINDS))
 
 
 def _references(source: Path, manifest: Manifest) -> Iterator[str]:
@@ -87,36 +89,36 @@ def _references(source: Path, manifest: Manifest) -> Iterator[str]:
     ):
         numbers = [record.index for record in records]
         if numbers != list(range(len(numbers))):
-            yield f"{source} has {kind} missing: it numbers them {numbers}."
+            yield f"{source}: {kind} are missing: their numbers are {numbers}."
     wrong = [c.index for c in manifest.calls if c.program is not None and c.program not in programs]
     if wrong:
-        yield f"{source} has calls of programs that are not in it: {wrong}."
+        yield f"{source}: calls refer to missing programs: {wrong}."
     wrong = [m.index for m in manifest.modules if m.after is not None and m.after >= m.index]
     if wrong:
-        yield f"{source} has modules that are compared with later ones: {wrong}."
+        yield f"{source}: modules are compared with later modules: {wrong}."
     of_calls = [(m.index, m.call) for m in manifest.modules]
     of_calls += [(m.index, m.call) for m in manifest.lost_modules]
     wrong = [number for number, call in of_calls if call is not None and call not in calls]
     if wrong:
-        yield f"{source} has modules of calls that are not in it: {wrong}."
+        yield f"{source}: modules refer to missing calls: {wrong}."
 
 
 def _files(source: Path, manifest: Manifest) -> Iterator[str]:
-    """Check that paths lead below the folder, and that one path is one file."""
+    """Check that all paths are within the folder, and that each path is one file."""
     seen: dict[str, WrittenFile] = {}
     for file in named_files(manifest):
-        if not _is_below(file.path):
-            yield f"{source} names a file outside its folder: {file.path[:_LONGEST_PATH]!r}."
+        if not _is_within_folder(file.path):
+            yield f"{source} names a file outside its folder: {file.path[:_MAX_PATH]!r}."
         if not file.digest:
-            yield f"{source} has no digest of {file.path}."
+            yield f"{source} has no digest for {file.path}."
         other = seen.setdefault(file.path, file)
         if (other.size, other.digest) != (file.size, file.digest):
-            yield f"{source} names {file.path} twice, with another size or digest."
+            yield f"{source} names {file.path} twice with different sizes or digests."
 
 
-def _is_below(name: str) -> bool:
+def _is_within_folder(name: str) -> bool:
     return (
-        len(name) <= _LONGEST_PATH
+        len(name) <= _MAX_PATH
         and not {"", ".", ".."} & set(name.split("/"))
         and not set(name) & {"\\", "\0"}
     )
@@ -126,47 +128,48 @@ def _program(program: ProgramRecord) -> Iterator[str]:
     yield from _kinds(program.files, None)
     if program.portable is not None:
         yield from _kinds(program.portable.files, None)
-        arrays = sorted(_ARRAYS & {file.kind for file in program.portable.files})
+        arrays = sorted(_ARRAY_KINDS & {file.kind for file in program.portable.files})
         if arrays:
-            yield f"has arrays among the files of its portable form ({', '.join(arrays)})"
+            yield f"has arrays among the files of its portable program ({', '.join(arrays)})"
     for specs in (program.arguments, program.results):
-        twice = _twice(spec.path for spec in specs)
-        if twice:
-            yield f"has {twice!r} twice"
+        duplicate = _duplicate(spec.path for spec in specs)
+        if duplicate:
+            yield f"has {duplicate!r} twice"
     listed = {file.path for file in program.files}
     for spec in (*program.arguments, *program.results):
         yield from (f"has {spec.path!r} with {fault}" for fault in _tensor(spec, listed))
     root = next(iter(program.components), "")
-    if component_names.belongs(root, program.components) != root:
-        yield f"has its model {root!r} as a part of itself: its components go in a circle"
+    if component_names.enclosing_component(root, program.components) != root:
+        yield f"has its model {root!r} as a part of itself: its components form a cycle"
     if program.measured is not None:
-        seconds = sum(part.seconds for part in program.measured.components)
+        seconds = sum(time.seconds for time in program.measured.components)
         if seconds > 0 and not program.measured.loop > 0:
-            yield "has components that ran, in a loop that took no time"
+            yield "has run times of components, but a loop of 0 s"
 
 
 def _kinds(files: Iterable[WrittenFile], allowed: set[str] | None) -> Iterator[str]:
     kinds = [file.kind for file in files]
-    twice = _twice(kind for kind in kinds if kind not in _SEVERAL)
-    if twice:
-        yield f"has two files of the kind {twice!r}"
-    strange = [kind for kind in kinds if allowed is not None and kind not in allowed]
-    if strange:
-        yield f"has a file of the kind {strange[0]!r}, which is none of a module"
+    duplicate = _duplicate(kind for kind in kinds if kind not in _SEVERAL)
+    if duplicate:
+        yield f"has two files of the kind {duplicate!r}"
+    refused = [kind for kind in kinds if allowed is not None and kind not in allowed]
+    if refused:
+        yield f"has a file of the kind {refused[0]!r}, which modules do not have"
 
 
 def _tensor(spec: TensorSpec, listed: set[str]) -> Iterator[str]:
-    found = re.search(r"[0-9]+", spec.dtype)
-    bits = 8 if spec.dtype == "bool" else int(found.group()) if found else 0
-    if bits >= 8 and spec.nbytes != math.prod(spec.shape) * (bits // 8):
-        yield f"{spec.nbytes} bytes, which {spec.dtype} of shape {spec.shape} has not"
+    digits = re.search(r"[0-9]+", spec.dtype)
+    bits = 8 if spec.dtype == "bool" else int(digits.group()) if digits else 0
+    size = math.prod(spec.shape) * (bits // 8)
+    if bits >= 8 and spec.nbytes != size:
+        yield f"{spec.nbytes} bytes; {spec.dtype} of shape {spec.shape} has {size}"
     if bool(spec.file) != bool(spec.entry):
-        yield "a file and no entry in it, or an entry and no file"
+        yield "a file without an entry in it, or an entry without a file"
     if spec.file and spec.file not in listed:
         yield f"a file that the program does not list: {spec.file!r}"
     if spec.file and not spec.digest:
-        yield "a file and no digest"
+        yield "a file without a digest"
 
 
-def _twice(values: Iterable[str]) -> str:
+def _duplicate(values: Iterable[str]) -> str:
     return next((value for value, count in Counter(values).items() if count > 1), "")

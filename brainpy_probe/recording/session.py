@@ -203,7 +203,7 @@ class Session:
         minimal = _minimal_record(call)
         begun = self._begin(call, minimal)
         try:
-            with self.folder.adding(*places):
+            with self.folder.rollback_on_error(*places):
                 made = self._made(call, watch, owed, minimal)
                 self.folder.append(made.addition)
             begun.call = None  # the index has it now
@@ -221,7 +221,7 @@ class Session:
         owed = self._owed.addition()
         begun = self._begin_module(compilation)
         try:
-            with self.folder.adding():
+            with self.folder.rollback_on_error():
                 made = self._modules.record(self.folder.index.modules, compilation)
                 self.folder.append(replace(owed, modules=(made.record,)))
             self._modules.keep([made])
@@ -250,13 +250,13 @@ class Session:
                 if self.settings.data != "none" or closed.kind == "step":
                     watch.exclude(call.settle())  # what follows reads values
                 closed, notes = consistency.agreed(call, run, closed)
-                with self.folder.adding():
+                with self.folder.rollback_on_error():
                     program, failure, digests = self._program(closed, ahead)
         except Exception as error:
             failure = error
         for place in self._places(call):
             if program is None or not any(file.path.startswith(place) for file in program.files):
-                self.folder.give_back(place)
+                self.folder.discard(place)
         modules: list[RecordedModule] = []
         lost: list[LostModule] = list(owed.lost_modules)
         for compilation in call.compilations:
@@ -322,7 +322,7 @@ class Session:
             if self._closed:
                 return
             for place in self._places(call):
-                self.folder.give_back(place)
+                self.folder.discard(place)
             call.ahead.pop(id(self), None)
             closed = closure.close(call, call.coming, self._known)
             rendered = written = None
@@ -352,7 +352,7 @@ class Session:
         """Remove what was written for calls that still run, or were interrupted."""
         claimed = {str(PurePosixPath(f.path).parent) for f in named_files(self.manifest)}
         for place in self._unclaimed - claimed:
-            self.folder.give_back(place)
+            self.folder.discard(place)
 
     def _known_program(self, fingerprint: str) -> ProgramRecord | None:
         """Return the program with a fingerprint, if the index has it."""

@@ -16,7 +16,7 @@ import msgspec
 from brainpy_probe.compat import lookup
 from brainpy_probe.compat.versions import PACKAGES, TESTED, expected, installed, stack
 from brainpy_probe.errors import PrivateNameMissing, ProbeError, describe_error
-from brainpy_probe.format.atomic import left_in
+from brainpy_probe.format.atomic import abandoned_files
 from brainpy_probe.recording.api import capture
 from brainpy_probe.recording.patches import LEDGER
 from brainpy_probe.settings import DEFAULT_OUT, DIALECTS, VARIABLE, Settings
@@ -121,7 +121,7 @@ def _leftovers() -> tuple[str, ...]:
     with contextlib.suppress(ProbeError):
         settings = Settings.of_environment(os.environ)
         out = settings.out if settings is not None else out
-    return tuple(map(str, left_in(Path(out))))
+    return tuple(map(str, abandoned_files(Path(out))))
 
 
 def _activation() -> Activation:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from brainpy_probe.errors import DamagedCapture
 from brainpy_probe.format.arrays import check_array, read_arrays
-from brainpy_probe.format.atomic import is_left
+from brainpy_probe.format.atomic import is_temporary
 from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.digests import digest_of_file
 from brainpy_probe.format.folder import JOURNAL, MANIFEST
@@ -34,7 +34,7 @@ def check_files(folder: Path, manifest: Manifest) -> Iterator[Check]:
     files = list({(f.path, f.size, f.digest): f for f in named_files(manifest)}.values())
     named = {MANIFEST, JOURNAL, *(file.path for file in files)}
     # A writer that was killed has left temporary files: they were never part of the capture.
-    unnamed = {name for name in files_below(folder) if name not in named and not is_left(name)}
+    unnamed = {name for name in files_below(folder) if name not in named and not is_temporary(name)}
     wrong = 0
     for file in files:
         fault = _fault(folder, file)

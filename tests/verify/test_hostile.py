@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 import brainpy_probe as probe
 from brainpy_probe.cli import app
-from brainpy_probe.format.atomic import left_in
-from brainpy_probe.format.digests import digest_of, signed
+from brainpy_probe.format.atomic import abandoned_files
+from brainpy_probe.format.digests import digest_of, with_digest
 from brainpy_probe.format.folder import JOURNAL, MANIFEST, RunFolder
 from brainpy_probe.verify.api import verify
 from tests.altering import alter, rewrite
@@ -86,9 +86,15 @@ def _unfinished(folder: Path) -> None:
 
 
 INDICES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "link": (lambda p: _link(p / MANIFEST), "manifest.json can't be read: it is a link"),
-    "pipe": (lambda p: _pipe(p / MANIFEST), "manifest.json can't be read: it is no file"),
-    "sparse": (lambda p: _sparse(p / MANIFEST), "holds a zero byte"),
+    "link": (
+        lambda p: _link(p / MANIFEST),
+        "manifest.json can't be read: its path contains a symbolic link",
+    ),
+    "pipe": (
+        lambda p: _pipe(p / MANIFEST),
+        "manifest.json can't be read: it is not a regular file",
+    ),
+    "sparse": (lambda p: _sparse(p / MANIFEST), "contains a zero byte"),
     "empty": (lambda p: (p / MANIFEST).write_bytes(b""), "can't be read"),
     "not UTF-8": (lambda p: (p / MANIFEST).write_bytes(b'{"format": "\xff"}'), "can't be read"),
     "nested": (lambda p: (p / MANIFEST).write_bytes(b"[" * 100_000), "can't be read"),
@@ -104,18 +110,18 @@ INDICES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda p: (p / MANIFEST).write_bytes(
             (p / MANIFEST).read_bytes().replace(b'"pid": ', b'"pid": 1')
         ),
-        "not the file that was written",
+        "was changed after it was written",
     ),
-    "journal sparse": (lambda p: (_unfinished(p), _sparse(p / JOURNAL)), "holds a zero byte"),
+    "journal sparse": (lambda p: (_unfinished(p), _sparse(p / JOURNAL)), "contains a zero byte"),
     "journal a link": (
         lambda p: (_unfinished(p), (p / JOURNAL).symlink_to("/dev/zero")),
-        "journal.jsonl can't be read: it is a link",
+        "journal.jsonl can't be read: its path contains a symbolic link",
     ),
     "journal with a gap": (
         lambda p: (
             _unfinished(p),
             (p / JOURNAL).write_bytes(
-                signed(
+                with_digest(
                     b'{"modules":[{"index":99,"name":"m","fingerprint":"","call":null,'
                     b'"thread":"","backend":"cpu","origin":"compiled","seconds":{},'
                     b'"arguments":[],"reason":"first","why":""}],"digest":""}'
@@ -123,7 +129,7 @@ INDICES: dict[str, tuple[Callable[[Path], object], str]] = {
                 + b"\n"
             ),
         ),
-        "has modules missing",
+        "modules are missing",
     ),
 }
 
@@ -142,18 +148,21 @@ def test_a_manifest_that_is_a_folder_makes_no_capture(copy: Path) -> None:
 
 
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "link": (lambda p: _link(p / TEXT), "it is a link"),
-    "link to itself": (lambda p: _link(p / TEXT, "program.stablehlo.mlir"), "it is a link"),
-    "pipe": (lambda p: _pipe(p / TEXT), "it is no file"),
+    "link": (lambda p: _link(p / TEXT), "its path contains a symbolic link"),
+    "link to itself": (
+        lambda p: _link(p / TEXT, "program.stablehlo.mlir"),
+        "its path contains a symbolic link",
+    ),
+    "pipe": (lambda p: _pipe(p / TEXT), "it is not a regular file"),
     "sparse": (lambda p: _sparse(p / TEXT), f"{100 << 30} bytes instead of"),
     "folder a link": (
         lambda p: (
             (p / "programs").rename(p.parent / "others"),
             (p / "programs").symlink_to(p.parent / "others"),
         ),
-        "lies behind one",
+        "its path contains a symbolic link",
     ),
-    "not UTF-8": (lambda p: rewrite(p, TEXT, b"module { // \xff\n}"), "is no UTF-8 text (byte 12)"),
+    "not UTF-8": (lambda p: rewrite(p, TEXT, b"module { // \xff\n}"), "is not UTF-8 (byte 12)"),
 }
 
 
@@ -176,7 +185,7 @@ def test_a_sparse_file_of_the_size_in_the_manifest_needs_memory(copy: Path) -> N
             if file["path"] == DATA
         ],
     )
-    with pytest.raises(probe.DamagedCapture, match=f"{DATA}.* bytes of memory"):
+    with pytest.raises(probe.DamagedCapture, match=f"{DATA} does not fit into memory"):
         probe.load(copy).programs[0].data()
 
 
@@ -190,7 +199,7 @@ def test_doctor_names_what_a_killed_capture_left(tmp_path: Path) -> None:
     names = [".a.txt.4194999.tmp", f".b.txt.{os.getpid()}.tmp", ".c.tmp"]
     for name in names:
         (tmp_path / name).touch()
-    assert left_in(tmp_path) == [tmp_path / names[0]]
+    assert abandoned_files(tmp_path) == [tmp_path / names[0]]
 
 
 def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
@@ -199,7 +208,7 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     folder.write("programs/a", "hlo", b"1")
     (folder.path / "programs").rename(tmp_path / "moved")
     (folder.path / "programs").symlink_to(outside)
-    with pytest.raises(NotADirectoryError, match="it is a link"):
+    with pytest.raises(NotADirectoryError, match="it is a symbolic link"):
         folder.write("programs/b", "hlo", b"1")
     assert not list(outside.iterdir())
 
@@ -240,9 +249,9 @@ SAYINGS: dict[str, tuple[Callable[[Manifest], object], str]] = {
         lambda m: m["modules"][0]["files"].append(
             {**_program(m)["files"][0], "kind": "xla", "digest": "0" * 32}
         ),
-        "with another size or digest",
+        "with different sizes or digests",
     ),
-    "no digest": (lambda m: _program(m)["files"][0].update(digest=""), "has no digest of"),
+    "no digest": (lambda m: _program(m)["files"][0].update(digest=""), "has no digest for"),
     "digest of another form": (
         lambda m: _program(m)["files"][0].update(digest="0" * 32 + "\n"),
         "files[0].digest",
@@ -254,19 +263,19 @@ SAYINGS: dict[str, tuple[Callable[[Manifest], object], str]] = {
         "modules[0].large_constants",
     ),
     "negative size": (lambda m: _program(m)["files"][0].update(size=-1), "files[0].size"),
-    "a program that is not there": (lambda m: m["calls"][0].update(program=7), "not in it: [0]"),
-    "a call that is not there": (lambda m: m["modules"][0].update(call=7), "not in it: [0]"),
-    "a number left out": (lambda m: m["calls"][0].update(index=2), "has calls missing"),
+    "a program that is not there": (lambda m: m["calls"][0].update(program=7), "refer to missing"),
+    "a call that is not there": (lambda m: m["modules"][0].update(call=7), "refer to missing"),
+    "a number left out": (lambda m: m["calls"][0].update(index=2), "calls are missing"),
     "a loop without time": (
         lambda m: _program(m).update(measured=_measured(0.0)),
-        "a loop that took no time",
+        "a loop of 0 s",
     ),
     "negative seconds": (
         lambda m: _program(m).update(measured=_measured(-1.0)),
         "measured.loop",
     ),
-    "bytes of another shape": (lambda m: _argument(m).update(nbytes=1), "1 bytes, which"),
-    "huge shape": (lambda m: _argument(m).update(shape=[2**53] * 64), "bytes, which"),
+    "bytes of another shape": (lambda m: _argument(m).update(nbytes=1), "1 bytes; "),
+    "huge shape": (lambda m: _argument(m).update(shape=[2**53] * 64), " bytes; "),
     "negative shape": (lambda m: _argument(m).update(shape=[-20]), "arguments[0].shape[0]"),
     "shape of 65 dimensions": (lambda m: _argument(m).update(shape=[1] * 65), "arguments[0].shape"),
     "an object": (lambda m: _argument(m).update(dtype="object"), "arguments[0].dtype"),
@@ -282,7 +291,7 @@ SAYINGS: dict[str, tuple[Callable[[Manifest], object], str]] = {
     "version as a word": (lambda m: m.update(version="1"), "$.version"),
     "components in a circle": (
         lambda m: _program(m).update(components={"a.b": "A", "a": "B"}),
-        "its components go in a circle",
+        "its components form a cycle",
     ),
     "escapes in an unknown field": (
         lambda m: m.update({ESCAPE: 1}),
@@ -320,7 +329,7 @@ def test_json_that_readers_read_otherwise_is_refused(
     text = (copy / MANIFEST).read_text()
     assert old in text
     (copy / MANIFEST).write_bytes(
-        signed(
+        with_digest(
             re.sub(r'"digest": "\w*"\n}$', '"digest": ""\n}', text.replace(old, new, 1)).encode()
         )
     )

@@ -571,7 +571,7 @@ def test_a_manifest_entry_outside_of_the_folder_is_refused(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"shape": [3, 3]}, "bytes, which float32 of shape (3, 3) has not"),
+        ({"shape": [3, 3]}, "bytes; float32 of shape (3, 3) has 36"),
         ({"dtype": "int32"}, "the manifest has int32 of shape"),
         ({"entry": "state/W"}, "has no array 'state/W'"),
         ({"digest": "0" * 32}, "its digest differs"),

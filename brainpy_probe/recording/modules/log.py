@@ -86,8 +86,10 @@ class ModuleLog:
             The modules that will be added to the index together with it.
         """
         of_call = "outside" if call is None else f"predict{call:03d}"
-        with self.folder.adding():
-            place = self.folder.place("modules", index, f"{of_call}-{safe_name(compilation.name)}")
+        with self.folder.rollback_on_error():
+            place = self.folder.reserve(
+                "modules", index, f"{of_call}-{safe_name(compilation.name)}"
+            )
             key = _key(compilation)
             module, files = self._facts(key, place, compilation, made)
             known = _all_names(module, names)

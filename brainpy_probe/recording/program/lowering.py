@@ -147,8 +147,8 @@ def write_ahead(
         As of :func:`write`.
     """
     closed = rendered.closed
-    with folder.adding():
-        place = folder.place("programs", index, safe_name(closed.name))
+    with folder.rollback_on_error():
+        place = folder.reserve("programs", index, safe_name(closed.name))
         texts = _write_texts(place, rendered.native, folder)
         portable = _portable(place, rendered, folder)
         data = f"{place}/data.safetensors"
