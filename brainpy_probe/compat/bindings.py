@@ -1,7 +1,6 @@
-"""The only home of jaxlib's version facts: its MLIR bindings, XLA's parsers, printers and passes.
+"""jaxlib's MLIR bindings and XLA's parsers, printers and passes, across versions.
 
-Knows what stands where in which version, and where that was seen; never what it is used for, and
-no JAX: jaxlib alone is enough.
+These functions need only jaxlib, not JAX. Each names the versions in which a fact was seen.
 """
 
 from __future__ import annotations
@@ -14,10 +13,22 @@ import os
 import re
 import sys
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from brainpy_probe.compat import lookup
 from brainpy_probe.compat.lookup import NAMES, PrivateName
+
+if TYPE_CHECKING:
+    from jaxlib import _hlo
+    from jaxlib.mlir import ir as _ir
+
+    HloModule: TypeAlias = _hlo.HloModule
+    MlirAttribute: TypeAlias = _ir.Attribute
+    MlirContext: TypeAlias = _ir.Context
+    MlirModule: TypeAlias = _ir.Module
+    MlirOperation: TypeAlias = _ir.Operation
+    MlirType: TypeAlias = _ir.Type
+    MlirValue: TypeAlias = _ir.Value
 
 __all__ = ["take"]
 
@@ -34,14 +45,14 @@ NAMES.update(
             "jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0",
         ),
         "mlir-dialects": PrivateName(
-            "what registers MLIR's own dialects",
+            "the function that registers MLIR's own dialects",
             (
                 "jaxlib.mlir._mlir_libs._jax_mlir_ext:register_dialects",
                 "jaxlib.mlir._mlir_libs.register_jax_dialects:register_dialects",
                 "jaxlib.mlir._mlir_libs._site_initialize_0:register_dialects",
             ),
             "jaxlib 0.10.2, 0.12.0: _jax_mlir_ext; 0.4.23, 0.4.30: register_jax_dialects; 0.4.13: "
-            "_site_initialize_0, of which every context knows already",
+            "_site_initialize_0, which every context already applies",
         ),
         "mhlo": PrivateName(
             "XLA's MHLO dialect and passes",
@@ -72,13 +83,13 @@ NAMES.update(
         "profiler": PrivateName(
             "XLA's profiler",
             ("jaxlib._profiler:",),
-            "jaxlib 0.10.2, 0.12.0: ProfilerSession, ProfileOptions; up to 0.4.30 nothing reads "
-            "what xla_extension.profiler writes",
+            "jaxlib 0.10.2, 0.12.0: ProfilerSession, ProfileOptions; up to 0.4.30 jaxlib has no "
+            "reader for what xla_extension.profiler writes",
             era="brainstate",
             optional=True,
         ),
         "profile-data": PrivateName(
-            "the reader of what XLA's profiler wrote",
+            "the reader of the XLA profiler's output",
             ("jaxlib._profile_data:",),
             "jaxlib 0.10.2, 0.12.0: ProfileData, which is jax.profiler.ProfileData",
             era="brainstate",
@@ -93,20 +104,20 @@ NAMES.update(
             "jaxlib 0.10.2, 0.12.0: _jax; 0.4.13, 0.4.23, 0.4.30: xla_extension",
         ),
         "client": PrivateName(
-            "XLA's client, which compiles and runs",
+            "XLA's client, which compiles and runs programs",
             ("jaxlib.xla_client:",),
-            "jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: make_cpu_client, CompileOptions; what "
-            "else differs from one to the other stands in execution.py",
+            "jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: make_cpu_client, CompileOptions; for "
+            "other differences between versions see ir/execution.py",
         ),
     }
 )
 
 
 @functools.cache
-def _leave_information_out() -> None:
-    """Have XLA leave out its information lines, as JAX does when it is imported.
+def _silence_xla_log() -> None:
+    """Turn XLA's informational log lines off, as JAX does when it is imported.
 
-    Once and for good, as JAX does: a variable that is set and taken back is another thread's, too.
+    The variable stays set, as with JAX: unsetting it would affect other threads.
     """
     if sys.modules.get("jax") is None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
@@ -114,80 +125,80 @@ def _leave_information_out() -> None:
 
 def take(name: str) -> Any:
     """Return the object that an entry of the table describes, as :func:`.lookup.take` does."""
-    _leave_information_out()
+    _silence_xla_log()
     return lookup.take(name)
 
 
-def other_version(written: str) -> str:
-    """Return nothing if jaxlib is of this version, else a remark that tells of both."""
-    here = metadata.version("jaxlib")
-    return "" if here == written else f"written with jaxlib {written}, read with {here}"
+def version_remark(written: str) -> str:
+    """Return a remark with both versions if a capture was written with another jaxlib."""
+    installed = metadata.version("jaxlib")
+    return "" if installed == written else f"written with jaxlib {written}, read with {installed}"
 
 
 # --- MLIR -----------------------------------------------------------------------------------------
 
 
-def mlir_context() -> Any:
-    """Return a fresh context that knows StableHLO, CHLO, MHLO, Shardy (if any) and MLIR's own.
+def mlir_context() -> MlirContext:
+    """Return a new context with the dialects StableHLO, CHLO, MHLO, Shardy (if any) and MLIR's own.
 
-    As ``make_ir_context`` of jax/_src/interpreters/mlir.py builds it, without JAX; that of 0.12.0
-    gives out one context ten times. ``register_stablehlo_passes`` is absent on 0.4.13, 0.4.23 and
-    0.4.30, the dialects sdy and mpmd likewise.
+    Built like ``make_ir_context`` of jax/_src/interpreters/mlir.py, without JAX; that of 0.12.0
+    returns the same context ten times. ``register_stablehlo_passes`` and the dialects sdy and mpmd
+    do not exist on 0.4.13, 0.4.23 and 0.4.30.
     """
     ir, mhlo = take("mlir"), take("mhlo")
     context, registry = ir.Context(), ir.DialectRegistry()
     take("mlir-dialects")(registry)
     context.append_dialect_registry(registry)
-    context.enable_multithreading(False)  # else each context keeps a pool of threads alive
-    # MLIR prints to stderr what we report ourselves, stack and all.
+    context.enable_multithreading(False)  # otherwise each context keeps a thread pool alive
+    # Without a handler MLIR prints each diagnostic to stderr, with a stack trace.
     context.attach_diagnostic_handler(lambda _: True)
-    # Known, but loaded only with the first of its operations: most programs have StableHLO alone.
+    # Loaded with the first operation of the dialect: most programs contain only StableHLO.
     mhlo.register_mhlo_dialect(context, load=False)
     for name in ("chlo", "stablehlo", "sdy", "mpmd"):
         with contextlib.suppress(ModuleNotFoundError):
             dialect = importlib.import_module(f"jaxlib.mlir.dialects.{name}")
             dialect.register_dialect(context, load=False)
-    # Passes are registered once for the process; doing it again changes nothing.
+    # Passes are registered for the process. Registering them again has no effect.
     mhlo.register_mhlo_passes()
     getattr(take("stablehlo"), "register_stablehlo_passes", lambda: None)()
     return context
 
 
-def mlir_is(thing: Any, kind: str) -> bool:
-    """Whether an MLIR value or attribute is of a kind.
+def mlir_is(value: Any, class_name: str) -> bool:
+    """Return whether an MLIR value or attribute is an instance of a class of the bindings.
 
-    ``cls.isinstance`` from 0.4.13 to 0.10.2; gone in 0.12.0, whose objects are of their own class.
+    ``cls.isinstance`` from 0.4.13 to 0.10.2; removed in 0.12.0, whose objects have their own class.
     """
-    cls = getattr(take("mlir"), kind)
-    return isinstance(thing, cls) or (hasattr(cls, "isinstance") and bool(cls.isinstance(thing)))
+    cls = getattr(take("mlir"), class_name)
+    return isinstance(value, cls) or (hasattr(cls, "isinstance") and bool(cls.isinstance(value)))
 
 
-def mlir_attributes(operation: Any) -> dict[str, Any]:
+def mlir_attributes(operation: MlirOperation) -> dict[str, Any]:
     """Return an operation's attributes by name.
 
-    By number: going through them gives their names on 0.10.2 and 0.12.0, named attributes on
+    They are indexed, because iteration yields names on 0.10.2 and 0.12.0, but named attributes on
     0.4.13, 0.4.23 and 0.4.30.
     """
-    given = operation.attributes
-    return {given[n].name: given[n].attr for n in range(len(given))}
+    attributes = operation.attributes
+    return {attributes[n].name: attributes[n].attr for n in range(len(attributes))}
 
 
-def parse_mlir(source: str | bytes, context: Any) -> Any:
-    """Parse MLIR text or bytecode, and verify it, as the parser does itself from 0.4.13 on."""
+def parse_mlir(source: str | bytes, context: MlirContext) -> MlirModule:
+    """Parse and verify MLIR text or bytecode; the parser itself verifies from 0.4.13 on."""
     return take("mlir").Module.parse(source, context)
 
 
-def read_mlir(content: bytes) -> Any:
-    """Read a StableHLO module from VHLO bytecode or text, in a context of its own."""
+def read_mlir(content: bytes) -> MlirModule:
+    """Read a StableHLO module from VHLO bytecode or text, in a new context."""
     if is_bytecode(content):
         return read_portable_bytecode(content, mlir_context())
     return parse_mlir(content, mlir_context())
 
 
-def mlir_text(module: Any, elements: int | None = None, *, locations: bool = False) -> str:
-    """Print a module; constants of more elements are elided, if that is given.
+def mlir_text(module: MlirModule, elements: int | None = None, *, locations: bool = False) -> str:
+    """Print a module; constants with more than ``elements`` elements are elided.
 
-    Locations stand behind each operation, ``loc("~E2E.comm/mul")``.
+    With ``locations``, each operation is followed by its location, ``loc("~E2E.comm/mul")``.
     """
     return str(
         module.operation.get_asm(
@@ -197,32 +208,32 @@ def mlir_text(module: Any, elements: int | None = None, *, locations: bool = Fal
 
 
 def has_locations(text: str) -> bool:
-    """Whether a module's text was printed with locations."""
+    """Return whether a module's text was printed with locations."""
     return re.search(r' loc\((?:unknown|".*")\)$', text, re.MULTILINE) is not None
 
 
-def mlir_bytecode(module: Any) -> bytes:
-    """Write a module as MLIR bytecode, locations and names included."""
+def mlir_bytecode(module: MlirModule) -> bytes:
+    """Return a module as MLIR bytecode, with locations and names."""
     buffer = io.BytesIO()
     module.operation.write_bytecode(buffer)
     return buffer.getvalue()
 
 
 def is_bytecode(content: bytes) -> bool:
-    """Whether a module is MLIR's bytecode, VHLO or other; else it is text."""
+    """Return whether a module's content is MLIR bytecode, VHLO or other; otherwise it is text."""
     return content.startswith(b"ML\xefR")
 
 
-def run_passes(module: Any, pipeline: str) -> None:
+def run_passes(module: MlirModule, pipeline: str) -> None:
     """Run a pass pipeline over a module, in place."""
     with module.context:
         take("mlir-passes").parse(f"builtin.module({pipeline})").run(module.operation)
 
 
-def run_pass_if_any(module: Any, pipeline: str) -> bool:
-    """Run a pass over a module, in place, if it is registered; say whether it is.
+def run_pass_if_any(module: MlirModule, pipeline: str) -> bool:
+    """Run a pass over a module, in place, if it is registered; return whether it is.
 
-    ``strip-debuginfo`` is not on 0.4.13, others not on 0.4.x.
+    ``strip-debuginfo`` is missing on 0.4.13, other passes on 0.4.x.
     """
     with module.context:
         try:
@@ -233,41 +244,42 @@ def run_pass_if_any(module: Any, pipeline: str) -> bool:
     return True
 
 
-def without_locations(module: Any) -> Any:
-    """Return a module with no trace of where it was made: itself, changed in place, or a copy.
+def without_locations(module: MlirModule) -> MlirModule:
+    """Return a module without source locations: the module itself, changed in place, or a copy.
 
-    Where there is no pass for it (0.4.13), the copy's locations are the lines of its own text.
+    On 0.4.13, which has no pass for this, the locations of the copy are line numbers of its own
+    text.
     """
     if run_pass_if_any(module, "strip-debuginfo"):
         return module
     return parse_mlir(mlir_text(module), module.context)
 
 
-def chlo_to_stablehlo(module: Any) -> None:
+def chlo_to_stablehlo(module: MlirModule) -> None:
     """Decompose CHLO operations, in place.
 
-    0.4.13, 0.4.23 and 0.4.30 have no pass for it; there ``portable_bytecode`` takes them.
+    0.4.13, 0.4.23 and 0.4.30 have no pass for it. There ``portable_bytecode`` accepts CHLO.
     """
     run_pass_if_any(module, "func.func(chlo-legalize-to-stablehlo)")
 
 
-def portable_bytecode(module: Any) -> bytes:
+def portable_bytecode(module: MlirModule) -> bytes:
     """Serialise a StableHLO module as VHLO bytecode of the current StableHLO version.
 
-    By XLA's own entry, which takes the module on 0.10.2 and 0.12.0, its bytecode where there is
-    ``jaxlib.xla_extension`` (0.4.13, 0.4.23, 0.4.30). The one in
-    ``jaxlib.mlir.dialects.stablehlo`` refuses LAPACK's typed calls (0.10.2, 0.12.0), or ends the
+    This uses XLA's function, which takes the module on 0.10.2 and 0.12.0, and its bytecode on
+    versions with ``jaxlib.xla_extension`` (0.4.13, 0.4.23, 0.4.30). The function of the same name
+    in ``jaxlib.mlir.dialects.stablehlo`` refuses LAPACK's typed calls (0.10.2, 0.12.0), or ends the
     process (0.4.13, 0.4.23, 0.4.30): "LLVM ERROR: Trying to register different dialects for the
     same namespace: builtin".
     """
     version = take("stablehlo").get_current_version()
-    given = mlir_bytecode(module) if _has_xla_extension() else module
+    source = mlir_bytecode(module) if _has_xla_extension() else module
     with module.context:
-        return bytes(take("xla-mlir").serialize_portable_artifact(given, version))
+        return bytes(take("xla-mlir").serialize_portable_artifact(source, version))
 
 
-def read_portable_bytecode(content: bytes, context: Any) -> Any:
-    """Read VHLO bytecode back as a StableHLO module; ``jaxlib.xla_extension`` gives its text."""
+def read_portable_bytecode(content: bytes, context: MlirContext) -> MlirModule:
+    """Read VHLO bytecode as a StableHLO module; ``jaxlib.xla_extension`` returns its text."""
     deserialise = take("xla-mlir").deserialize_portable_artifact
     if _has_xla_extension():
         return parse_mlir(deserialise(content), context)
@@ -275,10 +287,11 @@ def read_portable_bytecode(content: bytes, context: Any) -> Any:
 
 
 def as_stablehlo(kind: str, content: bytes) -> bytes:
-    """Return a program in a form that XLA compiles: StableHLO text, or the VHLO that was given.
+    """Convert a program to a form that XLA compiles: StableHLO text, or the unchanged VHLO.
 
-    Text in MHLO and HLO is translated. The results' bits stay: what MHLO has an operation for and
-    StableHLO has none, such as erf, becomes a call that XLA knows (0.4.13 to 0.12.0).
+    MHLO and HLO text is translated. The bits of the results stay the same: an operation that MHLO
+    has and StableHLO lacks, such as erf, becomes a custom call that XLA implements (0.4.13 to
+    0.12.0).
 
     Parameters
     ----------
@@ -294,8 +307,8 @@ def as_stablehlo(kind: str, content: bytes) -> bytes:
     if kind == "hlo":
         proto = parse_hlo(content.decode()).as_serialized_hlo_module_proto()
         computation = take("hlo").XlaComputation(proto)
-        made = take("xla-mlir").xla_computation_to_mlir_module(computation)
-        return made.encode() if isinstance(made, str) else bytes(made)
+        stablehlo = take("xla-mlir").xla_computation_to_mlir_module(computation)
+        return stablehlo.encode() if isinstance(stablehlo, str) else bytes(stablehlo)
     return content
 
 
@@ -306,53 +319,54 @@ def _has_xla_extension() -> bool:
 # --- HLO ------------------------------------------------------------------------------------------
 
 
-def hlo_of(module: Any) -> Any:
+def hlo_of(module: MlirModule) -> HloModule:
     """Translate a StableHLO module to an HLO module."""
     translate = take("xla-mlir").mlir_module_to_xla_computation
     return translate(mlir_bytecode(module)).get_hlo_module()
 
 
-def hlo_text(module: Any) -> str:
-    """Print an HLO module, no constant elided."""
+def hlo_text(module: HloModule) -> str:
+    """Print an HLO module without eliding constants."""
     options = take("hlo").HloPrintOptions()
     options.print_large_constants = True
     return str(module.to_string(options))
 
 
-def hlo_canonical_text(module: Any) -> str:
-    """Print an HLO module so that two modules of one computation print alike."""
+def hlo_canonical_text(module: HloModule) -> str:
+    """Print an HLO module so that two modules with the same computations print the same text."""
     options = take("hlo").HloPrintOptions.canonical()
     options.canonicalize_computations = True
     options.print_large_constants = True
     options.print_backend_config = True
     options.print_metadata = False
-    # XLA's parser keeps the computations in another order, and on 0.4.23 and 0.4.30
-    # canonicalize_computations does not sort them. Empty lines part them; their names survive.
+    # XLA's parser keeps the computations in a different order, and on 0.4.23 and 0.4.30
+    # canonicalize_computations does not sort them. They are separated by empty lines, and keep
+    # their names.
     head, *computations = str(module.to_string(options)).strip().split("\n\n")
     return "\n\n".join([head, *sorted(computations)])
 
 
-def parse_hlo(text: str) -> Any:
+def parse_hlo(text: str) -> HloModule:
     """Parse HLO text with XLA's own parser."""
     return take("hlo").hlo_module_from_text(text)
 
 
-def hlo_from_proto(content: bytes) -> Any:
-    """Make an HLO module of its protocol buffer; XLA checks it."""
+def hlo_from_proto(content: bytes) -> HloModule:
+    """Build an HLO module from its protocol buffer; XLA validates it."""
     return take("hlo").HloModule.from_serialized_hlo_module_proto(content)
 
 
-def hlo_types(module: Any) -> tuple[list[str], list[str]]:
+def hlo_types(module: HloModule) -> tuple[list[str], list[str]]:
     """Return the types of an HLO module's parameters and results, without their layouts.
 
-    ``XlaComputation`` stands where the parser does; ``str`` of a shape is ``f32[20]{0}``.
+    ``XlaComputation`` is in the same module as the parser. ``str`` of a shape is ``f32[20]{0}``.
     """
     computation = take("hlo").XlaComputation(module.as_serialized_hlo_module_proto())
     shape = computation.program_shape()
     result = shape.result_shape()
     results = result.tuple_shapes() if result.is_tuple() else [result]
-    given = [_without_layout(one) for one in shape.parameter_shapes()]
-    return given, [_without_layout(one) for one in results]
+    parameters = [_without_layout(parameter) for parameter in shape.parameter_shapes()]
+    return parameters, [_without_layout(result) for result in results]
 
 
 def _without_layout(shape: Any) -> str:

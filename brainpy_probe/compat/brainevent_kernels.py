@@ -1,4 +1,4 @@
-"""The kernels of brainevent, which BrainPy's event-driven synapses call from 2.7 on."""
+"""brainevent's kernels, which BrainPy's event-driven synapses call since BrainPy 2.7."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["kernel_names", "lowering_settings", "plain_kernels", "take"]
 
 
 def plain_kernels() -> Callable[[Any], Any]:
-    """Return what gives an equation that calls a kernel of BrainPy's the one of plain StableHLO.
+    """Return a function that makes an equation which calls a kernel use plain StableHLO instead.
 
-    brainevent (0.2.1, 0.3.0: _op/main.py) takes the parameter ``backend`` of the equation before
-    the user's choice, which is one for the process: its public ``set_backend`` would clear all of
-    JAX's caches. ``available_backends`` is public. Before BrainPy 2.7 a kernel is chosen while the
-    model is traced: nothing can be done here.
+    The equation's parameter ``backend`` takes precedence over the user's choice (brainevent 0.2.1,
+    0.3.0: _op/main.py), which is global to the process: the public ``set_backend`` would clear all
+    of JAX's caches. ``available_backends`` is public. Before BrainPy 2.7 the kernel is chosen while
+    the model is traced, and the equations are returned unchanged.
     """
     try:
         kernels: Any = importlib.import_module("brainevent").get_registry()
@@ -41,10 +41,10 @@ _PLAIN = "jax_raw"
 
 
 def lowering_settings() -> tuple[object, ...]:
-    """Return what decides how a jaxpr is lowered besides what stands in it.
+    """Return the global settings that decide how a jaxpr is lowered.
 
-    That is the platform; how random bits are made (``jax_threefry_partitionable``, public from
-    0.4.13 to 0.12.0); and which backends brainevent's kernels have, as in :func:`plain_kernels`.
+    These are the platform, the random bit generator (``jax_threefry_partitionable``, public from
+    0.4.13 to 0.12.0), and the backends of brainevent's kernels, as in :func:`plain_kernels`.
     """
     import jax
 
@@ -55,9 +55,9 @@ def lowering_settings() -> tuple[object, ...]:
 
 
 def kernel_names() -> frozenset[str]:
-    """Return the names of brainevent's kernels, which are those of their primitives.
+    """Return the names of brainevent's kernels, which are also the names of their primitives.
 
-    brainevent 0.2.1, 0.3.0: ``get_registry`` is public; none where there is no brainevent.
+    ``get_registry`` is public (brainevent 0.2.1, 0.3.0). Empty without brainevent.
     """
     try:
         return frozenset(importlib.import_module("brainevent").get_registry())

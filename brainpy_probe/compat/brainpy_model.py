@@ -1,4 +1,4 @@
-"""What a BrainPy model is made of: components, Variables, and the containers that hold them.
+"""The parts of a BrainPy model: components, Variables, and the containers that hold them.
 
 BrainPy 2.3.8 to 2.9.0, on brainstate from 2.7 on.
 """
@@ -23,10 +23,10 @@ __all__ = [
     "UPDATES",
     "VALUE",
     "brainpy_folders",
+    "distinct_variables",
     "on_brainstate",
-    "own_variables",
-    "peek",
-    "put",
+    "raw_value",
+    "set_raw_value",
     "state_class",
     "take",
 ]
@@ -72,87 +72,94 @@ NAMES.update(
 )
 
 
-# Where a component keeps the parts that it was given by name or by position: Containers from 2.4.6
-# on (dynsys.py: DynSysGroup, Sequential; dyn/ions, dyn/neurons/hh.py), and every BrainPyObject
-# (2.3.8 to 2.6.0: _src/math/object_transform/base.py, with a leading underscore from 2.8.2 on).
+# Attributes in which a component keeps parts that were passed by name or position: containers from
+# 2.4.6 on (dynsys.py: DynSysGroup, Sequential; dyn/ions, dyn/neurons/hh.py), and every
+# BrainPyObject (2.3.8 to 2.6.0: _src/math/object_transform/base.py, with a leading underscore from
+# 2.8.2 on).
 CONTAINERS = (
     "children", "implicit_nodes", "implicit_vars", "_implicit_nodes", "_implicit_vars",
 )  # fmt: skip
 
 
-# Where a component keeps what is updated before and after it (2.4.6, 2.6.0: _src/dynsys.py; 2.8.2,
-# 2.9.0: dynsys.py), and what the key of a delay among these begins with (2.8.2, 2.9.0: delay.py;
-# 2.4.6, 2.6.0: _src/delay.py), before what the delay is of: a name, or the id of a Variable.
+# Attributes in which a component keeps what is updated before and after it (2.4.6, 2.6.0:
+# _src/dynsys.py; 2.8.2, 2.9.0: dynsys.py), and the prefixes of the keys of delays among these
+# (2.8.2, 2.9.0: delay.py; 2.4.6, 2.6.0: _src/delay.py). The prefix is followed by what is delayed:
+# a name, or the id of a Variable.
 UPDATES = ("before_updates", "after_updates", "_before_updates", "_after_updates")
 
 
 DELAYS = ("_*_delay_of_", "_*_delay_*_")
 
 
-# Where a delay keeps the Variable that it is of (VarDelay; 2.4.6 to 2.9.0, as above).
+# Attribute in which a delay keeps its Variable (VarDelay; 2.4.6 to 2.9.0, as above).
 DELAYED = "target"
 
 
-# What a Variable notes of the traces that it was part of (brainstate 0.5.4, 0.6.0: _state.py).
+# Attributes in which a Variable records its traces (brainstate 0.5.4, 0.6.0: _state.py).
 TRACE_NOTES = ("_been_writen",)
 
 
-# Where a Variable keeps its value (2.3.8 to 2.9.0: ndarray.py; brainstate 0.5.4, 0.6.0: State).
+# Attribute in which a Variable keeps its value (2.3.8 to 2.9.0: ndarray.py; brainstate 0.5.4,
+# 0.6.0: State).
 VALUE = "_value"
 
 
 @functools.cache
 def on_brainstate() -> bool:
-    """Whether BrainPy keeps its state in brainstate, as from 2.7 on.
+    """Return whether BrainPy keeps its state in brainstate, as from 2.7 on.
 
-    Read from its own Variable: brainstate may well be installed beside an older BrainPy.
+    The base classes of BrainPy's Variable decide: brainstate may also be installed with an older
+    BrainPy.
     """
     return any(base.__module__.startswith("brainstate") for base in take("variable").__mro__)
 
 
 @functools.cache
 def state_class() -> Any:
-    """Return the class of all that is state: brainstate's State, or before 2.7 the Variable."""
+    """Return the class of all state: brainstate's State, or the Variable before 2.7."""
     return take("state" if on_brainstate() else "variable")
 
 
 @functools.cache
 def brainpy_folders() -> tuple[str, ...]:
-    """Return the folders in which BrainPy's own code lies, and that of its foundation."""
+    """Return the folders with BrainPy's own code and that of brainstate."""
     names = ("brainpy", "brainstate") if on_brainstate() else ("brainpy",)
     files = [importlib.import_module(name).__file__ or "" for name in names]
     return tuple(str(Path(file).parent) + os.sep for file in files)
 
 
-# What a component makes when it is first asked for, an empty container (2.4.6, 2.6.0:
-# _src/dynsys.py; 2.8.2, 2.9.0: dynsys.py, math/object_transform/base.py).
+# Attributes that a component creates on first access, with an empty container as value (2.4.6,
+# 2.6.0: _src/dynsys.py; 2.8.2, 2.9.0: dynsys.py, math/object_transform/base.py).
 LAZY_CONTAINERS = (
     "_current_inputs", "_delta_inputs", "_before_updates", "_after_updates", "_implicit_vars",
     "_implicit_nodes",
 )  # fmt: skip
 
 
-def peek(array: Any) -> Any:
-    """Return what an Array or a Variable of BrainPy's holds.
+def raw_value(array: Any) -> Any:
+    """Return the value of BrainPy's Array or Variable without recording a read.
 
-    ``.value`` would also tell a trace that a Variable was read, and refuses to give a tracer that
-    a trace has left there (brainpy 2.3.8 to 2.9.0: ndarray.py).
+    ``.value`` would also report to a trace that the Variable was read, and raises if a trace left
+    a tracer there (brainpy 2.3.8 to 2.9.0: ndarray.py).
     """
     return array._value
 
 
-def put(array: Any, value: Any) -> None:
-    """Have an Array or a Variable hold a value, unchecked."""
+def set_raw_value(array: Any, value: Any) -> None:
+    """Set the value of an Array or Variable without any check."""
     if array._value is not value:
         array._value = value
 
 
-def own_variables(things: Sequence[Any]) -> list[Any]:
-    """Return the Variables among objects, each once; views write to the Variable behind them."""
+def distinct_variables(objects: Sequence[Any]) -> list[Any]:
+    """Return each Variable among objects once, with the random state; views are left out.
+
+    A view writes to its Variable.
+    """
     variable, view = take("variable"), take("variable-view")
     found = {
-        id(one): one
-        for one in (*things, take("random-state"))
-        if isinstance(one, variable) and not isinstance(one, view)
+        id(candidate): candidate
+        for candidate in (*objects, take("random-state"))
+        if isinstance(candidate, variable) and not isinstance(candidate, view)
     }
     return list(found.values())

@@ -1,6 +1,6 @@
-"""BrainPy's DSRunner: its private names, and what a run of it reads and sets.
+"""BrainPy's DSRunner: its private names, and what a run reads and sets.
 
-BrainPy 2.3.8 to 2.9.0. Each function names the versions for which it holds.
+BrainPy 2.3.8 to 2.9.0. Each function names the versions in which a fact was seen.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ __all__ = [
     "first_step",
     "held_monitors",
     "is_brainpys_own",
-    "is_kept_loop",
+    "is_cached_loop",
     "iterated_inputs",
-    "makes_its_results",
     "monitor_names",
+    "overrides_results",
     "predict_arguments",
     "shared_context",
     "step_function",
@@ -68,28 +68,28 @@ NAMES.update(
 )
 
 
-# The method to which a memory_efficient step hands its monitors (2.3.8 to 2.9.0: runners.py).
+# The method that receives the monitors of a memory_efficient step (2.3.8 to 2.9.0: runners.py).
 MONITOR_TAKER = "_step_mon_on_cpu"
 
 
-# A runner's step, and where 2.3.8 keeps its compiled loops or steps, by the shared arguments (2.3.8
-# to 2.9.0: runners.py; back_propagation.py for BPFF).
+# A runner's step, and the attribute in which 2.3.8 keeps compiled loops or steps, by their shared
+# arguments (2.3.8 to 2.9.0: runners.py; back_propagation.py for BPFF).
 STEP = "_step_func_predict"
 
 
 _COMPILED_LOOPS = "_f_predict_compiled"
 
 
-# The methods that give the model its inputs in a step, and read its monitors (2.3.8:
-# dyn/runners.py; 2.4.6 to 2.9.0: runners.py).
+# The methods that set the model's inputs in a step, and read its monitors (2.3.8: dyn/runners.py;
+# 2.4.6 to 2.9.0: runners.py).
 STEP_PARTS = ("_step_func_input", "_step_func_monitor")
 
 
 def compiles_its_step(runner: Any) -> bool:
-    """Whether a runner traces its loop or its step itself: not with ``jit=False``.
+    """Return whether a runner traces its loop or its step; it does not with ``jit=False``.
 
-    Read from ``DSRunner._fun_predict``; JAX's own ``jax_disable_jit`` has the same effect. On
-    2.3.8 ``predict`` sets that for its own duration.
+    As in ``DSRunner._fun_predict``; JAX's own ``jax_disable_jit`` has the same effect. On 2.3.8
+    ``predict`` sets that setting while it runs.
     """
     import jax
 
@@ -102,29 +102,29 @@ _signature = functools.lru_cache(maxsize=256)(inspect.signature)
 def predict_arguments(
     predict: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, tuple[Any, ...], Any]:
-    """Return step indices, if any, the user's inputs and shared arguments of a ``_predict``.
+    """Return a ``_predict`` call's step indices (or None), the user's inputs, and shared arguments.
 
     ``_predict(indices, *xs, shared_args=)`` from 2.4 on; ``_predict(xs=(times, indices, inputs),
     shared_args=)`` on 2.3.8.
     """
     function = getattr(predict, "__func__", None)
     if function is None:
-        given = inspect.signature(predict).bind(*args, **kwargs).arguments
+        bound = inspect.signature(predict).bind(*args, **kwargs).arguments
     else:
-        given = _signature(function).bind(predict.__self__, *args, **kwargs).arguments
-    shared = given.get("shared_args")
-    if "indices" in given:
-        return given["indices"], tuple(given.get("xs", ())), shared
-    if isinstance(given.get("xs"), tuple) and len(given["xs"]) == 3:
-        _, indices, inputs = given["xs"]
+        bound = _signature(function).bind(predict.__self__, *args, **kwargs).arguments
+    shared = bound.get("shared_args")
+    if "indices" in bound:
+        return bound["indices"], tuple(bound.get("xs", ())), shared
+    if isinstance(bound.get("xs"), tuple) and len(bound["xs"]) == 3:
+        _, indices, inputs = bound["xs"]
         return indices, (inputs,), shared
-    return None, (), shared  # BPFF hands its inputs over as they are
+    return None, (), shared  # BPFF passes its inputs unchanged, without indices
 
 
 def first_step(runner: Any, indices: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return what a runner would hand to its first step: index and inputs, before 2.4 the time too.
+    """Return the arguments of a runner's first step: index and inputs, before 2.4 also the time.
 
-    2.3.8: ``times = indices * dt + t0``, an entry of which goes to ``_step_func_predict``.
+    2.3.8: ``times = indices * dt + t0``, one entry of which is passed to ``_step_func_predict``.
     """
     import jax
     import numpy as np
@@ -140,7 +140,7 @@ def _takes_times(runner: Any) -> bool:
 
 
 def step_function(runner: Any, shared_args: Any) -> Any:
-    """Return the function of one step, which takes what :func:`first_step` gives.
+    """Return the function of one step; :func:`first_step` returns its arguments.
 
     ``step(i, *xs, shared_args=)`` from 2.4 on, ``step(shared_args, t, i, x)`` on 2.3.8.
     """
@@ -150,30 +150,30 @@ def step_function(runner: Any, shared_args: Any) -> Any:
     return functools.partial(step, shared_args=shared_args)
 
 
-def is_kept_loop(runner: Any, function: Any) -> bool:
-    """Whether a function is a loop or a step that a runner compiled and keeps (2.3.8 alone)."""
-    return any(one is function for one in getattr(runner, _COMPILED_LOOPS, {}).values())
+def is_cached_loop(runner: Any, function: Any) -> bool:
+    """Return whether a function is a compiled loop or step that a runner keeps (only 2.3.8)."""
+    return any(loop is function for loop in getattr(runner, _COMPILED_LOOPS, {}).values())
 
 
 @functools.cache
 def is_brainpys_own(runner_class: type) -> bool:
-    """Whether a runner's class is one of BrainPy's: DSRunner, or a trainer."""
+    """Return whether a runner's class is BrainPy's: DSRunner or a trainer."""
     return runner_class.__module__.partition(".")[0] == "brainpy"
 
 
 def swaps_axes(runner: Any) -> bool:
-    """Whether ``DSRunner._predict`` swaps the first two axes of each result after its loop.
+    """Return whether ``DSRunner._predict`` swaps the first two axes of each result after its loop.
 
-    For a batching mode with ``data_first_axis="B"``, of results with two axes or more (2.3.8 to
-    2.9.0: runners.py).
+    It does for a batching mode with ``data_first_axis="B"``, for results with two axes or more
+    (2.3.8 to 2.9.0: runners.py).
     """
     import brainpy.math as bm
 
     return runner.data_first_axis == "B" and isinstance(runner.target.mode, bm.BatchingMode)
 
 
-def makes_its_results(runner: Any) -> bool:
-    """Whether a runner's class has a method of its own for what lies between loop and results.
+def overrides_results(runner: Any) -> bool:
+    """Return whether a runner's class overrides the method that turns the loop into results.
 
     ``_fun_predict`` from 2.4 on, ``_get_f_predict`` on 2.3.8 (runners.py).
     """
@@ -183,14 +183,14 @@ def makes_its_results(runner: Any) -> bool:
     )
 
 
-def held_monitors(runner: Any, given: Any) -> tuple[dict[str, Any], int | None]:
-    """Return what a runner holds by the names of its monitors, and how many times of steps.
+def held_monitors(runner: Any, predicted: Any) -> tuple[dict[str, Any], int | None]:
+    """Return the values of a runner's monitors by name, and the number of recorded step times.
 
-    Those are the monitors that it was asked for, and those that ``_predict`` gave, where an
-    ``OfflineTrainer`` adds its own. ``mon["ts"]`` has the times, where ``predict`` sets it (2.3.8
-    to 2.9.0: runners.py, offline.py).
+    These are the monitors that the user requested, and those that ``_predict`` returned, to which
+    an ``OfflineTrainer`` adds its own. ``predict`` may set ``mon["ts"]`` to the times (2.3.8 to
+    2.9.0: runners.py, offline.py).
     """
-    added = given[1] if isinstance(given, tuple) and len(given) == 2 else None
+    added = predicted[1] if isinstance(predicted, tuple) and len(predicted) == 2 else None
     names = [*runner._monitors, *(added if isinstance(added, dict) else ())]
     held = {name: runner.mon[name] for name in names if name in runner.mon}
     return held, len(runner.mon["ts"]) if "ts" in runner.mon else None
@@ -210,10 +210,10 @@ def iterated_inputs(runner: Any) -> list[list[Any]]:
 
 
 def shared_context() -> Callable[[], None]:
-    """Return what puts everything in ``bp.share`` back as it is now.
+    """Return a function that restores everything in ``bp.share`` to its present state.
 
-    From 2.7 on brainstate's environment holds it; before, dicts of its own (2.3.8: dyn/context.py,
-    2.4.6, 2.6.0: context.py).
+    From 2.7 on brainstate's environment holds it; before, dicts of ``bp.share`` (2.3.8:
+    dyn/context.py, 2.4.6, 2.6.0: context.py).
     """
     kept = {
         name: (held, dict(held))
@@ -237,11 +237,11 @@ def shared_context() -> Callable[[], None]:
     return restore
 
 
-# The methods of a runner that make up its step.
+# The methods of a runner that its step consists of.
 STEP_METHODS = (STEP, *STEP_PARTS)
 
 
-# What BrainPy is set to: attributes of brainpy.math.defaults from 2.4 on, of brainpy.math on 2.3.8.
+# BrainPy's settings: attributes of brainpy.math.defaults from 2.4 on, of brainpy.math on 2.3.8.
 _SETTINGS = (
     "mode", "membrane_scaling", "dt", "bool_", "int_", "float_", "complex_", "bp_object_as_pytree",
     "numpy_func_return",
@@ -251,19 +251,19 @@ _SETTINGS = (
 def changed_by_runs(runner: Any) -> frozenset[str]:
     """Return the attributes of a runner that each run sets and BrainPy's own step never reads.
 
-    2.3.8 moves ``t0`` on, too, and gives its step the time; from 2.4 on the step reads ``t0``
+    2.3.8 also advances ``t0``, and passes the time to its step; from 2.4 on the step reads ``t0``
     (dyn/runners.py; runners.py).
     """
     return frozenset({"i0", "mon"} | ({"t0", "_t0"} if _takes_times(runner) else set()))
 
 
 def step_settings(*, saved_by_step: bool) -> list[dict[str, Any]]:
-    """Return what a step may read of BrainPy's settings and of ``bp.share``.
+    """Return the values of BrainPy's settings and of ``bp.share`` that a step may read.
 
-    ``saved_by_step`` leaves out what BrainPy's own step saves there before it does anything else:
-    ``t``, ``i`` and ``dt`` (2.3.8 to 2.9.0: runners.py). ``get_dt``, which is public, reads the
-    defaults from a module of its own from 2.4 on (2.4.6, 2.6.0: _src/math/environment.py; 2.8.2,
-    2.9.0: math/environment.py, where ``dt`` stands in the environment that share saves to).
+    ``saved_by_step`` leaves out what BrainPy's own step saves there first: ``t``, ``i`` and ``dt``
+    (2.3.8 to 2.9.0: runners.py). ``get_dt``, which is public, reads the defaults from a separate
+    module from 2.4 on (2.4.6, 2.6.0: _src/math/environment.py; 2.8.2, 2.9.0: math/environment.py,
+    where ``dt`` is in the environment that share saves to).
     """
     import brainpy.math as math
 

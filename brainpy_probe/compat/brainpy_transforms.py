@@ -13,6 +13,7 @@ from brainpy_probe.errors import PrivateNameMissing
 
 __all__ = [
     "compiles_each_run",
+    "forbid_retracing",
     "is_jitted",
     "is_written",
     "jit_function",
@@ -26,7 +27,6 @@ __all__ = [
     "splits_random_states",
     "step_arguments",
     "take",
-    "untraceable",
     "variable_stack",
 ]
 
@@ -74,16 +74,16 @@ def is_written(states: Any) -> list[bool]:
 
 
 def is_jitted(stateful: Any) -> bool:
-    """Whether a StatefulFunction is that of a jitted function, which runs as it is traced.
+    """Return whether a StatefulFunction belongs to a jitted function, which runs as it is traced.
 
-    ``_get_jitted_fun`` names it so (brainstate 0.5.4, 0.6.0: transform/_jit.py); those of loops,
-    conditions and gradients have other names.
+    ``_get_jitted_fun`` gives it this name (brainstate 0.5.4, 0.6.0: transform/_jit.py); those of
+    loops, conditions and gradients have other names.
     """
     return bool(stateful.name == "jit")
 
 
 def scanned_function(body: Any) -> Any:
-    """Return the StatefulFunction that brainstate's loop hands to lax.scan, or None.
+    """Return the StatefulFunction that brainstate's loop passes to lax.scan, or None.
 
     ``wrap_single_fun`` closes over it as ``stateful_fun`` (brainstate 0.5.4, 0.6.0:
     transform/_util.py).
@@ -93,7 +93,7 @@ def scanned_function(body: Any) -> Any:
 
 
 def split_key(key: Any) -> tuple[Any, Any]:
-    """Split a random state: what a ``bm.jit`` function takes, and what the state keeps.
+    """Split a random state into the part that a ``bm.jit`` function takes and the new state.
 
     2.4.6, 2.6.0: ``RandomState.split_key`` in _src/math/random.py.
     """
@@ -104,7 +104,7 @@ def split_key(key: Any) -> tuple[Any, Any]:
 
 
 def splits_random_states() -> bool:
-    """Whether ``bm.jit`` splits random states before it runs: from 2.4 on, not on 2.3.8."""
+    """Return whether ``bm.jit`` splits random states before it runs: from 2.4 on, not on 2.3.8."""
     return variable_stack() is not None
 
 
@@ -118,27 +118,27 @@ def variable_stack() -> Any:
 
 
 def compiles_each_run() -> bool:
-    """Whether each run has a loop function of its own: from 2.4 on; 2.3.8 keeps a jitted one."""
+    """Return whether each run has a new loop function: from 2.4 on; 2.3.8 keeps a jitted one."""
     return on_brainstate() or variable_stack() is not None
 
 
 def loop_variables(body: Any) -> dict[Any, Any] | None:
-    """Return the Variables of a loop of BrainPy's by their keys in its carry.
+    """Return the Variables of a BrainPy loop by their keys in its carry, given scan's function.
 
-    Given the function of its lax.scan: ``fun2scan`` closes over them as ``dyn_vars``, by id in a
-    VariableStack on 2.4.6 and 2.6.0, in a list on 2.3.8 (for_loop in
-    _src/math/object_transform/controls.py). None for any other function.
+    ``fun2scan`` closes over them as ``dyn_vars``: a VariableStack with ids as keys on 2.4.6 and
+    2.6.0, a list on 2.3.8 (for_loop in _src/math/object_transform/controls.py). None for any other
+    function.
     """
     cell = _closure_cell(body, "dyn_vars")
     found = None if cell is None else cell.cell_contents
-    if isinstance(found, list) and all(isinstance(one, take("variable")) for one in found):
+    if isinstance(found, list) and all(isinstance(item, take("variable")) for item in found):
         return dict(enumerate(found))
     stack = variable_stack()
     return dict(found) if stack is not None and isinstance(found, stack) else None
 
 
 def jit_variables(transform: Any) -> dict[Any, Any]:
-    """Return the Variables of a ``bm.jit`` function by their keys; none before its first call.
+    """Return the Variables of a ``bm.jit`` function by their keys; empty before its first call.
 
     ``_all_vars``, by name, on 2.3.8; ``_dyn_vars``, by id, on 2.4.6 and 2.6.0.
     """
@@ -149,12 +149,12 @@ def jit_variables(transform: Any) -> dict[Any, Any]:
 
 
 def jit_function(transform: Any) -> Any:
-    """Return the function that ``jax.jit`` made: ``_f`` on 2.3.8, ``_transform`` later."""
+    """Return the function that ``jax.jit`` created: ``_f`` on 2.3.8, ``_transform`` later."""
     return transform._transform if hasattr(transform, "_transform") else transform._f
 
 
 def jit_target(transform: Any) -> Any:
-    """Return what ``bm.jit`` was given: ``target`` on 2.3.8, ``fun`` later (jit.py)."""
+    """Return the function passed to ``bm.jit``: ``target`` on 2.3.8, ``fun`` later (jit.py)."""
     return transform.fun if hasattr(transform, "fun") else transform.target
 
 
@@ -164,7 +164,7 @@ def jit_module(transform: Any) -> str:
 
 
 def jit_results(leaves: list[Any], tree: Any) -> tuple[tuple[list[Any], Any], ...]:
-    """Part what a ``bm.jit`` function returns into result and changed Variables, with their trees.
+    """Split a ``bm.jit`` function's leaves into result and changed Variables, each with its tree.
 
     ``(out, changes)`` on 2.3.8, ``(changes, out)`` on 2.4.6 and 2.6.0 (jit.py).
     """
@@ -174,27 +174,27 @@ def jit_results(leaves: list[Any], tree: Any) -> tuple[tuple[list[Any], Any], ..
 
 
 def step_arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return a step's or a loop's arguments flat: 2.3.8 hands a loop one tuple of three."""
+    """Return the arguments of a step or loop flat; 2.3.8 passes a loop one tuple of three."""
     if len(args) == 1 and isinstance(args[0], tuple) and len(args[0]) == 3:
         return args[0]
     return args
 
 
 @contextlib.contextmanager
-def untraceable(transform: Any) -> Iterator[None]:
-    """Have a ``bm.jit`` function raise if JAX were to trace it anew, instead of running the user's.
+def forbid_retracing(transform: Any) -> Iterator[None]:
+    """Make a ``bm.jit`` function raise if JAX traces it again, before any user code runs.
 
-    What the traced function looks up is replaced: ``target`` on 2.3.8, ``fun`` on 2.4.6; on 2.6.0
-    the closure's cell ``fun`` (all in _src/math/object_transform/jit.py).
+    This replaces what the traced function looks up: ``target`` on 2.3.8, ``fun`` on 2.4.6; on 2.6.0
+    the closure cell ``fun`` (all in _src/math/object_transform/jit.py).
     """
 
     def refuse(*_: Any, **__: Any) -> Any:
         raise PrivateNameMissing(
-            "the trace of a bm.jit function", ["JAX's cache, which has lost it"]
+            "the trace of a bm.jit function", ["JAX's cache, which evicted it"]
         )
 
     cell = _closure_cell(getattr(jit_function(transform), "__wrapped__", None), "fun")
-    name = next((one for one in ("target", "fun") if one in vars(transform)), None)
+    name = next((name for name in ("target", "fun") if name in vars(transform)), None)
     if cell is not None:
         original = cell.cell_contents
         cell.cell_contents = refuse

@@ -1,4 +1,4 @@
-"""How JAX lowers and compiles: the compiler's entry, its options, what an executable tells.
+"""JAX's compiler entry points, compile options, and the properties of an executable.
 
 JAX 0.4.13 to 0.12.0.
 """
@@ -50,9 +50,10 @@ NAMES.update(
 
 
 def lowered_with_jaxpr(jitted: Any, arguments: Sequence[Any]) -> tuple[Any, Any]:
-    """Lower a jitted function; return the lowering, and the jaxpr where JAX gives that too.
+    """Lower a jitted function; return the lowering, and the jaxpr if JAX provides it.
 
-    ``trace``, of which ``lower`` is the rest, is public in 0.10.2 and 0.12.0, absent up to 0.4.30.
+    ``trace``, whose result has a method ``lower``, is public in 0.10.2 and 0.12.0, and missing up
+    to 0.4.30.
     """
     with _no_tracebacks():
         if not hasattr(jitted, "trace"):
@@ -62,11 +63,12 @@ def lowered_with_jaxpr(jitted: Any, arguments: Sequence[Any]) -> tuple[Any, Any]
 
 
 def _no_tracebacks() -> contextlib.AbstractContextManager[None]:
-    """Have JAX leave the lines of files out of locations in this thread, in this block.
+    """Make JAX omit source lines from locations, in this thread and block.
 
-    ``traceback_in_locations_limit`` of jax._src.config is the thread's own form of the public
-    ``jax_traceback_in_locations_limit`` (0.4.30, 0.10.2, 0.12.0). 0.4.13 and 0.4.23 have none, nor
-    need it: they write one line of one file. Whatever there is, is left out later; this saves time.
+    ``traceback_in_locations_limit`` of jax._src.config is the thread-local form of the public
+    ``jax_traceback_in_locations_limit`` (0.4.30, 0.10.2, 0.12.0). 0.4.13 and 0.4.23 write one
+    source line and have no such setting. The locations are removed later in any case; this saves
+    time.
     """
     limit = getattr(
         importlib.import_module("jax._src.config"), "traceback_in_locations_limit", None
@@ -75,10 +77,10 @@ def _no_tracebacks() -> contextlib.AbstractContextManager[None]:
 
 
 def is_listening(listener: Any) -> bool:
-    """Whether a listener to durations is registered with jax.monitoring; true if none can tell.
+    """Return whether a duration listener is registered with jax.monitoring; True if unknown.
 
-    ``get_event_duration_listeners`` of _src/monitoring.py (jax 0.4.23, 0.4.30, 0.10.2, 0.12.0);
-    0.4.13 has the list alone.
+    ``get_event_duration_listeners`` of _src/monitoring.py (jax 0.4.23, 0.4.30, 0.10.2, 0.12.0).
+    0.4.13 has only the list.
     """
     monitoring: Any = importlib.import_module("jax._src.monitoring")
     if hasattr(monitoring, "get_event_duration_listeners"):
@@ -87,7 +89,7 @@ def is_listening(listener: Any) -> bool:
 
 
 def numba_events() -> Any:
-    """Return numba's module of events if numba is there; it is never imported for that.
+    """Return numba's event module if numba was imported, otherwise None; numba is never imported.
 
     ``numba.core.event`` is public; numba 0.53 to 0.68.
     """
@@ -95,10 +97,10 @@ def numba_events() -> Any:
 
 
 def names_are_in_cache_keys() -> bool:
-    """Whether the names of ops are part of the persistent cache's keys.
+    """Return whether the keys of the persistent cache contain op names.
 
-    They are not unless ``jax_compilation_cache_include_metadata_in_key`` is set, which is public
-    from 0.4.13 to 0.12.0; else JAX strips them (_src/compilation_cache.py in 0.4.13,
+    They do only if ``jax_compilation_cache_include_metadata_in_key`` is set, which is public from
+    0.4.13 to 0.12.0. Otherwise JAX strips them (_src/compilation_cache.py in 0.4.13,
     _src/cache_key.py later).
     """
     import jax
@@ -107,10 +109,10 @@ def names_are_in_cache_keys() -> bool:
 
 
 def backend_compile_name() -> str:
-    """Return the name of the function in which XLA compiles, below JAX's persistent cache.
+    """Return the name of the function in which XLA compiles, which JAX's persistent cache calls.
 
     ``backend_compile`` on 0.4.13, 0.4.23, 0.4.30; ``backend_compile_and_load`` from 0.6.2 on (seen
-    in 0.10.2, 0.12.0), where ``backend_compile`` still exists, unused.
+    in 0.10.2, 0.12.0), where ``backend_compile`` still exists but is unused.
     """
     names = ("backend_compile_and_load", "backend_compile")
     compiler = take("compiler")
@@ -121,10 +123,10 @@ def backend_compile_name() -> str:
 
 
 def dump_settings(options: Any) -> dict[str, str | bool]:
-    """Return what one compilation's options say of XLA's dumps, as far as they say anything.
+    """Return XLA's dump settings in the options of one compilation.
 
-    They start from ``XLA_FLAGS``. XLA's debug options have an attribute for each from 0.4.23 on;
-    those of 0.4.13 have none, but print themselves, one option a line.
+    Their defaults come from ``XLA_FLAGS``. XLA's debug options have an attribute for each setting
+    from 0.4.23 on; those of 0.4.13 have none, but their repr has one line for each setting.
     """
     debug = options.executable_build_options.debug_options
     if hasattr(debug, "xla_dump_to"):
@@ -135,17 +137,17 @@ def dump_settings(options: Any) -> dict[str, str | bool]:
         if value in ("true", "false"):
             found[name] = value == "true"
         elif value.startswith('"'):
-            # A C string literal, as protobuf's text format writes it; Python reads it as bytes.
+            # protobuf's text format writes a C string literal, which Python parses as bytes.
             found[name] = ast.literal_eval(f"b{value}").decode(errors="surrogateescape")
     return found
 
 
 def set_dump_settings(options: Any, settings: Mapping[str, str | bool]) -> None:
-    """Set XLA's dumps in one compilation's options, in place.
+    """Set XLA's dump settings in the options of one compilation, in place.
 
-    By attributes where there are any; XLA reads these before all else, so that the files which it
-    writes of a compilation's own options (0.10.2, 0.12.0) are written, too. On 0.4.13 by overrides,
-    which take any option by name.
+    Attributes are used where they exist, because XLA reads them first, and then also writes the
+    files of a compilation's own options (0.10.2, 0.12.0). On 0.4.13 overrides are used, which set
+    any option by name.
     """
     debug = options.executable_build_options.debug_options
     if hasattr(debug, "xla_dump_to"):
@@ -156,22 +158,22 @@ def set_dump_settings(options: Any, settings: Mapping[str, str | bool]) -> None:
 
 
 def option_overrides(options: Any) -> set[str]:
-    """Return the names of XLA's options that ``compiler_options`` of a jit set; they win."""
+    """Return the names of the XLA options that a jit's ``compiler_options`` set; they win."""
     return {str(name) for name, _ in options.env_option_overrides}
 
 
 def executable_fingerprint(executable: Any) -> str:
-    """Return XLA's digest of an executable's optimised HLO; empty where there is none.
+    """Return XLA's digest of an executable's optimised HLO; empty if there is none.
 
-    Public on 0.10.2 and 0.12.0, where it is another one if a pass is disabled by the module's own
-    ``compiler_options``; None on 0.4.13, 0.4.23 and 0.4.30.
+    Public on 0.10.2 and 0.12.0, where it also depends on passes that the module's own
+    ``compiler_options`` disable; None on 0.4.13, 0.4.23 and 0.4.30.
     """
     fingerprint = getattr(executable, "fingerprint", None)
     return fingerprint.hex() if isinstance(fingerprint, bytes) else ""
 
 
 def optimized_hlo(executable: Any) -> str:
-    """Print an executable's HLO, as it runs, no constant elided."""
+    """Print an executable's optimised HLO without eliding constants."""
     return "\n".join(bindings.hlo_text(module) for module in executable.hlo_modules())
 
 
@@ -183,10 +185,10 @@ def executable_cost(executable: Any) -> dict[str, float]:
 
 
 def executable_memory(executable: Any) -> dict[str, int]:
-    """Return the sizes, in bytes, of an executable's code and of its buffers.
+    """Return the sizes in bytes of an executable's code and buffers.
 
-    What XLA's CPU compiler does not fill in is left out: the buffers on 0.4.13 and 0.4.23, the code
-    on 0.10.2 and 0.12.0.
+    Sizes that XLA's CPU compiler does not fill in are omitted: those of buffers on 0.4.13 and
+    0.4.23, that of the code on 0.10.2 and 0.12.0.
     """
     stats = executable.get_compiled_memory_stats()
     names = {

@@ -1,4 +1,4 @@
-"""JAX's traces and jaxprs: classes, equations, and the settings of a trace.
+"""JAX's traces and jaxprs: their classes, equations, and the settings of a trace.
 
 JAX 0.4.13 to 0.12.0.
 """
@@ -18,10 +18,10 @@ __all__ = [
     "JaxprClasses",
     "bind_equation",
     "callback_of",
-    "converted",
+    "canonical_array",
     "equation_context",
     "equation_settings",
-    "gives_nothing",
+    "has_unused_results",
     "is_extended",
     "is_key",
     "jaxpr_classes",
@@ -63,9 +63,9 @@ NAMES.update(
         "dead-code": PrivateName(
             "JAX's removal of dead code from a jaxpr",
             ("jax._src.interpreters.partial_eval:dce_jaxpr",),
-            "jax 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: it takes the open jaxpr, and gives what "
-            "is left of it and which of its arguments. JAX applies it to what a jit lowers, unless "
-            "that is to keep unused arguments",
+            "jax 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: it takes the open jaxpr, and returns the "
+            "live part and which arguments it uses. JAX applies it to what a jit lowers, unless "
+            "the jit keeps unused arguments",
         ),
         "literal": PrivateName(
             "JAX's class of literals",
@@ -79,12 +79,12 @@ NAMES.update(
             members=("current_name_stack", "user_context", "register_exclusion"),
         ),
         "trace-state": PrivateName(
-            "JAX's word on whether a trace is going on",
+            "JAX's check whether a trace is active",
             ("jax._src.core:trace_state_clean",),
             "jax 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: _src/core.py",
         ),
         "trace-context": PrivateName(
-            "JAX's settings of a thread that decide how it traces",
+            "JAX's thread-local settings that affect tracing",
             ("jax._src.config:trace_context", "jax._src.config:config._trace_context"),
             "jax 0.4.30, 0.10.2, 0.12.0: _src/config.py; a method of its config in 0.4.13, 0.4.23",
         ),
@@ -93,10 +93,10 @@ NAMES.update(
 
 
 def trace_settings() -> object:
-    """Return the settings that decide how JAX traces and lowers in this thread, for comparison.
+    """Return the settings that affect how JAX traces and lowers in this thread, for comparison.
 
-    Some hold in one thread alone, as contexts. ``trace_context`` of jax._src.config (0.4.30,
-    0.10.2, 0.12.0), in 0.4.13 and 0.4.23 a method of its ``config``.
+    Some are thread-local contexts. ``trace_context`` of jax._src.config (0.4.30, 0.10.2, 0.12.0);
+    in 0.4.13 and 0.4.23 a method of its ``config``.
     """
     return take("trace-context")()
 
@@ -114,16 +114,16 @@ def scan_arguments(
     unroll: int | bool = 1,
     **others: Any,
 ) -> dict[str, Any]:
-    """Return what a call of ``jax.lax.scan`` gives, by the names of its documented parameters.
+    """Return the arguments of a ``jax.lax.scan`` call by the names of its documented parameters.
 
-    Called as that is, which itself is not asked: another tool may have laid a wrapper without a
-    signature over it. jax 0.4.13 to 0.12.0.
+    This function has scan's signature; the function itself is not inspected, because another tool
+    may have wrapped it without a signature. jax 0.4.13 to 0.12.0.
     """
     return {"f": f, "init": init, "xs": xs, "length": length, "reverse": reverse, "unroll": unroll}
 
 
 def is_extended(dtype: Any) -> bool:
-    """Whether a dtype is of JAX's own making, such as that of typed random keys.
+    """Return whether a dtype is an extended dtype of JAX, such as that of typed random keys.
 
     ``jax.dtypes.extended`` is public from 0.4.23 on; 0.4.13 calls such dtypes opaque
     (_src/dtypes.py).
@@ -140,7 +140,7 @@ def is_extended(dtype: Any) -> bool:
 
 
 def is_key(value: Any) -> bool:
-    """Whether a value is a typed random key.
+    """Return whether a value is a typed random key.
 
     ``jax.dtypes.prng_key`` is public from 0.4.23 on; 0.4.13 has no other opaque dtype.
     """
@@ -158,7 +158,7 @@ def is_key(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class JaxprClasses:
-    """The classes of which jaxprs are made."""
+    """The classes that jaxprs consist of."""
 
     ClosedJaxpr: type[Any]
     Jaxpr: type[Any]
@@ -166,29 +166,30 @@ class JaxprClasses:
 
 
 def jaxpr_classes() -> JaxprClasses:
-    """Return the classes of which jaxprs are made."""
+    """Return the classes that jaxprs consist of."""
     return JaxprClasses(take("closed-jaxpr"), take("jaxpr"), take("literal"))
 
 
-def converted(array: Any) -> Any:
-    """Return the array that JAX has made of a NumPy array for a trace, or makes of it now; or None.
+def canonical_array(array: Any) -> Any:
+    """Return the JAX array that a trace uses for a NumPy array, or None.
 
-    ``canonicalize_value`` of _src/dtypes.py (jax 0.10.2, 0.12.0) gives the same object for the same
-    array as long as that object lives. Up to 0.4.30 there is none: a trace keeps the array itself.
+    ``canonicalize_value`` of _src/dtypes.py (jax 0.10.2, 0.12.0) returns the same object for the
+    same array as long as that object is alive. Up to 0.4.30 a trace uses the NumPy array itself,
+    and the result is None.
     """
     convert = getattr(importlib.import_module("jax._src.dtypes"), "canonicalize_value", None)
     return None if convert is None else convert(array)
 
 
 def without_dead_code(closed: Any) -> tuple[Any, list[bool]]:
-    """Return the open jaxpr of what a closed one needs for its results and effects.
+    """Return the open jaxpr with only the equations that a closed jaxpr's results and effects need.
 
     Returns
     -------
     jaxpr
-        It has the same constants.
+        The jaxpr; it has the same constants.
     list of bool
-        For each argument of the closed jaxpr, whether this one has it.
+        For each argument of the closed jaxpr, whether the new jaxpr has it.
     """
     jaxpr = closed.jaxpr
     live, used = take("dead-code")(jaxpr, [True] * len(jaxpr.outvars))
@@ -196,24 +197,24 @@ def without_dead_code(closed: Any) -> tuple[Any, list[bool]]:
 
 
 def trace_state_clean() -> bool:
-    """Whether no trace is going on in this thread."""
+    """Return whether no trace is active in this thread."""
     return bool(take("trace-state")())
 
 
 def equation_settings(eqn: Any) -> tuple[Any, ...]:
-    """Return the name stack and the settings under which an equation was made.
+    """Return the name stack and the settings under which an equation was created.
 
-    Equations in a row that have the same can share one :func:`equation_context`; their source lines
-    are then the first one's, which only an error would tell.
+    Consecutive equations with equal settings can share one :func:`equation_context`. They then have
+    the source line of the first equation, which only an error message would show.
     """
     return eqn.source_info.name_stack, getattr(eqn, "ctx", None)
 
 
 @contextlib.contextmanager
 def equation_context(eqn: Any) -> Iterator[None]:
-    """Restore the source line, the name stack and the settings under which an equation was made.
+    """Restore the source line, name stack and settings under which an equation was created.
 
-    ``eqn.ctx`` is there from 0.4.30 on, not in 0.4.23 (_src/core.py).
+    ``eqn.ctx`` exists from 0.4.30 on, not in 0.4.23 (_src/core.py).
     """
     source_info_util = take("source-info")
     source = eqn.source_info
@@ -224,22 +225,22 @@ def equation_context(eqn: Any) -> Iterator[None]:
 
 
 def bind_equation(eqn: Any, operands: Sequence[Any]) -> list[Any]:
-    """Apply an equation's primitive.
+    """Apply an equation's primitive to operands.
 
-    ``get_bind_params`` gives ``(functions, params)`` on 0.4.13, 0.4.23 and 0.4.30, the parameters
-    alone on 0.10.2 and 0.12.0 (_src/core.py).
+    ``get_bind_params`` returns ``(functions, params)`` on 0.4.13, 0.4.23 and 0.4.30, only the
+    parameters on 0.10.2 and 0.12.0 (_src/core.py).
     """
-    given = eqn.primitive.get_bind_params(eqn.params)
-    functions, params = given if isinstance(given, tuple) else ((), given)
+    bind_params = eqn.primitive.get_bind_params(eqn.params)
+    functions, params = bind_params if isinstance(bind_params, tuple) else ((), bind_params)
     outs = eqn.primitive.bind(*functions, *operands, **params)
     return list(outs) if eqn.primitive.multiple_results else [outs]
 
 
 def scan_operands(params: dict[str, Any]) -> tuple[int, int]:
-    """Return how many of a scan equation's operands are constants, and how many are its carry.
+    """Return how many operands of a scan equation are constants, and how many are its carry.
 
-    ``num_consts`` and ``num_carry`` from 0.4.13 to 0.10.2; in 0.12.0 ``ft_in`` holds the three
-    groups (_src/lax/control_flow/loops.py).
+    ``num_consts`` and ``num_carry`` from 0.4.13 to 0.10.2; in 0.12.0 ``ft_in`` has the three groups
+    (_src/lax/control_flow/loops.py).
     """
     if "num_consts" in params:
         return int(params["num_consts"]), int(params["num_carry"])
@@ -248,7 +249,7 @@ def scan_operands(params: dict[str, Any]) -> tuple[int, int]:
 
 
 def callback_of(eqn: Any) -> Any:
-    """Return the Python callable that an equation calls back at run time, or None.
+    """Return the Python callable that an equation calls at run time, or None.
 
     host_callback wraps it (0.4.13 to 0.4.30: experimental/host_callback.py, ``callback_func``).
     """
@@ -257,10 +258,10 @@ def callback_of(eqn: Any) -> Any:
     return called if callable(called) else None
 
 
-def gives_nothing(eqn: Any) -> bool:
-    """Whether nothing reads what an equation gives.
+def has_unused_results(eqn: Any) -> bool:
+    """Return whether all results of an equation are unused.
 
-    A tap of host_callback hands its operands through, into variables that are dropped (0.4.13 to
-    0.4.30); today's callbacks have no results.
+    A host_callback tap returns its operands as results, which are then dropped (0.4.13 to 0.4.30);
+    later callbacks have no results.
     """
     return all(type(var).__name__ == "DropVar" for var in eqn.outvars)

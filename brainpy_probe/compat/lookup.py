@@ -1,4 +1,4 @@
-"""Private names of other libraries: one table, and how a name in it is found.
+"""The table of private names of other libraries, and the lookup of a name.
 
 Each module of this folder adds its names to :data:`NAMES`, with the places where a name may be and
 the versions in which it was seen there.
@@ -14,26 +14,26 @@ from typing import Any, Literal
 
 from brainpy_probe.errors import PrivateNameMissing
 
-__all__ = ["NAMES", "PrivateName", "find", "take", "taken_from"]
+__all__ = ["NAMES", "PrivateName", "find", "place_of", "take"]
 
 
 @dataclass(frozen=True)
 class PrivateName:
-    """A name of another library, and where it may be.
+    """A name of another library, and the places where it may be.
 
     Parameters
     ----------
     what : str
-        What it is, for error messages.
+        A description of the object, for error messages.
     places : tuple of str
         Where it may be, as ``module:attribute``, in the order in which they are tried.
     holds : str
-        The versions for which this holds, and where that was seen.
+        The versions in which it was seen, and in which file.
     era : str
-        ``brainstate`` if only BrainPy from 2.7 on has it, ``variables`` if only an earlier BrainPy
-        has it, empty if both have it.
+        ``brainstate`` if only BrainPy 2.7 and later has it, ``variables`` if only an earlier
+        BrainPy has it, empty if both have it.
     members : tuple of str
-        Attributes that it must have where it is found.
+        Attributes that the object must have.
     optional : bool
         Whether a capture works without it.
     """
@@ -55,7 +55,7 @@ def take(name: str) -> Any:
     Raises
     ------
     PrivateNameMissing
-        With each place that was tried, if the object is in none of them.
+        If none of the places has the object; the error lists each place.
     """
     return find(NAMES[name])
 
@@ -67,12 +67,12 @@ def find(private: PrivateName) -> Any:
     Raises
     ------
     PrivateNameMissing
-        With each place that was tried, if the object is in none of them.
+        If none of the places has the object; the error lists each place.
     """
     tried = []
     for place in private.places:
         try:
-            found = _at(place)
+            found = _import(place)
             for member in private.members:
                 getattr(found, member)
         except (ImportError, AttributeError) as error:
@@ -82,23 +82,23 @@ def find(private: PrivateName) -> Any:
     raise PrivateNameMissing(private.what, tried)
 
 
-def taken_from(name: str) -> str:
-    """Return the place where :func:`take` finds a name.
+def place_of(name: str) -> str:
+    """Return the place from which :func:`take` returns an object.
 
     Raises
     ------
     PrivateNameMissing
-        With each place that was tried, if the object is in none of them.
+        If none of the places has the object; the error lists each place.
     """
     private, found = NAMES[name], take(name)
     for place in private.places:
         with contextlib.suppress(ImportError, AttributeError):
-            if _at(place) is found:
+            if _import(place) is found:
                 return place.rstrip(":")
     raise PrivateNameMissing(private.what, private.places)
 
 
-def _at(place: str) -> Any:
+def _import(place: str) -> Any:
     module, _, attribute = place.partition(":")
     found: Any = importlib.import_module(module)
     for part in filter(None, attribute.split(".")):

@@ -1,4 +1,4 @@
-"""Which BrainPy and JAX are installed, whether they were tested together, and what they lack."""
+"""The installed versions of BrainPy and JAX, and whether the tests cover them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import importlib.metadata
 import re
 
-from brainpy_probe.compat import (  # noqa: F401 - each adds its names to the table
+from brainpy_probe.compat import (  # noqa: F401 - each module adds its names to the table
     bindings,
     brainpy_model,
     brainpy_runner,
@@ -23,7 +23,7 @@ __all__ = ["NAMES", "PACKAGES", "TESTED", "expected", "installed", "resolve", "s
 # The packages whose versions a capture records.
 PACKAGES = ("brainpy-probe", "brainpy", "brainstate", "brainevent", "jax", "jaxlib", "numpy")
 
-# Name, BrainPy, JAX: the test suite passes on each.
+# Name, BrainPy, JAX. The test suite passes on each.
 TESTED: tuple[tuple[str, str, str], ...] = (
     ("2022", "2.3.8", "0.4.13"),
     ("2023", "2.4.6.post5", "0.4.23"),
@@ -34,7 +34,7 @@ TESTED: tuple[tuple[str, str, str], ...] = (
 
 
 def expected() -> dict[str, PrivateName]:
-    """Return the private names that the installed BrainPy has; all of them without BrainPy."""
+    """Return the private names of the installed BrainPy's era; all names if there is no BrainPy."""
     try:
         era = "brainstate" if brainpy_model.on_brainstate() else "variables"
     except PrivateNameMissing:
@@ -43,12 +43,12 @@ def expected() -> dict[str, PrivateName]:
 
 
 def resolve() -> None:
-    """Look up every private name that a capture uses, so that none is missing during a run.
+    """Look up every private name that a capture uses, so that none turns out missing during a run.
 
     Raises
     ------
     PrivateNameMissing
-        With all that is missing, and each place that was tried.
+        If names are missing; the error lists all of them and each place that was tried.
     """
     missing: list[PrivateNameMissing] = []
     for name, private in expected().items():
@@ -63,7 +63,7 @@ def resolve() -> None:
 
 
 def installed(package: str) -> str | None:
-    """Return the version of a package, or None if it is not installed."""
+    """Return the version of an installed package, or None."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -71,10 +71,10 @@ def installed(package: str) -> str | None:
 
 
 def stack() -> str | None:
-    """Return the name of the tested stack that is installed, or None.
+    """Return the name of the installed tested stack, or None.
 
-    The first three numbers of both versions count: JAX moves private names in any release, but
-    not in a rebuild of one (0.12.0 and 0.12.0.1).
+    The first three numbers of both versions must match. JAX moves private names in any release, but
+    not between builds of the same release (0.12.0 and 0.12.0.1).
     """
     found = _release(installed("brainpy")), _release(installed("jax"))
     for name, brainpy, jax in TESTED:
@@ -85,13 +85,13 @@ def stack() -> str | None:
 
 @functools.cache
 def untested() -> str:
-    """Return a sentence if the installed versions are no tested stack; warn of it once."""
+    """Return a warning if the installed versions are not a tested stack; issue it once."""
     if stack() is not None:
         return ""
     tested = ", ".join(f"{brainpy} on {jax}" for _, brainpy, jax in TESTED)
     sentence = (
         f"BrainPy {installed('brainpy')} on JAX {installed('jax')} was not tested with the probe, "
-        f"but has what it needs. Tested: {tested}."
+        f"but has all private names that it needs. Tested: {tested}."
     )
     warn(sentence)
     return sentence

@@ -289,7 +289,7 @@ class Program:
         """Return why XLA may compile one form of the program to other bits than the run's."""
         from brainpy_probe.compat import bindings
 
-        other = bindings.other_version(self._jaxlib)
+        other = bindings.version_remark(self._jaxlib)
         reasons = [f"it was {other}"] if other else []
         if self._plain:
             reasons.append("the portable form may take sums in another order")
@@ -319,7 +319,7 @@ class Program:
 
         kinds = {file.kind for file in self.record.files}
         order = ["stablehlo", "mhlo", "hlo", "vhlo"]
-        if bindings.other_version(self._jaxlib):
+        if bindings.version_remark(self._jaxlib):
             order = ["vhlo", *order[:3]]
         form = next((kind for kind in order if kind in kinds), None)
         if form is None:

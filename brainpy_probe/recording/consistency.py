@@ -190,7 +190,7 @@ class _Check:
 
     def _held(self, forms: Forms, held: dict[str, Leaves]) -> Iterator[str]:
         """Compare the program's results with what BrainPy's own ``_predict`` returned."""
-        own = brainpy_runner.makes_its_results(self.call.runner)
+        own = brainpy_runner.overrides_results(self.call.runner)
         for role, group in _GROUPS:
             there = {name for kind, name in forms if kind == role}
             if not self.whole and not held[group]:

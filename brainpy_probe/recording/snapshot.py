@@ -97,7 +97,7 @@ def _consists_of_arrays(tree: Any) -> bool:
 
 def _value(variable: Any) -> Any:
     """Return what a Variable holds; of a tree a copy, whose containers a run can't change."""
-    value = brainpy_model.peek(variable)
+    value = brainpy_model.raw_value(variable)
     if isinstance(value, jax.Array):
         return value
     return jax.tree_util.tree_map(lambda leaf: leaf, value)

@@ -143,7 +143,7 @@ def _state_of(name: str) -> NameState:
     place: str | None = None
     tried: tuple[str, ...] = ()
     try:
-        place = lookup.taken_from(name)
+        place = lookup.place_of(name)
     except PrivateNameMissing as missing:
         tried = missing.tried
     return NameState(name=name, what=private.what, holds=private.holds, place=place, tried=tried)

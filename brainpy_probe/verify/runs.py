@@ -49,7 +49,7 @@ def run_anew(
     subject = f"program {program.record.index}"
     yield f"running {subject} by XLA"
     expected = _Expected(program.results, _stored(program), "the simulation gave", steps)
-    differs = bindings.other_version(jaxlib)
+    differs = bindings.version_remark(jaxlib)
     check, made = _replayed(subject, program, differs)
     if check.outcome == "undecided" and made and differs and expected.arrays:
         check = expected.compared(subject, "replay", made, f" ({differs})")

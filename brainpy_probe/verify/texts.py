@@ -110,7 +110,7 @@ class _Proving:
         self.modules: dict[str, Any] = {}
         self.contents: dict[str, bytes] = {}
         self.paths = {file.kind: file.path for file in self.texts.files}
-        self.differs = bindings.other_version(self.texts.jaxlib)
+        self.differs = bindings.version_remark(self.texts.jaxlib)
 
     def _wrong(self, name: str, reason: str) -> Check:
         """Return a fault, or what is none for sure.

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from brainpy_probe.compat import brainpy_model
-from brainpy_probe.compat.brainpy_model import VALUE, peek, state_class, take
+from brainpy_probe.compat.brainpy_model import VALUE, raw_value, state_class, take
 from brainpy_probe.recording.identity_dict import IdentityDict, reference
 from brainpy_probe.recording.model.numpy_arrays import NumpyNames
 from brainpy_probe.recording.model.pytrees import unused
@@ -253,7 +253,7 @@ class _Reading:
         if name is None and isinstance(array, jax.Array):
             for of_state, there in self.states:
                 variable = there()
-                if variable is not None and peek(variable) is array:
+                if variable is not None and raw_value(variable) is array:
                     return of_state
         return name
 

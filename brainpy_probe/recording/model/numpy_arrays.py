@@ -83,7 +83,7 @@ class NumpyNames:
         for name, array in alike:
             dtype = jax.dtypes.canonicalize_dtype(array.dtype)
             if dtype != array.dtype and (array.shape, str(dtype)) in missing:
-                made = jax_tracing.converted(array)
+                made = jax_tracing.canonical_array(array)
                 if made is not None:
                     converted.setdefault(id(made), (name, made))  # held while ids are compared
         for number, one in enumerate(constants):

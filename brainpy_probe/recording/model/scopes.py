@@ -147,7 +147,9 @@ def lost_variables(call: RunningCall) -> tuple[str, ...]:
     with Guard(call.has_no_name):
         names = read_components(call.runner).names
         return tuple(
-            name for name, one in names.variables() if isinstance(brainpy_model.peek(one), tracer)
+            name
+            for name, one in names.variables()
+            if isinstance(brainpy_model.raw_value(one), tracer)
         )
     return ()
 

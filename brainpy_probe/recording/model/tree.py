@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from brainpy_probe.compat.brainpy_model import VALUE, peek, take
+from brainpy_probe.compat.brainpy_model import VALUE, raw_value, take
 
 __all__ = ["Holdings", "Met", "Parts", "children", "plain", "walk"]
 
@@ -77,7 +77,7 @@ def _held(thing: Any, kind: int) -> tuple[Sequence[Any], list[Any]]:
             return list(attributes), list(attributes.values())
         if kind == _ARRAY:
             attributes = _attributes(thing)
-            return [VALUE, *attributes], [peek(thing), *attributes.values()]
+            return [VALUE, *attributes], [raw_value(thing), *attributes.values()]
         if kind in (_ATOM, _LEAF) or (len(thing) > _LONG and isinstance(next(iter(thing)), _ATOMS)):
             return (), []
         if kind == _ITEMS:

@@ -72,7 +72,7 @@ def take_offloaded_monitors(step: TracedStep) -> Leaves:
     runner = step.call.runner
 
     def offloads(eqn: Any) -> bool:
-        return (id(eqn) in step.callers and jax_tracing.gives_nothing(eqn)) and any(
+        return (id(eqn) in step.callers and jax_tracing.has_unused_results(eqn)) and any(
             _reaches(one, type(runner), brainpy_runner.MONITOR_TAKER)
             for one in jaxprs.callbacks(eqn)
         )
@@ -104,7 +104,9 @@ def drop_taps(step: TracedStep) -> None:
 
     def taps(eqn: Any) -> bool:
         sources = [_source(one) for one in jaxprs.callbacks(eqn)]
-        return bool(sources) and jax_tracing.gives_nothing(eqn) and all(map(is_brainpys, sources))
+        return (
+            bool(sources) and jax_tracing.has_unused_results(eqn) and all(map(is_brainpys, sources))
+        )
 
     def is_brainpys(source: str) -> bool:
         return source.startswith(homes)

@@ -195,7 +195,7 @@ def _of_value(thing: Any, decides: list[Any], parts: list[Any], _: set[str]) -> 
 
 def _of_state(thing: Any, decides: list[Any], parts: list[Any], _: set[str]) -> None:
     """Take a Variable by the form of its value, which is an argument of the program."""
-    leaves, tree = jax.tree_util.tree_flatten(brainpy_model.peek(thing))
+    leaves, tree = jax.tree_util.tree_flatten(brainpy_model.raw_value(thing))
     decides.append(Equal(tree))
     decides += [form_of_argument(leaf) for leaf in leaves]
 

@@ -112,5 +112,5 @@ def _without_iterators(entries: list[list[Any]]) -> Iterator[None]:
 
 def _as_now(step: StepTrace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepTrace:
     """Return a trace with the arguments and the Variables' values of this call."""
-    states = [replace(use, value=brainpy_model.peek(use.variable)) for use in step.states]
+    states = [replace(use, value=brainpy_model.raw_value(use.variable)) for use in step.states]
     return replace(step, args=args, kwargs=kwargs, states=states)

@@ -139,7 +139,9 @@ def _contents(thing: Any) -> list[Undo]:
     if isinstance(thing, (brainpy_model.state_class(), jax.Array, type)):
         return []  # Variables are put back by whoever traces
     if isinstance(thing, brainpy_model.take("array")):
-        return [functools.partial(brainpy_model.put, thing, brainpy_model.peek(thing))]
+        return [
+            functools.partial(brainpy_model.set_raw_value, thing, brainpy_model.raw_value(thing))
+        ]
     undo = [*_random_state(thing), *_items(thing)]
     attributes = getattr(thing, "__dict__", None)
     if isinstance(attributes, dict):

@@ -136,7 +136,7 @@ def jit_call(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any
         is_step = _is_runners(call, instance, args)
         if call.may_be_run(is_step):
             before = brainpy_transforms.jit_variables(instance)
-            values = {key: brainpy_model.peek(variable) for key, variable in before.items()}
+            values = {key: brainpy_model.raw_value(variable) for key, variable in before.items()}
     if values is None:
         call.noted[id(instance)] = instance
         return wrapped(*args, **kwargs)
@@ -156,7 +156,7 @@ def _is_runners(call: RunningCall, transform: Any, args: Args) -> bool:
     """Whether a ``bm.jit`` function is the step of a call's runner, or its loop over this call."""
     if reaches_method(brainpy_transforms.jit_target(transform), call.runner, brainpy_runner.STEP):
         return True
-    kept_loop = brainpy_runner.is_kept_loop(call.runner, transform)
+    kept_loop = brainpy_runner.is_cached_loop(call.runner, transform)
     return kept_loop and (call.indices is None or call.scans_its_indices(args))
 
 
@@ -168,7 +168,7 @@ def call_on_subset(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) 
         with guard:
             if jax_tracing.trace_state_clean():
                 inside.split = {
-                    key: brainpy_model.peek(variable) for key, variable in instance.items()
+                    key: brainpy_model.raw_value(variable) for key, variable in instance.items()
                 }
     return wrapped(*args, **kwargs)
 
@@ -182,15 +182,15 @@ def _jitted(
     result: Any,
 ) -> StepTrace:
     variables = brainpy_transforms.jit_variables(transform)
-    after = {key: brainpy_model.peek(variable) for key, variable in variables.items()}
+    after = {key: brainpy_model.raw_value(variable) for key, variable in variables.items()}
     function = functools.partial(brainpy_transforms.jit_function(transform), **kwargs)
     try:
-        with brainpy_transforms.untraceable(transform):
+        with brainpy_transforms.forbid_retracing(transform):
             outer, shapes = jax.make_jaxpr(function, return_shape=True)(values, *args)
     finally:
         # Had JAX forgotten its trace, BrainPy would by now have put tracers into the Variables.
         for key, variable in variables.items():
-            brainpy_model.put(variable, after[key])
+            brainpy_model.set_raw_value(variable, after[key])
     jaxpr, invars, outs = _unwrapped(outer.jaxpr)
     read, invars = invars[: len(values)], invars[len(values) :]
     (out, out_tree), (changed, changes_tree) = brainpy_transforms.jit_results(
@@ -250,7 +250,7 @@ def _holds_its_loop(call: RunningCall, transform: Any, eqns: Sequence[Any]) -> b
     """
     if reaches_method(brainpy_transforms.jit_target(transform), call.runner, brainpy_runner.STEP):
         return False
-    kept_loop = brainpy_runner.is_kept_loop(call.runner, transform)
+    kept_loop = brainpy_runner.is_cached_loop(call.runner, transform)
     return kept_loop or any(eqn.primitive.name == "scan" for eqn in eqns)
 
 
@@ -273,20 +273,20 @@ def traced(
     Exception
         Whatever the function raises.
     """
-    variables = brainpy_model.own_variables(reached)
-    values = [brainpy_model.peek(variable) for variable in variables]
+    variables = brainpy_model.distinct_variables(reached)
+    values = [brainpy_model.raw_value(variable) for variable in variables]
 
     def pure(values: list[Any], args: Args, kwargs: Kwargs) -> Any:
         for variable, value in zip(variables, values, strict=True):
-            brainpy_model.put(variable, value)
+            brainpy_model.set_raw_value(variable, value)
         result = function(*args, **kwargs)
-        return result, [brainpy_model.peek(variable) for variable in variables]
+        return result, [brainpy_model.raw_value(variable) for variable in variables]
 
     try:
         closed, shapes = jax.make_jaxpr(pure, return_shape=True)(values, args, kwargs)
     finally:
         for variable, value in zip(variables, values, strict=True):
-            brainpy_model.put(variable, value)
+            brainpy_model.set_raw_value(variable, value)
     jaxpr, number = closed.jaxpr, len(variables)
     tree: Any = jax.tree_util.tree_structure(shapes)
     result_tree = tree.children()[0]
