@@ -332,7 +332,7 @@ class Program:
             return form, parse(form, content)
         except Exception as error:  # XLA's parsers have no class that all versions share
             raise DamagedCapture(
-                f"{self.paths[form]} can't be read by jaxlib: {told(error)}", _ANOTHER
+                f"{self.paths[form]} can't be read by jaxlib: {describe_error(error)}", _ANOTHER
             ) from error
 
     def _file(self, kind: str) -> WrittenFile:

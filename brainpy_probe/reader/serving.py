@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import msgspec
 
-from brainpy_probe.errors import CannotReplay, DamagedCapture, ProbeError, Stopped, told
+from brainpy_probe.errors import CannotReplay, DamagedCapture, ProbeError, Stopped, describe_error
 from brainpy_probe.format.arrays import as_bytes, dtype_of
 from brainpy_probe.format.program_records import ProgramRecord
 from brainpy_probe.reader.module import CompiledModule

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from brainpy_probe.errors import BadSetting, DamagedCapture, ProbeError, told
-from brainpy_probe.format.atomic import make_folders, write_whole
+from brainpy_probe.errors import BadSetting, DamagedCapture, ProbeError, describe_error
+from brainpy_probe.format.atomic import make_folders, write_atomically
 from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.reading import read_file
 from brainpy_probe.reader.capture import Capture
@@ -161,7 +161,7 @@ def _drawn(source: DotFile, form: Format, limits: Limits) -> Drawing:
             return Drawing(source.path, None, worker.ending().sentence("Drawing it", limits)[0])
     name = str(PurePosixPath(source.file.path).with_suffix(f".{form}"))
     make_folders(source.folder, name)  # refuses links, which may lead out of the capture
-    write_whole(source.folder / name, bytes(picture))
+    write_atomically(source.folder / name, bytes(picture))
     return Drawing(source.path, source.folder / name)
 
 
@@ -176,7 +176,7 @@ def work() -> None:
         except DamagedCapture as error:
             answer = _Answer(problem=str(error))
         except Exception as error:  # pygraphviz raises many classes
-            answer = _Answer(problem=f"Graphviz failed: {told(error)}")
+            answer = _Answer(problem=f"Graphviz failed: {describe_error(error)}")
         answers.write(msgspec.json.encode(answer) + b"\n")
         answers.write(picture)
 

@@ -91,7 +91,7 @@ def test_what_fails_again_is_counted(out: Path, monkeypatch: pytest.MonkeyPatch)
                 runner.run(1.0)
     first, last = (str(one.message) for one in seen if one.category is probe.ProbeWarning)
     assert "No space left on device" in first
-    assert "Make room" in first
+    assert "Free some space" in first
     assert last == "The probe failed 3 times: OSError: [Errno 28] No space left on device"
 
 
@@ -149,7 +149,7 @@ def test_a_folder_that_can_not_be_made_is_our_own_error(
 
 def test_a_full_disk_is_our_own_error(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunFolder, "write_manifest", _full)
-    with pytest.raises(probe.CannotWrite, match="Make room") as refusal, probe.capture(out):
+    with pytest.raises(probe.CannotWrite, match="Free some space") as refusal, probe.capture(out):
         pytest.fail("the capture opened")
     assert isinstance(refusal.value, OSError)
     assert refusal.value.errno == errno.ENOSPC

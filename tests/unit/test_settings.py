@@ -177,7 +177,7 @@ def test_dumps_are_all_or_none_or_some(word: str, dumps: tuple[str, ...]) -> Non
         ("data", "1", "none, inputs, full"),
         ("strict", "maybe", "1, 0"),
         ("out", "/dev/null/x", "Give another path"),
-        ("out", " ", "Give a str"),
+        ("out", " ", "Give a non-empty str"),
     ],
 )
 def test_a_bad_word_is_refused_by_its_variables_name(
