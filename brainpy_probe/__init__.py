@@ -9,7 +9,7 @@ imported when it is first asked for: until then it costs next to nothing.
 import importlib
 from typing import TYPE_CHECKING
 
-from brainpy_probe.startup.import_hooks import be_silent
+from brainpy_probe.startup.import_hooks import silence_log
 
 if TYPE_CHECKING:
     from brainpy_probe.analysis.findings import Finding
@@ -92,4 +92,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-be_silent()
+silence_log()

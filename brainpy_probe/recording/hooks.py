@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -32,12 +32,9 @@ from brainpy_probe.recording.patches import LEDGER, Patch
 from brainpy_probe.recording.snapshot import Snapshot
 from brainpy_probe.recording.tracing import eager as stepwise
 from brainpy_probe.recording.tracing import state_traces, variable_traces
+from brainpy_probe.recording.types import Args, Kwargs, Wrapped
 
 __all__ = ["compiler_patches", "patches"]
-
-Wrapped = Callable[..., Any]
-Args = tuple[Any, ...]
-Kwargs = dict[str, Any]
 
 
 def compiler_patches() -> list[Patch]:

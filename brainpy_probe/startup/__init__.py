@@ -1,4 +1,4 @@
-"""How a process comes to have the probe: the environment variable, the launcher, the doctor.
+"""Starts the probe in a process that does not call it: environment variable, launcher, doctor.
 
 Start with :mod:`.autostart`.
 """

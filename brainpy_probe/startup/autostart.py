@@ -1,7 +1,8 @@
-"""Activation from the environment, for scripts that nobody edits; never raises into them.
+"""Starts the probe from environment variables, without a change to the script.
 
-Called by ``brainpy_probe.pth`` when the interpreter starts, before the script's first line. Knows
-neither BrainPy nor JAX, and imports neither: it waits until the script imports them.
+``brainpy_probe.pth`` calls :func:`start` when the interpreter starts, before the script's first
+line. This module imports neither BrainPy nor JAX: it waits until the script imports them. It never
+raises into the script, unless ``strict`` asks for that.
 """
 
 from __future__ import annotations
@@ -26,31 +27,31 @@ USAGE = 2
 
 @functools.cache
 def start() -> None:
-    """Have this process captured once it imports BrainPy, if the environment says so.
+    """Capture this process once it imports BrainPy, if the environment asks for it.
 
-    In a virtual environment the interpreter may call it twice: a second call does nothing.
+    In a virtual environment the interpreter may call this twice. The second call does nothing.
     """
     try:
         settings = Settings.of_environment(os.environ)
         if settings is not None:
-            # The folder is the one that the user meant, even if the script goes elsewhere.
+            # Absolute, so that it stays the same folder if the script changes its directory.
             out = str(Path(settings.out).absolute())
-            _await_brainpy(msgspec.structs.replace(settings, out=out))
+            _install_import_hooks(msgspec.structs.replace(settings, out=out))
     except Exception as error:
         if asks_for_strictness(os.environ):
             print_to_stderr(describe_error(error))
-            # An exception would be printed and passed over, where the interpreter starts.
+            # Python prints an exception raised by a .pth file, and goes on.
             os._exit(USAGE)
         print_to_stderr(f"{describe_error(error)} The script runs without the probe.")
 
 
 def has_started() -> bool:
-    """Whether :func:`start` was called in this process."""
+    """Return whether :func:`start` was called in this process."""
     return start.cache_info().currsize > 0
 
 
-def _await_brainpy(settings: Settings) -> None:
-    """Watch JAX's compiler once BrainPy's import has JAX, and the rest when BrainPy is there."""
+def _install_import_hooks(settings: Settings) -> None:
+    """Patch JAX's compiler when BrainPy imports JAX, and the rest when BrainPy is imported."""
 
     @contextlib.contextmanager
     def around_brainpy() -> Iterator[None]:
@@ -59,7 +60,7 @@ def _await_brainpy(settings: Settings) -> None:
         @contextlib.contextmanager
         def around_jax() -> Iterator[None]:
             yield
-            # What this needs is needed again below, which says what is wrong with it.
+            # If this fails, the code below fails likewise and reports the problem.
             with contextlib.suppress(Exception):
                 early.append(_process_capture(settings))
                 early[0].begin_with_jax()

@@ -1,4 +1,4 @@
-"""What the probe finds in this environment, and whether it can capture here; changes nothing."""
+"""Reports on this environment, and whether the probe can capture in it. Changes nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _INSTALL = {
 
 
 class NameState(msgspec.Struct, frozen=True, kw_only=True):
-    """A private name: the place that has it, or what was found at each place that was tried."""
+    """A private name of BrainPy or JAX: where it was found, or each place that was tried."""
 
     name: str
     what: str
@@ -43,18 +43,18 @@ class NameState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Activation(msgspec.Struct, frozen=True, kw_only=True):
-    """How it stands with the activation from the environment.
+    """The state of the activation by environment variables.
 
     Attributes
     ----------
     files : tuple of str
-        Where ``brainpy_probe.pth`` lies, so that the interpreter's start runs it.
+        The ``brainpy_probe.pth`` files that this interpreter runs when it starts.
     variable : str or None
         The value of ``BRAINPY_PROBE``.
     started : bool
         Whether the activation ran in this process.
     problem : str
-        What is wrong with the variables, else empty.
+        What is wrong with the variables; empty if nothing is.
     """
 
     files: tuple[str, ...]
@@ -64,7 +64,7 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stack(msgspec.Struct, frozen=True, kw_only=True):
-    """A combination of versions that the probe was tested with."""
+    """A pair of BrainPy and JAX versions that the probe was tested with."""
 
     name: str
     brainpy: str
@@ -72,19 +72,18 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found.
+    """The doctor's report on an environment.
 
     Attributes
     ----------
     versions, extras : dict
-        The version of each package, or None where it is not installed.
+        The version of each package, or None if it is not installed.
     stack : str or None
-        The tested stack that is installed.
+        The tested stack that is installed, if any.
     problem : str
-        Why nothing can be captured here, else empty.
+        Why the probe cannot capture here; empty if it can.
     leftovers : tuple of str
-        Temporary files that captures which were killed have left in the folder for captures. No
-        reader reads them.
+        Temporary files that killed captures left in the output folder. Nothing reads them.
     """
 
     python: str
@@ -100,7 +99,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def diagnose() -> Diagnosis:
-    """Look at everything, and capture a network of one neuron to see whether that works."""
+    """Inspect the environment, and capture a network of one neuron as a test."""
     versions = {package: installed(package) for package in PACKAGES}
     return Diagnosis(
         python=platform.python_version(),
@@ -154,19 +153,19 @@ def _missing() -> str:
     if not missing:
         return ""
     return (
-        f"{' and '.join(missing)} can't be imported here: pip install 'brainpy[cpu]', or give "
-        "brainpy-probe to the environment that has them."
+        f"{' and '.join(missing)} can't be imported here: pip install 'brainpy[cpu]', or install "
+        "brainpy-probe into the environment that has them."
     )
 
 
 def _trial() -> str:
-    """Capture a network of one neuron in every dialect; return what is wrong, if anything."""
+    """Capture a network of one neuron in every dialect; return the problem, or an empty string."""
     try:
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import brainpy
 
-            for user in LEDGER.users:  # BRAINPY_PROBE is set: the trial is nothing to keep
+            for user in LEDGER.users:  # BRAINPY_PROBE is set; do not record the trial there
                 LEDGER.leave(user)
             runner = brainpy.DSRunner(
                 brainpy.neurons.LIF(1), inputs=("input", 20.0), progress_bar=False
@@ -175,40 +174,42 @@ def _trial() -> str:
                 runner.run(1.0)
             (program,) = captured.programs
             if not program.fidelity.proved:
-                return f"A text is not what it should be: {program.fidelity.checks}."
+                return f"A captured text failed its check: {program.fidelity.checks}."
     except Exception as error:
         return describe_error(error)
     return ""
 
 
-def as_lines(found: Diagnosis) -> list[str]:
-    """Return a diagnosis as lines to read."""
-    names = [f"{name} {version or 'is not installed'}" for name, version in found.versions.items()]
-    tested = ", ".join(f"{one.brainpy} on {one.jax}" for one in found.tested)
-    said = f"yes: stack {found.stack}" if found.stack else "no"
+def as_lines(diagnosis: Diagnosis) -> list[str]:
+    """Format a diagnosis as lines of text."""
+    versions = [
+        f"{name} {version or 'is not installed'}" for name, version in diagnosis.versions.items()
+    ]
+    tested = ", ".join(f"{stack.brainpy} on {stack.jax}" for stack in diagnosis.tested)
+    answer = f"yes: stack {diagnosis.stack}" if diagnosis.stack else "no"
     lines = [
-        f"Python {found.python} in {found.executable}",
-        *names,
-        f"tested together: {said}. Tested are BrainPy {tested}.",
+        f"Python {diagnosis.python} in {diagnosis.executable}",
+        *versions,
+        f"tested together: {answer}. Tested are BrainPy {tested}.",
         "",
         "extras",
     ]
-    for extra, version in found.extras.items():
-        has = f"{_EXTRAS[extra]} {version}" if version else _INSTALL[extra]
-        lines.append(f"  {extra}: {has}")
-    lines += ["", "activation", *_activation_lines(found.activation), "", "private names"]
-    for private in found.private_names:
+    for extra, version in diagnosis.extras.items():
+        state = f"{_EXTRAS[extra]} {version}" if version else _INSTALL[extra]
+        lines.append(f"  {extra}: {state}")
+    lines += ["", "activation", *_activation_lines(diagnosis.activation), "", "private names"]
+    for private in diagnosis.private_names:
         if private.place is not None:
             lines.append(f"  {private.name}: {private.place}")
         else:
             lines.append(f"  {private.name}: NOT FOUND; tried {'; '.join(private.tried)}")
         lines.append(f"    {private.what}. {private.holds}")
-    if found.leftovers:
-        lines += ["", "left by captures that were killed; no reader reads them, rm removes them"]
-        lines += [f"  {path}" for path in found.leftovers]
-    missing = [private.name for private in found.private_names if private.place is None]
-    if found.problem:
-        verdict = f"NO: {found.problem}"
+    if diagnosis.leftovers:
+        lines += ["", "left by captures that were killed; nothing reads them, delete them with rm"]
+        lines += [f"  {path}" for path in diagnosis.leftovers]
+    missing = [private.name for private in diagnosis.private_names if private.place is None]
+    if diagnosis.problem:
+        verdict = f"NO: {diagnosis.problem}"
     elif missing:
         verdict = f"yes: a trial passed; {', '.join(missing)} is not needed with these versions"
     else:
@@ -218,9 +219,9 @@ def as_lines(found: Diagnosis) -> list[str]:
 
 def _activation_lines(activation: Activation) -> list[str]:
     files = activation.files or (
-        "not in this interpreter's site-packages; brainpy-probe run does without",
+        "not in this interpreter's site-packages; brainpy-probe run works without it",
     )
     value = "not set" if activation.variable is None else repr(activation.variable)
     lines = [*(f"  {launch.PTH}: {file}" for file in files), f"  {VARIABLE}: {value}"]
-    lines.append(f"  it was started in this process: {'yes' if activation.started else 'no'}")
+    lines.append(f"  started in this process: {'yes' if activation.started else 'no'}")
     return [*lines, f"  {activation.problem}"] if activation.problem else lines

@@ -1,7 +1,7 @@
-"""Does something around the import of a module that nobody has imported yet; knows no module.
+"""Runs code around the first import of a module.
 
-``wrapt`` has hooks for that as well, but importing it costs three times what all the rest of the
-package costs when an interpreter starts.
+``wrapt`` has import hooks as well. But an interpreter that starts with the probe would have to
+import wrapt, which takes three times as long as all the rest of this package.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-__all__ = ["around_import", "be_silent"]
+__all__ = ["around_import", "silence_log"]
 
-Around = Callable[[], contextlib.AbstractContextManager[object]]
+MakeContext = Callable[[], contextlib.AbstractContextManager[object]]
 
 
-def around_import(name: str, around: Around) -> None:
-    """Have a module executed within a context; if it is there already, enter the context now.
+def around_import(name: str, make_context: MakeContext) -> None:
+    """Execute a module within a context when it is imported; enter the context now if it was.
 
     Parameters
     ----------
     name : str
         The module's name.
-    around : callable
-        Makes the context. What its end raises, the import raises.
+    make_context : callable
+        Returns the context manager. An exception from its end is raised by the import.
     """
     if name in sys.modules:
-        with around():
+        with make_context():
             return
-    sys.meta_path.insert(0, _Awaiting(name, around))
+    sys.meta_path.insert(0, _Finder(name, make_context))
 
 
-class _Awaiting:
-    """A finder that finds one module as the others do, and has it executed within a context."""
+class _Finder:
+    """Finds one module by the other finders, and executes it within a context."""
 
-    def __init__(self, name: str, around: Around) -> None:
-        self._name, self._around = name, around
+    def __init__(self, name: str, make_context: MakeContext) -> None:
+        self._name, self._make_context = name, make_context
 
     def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
         if name != self._name:
@@ -49,13 +49,13 @@ class _Awaiting:
             spec = importlib.util.find_spec(name)
         finally:
             loader: Any = None if spec is None else spec.loader
-            if loader is None:  # not to be found yet
+            if loader is None:  # not found: wait for the next attempt
                 sys.meta_path.insert(0, self)
         if loader is not None:
             execute = loader.exec_module
 
             def exec_module(module: Any) -> None:
-                with self._around():
+                with self._make_context():
                     execute(module)
 
             loader.exec_module = exec_module
@@ -65,12 +65,12 @@ class _Awaiting:
 _LOGURU = "loguru"
 
 
-def be_silent() -> None:
-    """Have loguru leave out what this package says, until the user enables it."""
-    around_import(_LOGURU, _silencing)
+def silence_log() -> None:
+    """Disable this package's messages in loguru, until the user enables them."""
+    around_import(_LOGURU, _log_disabled)
 
 
 @contextlib.contextmanager
-def _silencing() -> Iterator[None]:
+def _log_disabled() -> Iterator[None]:
     yield
     sys.modules[_LOGURU].logger.disable("brainpy_probe")

@@ -1,4 +1,4 @@
-"""How a fresh interpreter is started with the probe in it; knows neither BrainPy nor JAX."""
+"""Starts a fresh interpreter with the probe in it."""
 
 from __future__ import annotations
 
@@ -15,40 +15,41 @@ from brainpy_probe.settings import DEFAULT_OUT, VARIABLE, Settings, is_off, is_o
 __all__ = ["PTH", "environment", "launch", "pth_files"]
 
 PTH = "brainpy_probe.pth"
-_START = Path(__file__).parent / "site"
+_SITE_FOLDER = Path(__file__).parent / "site"
 
 
 def pth_files() -> list[Path]:
-    """Return where this interpreter finds ``brainpy_probe.pth`` when it starts."""
-    places = site.getsitepackages()
+    """Return the ``brainpy_probe.pth`` files that this interpreter runs when it starts."""
+    folders = site.getsitepackages()
     if site.ENABLE_USER_SITE:
-        places.append(site.getusersitepackages())
-    return [file for place in dict.fromkeys(places) if (file := Path(place, PTH)).is_file()]
+        folders.append(site.getusersitepackages())
+    return [file for folder in dict.fromkeys(folders) if (file := Path(folder, PTH)).is_file()]
 
 
 def environment(words: Mapping[str, str], inherited: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment in which an interpreter starts with the probe in it.
+    """Return the environment variables that start an interpreter with the probe.
 
     Parameters
     ----------
     words : dict
-        A word for each argument of ``capture()`` that was given; they win over the variables.
+        The arguments of ``capture()`` that the command line gives, as text. They take precedence
+        over the inherited variables.
     inherited : dict
-        The environment until now.
+        The present environment variables.
 
     Raises
     ------
     BadSetting
-        If a word, or a variable that was inherited, is not allowed.
+        If a word or an inherited variable is not allowed.
     """
     Settings.of_words(words, lambda name: f"--{name.replace('_', '-')}")
     added = {variable(name): word for name, word in words.items()}
-    place = inherited.get(VARIABLE, "")
-    out = added.get(VARIABLE) or (DEFAULT_OUT if is_off(place) or is_on(place) else place)
-    # Absolute: so that the script's own processes agree, wherever they work.
+    value = inherited.get(VARIABLE, "")
+    out = added.get(VARIABLE) or (DEFAULT_OUT if is_off(value) or is_on(value) else value)
+    # Absolute, so that all processes of the script use the same folder.
     added[VARIABLE] = str(Path(out).expanduser().absolute())
     if not pth_files():
-        paths = [str(_START), *filter(None, [inherited.get("PYTHONPATH")])]
+        paths = [str(_SITE_FOLDER), *filter(None, [inherited.get("PYTHONPATH")])]
         added["PYTHONPATH"] = os.pathsep.join(paths)
     changed = {**inherited, **added}
     Settings.of_environment(changed)
@@ -58,15 +59,15 @@ def environment(words: Mapping[str, str], inherited: Mapping[str, str]) -> dict[
 def launch(
     target: str, arguments: Sequence[str], changed: Mapping[str, str], *, is_module: bool
 ) -> NoReturn:
-    """Become ``python target arguments``, in a fresh interpreter.
+    """Replace this process by ``python target arguments``.
 
-    The script finds everything as without the probe: ``sys.argv``, ``sys.path[0]``, ``__main__``,
-    its exit code and its death by a signal are Python's own doing.
+    ``sys.argv``, ``sys.path[0]``, ``__main__``, the exit code and the handling of signals are those
+    of a run without the probe.
 
     Raises
     ------
     BadSetting
-        If there is no such script.
+        If the script does not exist.
     """
     if not is_module and target != "-" and not Path(target).exists():
         raise BadSetting(

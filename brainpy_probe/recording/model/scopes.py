@@ -8,7 +8,7 @@ an op's location, no op. Knows no program, no cost.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -21,12 +21,10 @@ from brainpy_probe.recording.guard import Guard
 from brainpy_probe.recording.identity_dict import IdentityDict
 from brainpy_probe.recording.model.names import ModelNames, Names
 from brainpy_probe.recording.patches import LEDGER, Patch
+from brainpy_probe.recording.types import Args, Kwargs, Wrapped
 
 __all__ = ["ComponentNames", "name_components", "read_components", "runner_patches"]
 
-Wrapped = Callable[..., Any]
-Args = tuple[Any, ...]
-Kwargs = dict[str, Any]
 
 # What a component computes in. The runner calls ``clear_input`` after each step; ``__call__``
 # leads to ``filter`` instead of ``update`` in what gives a synapse's current.

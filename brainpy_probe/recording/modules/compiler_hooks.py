@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from brainpy_probe.compat import bindings, jax_compiler, jax_tracing
@@ -24,12 +24,9 @@ from brainpy_probe.recording.modules.compilation import (
 from brainpy_probe.recording.modules.pending import taken
 from brainpy_probe.recording.modules.timing import Phase
 from brainpy_probe.recording.patches import LEDGER, Patch
+from brainpy_probe.recording.types import Args, Kwargs, Wrapped
 
 __all__ = ["patches"]
-
-Wrapped = Callable[..., Any]
-Args = tuple[Any, ...]
-Kwargs = dict[str, Any]
 
 
 def patches() -> list[Patch]:

@@ -20,12 +20,9 @@ from brainpy_probe.recording.calls import CURRENT_CALL, RunningCall, guard
 from brainpy_probe.recording.patches import Patch
 from brainpy_probe.recording.tracing.callables import reaches_method
 from brainpy_probe.recording.tracing.traces import Given, LoopRun, StateUse, StepTrace
+from brainpy_probe.recording.types import Args, Kwargs, Wrapped
 
 __all__ = ["patches", "traced"]
-
-Wrapped = Callable[..., Any]
-Args = tuple[Any, ...]
-Kwargs = dict[str, Any]
 
 
 def patches() -> list[Patch]:

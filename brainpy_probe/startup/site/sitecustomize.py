@@ -1,19 +1,19 @@
-"""Starts the probe where ``brainpy_probe.pth`` is not installed; knows nothing but where it lies.
+"""Starts the probe where ``brainpy_probe.pth`` is not installed.
 
-``brainpy-probe run`` puts this folder on ``PYTHONPATH``, and Python imports a module of this name
-when it starts, before the script's first line. ``sys.path`` is left as it would be without us, and
-the environment's own ``sitecustomize``, if there is one, gets its turn.
+``brainpy-probe run`` puts this folder on ``PYTHONPATH``. Python imports a module of this name when
+it starts, before the script's first line. The module restores ``sys.path``, and then imports the
+environment's own ``sitecustomize``, if there is one.
 """
 
 import contextlib
 import sys
 from pathlib import Path
 
-here = Path(__file__).resolve().parent
-sys.path[:] = [place for place in sys.path if not place or Path(place).resolve() != here]
+folder = Path(__file__).resolve().parent
+sys.path[:] = [entry for entry in sys.path if not entry or Path(entry).resolve() != folder]
 path = sys.path[:]
 try:
-    sys.path.append(str(here.parents[2]))
+    sys.path.append(str(folder.parents[2]))
     from brainpy_probe.startup.autostart import start
 
     start()
