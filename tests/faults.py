@@ -88,7 +88,7 @@ class Keeper:
 def events_of(run: Callable[[], object]) -> list[Any]:
     """Return the calls and modules that sessions are told of, of a real run."""
     keeper = Keeper()
-    phase_events.attend()
+    phase_events.install_listeners()
     LEDGER.enter(keeper, hooks.patches())
     try:
         run()
@@ -161,7 +161,7 @@ def recorded(events: Sequence[Any], out: Path, fault: Fault) -> Outcome:
         attempt(begin)
         for one in sessions:
             for event in events:
-                attempt(compiler_hooks.hand_on, event, (one,))
+                attempt(compiler_hooks.record_event, event, (one,))
             with outcome.in_peace():
                 outcome.unended = probe.load(one.folder.path)
             attempt(one.close)

@@ -124,7 +124,7 @@ class CaptureScope:
         if self._session is not None:
             raise BadSetting("This capture was used already.", "Call capture() for each block.")
         versions.resolve()
-        phase_events.attend()
+        phase_events.install_listeners()
         patches = hooks.patches()
         try:
             session = self._session = Session(self._settings)

@@ -19,7 +19,7 @@ from brainpy_probe.errors import CannotCapture, InsideTransformation, describe_e
 from brainpy_probe.format.common_records import Timing
 from brainpy_probe.recording.guard import Guard
 from brainpy_probe.recording.modules.compilation import PENDING_PHASES, SERIALS, Compilation
-from brainpy_probe.recording.modules.timing import Stopwatch, summed
+from brainpy_probe.recording.modules.timing import Stopwatch, add_timings
 from brainpy_probe.recording.patches import LEDGER
 from brainpy_probe.recording.snapshot import Snapshot
 from brainpy_probe.recording.tracing.traces import Inside, LoopRun, StepTrace
@@ -140,7 +140,7 @@ class RunningCall:
             _LEFT_RUNNING[:] = [weakref.ref(leaf) for leaf in running]
             self.unfinished = bool(running)
         if self.unfinished:
-            self.watch.miss("numba")
+            self.watch.mark_unmeasured("numba")
 
     def settle(self) -> float:
         """Wait until XLA has run the call, and return the seconds: they are not the probe's."""
@@ -315,8 +315,8 @@ class RunningCall:
             CURRENT_WATCH.reset(token)
             PENDING_PHASES.set(phases)
             watch.stop()
-            self.preparation = summed(self.preparation, watch.timing())
-            self.watch.interrupted(watch)
+            self.preparation = add_timings(self.preparation, watch.timing())
+            self.watch.exclude_interval(watch)
 
     def failed(self, error: Exception) -> None:
         """Note what failed in the probe's own work: the call will have no program."""

@@ -27,7 +27,7 @@ from brainpy_probe.recording.calls import (
 from brainpy_probe.recording.model import scopes
 from brainpy_probe.recording.modules import compiler_hooks, dumps, phase_events
 from brainpy_probe.recording.modules.compilation import PENDING_PHASES
-from brainpy_probe.recording.modules.timing import Stopwatch, summed
+from brainpy_probe.recording.modules.timing import Stopwatch, add_timings
 from brainpy_probe.recording.patches import LEDGER, Patch
 from brainpy_probe.recording.snapshot import Snapshot
 from brainpy_probe.recording.tracing import eager as stepwise
@@ -160,8 +160,8 @@ def _watched(runner: Any) -> Iterator[None]:
     with call.noting():
         call.nested = not jax_tracing.trace_state_clean()
         call.jit = brainpy_runner.compiles_its_step(runner)
-        phase_events.hears_numba()
-        phase_events.listens()
+        phase_events.listen_to_numba()
+        phase_events.listen_to_jax()
         call.watch.begin()
     OPEN_CALLS[call.serial] = call
     for other in tuple(OPEN_CALLS.values()):
@@ -179,9 +179,9 @@ def _watched(runner: Any) -> Iterator[None]:
     finally:
         call.end()
         with guard:
-            phase_events.listens()
-            if not phase_events.hears_numba():
-                call.watch.miss("numba")
+            phase_events.listen_to_jax()
+            if not phase_events.listen_to_numba():
+                call.watch.mark_unmeasured("numba")
         PENDING_PHASES.reset(phases_token)
         CURRENT_WATCH.reset(watch_token)
         CURRENT_CALL.reset(call_token)
@@ -193,7 +193,7 @@ def _watched(runner: Any) -> Iterator[None]:
 
 def _hand_on(call: RunningCall, sessions: tuple[Any, ...]) -> None:
     try:
-        failure = compiler_hooks.hand_on(call, sessions)
+        failure = compiler_hooks.record_event(call, sessions)
     finally:
         raised = call.error
         call.forget()
@@ -234,5 +234,5 @@ def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs, *,
     finally:
         CURRENT_WATCH.reset(token)
         watch.stop()
-        call.preparation = summed(call.preparation, watch.timing())
+        call.preparation = add_timings(call.preparation, watch.timing())
         call.watch.exclude(watch.wall)

@@ -141,8 +141,8 @@ class Ledger:
         Who is watching.
     numba : object or None
         What listens to numba, which is told once for the process.
-    attending : bool
-        Whether JAX was told to report durations, which is done once for the process.
+    is_listening : bool
+        Whether the listener of JAX's durations is registered, which happens once per process.
     noted : IdentityDict
         What the wrappers have noted of a runner; forgotten when nobody watches any more.
     steps : IdentityDict
@@ -150,7 +150,7 @@ class Ledger:
     """
 
     users: tuple[Any, ...] = ()
-    attending: bool = False
+    is_listening: bool = False
     numba: Any = None
     noted: IdentityDict[Any] = field(default_factory=IdentityDict)
     steps: IdentityDict[Any] = field(default_factory=IdentityDict)

@@ -57,7 +57,7 @@ class ProcessCapture:
 
         These modules are recorded when there is something else to record.
         """
-        phase_events.attend()
+        phase_events.install_listeners()
         LEDGER.enter(self, hooks.compiler_patches())
 
     def give_up(self) -> None:
@@ -75,7 +75,7 @@ class ProcessCapture:
         """
         try:
             versions.resolve()
-            phase_events.attend()
+            phase_events.install_listeners()
             if self in LEDGER.users:
                 LEDGER.extend(self._patches())
             else:

@@ -35,7 +35,7 @@ from brainpy_probe.recording.identity_dict import IdentityDict
 from brainpy_probe.recording.model import scopes
 from brainpy_probe.recording.modules.compilation import Compilation
 from brainpy_probe.recording.modules.log import ModuleLog, RecordedModule
-from brainpy_probe.recording.modules.timing import Stopwatch, summed
+from brainpy_probe.recording.modules.timing import Stopwatch, add_timings
 from brainpy_probe.recording.program import closure, tensors
 from brainpy_probe.recording.program.lowering import (
     Rendered,
@@ -288,7 +288,7 @@ class Session:
             notes=(*notes, *_unmeasured(call, minimal.native)),
             model_number=self._model_number(call),
             lost_variables=gone,
-            probe=summed(call.preparation, watch.timing()),
+            probe=add_timings(call.preparation, watch.timing()),
             failure=None if failure is None else Failure.of(failure),
         )
         addition = Addition(

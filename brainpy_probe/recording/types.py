@@ -16,6 +16,7 @@ __all__ = [
     "Equation",
     "Jaxpr",
     "Kwargs",
+    "MlirModule",
     "NamedArrays",
     "PyTreeDef",
     "Pytree",
@@ -36,6 +37,9 @@ ClosedJaxpr: TypeAlias = Any
 Equation: TypeAlias = Any
 Var: TypeAlias = Any
 Atom: TypeAlias = Any
+
+# A module of MLIR's Python bindings.
+MlirModule: TypeAlias = Any
 
 # A jax.Array or a NumPy array.
 Array: TypeAlias = Any

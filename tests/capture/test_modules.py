@@ -126,7 +126,7 @@ def test_the_files_of_a_module_that_was_compiled_again_stand_once(cap: Any) -> N
 def test_the_readable_text_cuts_large_constants_and_says_so(cap: Any) -> None:
     (module,) = (module for module in cap.modules if module.name == "jit_outside")
     text = module.text("stablehlo")
-    assert text.startswith("// To be read: constants of more than 16 elements are cut.")
+    assert text.startswith("// For reading: constants of over 16 elements are shortened.")
     assert "__elided__" in text
     assert "module.mlirbc" in text.splitlines()[1]
 
@@ -350,7 +350,7 @@ def test_what_is_known_of_a_run_is_not_made_again(
     for owner, name in (
         (session, "render"),
         (session, "write"),
-        (log, "facts"),
+        (log, "read_facts"),
         (names, "ModelNames"),
         (scopes, "ModelNames"),
         (RunFolder, "write"),

@@ -46,7 +46,7 @@ def _timing(
     watch = Stopwatch(begun=0.0)
     for phase, begin, end in sorted(phases, key=lambda one: one[2]):
         clock.now = end
-        watch.phase_ended(timing.ended_now(phase, end - begin))
+        watch.add(timing.span_until_now(phase, end - begin))
     watch.exclude(excluded)
     clock.now = 10.0
     watch.stop()
@@ -115,9 +115,9 @@ def test_an_interruption_is_none_of_the_phases(clock: _Clock) -> None:
     probes_own = Stopwatch(begun=3.0)
     probes_own.stop()
     watch = Stopwatch(begun=0.0)
-    watch.interrupted(probes_own)
+    watch.exclude_interval(probes_own)
     clock.now = 8.0
-    watch.phase_ended(timing.ended_now("compile", 7.0))
+    watch.add(timing.span_until_now("compile", 7.0))
     clock.now = 10.0
     watch.stop()
     made = watch.timing()
@@ -127,9 +127,9 @@ def test_an_interruption_is_none_of_the_phases(clock: _Clock) -> None:
 def test_what_another_thread_does_counts_where_nothing_else_does(clock: _Clock) -> None:
     watch = Stopwatch(begun=0.0)
     clock.now = 4.0
-    watch.phase_ended(timing.ended_now("compile", 3.0))
-    watch.phase_beneath(("numba", 2.0, 7.0))
-    watch.phase_beneath(("numba", -5.0, 0.5))
+    watch.add(timing.span_until_now("compile", 3.0))
+    watch.add_other_thread(("numba", 2.0, 7.0))
+    watch.add_other_thread(("numba", -5.0, 0.5))
     clock.now = 10.0
     watch.stop()
     made = watch.timing()
@@ -138,11 +138,11 @@ def test_what_another_thread_does_counts_where_nothing_else_does(clock: _Clock) 
 
 def test_what_was_missed_is_none_and_so_is_what_is_left(clock: _Clock) -> None:
     watch, other = Stopwatch(begun=0.0), Stopwatch(begun=0.0)
-    watch.miss("numba")
+    watch.mark_unmeasured("numba")
     clock.now = 10.0
     made = watch.timing()
     assert (made.trace, made.numba, made.execute, made.wall) == (0, None, None, 10)
-    both = timing.summed(made, other.timing())
+    both = timing.add_timings(made, other.timing())
     assert (both.trace, both.numba, both.wall) == (0, None, 20)
 
 

@@ -1,4 +1,4 @@
-"""What JAX compiles: each module with its timing, its files, and why it was compiled.
+"""Records the modules that JAX compiles: timing, files, and the reason for each compilation.
 
 Start with :mod:`.compiler_hooks`.
 """

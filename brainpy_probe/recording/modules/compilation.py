@@ -1,4 +1,4 @@
-"""What is noted of one module while JAX compiles it; knows neither how it is seen nor what for."""
+"""The data that the recorder collects about one module while JAX compiles it."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from pathlib import Path
 from typing import Any
 
 from brainpy_probe.format.digests import digest_of
-from brainpy_probe.recording.modules.pending import Ended
+from brainpy_probe.recording.modules.pending import EndedPhase
 
 __all__ = ["CURRENT_COMPILATION", "PENDING_PHASES", "SERIALS", "Compilation"]
 
-# No two calls or compilations of a process have the same number.
+# Calls and compilations share these serial numbers: each number is used once per process.
 SERIALS = itertools.count(1)
 
 
 @dataclass
 class Compilation:
-    """One module on its way through JAX's compiler.
+    """One compilation of one module.
 
     Attributes
     ----------
     bytecode : bytes
-        The module as MLIR bytecode, complete.
+        The complete module as MLIR bytecode.
     trace, lower, numba, compile : float or None
-        Seconds; None if they were not measured.
+        Seconds per phase; None if the phase was not measured.
     compiled : bool
-        Whether XLA compiled it; else it came from JAX's persistent cache.
+        Whether XLA compiled the module; if not, JAX's persistent cache had it.
     executable : Any
-        What XLA made of it.
+        The loaded executable.
     dumps : Path or None
-        The folder into which XLA dumped its files.
+        The folder into which XLA dumped files for this module.
     """
 
     name: str
@@ -53,12 +53,12 @@ class Compilation:
 
     @functools.cached_property
     def digest(self) -> str:
-        """XXH3-128 of the bytecode."""
+        """The XXH3-128 digest of the bytecode."""
         return digest_of(self.bytecode)
 
 
 CURRENT_COMPILATION: ContextVar[Compilation | None] = ContextVar(
     "brainpy_probe_compilation", default=None
 )
-# Phases that have ended in this thread and led to no module yet.
-PENDING_PHASES: ContextVar[tuple[Ended, ...]] = ContextVar("brainpy_probe_phases", default=())
+# Phases that have ended in this thread and are not yet assigned to a module.
+PENDING_PHASES: ContextVar[tuple[EndedPhase, ...]] = ContextVar("brainpy_probe_phases", default=())

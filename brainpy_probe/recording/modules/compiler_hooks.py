@@ -1,7 +1,6 @@
-"""The wrappers around JAX's compiler: they note each module and have XLA dump it.
+"""Wrappers around JAX's compiler functions: they record each module and request XLA's dumps.
 
-Each calls what it wraps exactly once, returns what that returns and raises what it raises. Knows
-no file format and no reason.
+Each wrapper calls the wrapped function exactly once, returns its result and raises its exception.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ from brainpy_probe.recording.modules.compilation import (
     PENDING_PHASES,
     Compilation,
 )
-from brainpy_probe.recording.modules.pending import taken
+from brainpy_probe.recording.modules.pending import take_phases
 from brainpy_probe.recording.modules.timing import Phase
 from brainpy_probe.recording.patches import LEDGER, Patch
 from brainpy_probe.recording.types import Args, Kwargs, Wrapped
 
-__all__ = ["patches"]
+__all__ = ["patches", "record_event"]
 
 
 def patches() -> list[Patch]:
-    """Return what is to be wrapped while a capture is open."""
+    """Return the patches of JAX's compiler, to be installed while a capture is open."""
     compiler = jax_compiler.take("compiler")
     return [
         Patch(compiler, "compile_or_get_cached", compile_or_get_cached),
@@ -39,20 +38,19 @@ def patches() -> list[Patch]:
 
 
 def compile_or_get_cached(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for JAX's function of that name: each module passes here, cached or not."""
+    """Wrap JAX's function of that name, which JAX calls for each module, cached or not."""
     sessions = () if OWN_WORK.get() else LEDGER.users
     compilation: Compilation | None = None
     problem: Exception | None = None
     if sessions:
         try:
-            compilation = _begun(wrapped, args, kwargs)
+            compilation = _new_compilation(wrapped, args, kwargs)
         except Exception as error:
             problem = error
     if compilation is None:
         executable = wrapped(*args, **kwargs)
         if problem is not None:
-            failures = [session.failed(problem) for session in sessions]
-            _raise_first(failures)
+            _raise_first([session.failed(problem) for session in sessions])
         return executable
     token = CURRENT_COMPILATION.set(compilation)
     begun = time.perf_counter()
@@ -67,23 +65,23 @@ def compile_or_get_cached(wrapped: Wrapped, instance: Any, args: Args, kwargs: K
     call = CURRENT_CALL.get()
     if call is None or not call.takes(compilation):
         try:
-            failure = hand_on(compilation, sessions)
+            failure = record_event(compilation, sessions)
         finally:
             dumps.discard(compilation.dumps)
         _raise_first([failure])
     return compilation.executable
 
 
-def hand_on(event: RunningCall | Compilation, sessions: Iterable[Any]) -> Exception | None:
-    """Hand a call that has ended, or a module, to every session, to record it.
+def record_event(event: RunningCall | Compilation, sessions: Iterable[Any]) -> Exception | None:
+    """Have every session record a call that has ended, or a module.
 
-    An interrupt is raised when each has been told; a session that it struck before it had begun
-    then knows of what it has not recorded.
+    If an interrupt (Ctrl-C) strikes while a session records, that session is informed that it has
+    not recorded the event. The interrupt is raised again after the last session.
 
     Returns
     -------
     Exception or None
-        The first failure that a user asked to be raised.
+        The first failure to be raised, for a session with ``strict=True``.
     """
     failures: list[Exception] = []
     interrupts: list[BaseException] = []
@@ -101,28 +99,33 @@ def hand_on(event: RunningCall | Compilation, sessions: Iterable[Any]) -> Except
 
 
 def _raise_first(failures: Iterable[Exception | None]) -> None:
-    """Raise what the user asked to be raised, once every session has been told."""
-    for failure in [one for one in failures if one is not None]:
-        raise failure
+    """Raise the first failure, if there is one."""
+    for failure in failures:
+        if failure is not None:
+            raise failure
 
 
-def _begun(wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Compilation | None:
-    given = inspect.signature(wrapped).bind(*args, **kwargs).arguments
-    module: Any = given.get("computation")
+def _new_compilation(wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Compilation | None:
+    """Return a Compilation for the arguments of JAX's compile function.
+
+    It has the seconds of the phases that led to the module.
+    """
+    arguments = inspect.signature(wrapped).bind(*args, **kwargs).arguments
+    module: Any = arguments.get("computation")
     if not hasattr(module, "operation"):
-        return None  # an XlaComputation, as pmap compiled on old versions: no network's program
+        return None  # an XlaComputation, compiled by pmap on old versions: not a network's program
     name = mlir.string(module.operation.attributes["sym_name"])
     seconds: Mapping[Phase, float] | None = None
-    if phase_events.listens():
+    if phase_events.listen_to_jax():
         is_run = CURRENT_CALL.get() is not None and name == jax_tracing.LOOP_MODULE
-        seconds, left = taken(PENDING_PHASES.get(), name, whole=is_run)
+        seconds, left = take_phases(PENDING_PHASES.get(), name, all_traces=is_run)
         PENDING_PHASES.set(left)
     phases: tuple[Phase, ...] = ("trace", "lower", "numba")
     trace, lower, numba = (None if seconds is None else seconds[phase] for phase in phases)
     return Compilation(
         name=name,
         bytecode=bindings.mlir_bytecode(module),
-        backend=str(given["backend"].platform),
+        backend=str(arguments["backend"].platform),
         trace=trace,
         lower=lower,
         numba=numba,
@@ -130,37 +133,39 @@ def _begun(wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Compilation | None:
 
 
 def backend_compile(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for XLA's compile function: what gets here was in no cache."""
+    """Wrap XLA's compile function, which JAX calls for a module that no cache has."""
     compilation = CURRENT_COMPILATION.get()
     if compilation is None:
         return wrapped(*args, **kwargs)
     compilation.compiled = True
     call = CURRENT_CALL.get()
     with rendering_ahead(call, compilation.name):
-        return _compiled(wrapped, args, kwargs, compilation)
+        return _compile_with_dumps(wrapped, args, kwargs, compilation)
 
 
-def _compiled(wrapped: Wrapped, args: Args, kwargs: Kwargs, compilation: Compilation) -> Any:
-    """Compile, and dump what the sessions ask for."""
+def _compile_with_dumps(
+    wrapped: Wrapped, args: Args, kwargs: Kwargs, compilation: Compilation
+) -> Any:
+    """Compile a module, and have XLA dump the kinds of files that the sessions ask for."""
     dumping = [session for session in LEDGER.users if session.settings.xla_dump]
     if not dumping:
         return wrapped(*args, **kwargs)
     kinds = {kind for session in dumping for kind in session.settings.xla_dump}
     try:
         bound = inspect.signature(wrapped).bind(*args, **kwargs)
-        order = dumps.order(bound.arguments["options"], kinds)
+        request = dumps.request(bound.arguments["options"], kinds)
     except Exception as error:
         compilation.notes.append(f"not dumped: {error}")
         return wrapped(*args, **kwargs)
-    if isinstance(order, str):
-        compilation.notes.append(order)
+    if isinstance(request, str):
+        compilation.notes.append(request)
         return wrapped(*args, **kwargs)
-    bound.arguments["options"] = order.options
-    compilation.dumps = order.folder
+    bound.arguments["options"] = request.options
+    compilation.dumps = request.folder
     try:
         return wrapped(*bound.args, **bound.kwargs)
     finally:
         try:
-            order.share_with_user(compilation.name)
+            request.copy_to_user_folder(compilation.name)
         except Exception as error:
             compilation.notes.append(f"not copied to the folder of XLA_FLAGS: {error}")

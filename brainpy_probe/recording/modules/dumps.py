@@ -1,4 +1,4 @@
-"""XLA's dumps of one compilation, ordered by its own options and gathered; knows no capture."""
+"""Requests XLA's dumps of one compilation by its compile options, and finds the dumped files."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any
 
 from brainpy_probe.compat import jax_compiler
 
-__all__ = ["DumpOrder", "discard", "gathered", "order"]
+__all__ = ["DumpRequest", "discard", "dumped_files", "request"]
 
-# XLA's option for each kind of file; what has none (LLVM IR, object files) is dumped along, the
-# buffer assignment along with the text.
+# XLA's option for each kind of file. Other files (LLVM IR, object files) have no option: XLA writes
+# them with any kind, and the buffer assignment with the text.
 _OPTIONS = {
     "text": "xla_dump_hlo_as_text",
     "dot": "xla_dump_hlo_as_dot",
     "html": "xla_dump_hlo_as_html",
     "proto": "xla_dump_hlo_as_proto",
 }
-# How the files of each kind end (0.4.13 to 0.12.0). What ends otherwise comes with any of them.
+# The suffixes of each kind's files (0.4.13 to 0.12.0). Files with other suffixes belong to no kind.
 _SUFFIXES = {
     "text": (".txt",),
     "dot": (".dot",),
@@ -33,71 +33,71 @@ _SUFFIXES = {
 
 
 @dataclass(frozen=True)
-class DumpOrder:
-    """Options that make XLA dump one compilation into a folder.
+class DumpRequest:
+    """Compile options that make XLA dump one compilation into a folder.
 
     Attributes
     ----------
     options : CompileOptions
-        A copy of the compilation's own options, for that compilation alone.
+        A copy of the compilation's options, used for that compilation alone.
     folder : Path
-        Where XLA writes.
-    theirs : str
-        The folder of the user's own ``XLA_FLAGS``, if they dump too.
-    their_kinds : dict
-        Whether these ask for each kind of file.
-    their_modules : str
-        The regular expression that says which modules they dump.
+        The folder into which XLA dumps.
+    user_folder : str
+        The dump folder of the user's own ``XLA_FLAGS``; empty if they request no dumps.
+    user_kinds : dict
+        For each kind of file, whether the user's flags request it.
+    user_modules : str
+        The regular expression of the user's flags for the names of the modules to dump.
     """
 
     options: Any
     folder: Path
-    theirs: str
-    their_kinds: dict[str, bool]
-    their_modules: str
+    user_folder: str
+    user_kinds: dict[str, bool]
+    user_modules: str
 
-    def share_with_user(self, module: str) -> None:
-        """Copy to the user's own dump folder what their flags would have put there."""
-        if not self.theirs or (self.their_modules and not re.search(self.their_modules, module)):
+    def copy_to_user_folder(self, module: str) -> None:
+        """Copy the files that the user's own ``XLA_FLAGS`` request to the user's folder."""
+        if not self.user_folder or (self.user_modules and not re.search(self.user_modules, module)):
             return
-        kinds = [kind for kind, asked in self.their_kinds.items() if asked]
-        for source in gathered(self.folder, kinds):
-            target = Path(self.theirs) / source.relative_to(self.folder)
+        kinds = [kind for kind, requested in self.user_kinds.items() if requested]
+        for source in dumped_files(self.folder, kinds):
+            target = Path(self.user_folder) / source.relative_to(self.folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
 
 
-def order(options: Any, kinds: Collection[str]) -> DumpOrder | str:
-    """Copy a compilation's options and set XLA's dumps on the copy.
+def request(options: Any, kinds: Collection[str]) -> DumpRequest | str:
+    """Copy a compilation's options and enable XLA's dumps in the copy.
 
-    By the time XLA's compile function is called, the persistent cache's key has been made of the
-    original; the key is what it was.
+    JAX computes the key of the persistent cache before it calls XLA's compile function, from the
+    original options. So the key stays the same.
 
     Returns
     -------
-    DumpOrder or str
-        The order, or the reason why there can be none.
+    DumpRequest or str
+        The request, or the reason why the module cannot be dumped.
     """
     copied = copy.deepcopy(options)
-    given = jax_compiler.dump_settings(copied)
-    theirs = str(given.get("xla_dump_to") or "")
-    if theirs in ("-", "sponge"):
-        return f"not dumped: XLA_FLAGS have XLA dump to {theirs!r}, which is left as it is"
+    settings = jax_compiler.dump_settings(copied)
+    user_folder = str(settings.get("xla_dump_to") or "")
+    if user_folder in ("-", "sponge"):
+        return f"not dumped: XLA_FLAGS have XLA dump to {user_folder!r}, which is left as it is"
     if "xla_dump_to" in jax_compiler.option_overrides(copied):
         return "not dumped: this module's own compiler_options say where XLA dumps"
-    their_kinds = {kind: bool(given.get(name)) for kind, name in _OPTIONS.items()}
-    their_kinds["text"] |= not any(their_kinds.values())  # as XLA does
-    their_modules = str(given.get("xla_dump_hlo_module_re") or "")
+    user_kinds = {kind: bool(settings.get(name)) for kind, name in _OPTIONS.items()}
+    user_kinds["text"] |= not any(user_kinds.values())  # XLA's own default
+    user_modules = str(settings.get("xla_dump_hlo_module_re") or "")
     folder = Path(tempfile.mkdtemp(prefix="brainpy-probe-xla-"))
     wanted = {_OPTIONS[kind]: True for kind in kinds}
     jax_compiler.set_dump_settings(
         copied, {"xla_dump_to": str(folder), "xla_dump_hlo_module_re": "", **wanted}
     )
-    return DumpOrder(copied, folder, theirs, their_kinds, their_modules)
+    return DumpRequest(copied, folder, user_folder, user_kinds, user_modules)
 
 
-def gathered(folder: Path, kinds: Collection[str]) -> Iterator[Path]:
-    """Yield the files that XLA wrote, by name, as if these kinds alone had been asked for."""
+def dumped_files(folder: Path, kinds: Collection[str]) -> Iterator[Path]:
+    """Yield the files that XLA writes for the given kinds, sorted by name."""
     unwanted = tuple(s for kind, ends in _SUFFIXES.items() if kind not in kinds for s in ends)
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.name.endswith(unwanted):
@@ -105,6 +105,6 @@ def gathered(folder: Path, kinds: Collection[str]) -> Iterator[Path]:
 
 
 def discard(folder: Path | None) -> None:
-    """Remove a folder into which XLA dumped, once each capture has its files."""
+    """Remove a folder of XLA's dumps, after each capture has copied its files."""
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)

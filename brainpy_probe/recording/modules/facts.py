@@ -1,4 +1,4 @@
-"""What a compiled module is: text, optimised HLO, cost, custom calls; knows no call, no file."""
+"""Reads the facts of a compiled module: text, optimised HLO, cost, memory, custom calls."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ from brainpy_probe.format.digests import digest_of
 from brainpy_probe.format.records import ModuleFacts
 from brainpy_probe.ir import mlir
 from brainpy_probe.recording.modules.compilation import Compilation
+from brainpy_probe.recording.types import MlirModule
 
-__all__ = ["ModuleTexts", "bare", "facts"]
+__all__ = ["ModuleTexts", "normalized", "read_facts"]
+
+_HEADER = f"""// For reading: constants of over {mlir.READABLE_ELEMENTS} elements are shortened.
+// module.mlirbc in this folder is the complete module.
+"""
 
 
 @dataclass(frozen=True)
@@ -23,70 +28,65 @@ class ModuleTexts:
     Attributes
     ----------
     stablehlo : str
-        StableHLO to read: constants of more than 16 elements are cut.
+        StableHLO for reading: constants of more than 16 elements are shortened.
     hlo : str
-        The optimised HLO, complete; empty if it can't be had.
+        The complete optimised HLO; empty if XLA does not give it.
     """
 
     stablehlo: str
     hlo: str
 
 
-def facts(compilation: Compilation) -> tuple[ModuleFacts, ModuleTexts]:
-    """Read what a compilation's module and executable tell."""
+def read_facts(compilation: Compilation) -> tuple[ModuleFacts, ModuleTexts]:
+    """Read the facts and the texts of a compilation's module and executable."""
     module = bindings.parse_mlir(compilation.bytecode, bindings.mlir_context())
     text = _HEADER + bindings.mlir_text(module, mlir.READABLE_ELEMENTS)
     operations = tuple(mlir.operations(module))
     calls = mlir.custom_calls(operations)
     large = mlir.large_constants(operations)
-    module = _bared(module, calls)
+    module = _normalize(module, calls)
     notes: list[str] = []
 
-    def had(what: str, get: Callable[[Any], Any], otherwise: Any) -> Any:
+    def read(what: str, get: Callable[[Any], Any], default: Any) -> Any:
         try:
             return get(compilation.executable)
         except Exception as error:
             notes.append(f"XLA gives no {what}: {first_line(error)}")
-            return otherwise
+            return default
 
-    texts = ModuleTexts(text, had("optimised HLO", jax_compiler.optimized_hlo, ""))
-    made = ModuleFacts(
+    texts = ModuleTexts(text, read("optimised HLO", jax_compiler.optimized_hlo, ""))
+    facts = ModuleFacts(
         name=compilation.name,
         backend=compilation.backend,
         fingerprint=digest_of(bindings.mlir_bytecode(module)),
         arguments=mlir.argument_types(module),
-        cost=had("cost analysis", jax_compiler.executable_cost, {}),
-        memory=had("memory analysis", jax_compiler.executable_memory, {}),
+        cost=read("cost analysis", jax_compiler.executable_cost, {}),
+        memory=read("memory analysis", jax_compiler.executable_memory, {}),
         custom_calls=tuple(calls),
         large_constants=sum(size for _, size in large),
         notes=tuple(notes),
     )
-    return made, texts
+    return facts, texts
 
 
-_HEADER = f"""// To be read: constants of more than {mlir.READABLE_ELEMENTS} elements are cut.
-// The complete module is module.mlirbc beside this file.
-"""
-
-
-def bare(bytecode: bytes) -> Any:
-    """Return a module for comparison: locations, names and addresses left out."""
+def normalized(bytecode: bytes) -> MlirModule:
+    """Return a module without locations, argument names and addresses, for comparison."""
     module = bindings.parse_mlir(bytecode, bindings.mlir_context())
-    return _bared(module, mlir.custom_calls(tuple(mlir.operations(module))))
+    return _normalize(module, mlir.custom_calls(tuple(mlir.operations(module))))
 
 
-def _bared(module: Any, custom_calls: dict[str, list[Any]]) -> Any:
-    _forget_names(module)
-    _forget_addresses(module, custom_calls)
-    # Last: on JAX 0.4.13 each operation's location is then its place in the text, names and all.
+def _normalize(module: MlirModule, custom_calls: dict[str, list[Any]]) -> MlirModule:
+    _remove_names(module)
+    _remove_addresses(module, custom_calls)
+    # Last, because on JAX 0.4.13 a location is then the operation's position in the text.
     return bindings.without_locations(module)
 
 
-def _forget_names(module: Any) -> None:
-    """Take the names of main's arguments and results out, in place: they are no part of what runs.
+def _remove_names(module: MlirModule) -> None:
+    """Remove the names of main's arguments and results, in place. They have no effect on the run.
 
-    JAX 0.4.13 names each argument; with BrainPy 2.3.8 that is a Variable's name, which counts the
-    models made so far.
+    JAX 0.4.13 names each argument. With BrainPy 2.3.8 that is the Variable's name, which contains
+    a counter of the models made so far.
     """
     ir = bindings.take("mlir")
     attributes = mlir.main(module).operation.attributes
@@ -96,18 +96,22 @@ def _forget_names(module: Any) -> None:
                 attributes[kind] = ir.ArrayAttr.get(
                     [
                         ir.DictAttr.get(
-                            {one.name: one.attr for one in ir.DictAttr(entry) if one.name != info}
+                            {
+                                item.name: item.attr
+                                for item in ir.DictAttr(entry)
+                                if item.name != info
+                            }
                         )
                         for entry in ir.ArrayAttr(attributes[kind])
                     ]
                 )
 
 
-def _forget_addresses(module: Any, custom_calls: dict[str, list[Any]]) -> None:
-    """Take the addresses of Python callbacks out, in place: no two functions have the same.
+def _remove_addresses(module: MlirModule, custom_calls: dict[str, list[Any]]) -> None:
+    """Remove the addresses of Python callbacks, in place. Each function has another address.
 
-    JAX 0.4.30 writes one into the call and into the constant that it takes first
-    (_src/interpreters/mlir.py: emit_python_callback); today's write a number instead.
+    JAX 0.4.30 writes the address into the call and into the constant that is its first operand
+    (_src/interpreters/mlir.py: emit_python_callback). Later versions write a number instead.
     """
     ir = bindings.take("mlir")
     with module.context:

@@ -1,7 +1,7 @@
-"""Records each compiled module, writes its files, and remembers it for the next one's reason.
+"""Records each compiled module, writes its files, and compares it with earlier ones.
 
-A module that XLA compiles anew into what it was before is known by its bytecode and by the
-executable's fingerprint: it is read once, and its files stand once.
+A module that XLA compiles again into the same executable is recognised by its bytecode and by the
+executable's fingerprint. It is then read once, and its files are written once.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from brainpy_probe.format.reading import read_file
 from brainpy_probe.format.records import ModuleFacts, ModuleRecord
 from brainpy_probe.recording.modules import dumps
 from brainpy_probe.recording.modules.compilation import Compilation
-from brainpy_probe.recording.modules.facts import ModuleTexts, facts
+from brainpy_probe.recording.modules.facts import ModuleTexts, read_facts
 from brainpy_probe.recording.modules.reasons import explain
 from brainpy_probe.settings import Settings
 
 __all__ = ["ModuleLog", "RecordedModule"]
 
-# A compilation's backend, its bytecode's digest, its executable's fingerprint.
+# The backend, the digest of the bytecode, and the fingerprint of the executable.
 _Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
 class RecordedModule:
-    """A module whose files are written and whose record is not in the index yet."""
+    """A module whose files are written, and whose record is not in the index yet."""
 
     record: ModuleRecord
     facts: ModuleFacts
@@ -43,14 +43,15 @@ class RecordedModule:
 class ModuleLog:
     """The compiled modules of one capture.
 
-    What it remembers is what the index has: a module whose record could not be written is none.
+    It keeps only modules that the index has. A module whose record could not be written is not
+    kept, so the next one is recorded as if that one had not existed.
 
     Parameters
     ----------
     settings : Settings
-        Whether XLA dumps.
+        The capture's settings; ``xla_dump`` has the kinds of dumps.
     folder : RunFolder
-        Where the files go, and the index.
+        The capture folder, with its index.
     """
 
     settings: Settings
@@ -75,15 +76,15 @@ class ModuleLog:
         index : int
             The module's number in the capture.
         compilation : Compilation
-            What was noted of it.
+            The compilation.
         call : int or None
-            The predict call that it was compiled for.
+            The number of the call that the module was compiled for, if any.
         model : str
-            That call's model: a module is compared with those of its name and model.
+            The model of that call. A module is compared with those of the same name and model.
         names : sequence of str
-            The names of its arguments, if they are known.
+            The names of the module's arguments, if they are known.
         made : sequence of RecordedModule
-            The modules that will be added to the index together with it.
+            The modules that will be added to the index together with this one.
         """
         of_call = "outside" if call is None else f"predict{call:03d}"
         with self.folder.rollback_on_error():
@@ -95,7 +96,7 @@ class ModuleLog:
             known = _all_names(module, names)
             before = self._earlier(model, module.name, made)
             reason, why = explain(module, compilation.bytecode, before, known, self._bytecode)
-            dumped = self._dumped(place, compilation) if self.settings.xla_dump else []
+            dumped = self._write_dumps(place, compilation) if self.settings.xla_dump else []
         notes = [*module.notes]
         if self.settings.xla_dump:
             notes += compilation.notes
@@ -103,7 +104,7 @@ class ModuleLog:
                 notes.append("not dumped: XLA wrote no file")
             if not compilation.compiled:
                 notes.append(
-                    "It came from JAX's persistent cache: nothing was compiled, so nothing dumped."
+                    "not dumped: the module came from JAX's persistent cache, without a compilation"
                 )
         record = ModuleRecord(
             **{**structs.asdict(module), "notes": tuple(notes)},
@@ -130,19 +131,19 @@ class ModuleLog:
         return RecordedModule(record, module, files, key, model)
 
     def keep(self, made: Sequence[RecordedModule]) -> None:
-        """Keep what was read of modules whose records are in the index now."""
+        """Keep the facts of modules whose records are now in the index."""
         for module in made:
             if module.key[-1]:
                 self._read.setdefault(module.key, module)
 
     def _earlier(self, model: str, name: str, made: Sequence[RecordedModule]) -> list[ModuleRecord]:
-        """Return the distinct modules of a name and model before this one, the last one last."""
+        """Return the earlier distinct modules of a name and model, the last one last."""
         index = self.folder.index
         while self._seen < index.modules:
             record = index.module(self._seen)
             of_model = "" if record.call is None else index.call(record.call).model
             _put_last(self._before.setdefault((of_model, record.name), {}), record)
-            self._seen += 1  # an interrupt before this has the record put last once more
+            self._seen += 1  # after an interrupt before this line, the record is read once more
         found = dict(self._before.get((model, name), {}))
         for module in made:
             if (module.model, module.record.name) == (model, name):
@@ -156,14 +157,14 @@ class ModuleLog:
     def _facts(
         self, key: _Key, place: str, compilation: Compilation, made: Sequence[RecordedModule]
     ) -> tuple[ModuleFacts, tuple[WrittenFile, ...]]:
-        """Return what a module is, and its files, which are written if it is a new one."""
+        """Return a module's facts and files; read the facts and write the files if it is new."""
         known = self._read.get(key)
         if known is None and key[-1]:
             known = next((module for module in made if module.key == key), None)
         if known is not None:
             return known.facts, known.files
-        module, texts = facts(compilation)
-        return module, self._write(place, compilation, texts)
+        facts, texts = read_facts(compilation)
+        return facts, self._write(place, compilation, texts)
 
     def _write(
         self, place: str, compilation: Compilation, texts: ModuleTexts
@@ -177,20 +178,20 @@ class ModuleLog:
             files.append(self.folder.write(f"{place}/module.optimized.hlo.txt", "hlo", hlo))
         return tuple(files)
 
-    def _dumped(self, place: str, compilation: Compilation) -> list[WrittenFile]:
-        """Write what XLA dumped for this very compilation, of the kinds that were asked for."""
+    def _write_dumps(self, place: str, compilation: Compilation) -> list[WrittenFile]:
+        """Copy XLA's dumps of this compilation, of the requested kinds, into the folder."""
         if compilation.dumps is None:
             return []
         found = []
-        for source in dumps.gathered(compilation.dumps, self.settings.xla_dump):
+        for source in dumps.dumped_files(compilation.dumps, self.settings.xla_dump):
             name = source.relative_to(compilation.dumps).as_posix()
             found.append(self.folder.write(f"{place}/xla/{name}", "xla", source.read_bytes()))
         return found
 
 
 def _key(compilation: Compilation) -> _Key:
-    made = jax_compiler.executable_fingerprint(compilation.executable)
-    return compilation.backend, compilation.digest, made
+    fingerprint = jax_compiler.executable_fingerprint(compilation.executable)
+    return compilation.backend, compilation.digest, fingerprint
 
 
 def _put_last(modules: dict[str, ModuleRecord], module: ModuleRecord) -> None:
@@ -199,9 +200,9 @@ def _put_last(modules: dict[str, ModuleRecord], module: ModuleRecord) -> None:
 
 
 def _all_names(module: ModuleFacts, names: Sequence[str]) -> list[str]:
-    """Name a loop's arguments, if it has those that were expected.
+    """Return the names of a module's arguments, or an empty list if their number differs.
 
-    JAX drops arguments that nothing reads: then nothing tells which ones the others are.
+    JAX drops arguments that nothing reads. Then it is not known which names the others have.
     """
     tokens = [kind for kind in module.arguments if "token" in kind]
     if not names or len(module.arguments) != len(tokens) + len(names):
@@ -210,13 +211,13 @@ def _all_names(module: ModuleFacts, names: Sequence[str]) -> list[str]:
 
 
 def _compared(module: ModuleFacts, before: Sequence[ModuleRecord]) -> int | None:
-    """Return the number of the module with which one is compared: the same one, or the last."""
-    same = [one for one in before if one.fingerprint == module.fingerprint]
-    found = same or list(before)
-    return found[-1].index if found else None
+    """Return the number of the earlier module to compare with: an equal one, or else the last."""
+    equal = [earlier for earlier in before if earlier.fingerprint == module.fingerprint]
+    candidates = equal or list(before)
+    return candidates[-1].index if candidates else None
 
 
 def _sum(*seconds: float | None) -> float | None:
-    """Add seconds up; None if some were not measured."""
-    known = [one for one in seconds if one is not None]
+    """Return the sum of seconds; None if some were not measured."""
+    known = [value for value in seconds if value is not None]
     return sum(known) if len(known) == len(seconds) else None

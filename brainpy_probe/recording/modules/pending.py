@@ -1,4 +1,4 @@
-"""Which of the phases that have ended in a thread led to a module; knows no JAX and no module."""
+"""Assigns phases that have ended in a thread (trace, lower, numba) to the module they led to."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from brainpy_probe.recording.modules.timing import Phase, Span, by_phase
+from brainpy_probe.recording.modules.timing import Phase, Span, seconds_by_phase
 
-__all__ = ["Ended", "noted", "taken"]
+__all__ = ["EndedPhase", "add_phase", "take_phases"]
 
-# What leads to a module are the last phases before it; traces that lead to none are forgotten.
-_MOST = 64
+# How many phases are kept. The last ones before a module led to it; older traces led to none.
+_MAX_PENDING = 64
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A phase that has ended, and those within it.
+class EndedPhase:
+    """A phase that has ended, with the phases that ran within it.
 
     Attributes
     ----------
     name : str
-        JAX's name for the function, ``f`` or ``jit(f)``; empty where JAX tells none (up to 0.4.30).
+        JAX's name of the function, ``f`` or ``jit(f)``; empty up to JAX 0.4.30, which reports none.
     spans : tuple of Span
         Its own span first.
     """
@@ -31,40 +31,41 @@ class Ended:
 
     @property
     def phase(self) -> Phase:
-        """Which phase it is."""
+        """The phase's kind."""
         return self.spans[0][0]
 
 
-def noted(pending: Sequence[Ended], span: Span, name: str) -> tuple[Ended, ...]:
-    """Return the phases that have ended in a thread, with one that ends now."""
+def add_phase(pending: Sequence[EndedPhase], span: Span, name: str) -> tuple[EndedPhase, ...]:
+    """Return the pending phases of a thread with one more, which ends now."""
     _, begin, _ = span
-    # The phases of a thread nest: what ended after this one began lies within it.
-    within = [one for one in pending if one.spans[0][2] > begin]
-    before = [one for one in pending if one.spans[0][2] <= begin]
-    spans = (span, *(inner for one in within for inner in one.spans))
-    return (*before[-_MOST:], Ended(name, spans))
+    # The phases of a thread nest: a phase that ended after this one began ran within it.
+    within = [phase for phase in pending if phase.spans[0][2] > begin]
+    before = [phase for phase in pending if phase.spans[0][2] <= begin]
+    spans = (span, *(inner for phase in within for inner in phase.spans))
+    return (*before[-_MAX_PENDING:], EndedPhase(name, spans))
 
 
-def taken(
-    pending: Sequence[Ended], module: str, *, whole: bool
-) -> tuple[dict[Phase, float] | None, tuple[Ended, ...]]:
-    """Return the seconds that led to a module, by phase, and the phases that did not.
+def take_phases(
+    pending: Sequence[EndedPhase], module: str, *, all_traces: bool
+) -> tuple[dict[Phase, float] | None, tuple[EndedPhase, ...]]:
+    """Split pending phases into those that led to a module, and the others.
 
     Parameters
     ----------
-    pending : sequence of Ended
+    pending : sequence of EndedPhase
         The phases that have ended in the thread, in their order.
     module : str
         The module's name.
-    whole : bool
-        Whether whatever was traced before it led to it, as in a run of BrainPy's.
+    all_traces : bool
+        Whether all earlier traces led to the module, as in a run of BrainPy's.
 
     Returns
     -------
     dict or None
-        The seconds; None if it was lowered elsewhere, or before anybody listened.
-    tuple of Ended
-        What is left.
+        The seconds by phase of those that led to the module. None if the module was lowered in
+        another thread, or before the probe listened.
+    tuple of EndedPhase
+        The other phases.
     """
     numbers = range(len(pending))
     lowered = [
@@ -77,8 +78,8 @@ def taken(
         return None, tuple(pending)
     last = lowered[-1]
     before = [n for n in numbers if n < last and pending[n].phase == "trace"]
-    if not whole:
-        # JAX that tells no names tells of no other traces either: what is traced is lowered next.
+    if not all_traces:
+        # A JAX that reports no names reports only traces that are lowered next.
         before = [
             n
             for n in before
@@ -86,11 +87,11 @@ def taken(
         ][-1:]
     chosen = {last, *before}
     spans = [span for n in sorted(chosen) for span in pending[n].spans]
-    return by_phase(spans), tuple(pending[n] for n in numbers if n not in chosen)
+    return seconds_by_phase(spans), tuple(pending[n] for n in numbers if n not in chosen)
 
 
 def _key(name: str) -> str:
-    """Return a name as it may stand in a module's: ``jit(<lambda>)`` is ``jit__lambda``."""
+    """Return a function's name as JAX spells it in module names: ``jit_lambda`` for a lambda."""
     return re.sub(r"[\W_]+", "_", name).strip("_")
 
 

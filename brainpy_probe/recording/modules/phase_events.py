@@ -1,7 +1,7 @@
-"""Listens to what JAX and numba tell of their phases, and puts it down to what goes on then.
+"""Listens to the events of JAX and numba that report phases, and assigns each to a call or module.
 
-Both tell it in the thread that did the work. What XLA's threads do, for which a run waits, is told
-in these.
+JAX and numba report a phase in the thread that did the work. numba may also compile in a thread of
+XLA's, while a run waits for it.
 """
 
 from __future__ import annotations
@@ -25,74 +25,84 @@ from brainpy_probe.recording.calls import (
     left_running,
 )
 from brainpy_probe.recording.modules.compilation import PENDING_PHASES
-from brainpy_probe.recording.modules.pending import noted
-from brainpy_probe.recording.modules.timing import HEARING, PHASES, Span, ended_now
+from brainpy_probe.recording.modules.pending import add_phase
+from brainpy_probe.recording.modules.timing import LISTENER, PHASES, Span, span_until_now
 from brainpy_probe.recording.patches import LEDGER
 
-__all__ = ["attend", "hears_numba", "listens"]
+__all__ = ["install_listeners", "listen_to_jax", "listen_to_numba"]
 
-# The number of lapses that this thread knows of.
-_KNOWN_LAPSES: ContextVar[int] = ContextVar("brainpy_probe_lapses", default=0)
+# The number of listener losses that this thread has taken into account.
+_KNOWN_LOSSES: ContextVar[int] = ContextVar("brainpy_probe_listener_losses", default=0)
 _LOCK = threading.Lock()
-_WITHIN = threading.local()
+_NUMBA = threading.local()
 
 
-def attend() -> None:
-    """Have JAX and numba tell us the duration of each phase, and JAX pass over our frames.
+def install_listeners() -> None:
+    """Register listeners with JAX and numba, and exclude the probe's frames from source locations.
 
-    The names of Python frames stand in a module's metadata: ours must not, so that it is the same
-    module as without us.
+    A module's metadata has the names of Python frames. The probe's frames must not be among them,
+    so that the module is the same as without the probe.
     """
-    if not LEDGER.attending:
+    if not LEDGER.is_listening:
         jax.monitoring.register_event_duration_secs_listener(_duration_event)
         jax_tracing.take("source-info").register_exclusion(str(Path(__file__).parents[2]))
-        LEDGER.attending = True
-    listens()
-    hears_numba()
+        LEDGER.is_listening = True
+    listen_to_jax()
+    listen_to_numba()
 
 
-def listens() -> bool:
-    """Whether JAX has told this thread of all phases since the last time; it does from now on.
+def listen_to_jax() -> bool:
+    """Make sure that the listener of JAX's events is registered.
 
-    Anybody may have called ``jax.monitoring.clear_event_listeners()`` meanwhile.
+    Other code may have called ``jax.monitoring.clear_event_listeners()`` meanwhile.
+
+    Returns
+    -------
+    bool
+        Whether this thread missed no event since the last call.
     """
     with _LOCK:
         if not jax_compiler.is_listening(_duration_event):
-            HEARING.lapses += 1
+            LISTENER.losses += 1
             jax.monitoring.register_event_duration_secs_listener(_duration_event)
-    if _KNOWN_LAPSES.get() == HEARING.lapses:
+    if _KNOWN_LOSSES.get() == LISTENER.losses:
         return True
-    _KNOWN_LAPSES.set(HEARING.lapses)
+    _KNOWN_LOSSES.set(LISTENER.losses)
     PENDING_PHASES.set(())
     return False
 
 
 def _duration_event(event: str, duration_secs: float, **details: Any) -> None:
-    """Listen to ``jax.monitoring``: put a phase down to what goes on in this thread."""
+    """Assign a phase to the call or module of this thread; a listener of ``jax.monitoring``."""
     with guard:
         phase = PHASES.get(event)
         if phase is None:
             return
-        span = ended_now(phase, duration_secs)
+        span = span_until_now(phase, duration_secs)
         if LEDGER.users and phase != "compile":
             _pend(span, str(details.get("fun_name", "")))
         watch = CURRENT_WATCH.get()
         if watch is not None:
-            watch.phase_ended(span)
+            watch.add(span)
 
 
 def _pend(span: Span, name: str) -> None:
-    """Keep a phase that has ended in this thread for the module that it leads to."""
-    PENDING_PHASES.set(noted(PENDING_PHASES.get(), span, name))
+    """Keep a phase that has ended in this thread, until a module is compiled."""
+    PENDING_PHASES.set(add_phase(PENDING_PHASES.get(), span, name))
 
 
 # --- numba ----------------------------------------------------------------------------------------
 
 
-def hears_numba() -> bool:
-    """Whether numba has told of its compilations so far, or there is none; it does from now on.
+def listen_to_numba() -> bool:
+    """Make sure that the listener of numba's events is registered, if numba is imported.
 
-    numba is imported by BrainPy, or later, or never: never by the probe.
+    BrainPy imports numba, at once, later or never. The probe does not.
+
+    Returns
+    -------
+    bool
+        Whether no compilation of numba's was missed before this call.
     """
     events = jax_compiler.numba_events()
     if LEDGER.numba is not None:
@@ -108,22 +118,22 @@ def hears_numba() -> bool:
 
 def _numba_listener(events: Any) -> Any:
     class Listener(events.Listener):  # type: ignore[misc]
-        """Hears of numba's compilations, which nest: a function has others compiled."""
+        """Receives the events of numba's compilations, which nest."""
 
         def on_start(self, event: Any) -> None:  # noqa: ARG002 - the method of numba's class
-            """Note when the outermost compilation of a thread begins."""
+            """Note when a compilation of this thread begins."""
             with guard:
-                begun = _WITHIN.__dict__.setdefault("begun", [])
-                begun.append(time.perf_counter())
+                begins = _NUMBA.__dict__.setdefault("begins", [])
+                begins.append(time.perf_counter())
 
         def on_end(self, event: Any) -> None:
-            """Note how long it took."""
+            """Record the outermost compilation when it ends."""
             with guard:
-                begun = _WITHIN.__dict__.get("begun")
-                if begun:
-                    first = begun.pop()
-                    if not begun and LEDGER.users:
-                        _numba_compiled(("numba", first, time.perf_counter()), _function(event))
+                begins = _NUMBA.__dict__.get("begins")
+                if begins:
+                    begin = begins.pop()
+                    if not begins and LEDGER.users:
+                        _record_numba(("numba", begin, time.perf_counter()), _function(event))
 
     return Listener()
 
@@ -136,22 +146,22 @@ def _function(event: Any) -> str:
     return f"{getattr(function, '__module__', '')}.{name}".strip(".")
 
 
-def _numba_compiled(span: Span, function: str) -> None:
+def _record_numba(span: Span, function: str) -> None:
     watch, call = CURRENT_WATCH.get(), CURRENT_CALL.get()
     if watch is not None:
         _pend(span, function)
-        watch.phase_ended(span)
+        watch.add(span)
         if call is not None and watch is call.watch:
             call.numba.append(function)
         return
-    # A thread that Python did not start is XLA's, which runs a program and calls a kernel of it.
+    # A thread that Python did not start is one of XLA's, which runs a program's kernel.
     if OWN_WORK.get() or not isinstance(threading.current_thread(), threading._DummyThread):
         return
     calls = tuple(OPEN_CALLS.values())
     for call in calls:
         if len(calls) > 1 or left_running():
-            # Whose program that is can't be told.
-            call.watch.miss("numba")
+            # It is not known which call's program that is.
+            call.watch.mark_unmeasured("numba")
         else:
-            call.watch.phase_beneath(span)
+            call.watch.add_other_thread(span)
             call.numba.append(function)

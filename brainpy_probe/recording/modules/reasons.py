@@ -1,16 +1,16 @@
-"""Why a module was compiled, and compiled again, in BrainPy's words; knows no file and no call."""
+"""Explains why a module was compiled, or compiled again, in terms of BrainPy."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from brainpy_probe.compat import bindings, brainpy_transforms
 from brainpy_probe.errors import DamagedCapture
 from brainpy_probe.format.records import ModuleFacts, ModuleRecord, Reason
 from brainpy_probe.ir import mlir
-from brainpy_probe.recording.modules.facts import bare
+from brainpy_probe.recording.modules.facts import normalized
+from brainpy_probe.recording.types import MlirModule
 
 __all__ = ["explain"]
 
@@ -24,7 +24,7 @@ def explain(
     names: Sequence[str],
     read: Callable[[ModuleRecord], bytes],
 ) -> tuple[Reason, str]:
-    """Say why a module was compiled, given those of its name that were compiled before.
+    """Return the reason why a module was compiled, and a sentence that explains it.
 
     Parameters
     ----------
@@ -33,18 +33,18 @@ def explain(
     bytecode : bytes
         Its bytecode.
     before : sequence of ModuleRecord
-        Earlier modules of the same name and model, the last one last.
+        The earlier modules of the same name and model, the last one last.
     names : sequence of str
-        The names of the module's arguments, where they are known.
+        The names of the module's arguments, if they are known.
     read : callable
-        Returns the bytecode of an earlier module; raises DamagedCapture where that is gone.
+        Returns the bytecode of an earlier module, or raises DamagedCapture if it is missing.
     """
     if not before:
         return "first", "It was compiled for the first time in this capture."
     if any(module.fingerprint == now.fingerprint for module in before):
         return "same", (
             f"The same program again: BrainPy builds a new function {_per()}, "
-            "which JAX then traces and compiles anew."
+            "which JAX then traces and compiles again."
         )
     last = before[-1]
     if last.backend != now.backend:
@@ -64,17 +64,17 @@ def explain(
     try:
         content = read(last)
     except DamagedCapture as error:
-        return "code", f"Another program; what differs can't be told: {error.message}"
-    return _content_changes(bare(content), bare(bytecode))
+        return "code", f"Another program; the difference is unknown: {error.message}"
+    return _content_changes(normalized(content), normalized(bytecode))
 
 
-def _content_changes(last: Any, now: Any) -> tuple[Reason, str]:
-    """Say what differs between two modules whose arguments are of the same types."""
+def _content_changes(last: MlirModule, now: MlirModule) -> tuple[Reason, str]:
+    """Explain the difference between two modules with the same argument types."""
     if _without_values(last) == _without_values(now):
         return "values", "Other values are baked into the program as constants."
     changed = None
     if _operations(last) == _operations(now):
-        # Another length that no argument tells of, since JAX drops those that nothing reads.
+        # A length may differ that no argument has, since JAX drops arguments that nothing reads.
         results = mlir.result_types(last), mlir.result_types(now)
         changed = _changes(*results, lambda n: f"result {n}")
     return changed or ("code", "Another program: its operations differ, or what they are given.")
@@ -87,7 +87,7 @@ def _per() -> str:
 def _changes(
     last: Sequence[str], now: Sequence[str], name: Callable[[int], str]
 ) -> tuple[Reason, str] | None:
-    """Say which types changed, if the number of types did not: shapes, or else dtypes."""
+    """Explain which shapes changed, or else which dtypes, if the number of types is the same."""
     if len(last) != len(now):
         return None
     changed = [n for n, (a, b) in enumerate(zip(last, now, strict=True)) if a != b]
@@ -106,11 +106,11 @@ def _shape(kind: str) -> str:
     return "x".join(re.findall(r"(\d+)x", kind))
 
 
-def _operations(module: Any) -> list[str]:
+def _operations(module: MlirModule) -> list[str]:
     return [operation.name for operation in mlir.operations(module)]
 
 
-def _without_values(module: Any) -> str:
-    """Return a module's text, of its constants the types alone."""
+def _without_values(module: MlirModule) -> str:
+    """Return a module's text, with the types of its constants and without their values."""
     constant = re.compile(r"(stablehlo\.constant) .*( : \S+)$", re.MULTILINE)
     return constant.sub(r"\1\2", bindings.mlir_text(module, elements=1))

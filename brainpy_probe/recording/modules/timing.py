@@ -1,4 +1,7 @@
-"""Seconds by phase, as JAX and numba tell of them; knows no runner and no program."""
+"""Measures the seconds of each phase (trace, lower, compile, numba) from the events of JAX, numba.
+
+Spans are taken from ``time.perf_counter``.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,20 @@ from typing import Literal, get_args
 
 from brainpy_probe.format.common_records import Timing
 
-__all__ = ["HEARING", "PHASES", "Phase", "Span", "Stopwatch", "by_phase", "ended_now", "summed"]
+__all__ = [
+    "LISTENER",
+    "PHASES",
+    "Phase",
+    "Span",
+    "Stopwatch",
+    "add_timings",
+    "seconds_by_phase",
+    "span_until_now",
+]
 
-# ``other`` is none of the run's.
+# ``other`` is time that does not belong to the run.
 Phase = Literal["trace", "lower", "compile", "numba", "other"]
-# A phase, when it began and when it ended.
+# A phase, its begin and its end.
 Span = tuple[Phase, float, float]
 
 # Names since JAX 0.4.13: _src/dispatch.py.
@@ -27,39 +39,41 @@ PHASES: dict[str, Phase] = {
 
 
 @dataclass
-class Hearing:
-    """Whether JAX tells of its phases.
+class ListenerState:
+    """The state of the probe's listener of JAX's events.
 
     Attributes
     ----------
-    lapses : int
-        How often the probe's listener was found to be gone: anybody may call
-        ``jax.monitoring.clear_event_listeners()``. What lies around a lapse was not measured.
+    losses : int
+        How often the listener was found missing, since other code may call
+        ``jax.monitoring.clear_event_listeners()``. Phases around a loss were not measured.
     """
 
-    lapses: int = 0
+    losses: int = 0
 
 
-HEARING = Hearing()
+LISTENER = ListenerState()
 
 
-def ended_now(phase: Phase, seconds: float) -> Span:
-    """Return the span of a phase that ends now and took so many seconds."""
+def span_until_now(phase: Phase, seconds: float) -> Span:
+    """Return the span of a phase that ends now and took a number of seconds."""
     now = time.perf_counter()
     return phase, now - seconds, now
 
 
-def by_phase(spans: Sequence[Span], beneath: Sequence[Span] = ()) -> dict[Phase, float]:
+def seconds_by_phase(
+    spans: Sequence[Span], other_threads: Sequence[Span] = ()
+) -> dict[Phase, float]:
     """Return the seconds by phase.
 
-    JAX reports each phase when it ends, and phases nest: the trace of an inner function lies
-    within that of the outer one (up to 0.4.30 both are reported), and lowering may trace. Every
-    moment is counted once, for the innermost phase that covers it; for one of those ``beneath``,
-    which are of other threads, only where no other phase covers it.
+    JAX reports each phase when it ends, and phases nest: the trace of an inner function is part of
+    that of the outer one (up to 0.4.30 both are reported), and lowering may trace. Every moment
+    counts once, for the innermost phase that covers it. A phase of another thread counts only
+    where no phase of this thread covers it.
     """
     seconds: dict[Phase, float] = dict.fromkeys(get_args(Phase), 0.0)
-    edges = sorted({edge for _, begin, end in (*spans, *beneath) for edge in (begin, end)})
-    inner, outer = _Covering(spans), _Covering(beneath)
+    edges = sorted({edge for _, begin, end in (*spans, *other_threads) for edge in (begin, end)})
+    inner, outer = _InnermostSpan(spans), _InnermostSpan(other_threads)
     for begin, end in itertools.pairwise(edges):
         phase = inner.between(begin, end) or outer.between(begin, end)
         if phase is not None:
@@ -67,15 +81,15 @@ def by_phase(spans: Sequence[Span], beneath: Sequence[Span] = ()) -> dict[Phase,
     return seconds
 
 
-class _Covering:
-    """The innermost of some spans at each moment, asked for in the order of time."""
+class _InnermostSpan:
+    """Finds the innermost span at each moment, queried in the order of time."""
 
     def __init__(self, spans: Sequence[Span]) -> None:
         self._coming = sorted(((b, e, p) for p, b, e in spans), reverse=True)
         self._covering: list[tuple[float, float, Phase]] = []
 
     def between(self, begin: float, end: float) -> Phase | None:
-        """Return the phase that covers the time between two edges that follow each other."""
+        """Return the phase that covers the time between two successive edges."""
         while self._coming and self._coming[-1][0] <= begin:
             b, e, phase = self._coming.pop()
             heapq.heappush(self._covering, (-b, e, phase))
@@ -86,71 +100,71 @@ class _Covering:
 
 @dataclass
 class Stopwatch:
-    """Gathers the phases of one stretch of time."""
+    """Measures one interval of time and the phases within it."""
 
     begun: float = field(default_factory=time.perf_counter)
     ended: float | None = None
     excluded: float = 0.0
     _spans: list[Span] = field(default_factory=list)
-    lapses: int = field(default_factory=lambda: HEARING.lapses)
-    _interruptions: list[Span] = field(default_factory=list)
-    _beneath: list[Span] = field(default_factory=list)
-    _missed: set[Phase] = field(default_factory=set)
+    losses: int = field(default_factory=lambda: LISTENER.losses)
+    _excluded_spans: list[Span] = field(default_factory=list)
+    _other_threads: list[Span] = field(default_factory=list)
+    _unmeasured: set[Phase] = field(default_factory=set)
 
-    def phase_ended(self, span: Span) -> None:
-        """Note a phase that has ended."""
+    def add(self, span: Span) -> None:
+        """Add a phase that has ended in this thread."""
         self._spans.append(span)
 
-    def phase_beneath(self, span: Span) -> None:
-        """Note a phase of another thread, for which this one may have waited."""
+    def add_other_thread(self, span: Span) -> None:
+        """Add a phase of another thread, for which this one may have waited."""
         phase, begin, end = span
-        self._beneath.append((phase, max(begin, self.begun), end))
+        self._other_threads.append((phase, max(begin, self.begun), end))
 
-    def miss(self, *phases: Phase) -> None:
-        """Note that phases can't be told from what is left of the time."""
-        self._missed.update(phases)
+    def mark_unmeasured(self, *phases: Phase) -> None:
+        """Mark phases as not measured: they cannot be separated from the rest of the time."""
+        self._unmeasured.update(phases)
 
     def exclude(self, seconds: float) -> None:
-        """Take seconds out of the wall time, since they are not this stretch's own."""
+        """Subtract seconds from the wall time, since they do not belong to this interval."""
         self.excluded += seconds
 
-    def interrupted(self, other: Stopwatch) -> None:
-        """Take another stretch, which has ended, out of this one and of its phases."""
+    def exclude_interval(self, other: Stopwatch) -> None:
+        """Subtract another interval, which has ended, from this one and from its phases."""
         ended = time.perf_counter() if other.ended is None else other.ended
         self.exclude(ended - other.begun)
-        self._interruptions.append(("other", other.begun, ended))
+        self._excluded_spans.append(("other", other.begun, ended))
 
     def begin(self) -> None:
-        """Begin the stretch, or begin it again."""
-        self.begun, self.lapses = time.perf_counter(), HEARING.lapses
+        """Begin the interval, or begin it again."""
+        self.begun, self.losses = time.perf_counter(), LISTENER.losses
 
     def stop(self) -> None:
-        """End the stretch."""
+        """End the interval."""
         self.ended = time.perf_counter()
 
     @property
     def wall(self) -> float:
-        """Seconds from the begin to the end, or until now, less what was taken out."""
+        """Seconds from the begin to the end, or until now, without the excluded ones."""
         ended = time.perf_counter() if self.ended is None else self.ended
         return max(ended - self.begun - self.excluded, 0.0)
 
     def timing(self) -> Timing:
-        """Return the seconds by phase; None for those that were not measured."""
+        """Return the seconds by phase; None for phases that were not measured."""
         wall = self.wall
-        seconds = by_phase([*self._spans, *self._interruptions], self._beneath)
-        missed = set(self._missed)
-        if self.lapses != HEARING.lapses:
-            missed |= {"trace", "lower", "compile"}
-        known = {p: None if p in missed else s for p, s in seconds.items() if p != "other"}
-        left = max(wall - sum(seconds.values()) + seconds["other"], 0.0)
-        return Timing(**known, execute=None if missed else left, wall=wall)
+        seconds = seconds_by_phase([*self._spans, *self._excluded_spans], self._other_threads)
+        unmeasured = set(self._unmeasured)
+        if self.losses != LISTENER.losses:
+            unmeasured |= {"trace", "lower", "compile"}
+        known = {p: None if p in unmeasured else s for p, s in seconds.items() if p != "other"}
+        rest = max(wall - sum(seconds.values()) + seconds["other"], 0.0)
+        return Timing(**known, execute=None if unmeasured else rest, wall=wall)
 
 
-def summed(one: Timing, other: Timing) -> Timing:
-    """Return the seconds of two stretches together; None where those of one are not known."""
+def add_timings(first: Timing, second: Timing) -> Timing:
+    """Return the sum of two timings; None for a phase that one of them did not measure."""
 
-    def both(name: str) -> float | None:
-        first, second = getattr(one, name), getattr(other, name)
-        return None if first is None or second is None else first + second
+    def total(name: str) -> float | None:
+        a, b = getattr(first, name), getattr(second, name)
+        return None if a is None or b is None else a + b
 
-    return Timing(**{name: both(name) for name in Timing.__struct_fields__})
+    return Timing(**{name: total(name) for name in Timing.__struct_fields__})
