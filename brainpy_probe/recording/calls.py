@@ -22,7 +22,7 @@ from brainpy_probe.recording.modules.compilation import PENDING_PHASES, SERIALS,
 from brainpy_probe.recording.modules.timing import Stopwatch, add_timings
 from brainpy_probe.recording.patches import LEDGER
 from brainpy_probe.recording.snapshot import Snapshot
-from brainpy_probe.recording.tracing.traces import Inside, LoopRun, StepTrace
+from brainpy_probe.recording.tracing.traces import InnerEvents, LoopRun, StepTrace
 
 __all__ = [
     "CURRENT_CALL",
@@ -113,7 +113,7 @@ class RunningCall:
     swaps_axes: bool = False
     swaps: list[tuple[weakref.ref[Any], weakref.ref[Any]]] = field(default_factory=list)
     error: BaseException | None = None
-    tracing: Inside | None = None
+    tracing: InnerEvents | None = None
     nested: bool = False
     compilations: list[Compilation] = field(default_factory=list)
     components: Any = None
@@ -291,9 +291,9 @@ class RunningCall:
         return any(made() is result and source() is array for source, made in self.swaps)
 
     @contextlib.contextmanager
-    def inside(self) -> Iterator[Inside]:
+    def inside(self) -> Iterator[InnerEvents]:
         """Mark a block as the inside of a trace or loop: what is traced there is not outermost."""
-        self.tracing = inside = Inside()
+        self.tracing = inside = InnerEvents()
         try:
             yield inside
         finally:

@@ -56,8 +56,8 @@ def agreed(
     CannotCapture
         If the results are those of another function's trace.
     """
-    if run.given is not None:
-        refuse_tracers(run.given.results, run.given.after)
+    if run.native is not None:
+        refuse_tracers(run.native.results, run.native.after)
     check = _Check(call, run, closed)
     differences = [*check.steps(), *check.variables(), *check.results()]
     if differences:
@@ -78,7 +78,7 @@ class _Check:
         self.trace = run.step if isinstance(run, LoopRun) else run
         # Whether the program is all that the call ran, and not one of its steps.
         self.whole = closed.kind == "loop" or (call.indices is None and not call.repeats)
-        self.given = run.given if self.whole else None
+        self.native = run.native if self.whole else None
         self.values: dict[tuple[Role, str], Any] = {}
         self._changed: set[str] = set()
 
@@ -87,7 +87,7 @@ class _Check:
 
         That is known where the runner calls a ``bm.jit`` function (BrainPy 2.3.8 to 2.6.0).
         """
-        given, step = self.run.given, self.closed.step
+        given, step = self.run.native, self.closed.step
         if self.whole or given is None:
             return
         self.values |= {key: given.results[n] for key, n in self.closed.places.items()}
@@ -128,8 +128,10 @@ class _Check:
     def variables(self) -> Iterator[str]:
         """Compare the Variables that the run changed with those that the program writes."""
         snapshot, step = self.call.snapshot, self.closed.step
-        after = [None] * len(step.states) if self.given is None else step.in_order(self.given.after)
-        if self.given is not None:
+        after = (
+            [None] * len(step.states) if self.native is None else step.in_order(self.native.after)
+        )
+        if self.native is not None:
             uses = zip(step.states, after, strict=True)
             final = [use.value if value is None else value for use, value in uses]
             for leaf, content in step.state_leaves(final).items():
@@ -154,7 +156,7 @@ class _Check:
     ) -> Iterator[str]:
         """Compare the value of one Variable after the run."""
         writes = use.writes is not None or use.splits
-        if self.given is not None:
+        if self.native is not None:
             if not same_leaves(final, use.value if value is None else value):
                 yield f"{name} has another value after the run"
         elif changed and not writes and not _equal_if_small(final, use.value):
@@ -172,7 +174,7 @@ class _Check:
 
     def results(self) -> Iterator[str]:
         """Compare the names and the forms of outputs and monitors."""
-        call, closed, given = self.call, self.closed, self.given
+        call, closed, given = self.call, self.closed, self.native
         forms: Forms = {
             (one.role, one.name): one.value for one in closed.results if one.role != "state"
         }
@@ -252,7 +254,7 @@ class _Check:
     def notes(self) -> tuple[str, ...]:
         """Say what the runner changes after its loop, which the program does not."""
         changed = set(self._changed)
-        if self.call.returned is not None and self.given is not None:
+        if self.call.returned is not None and self.native is not None:
             returned = named_results(self.call.returned)
             for role, group in _GROUPS:
                 made = {name: one for (kind, name), one in self.values.items() if kind == role}

@@ -19,7 +19,7 @@ class Guard:
     Parameters
     ----------
     note : callable
-        Given what was raised.
+        NativeResults what was raised.
     """
 
     __slots__ = ("_note",)

@@ -30,8 +30,7 @@ from brainpy_probe.recording.modules.compilation import PENDING_PHASES
 from brainpy_probe.recording.modules.timing import Stopwatch, add_timings
 from brainpy_probe.recording.patches import LEDGER, Patch
 from brainpy_probe.recording.snapshot import Snapshot
-from brainpy_probe.recording.tracing import eager as stepwise
-from brainpy_probe.recording.tracing import state_traces, variable_traces
+from brainpy_probe.recording.tracing import eager, state_traces, variable_traces
 from brainpy_probe.recording.types import Args, Kwargs, Wrapped
 
 __all__ = ["compiler_patches", "patches"]
@@ -155,8 +154,8 @@ def _watched(runner: Any) -> Iterator[None]:
     if not sessions or OWN_WORK.get() or (outer is not None and outer.runner is runner):
         yield
         return
-    eager = any(session.settings.trace_eager for session in sessions)
-    call = RunningCall(runner, eager)
+    trace_eager = any(session.settings.trace_eager for session in sessions)
+    call = RunningCall(runner, trace_eager)
     with call.noting():
         call.nested = not jax_tracing.trace_state_clean()
         call.jit = brainpy_runner.compiles_its_step(runner)
@@ -223,7 +222,7 @@ def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs, *,
         if not own or call.nested:
             return
         if call.indices is not None:
-            call.step = stepwise.trace_step(call, _traces().traced)
+            call.step = eager.trace_step(call, _traces().trace_function)
         call.swaps_axes = brainpy_runner.swaps_axes(call.runner)
         with name_guard:
             known = call.components or scopes.read_components(call.runner)

@@ -46,7 +46,7 @@ from brainpy_probe.recording.program.lowering import (
     write_ahead,
 )
 from brainpy_probe.recording.program.step import Known
-from brainpy_probe.recording.tracing.traces import LoopRun, StepTrace, is_same
+from brainpy_probe.recording.tracing.traces import LoopRun, StepTrace, is_same_run
 from brainpy_probe.recording.unwritten import Begun, Owed
 from brainpy_probe.settings import Settings
 from brainpy_probe.user_warnings import warn
@@ -336,7 +336,7 @@ class Session:
     def _ahead(self, call: RunningCall, run: LoopRun | StepTrace) -> _Ahead | None:
         """Return what was made of a run while XLA compiled it, if it was this very run."""
         ahead: _Ahead | None = call.ahead.get(id(self))
-        if ahead is None or not is_same(ahead.run, run) or ahead.notes != call.notes:
+        if ahead is None or not is_same_run(ahead.run, run) or ahead.notes != call.notes:
             return None
         trace = run.step if isinstance(run, LoopRun) else run
         return dataclasses.replace(

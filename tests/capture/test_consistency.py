@@ -19,7 +19,7 @@ import pytest
 import brainpy_probe as probe
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.program.step import TracedStep
-from brainpy_probe.recording.tracing.traces import Given, LoopRun, StateUse, StepTrace
+from brainpy_probe.recording.tracing.traces import LoopRun, NativeResults, StateUse, StepTrace
 from tests import eras
 
 Run = LoopRun | StepTrace
@@ -65,10 +65,10 @@ def _with(run: Run, **changes: Any) -> Run:
 
 def _given(run: Run, alter: Callable[[list[Any], list[Any]], None]) -> Run:
     """Return a run that gave something else."""
-    assert run.given is not None
-    results, after = list(run.given.results), list(run.given.after)
+    assert run.native is not None
+    results, after = list(run.native.results), list(run.native.after)
     alter(results, after)
-    return replace(run, given=Given(results, after))
+    return replace(run, native=NativeResults(results, after))
 
 
 def _states(run: Run, alter: Callable[[dict[str, StateUse]], None]) -> Run:
@@ -172,7 +172,7 @@ def _lose_variable(name: str) -> Fault:
         if isinstance(run, LoopRun):
             carried = [kept.index(n) for n in run.carried if n in kept]
             run = replace(run, carried=carried)
-        if run.given is None:
+        if run.native is None:
             return run
         return _given(
             run, lambda _, after: after.__setitem__(slice(None), [after[n] for n in kept])

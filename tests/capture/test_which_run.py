@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.recording.tracing.callables import identity
+from brainpy_probe.recording.tracing.callables import callable_key
 from tests import eras
 
 STEPS = 5
@@ -253,13 +253,13 @@ def test_two_functions_are_the_same_if_they_run_the_same_python() -> None:
         return lambda x: (x, factor)
 
     shared = [1.0]
-    assert identity(scaled(2.0)) == identity(scaled(2.0))
-    assert identity(scaled(shared)) == identity(scaled(shared))
-    assert identity(scaled((1, "a"))) == identity(scaled((1, "a")))
+    assert callable_key(scaled(2.0)) == callable_key(scaled(2.0))
+    assert callable_key(scaled(shared)) == callable_key(scaled(shared))
+    assert callable_key(scaled((1, "a"))) == callable_key(scaled((1, "a")))
     for one, other in [(2.0, 3.0), (1, True), (1, 1.0), ([1.0], [1.0]), (0.0, -0.0)]:
-        assert identity(scaled(one)) != identity(scaled(other)), (one, other)
-    assert identity(scaled(1).__call__) != identity(scaled(2).__call__)
-    assert identity(lambda x: x) != identity(lambda x: x)
+        assert callable_key(scaled(one)) != callable_key(scaled(other)), (one, other)
+    assert callable_key(scaled(1).__call__) != callable_key(scaled(2).__call__)
+    assert callable_key(lambda x: x) != callable_key(lambda x: x)
 
 
 @pytest.mark.skipif(not eras.SINCE_2_7, reason="before, the flag is part of no equation")

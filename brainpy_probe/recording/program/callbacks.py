@@ -129,7 +129,7 @@ def _source(callback: Any) -> str:
     """Return the file of the first function in a callback that is not JAX's own."""
     files = (
         one.__code__.co_filename
-        for one in callables.layers(callback)
+        for one in callables.inner_callables(callback)
         if hasattr(one, "__code__") and not str(one.__module__).startswith("jax")
     )
     return next(files, "")
@@ -140,5 +140,5 @@ def _reaches(callback: Any, owner: type, method: str | None = None) -> bool:
     return any(
         isinstance(getattr(one, "__self__", None), owner)
         and method in (None, getattr(one, "__name__", None))
-        for one in callables.layers(callback)
+        for one in callables.inner_callables(callback)
     )

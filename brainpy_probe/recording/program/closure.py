@@ -191,21 +191,21 @@ def _close_loop(call: RunningCall, loop: LoopRun, known: Known) -> ClosedProgram
 
 def _close_step(call: RunningCall, trace: StepTrace, known: Known) -> ClosedProgram:
     step = TracedStep(call, trace, known)
-    if not trace.whole:
+    if not trace.includes_loop:
         step.notes.append(
             "The runner's loop over time is Python's (jit=False or memory_efficient=True), "
             "or it has none: the program is one step."
         )
     offloaded = take_offloaded_monitors(step)
     _leave_host_out(step)
-    leading = ("times", "indices") if trace.whole else ("t", "i")
+    leading = ("times", "indices") if trace.includes_loop else ("t", "i")
     given = named_inputs(trace.args, call.user_inputs, leading)
     taken = set(given)
     given |= {unused(k, taken): v for k, v in named_leaves(*trace.kwargs.items()).items()}
     given = {k: v if hasattr(v, "dtype") else np.asarray(v) for k, v in given.items()}
     made = named_results(_made(step))
     # A step that is the whole run as well: BPFF has no loop over time.
-    swapped = _swapped(call, made) if trace.whole or call.indices is None else frozenset()
+    swapped = _swapped(call, made) if trace.includes_loop or call.indices is None else frozenset()
     made["monitors"] |= {name: _Leaf(None, form_of(atom)) for name, atom in offloaded.items()}
 
     def program(constants: Leaves, state: Leaves, inputs: Leaves) -> dict[str, Leaves]:
@@ -220,12 +220,12 @@ def _close_step(call: RunningCall, trace: StepTrace, known: Known) -> ClosedProg
         results["monitors"] |= monitors
         return {**results, "state": step.state_leaves(new)}
 
-    kind: ProgramKind = "loop" if trace.whole else "step"
+    kind: ProgramKind = "loop" if trace.includes_loop else "step"
     closed = _closed(step, kind, program, given, made, swapped)
     native = (*step.names_of(range(len(trace.states))), *given)
     # A whole run is a step of BrainPy 2.3 alone, which gives its jit the Variables; JAX 0.4 makes
     # constants of what else a jit takes from around it.
-    return replace(closed, native_arguments=native, compiled_in=trace.whole)
+    return replace(closed, native_arguments=native, compiled_in=trace.includes_loop)
 
 
 def _leave_host_out(step: TracedStep, carry: Any = None) -> bool:

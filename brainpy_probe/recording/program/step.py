@@ -23,7 +23,7 @@ from brainpy_probe.recording.model.pytrees import (
 )
 from brainpy_probe.recording.model.scopes import names_of
 from brainpy_probe.recording.program import jaxprs
-from brainpy_probe.recording.tracing.callables import identity
+from brainpy_probe.recording.tracing.callables import callable_key
 from brainpy_probe.recording.tracing.traces import StepTrace
 
 __all__ = ["Known", "TracedStep", "form_of", "refuse_tracers"]
@@ -278,7 +278,9 @@ class TracedStep:
     def _numbered(self, found: str) -> str:
         """Return the fingerprint of the program that calls back what this one calls."""
         calling = [eqn for eqn in self.eqns if id(eqn) in self.callers]
-        called = tuple(identity(one) for eqn in calling for one in jaxprs.callbacks(eqn, self.drop))
+        called = tuple(
+            callable_key(one) for eqn in calling for one in jaxprs.callbacks(eqn, self.drop)
+        )
         if not calling:
             return found
         numbers = self._known.called.setdefault(found, {})

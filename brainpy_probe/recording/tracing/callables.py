@@ -1,4 +1,4 @@
-"""Python callables compared by what they are: what they wrap, and what tells two of them apart."""
+"""Looks into Python callables: the functions that they wrap, and whether two run the same code."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable, Hashable, Iterator
 from types import FunctionType, MethodType
 from typing import Any
 
-__all__ = ["identity", "layers", "reaches_method"]
+__all__ = ["callable_key", "contains_method", "inner_callables"]
 
-_PLAIN = (type(None), bool, int, float, complex, str, bytes)
-_DEEPEST = 20
+_SCALARS = (type(None), bool, int, float, complex, str, bytes)
+_MAX_DEPTH = 20
 
 
-def layers(outermost: Any) -> Iterator[Callable[..., Any]]:
-    """Yield a callable, and those that it wraps or closes over."""
+def inner_callables(outermost: Any) -> Iterator[Callable[..., Any]]:
+    """Yield a callable, and all callables that it wraps or closes over."""
     pending: list[Callable[..., Any]] = [outermost]
     seen: set[int] = set()
     while pending:
@@ -32,75 +32,76 @@ def layers(outermost: Any) -> Iterator[Callable[..., Any]]:
         pending += [other for other in inner if callable(other)]
 
 
-def reaches_method(outermost: Any, instance: Any, name: str) -> bool:
-    """Whether a callable is, wraps or closes over a method of this very instance."""
+def contains_method(outermost: Any, instance: Any, name: str) -> bool:
+    """Return whether a callable is, wraps or closes over a method of an instance."""
     return any(
         getattr(layer, "__self__", None) is instance and getattr(layer, "__name__", "") == name
-        for layer in layers(outermost)
+        for layer in inner_callables(outermost)
     )
 
 
-class _Same:
-    """An object as a key that is equal to nothing but the same object, which it keeps alive."""
+class _ByIdentity:
+    """A hashable key for an object, compared by identity. It keeps the object alive."""
 
-    __slots__ = ("_thing",)
+    __slots__ = ("_obj",)
 
-    def __init__(self, thing: Any) -> None:
-        self._thing = thing
+    def __init__(self, obj: Any) -> None:
+        self._obj = obj
 
     def __hash__(self) -> int:
-        return id(self._thing)
+        return id(self._obj)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other._thing is self._thing
+        return isinstance(other, _ByIdentity) and other._obj is self._obj
 
 
-def identity(called: Any) -> Hashable:
-    """Return a key that two callables share only if calling either runs the same Python.
+def callable_key(function: Any) -> Hashable:
+    """Return a key that two callables share only if both run the same Python code on the same data.
 
-    That is the same object, or the same code with the same defaults, over the same values: a model
-    that is traced again makes its inner functions again. A value counts as the same if it is a
-    number, a text or a tuple of these that is equal, or else the same object. Of JAX's own
-    wrappers, which it makes in each trace, dictionaries and lists count by their content.
+    That is the same object, or the same code with equal defaults and equal closed-over values: a
+    model that is traced again makes new inner functions. Numbers, strings, and tuples of these are
+    equal by value; other objects only if they are the same object. In JAX's own wrappers, which JAX
+    makes for each trace, dictionaries and lists are compared by content.
     """
-    return _key(called, 0, jaxs=False)
+    return _key(function, 0, in_jax=False)
 
 
-def _key(thing: Any, depth: int, *, jaxs: bool) -> Hashable:
-    if isinstance(thing, _PLAIN):
-        return type(thing), repr(thing)
-    if depth > _DEEPEST:
-        return _Same(thing)
+def _key(obj: Any, depth: int, *, in_jax: bool) -> Hashable:
+    if isinstance(obj, _SCALARS):
+        return type(obj), repr(obj)
+    if depth > _MAX_DEPTH:
+        return _ByIdentity(obj)
 
-    def keys(things: Any, jaxs: bool = jaxs) -> tuple[Hashable, ...]:
-        return tuple(_key(inner, depth + 1, jaxs=jaxs) for inner in things)
+    def keys(objects: Any, in_jax: bool = in_jax) -> tuple[Hashable, ...]:
+        return tuple(_key(inner, depth + 1, in_jax=in_jax) for inner in objects)
 
-    if type(thing) is tuple:
-        return "tuple", keys(thing)
-    if isinstance(thing, functools.partial):
-        return "partial", keys((thing.func, *thing.args)), keys(sorted(thing.keywords.items()))
-    if isinstance(thing, MethodType):
-        return "method", _key(thing.__func__, depth + 1, jaxs=jaxs), _Same(thing.__self__)
-    if isinstance(thing, FunctionType):
-        own = (thing.__module__ or "").partition(".")[0] == "jax"
-        held = [*(thing.__defaults__ or ()), *sorted((thing.__kwdefaults__ or {}).items())]
-        cells = keys(map(_content, thing.__closure__ or ()), jaxs=own)
-        return "function", thing.__code__, _Same(thing.__globals__), keys(held, jaxs=own), cells
-    if jaxs and type(thing) in (dict, list):
-        return type(thing), keys(thing.items() if isinstance(thing, dict) else thing)
-    if type(thing).__module__.partition(".")[0] in ("jax", "jaxlib") and _is_value(thing):
-        return thing  # type: ignore[no-any-return]
-    return _Same(thing)
+    if type(obj) is tuple:
+        return "tuple", keys(obj)
+    if isinstance(obj, functools.partial):
+        return "partial", keys((obj.func, *obj.args)), keys(sorted(obj.keywords.items()))
+    if isinstance(obj, MethodType):
+        return "method", _key(obj.__func__, depth + 1, in_jax=in_jax), _ByIdentity(obj.__self__)
+    if isinstance(obj, FunctionType):
+        is_jax = (obj.__module__ or "").partition(".")[0] == "jax"
+        defaults = [*(obj.__defaults__ or ()), *sorted((obj.__kwdefaults__ or {}).items())]
+        cells = keys(map(_cell_content, obj.__closure__ or ()), in_jax=is_jax)
+        namespace = _ByIdentity(obj.__globals__)
+        return "function", obj.__code__, namespace, keys(defaults, in_jax=is_jax), cells
+    if in_jax and type(obj) in (dict, list):
+        return type(obj), keys(obj.items() if isinstance(obj, dict) else obj)
+    if type(obj).__module__.partition(".")[0] in ("jax", "jaxlib") and _has_value_equality(obj):
+        return obj  # type: ignore[no-any-return]
+    return _ByIdentity(obj)
 
 
-def _content(cell: Any) -> Any:
+def _cell_content(cell: Any) -> Any:
     try:
         return cell.cell_contents
     except ValueError:  # the cell is empty
         return None
 
 
-def _is_value(thing: Any) -> bool:
-    """Whether an object of JAX's is compared by its content, such as a tree's structure."""
-    kind: Any = type(thing)
+def _has_value_equality(obj: Any) -> bool:
+    """Return whether an object of JAX's, such as a PyTreeDef, is compared by its content."""
+    kind: Any = type(obj)
     return kind.__eq__ is not object.__eq__ and kind.__hash__ is not None

@@ -1,8 +1,8 @@
-"""What a thing holds, so that it can be compared with what it held before; knows no run.
+"""Inspects the content of Python objects, so that it can be compared with their later content.
 
-What decides by itself (numbers, words, the content of NumPy arrays, the form of Variables) is
-compared by value, its parts are looked into in turn. Nothing of the user's is kept alive, but for
-numbers, words, classes and code.
+An object consists of values, which are compared at once (numbers, strings, the content of NumPy
+arrays, the shapes and dtypes of Variables), and of parts, which are inspected in turn. No object of
+the user's is kept alive, except numbers, strings, classes and code.
 """
 
 from __future__ import annotations
@@ -28,314 +28,331 @@ from brainpy_probe.compat import brainpy_model
 from brainpy_probe.format.digests import digest_of
 from brainpy_probe.recording.patches import unwrapped
 from brainpy_probe.recording.tracing.equality import (
-    Alive,
-    Equal,
-    Same,
+    ByEquality,
+    ByIdentity,
+    ByReference,
     is_constant,
     is_made_in_python,
 )
 from brainpy_probe.recording.tracing.usercode import (
-    Unrecognisable,
-    Used,
-    is_users,
-    require_pure,
-    require_pure_builtin,
-    used_by,
+    NotComparable,
+    UsedNames,
+    is_user_module,
+    require_deterministic,
+    require_deterministic_builtin,
+    used_names,
 )
 
-__all__ = ["form_of_argument", "look", "numpys_state"]
+__all__ = ["argument_signature", "comparable_state", "inspect"]
 
 _PART, _ABSENT = object(), object()
-# Where arrays lie: immutable, compared by value, and partly made in C.
-_PLACEMENTS = (jax.sharding.Sharding, jax.sharding.Mesh, jax.sharding.PartitionSpec)
+# Immutable, compared by value, and partly implemented in C.
+_SHARDINGS = (jax.sharding.Sharding, jax.sharding.Mesh, jax.sharding.PartitionSpec)
 _EXACT = {str, bytes, int, bool, type(None), type(Ellipsis), type(NotImplemented), range, slice}
-_Looked = tuple[list[Any], list[Any]]
+_Inspected = tuple[list[Any], list[Any]]
 
 
-def look(thing: Any, without: Iterable[str], names: set[str]) -> _Looked:
-    """Return what a thing holds: what decides by itself, in its order, and the parts among it.
+def inspect(obj: Any, without: Iterable[str], names: set[str]) -> _Inspected:
+    """Return the values and the parts of an object, in their order.
 
-    Each part stands as ``_PART`` among what decides.
+    Among the values, ``_PART`` marks the position of each part.
+
+    Parameters
+    ----------
+    obj : Any
+        The object.
+    without : iterable of str
+        Attributes that are left out.
+    names : set of str
+        The names that inspected functions use are added to it.
+
+    Raises
+    ------
+    NotComparable
+        If the object cannot be inspected.
     """
-    decides: list[Any] = [Same(type(thing))]
+    values: list[Any] = [ByIdentity(type(obj))]
     parts: list[Any] = []
-    kind = type(thing)
-    look = _LOOKS.get(kind)
-    if look is not None:
-        look(thing, decides, parts, names)
+    kind = type(obj)
+    inspector = _BY_TYPE.get(kind)
+    if inspector is not None:
+        inspector(obj, values, parts, names)
     elif issubclass(kind, type):
-        _of_class(thing, decides, parts, names)
+        _inspect_class(obj, values, parts, names)
     elif issubclass(kind, np.generic):
-        decides.append((str(thing.dtype), thing.tobytes()))
-    elif issubclass(kind, _PLACEMENTS):
-        decides.append(Equal(thing))
+        values.append((str(obj.dtype), obj.tobytes()))
+    elif issubclass(kind, _SHARDINGS):
+        values.append(ByEquality(obj))
     else:
-        _look_into(thing, kind, decides, parts, without, names)
-    return decides, parts
+        _inspect_object(obj, kind, values, parts, without, names)
+    return values, parts
 
 
-def _take(values: Iterable[Any], decides: list[Any], parts: list[Any]) -> None:
-    for value in values:
+def _add(items: Iterable[Any], values: list[Any], parts: list[Any]) -> None:
+    """Add items to the values, or to the parts if they are to be inspected in turn."""
+    for value in items:
         kind: Any = type(value)
         if kind in _EXACT:
-            decides.append(value)
+            values.append(value)
         elif kind is float or kind is complex:
-            decides.append((repr(value),))  # 0.0 is not -0.0
+            values.append((repr(value),))  # 0.0 is not -0.0
         elif _is_array(kind):
-            decides.append(Alive(value))
+            values.append(ByReference(value))
         else:
             value = unwrapped(value)
             if is_constant(value):
-                decides.append(Same(value))
+                values.append(ByIdentity(value))
             else:
-                decides.append(_PART)
+                values.append(_PART)
                 parts.append(value)
 
 
 @functools.lru_cache(maxsize=4096)
 def _is_array(kind: Any) -> bool:
-    """Whether a class is one of JAX's arrays, random keys included: they never change."""
+    """Return whether a class is one of JAX's arrays, random keys included. They never change."""
     return issubclass(kind, jax.Array) and not issubclass(kind, jax.core.Tracer)
 
 
-def _look_into(
-    thing: Any,
+def _inspect_object(
+    obj: Any,
     kind: type,
-    decides: list[Any],
+    values: list[Any],
     parts: list[Any],
     without: Iterable[str],
     names: set[str],
 ) -> None:
-    """Look into an object by what its class is made of."""
-    ways, slots, classes = _made_of(kind)
-    for way in ways:
-        way(thing, decides, parts, names)
-    held = getattr(thing, "__dict__", None)
+    """Inspect an object by its base classes, attributes and slots."""
+    inspectors, slots, classes = _structure(kind)
+    for inspector in inspectors:
+        inspector(obj, values, parts, names)
+    held = getattr(obj, "__dict__", None)
     if held:
         left_out = [name for name in (*without, *brainpy_model.LAZY_CONTAINERS) if name in held]
-        if ways is _OF_STATE:
+        if inspectors is _STATE:
             left_out += [brainpy_model.VALUE, *brainpy_model.TRACE_NOTES]
         if left_out:
             held = {
-                name: None if name in left_out and not _counts(name, value) else value
+                name: None if name in left_out and not _is_filled_container(name, value) else value
                 for name, value in held.items()
             }
-        _take(held, decides, parts)
-        _take(held.values(), decides, parts)
+        _add(held, values, parts)
+        _add(held.values(), values, parts)
     for slot in slots:
-        if not (ways is _OF_STATE and slot.__name__ == brainpy_model.VALUE):
-            _take([_in_slot(slot, thing)], decides, parts)
+        if not (inspectors is _STATE and slot.__name__ == brainpy_model.VALUE):
+            _add([_slot_value(slot, obj)], values, parts)
     parts += classes
-    decides += [_PART] * len(classes)
+    values += [_PART] * len(classes)
 
 
-def _counts(name: str, value: Any) -> bool:
-    """Whether what is left out counts all the same: a container that is not empty."""
+def _is_filled_container(name: str, value: Any) -> bool:
+    """Return whether an attribute is a lazily made container that has content."""
     return name in brainpy_model.LAZY_CONTAINERS and (not isinstance(value, dict) or bool(value))
 
 
-def _in_slot(slot: MemberDescriptorType, thing: Any) -> Any:
+def _slot_value(slot: MemberDescriptorType, obj: Any) -> Any:
     try:
-        return slot.__get__(thing)
+        return slot.__get__(obj)
     except AttributeError:
         return None
 
 
 @functools.lru_cache(maxsize=4096)
-def _made_of(kind: type) -> tuple[Any, list[MemberDescriptorType], list[type]]:
-    """Return how a class's objects are looked into, their slots, and the user's classes."""
-    lineage = kind.__mro__
+def _structure(kind: type) -> tuple[Any, list[MemberDescriptorType], list[type]]:
+    """Return a class's inspectors and slots, and the user's classes among its bases."""
+    mro = kind.__mro__
     slots = [
         value
-        for cls in lineage
+        for cls in mro
         for name, value in vars(cls).items()
         if type(value) is MemberDescriptorType and not name.startswith("__")
     ]
-    classes = [cls for cls in lineage if is_users(cls.__module__)]
+    classes = [cls for cls in mro if is_user_module(cls.__module__)]
     if issubclass(kind, brainpy_model.state_class()):
-        return _OF_STATE, slots, classes
-    ways = tuple(look for base, look in _BASES.items() if issubclass(kind, base))
-    for cls in lineage:
-        known = cls in _BASES or cls in _KNOWN or is_made_in_python(cls)
-        if not known or (issubclass(cls, Iterator) and not ways):
-            raise Unrecognisable(f"it reaches a {kind.__module__}.{kind.__qualname__}")
-    return ways, slots, classes
+        return _STATE, slots, classes
+    inspectors = tuple(inspector for base, inspector in _BY_BASE.items() if issubclass(kind, base))
+    for cls in mro:
+        known = cls in _BY_BASE or cls in _STATELESS or is_made_in_python(cls)
+        if not known or (issubclass(cls, Iterator) and not inspectors):
+            raise NotComparable(f"it reaches a {kind.__module__}.{kind.__qualname__}")
+    return inspectors, slots, classes
 
 
-def _of_dict(thing: Any, decides: list[Any], parts: list[Any], _: set[str]) -> None:
-    _take(dict.keys(thing), decides, parts)
-    _take(dict.values(thing), decides, parts)
+def _inspect_dict(obj: Any, values: list[Any], parts: list[Any], _: set[str]) -> None:
+    _add(dict.keys(obj), values, parts)
+    _add(dict.values(obj), values, parts)
 
 
-def _of_proxy(thing: Any, decides: list[Any], parts: list[Any], _: set[str]) -> None:
-    _take(thing.keys(), decides, parts)
-    _take(thing.values(), decides, parts)
+def _inspect_proxy(obj: Any, values: list[Any], parts: list[Any], _: set[str]) -> None:
+    _add(obj.keys(), values, parts)
+    _add(obj.values(), values, parts)
 
 
-def _of_items(thing: Any, decides: list[Any], parts: list[Any], _: set[str]) -> None:
-    decides.append(len(thing))
-    _take(list(thing), decides, parts)
+def _inspect_items(obj: Any, values: list[Any], parts: list[Any], _: set[str]) -> None:
+    values.append(len(obj))
+    _add(list(obj), values, parts)
 
 
-def _of_numpy(thing: Any, decides: list[Any], parts: list[Any], _: set[str]) -> None:
-    """Take an array by its content, which may be changed in place."""
-    if thing.dtype.hasobject:
-        decides.append(thing.shape)
-        _take(thing.ravel().tolist(), decides, parts)
+def _inspect_numpy(obj: Any, values: list[Any], parts: list[Any], _: set[str]) -> None:
+    """Add the content of an array, since it may be changed in place."""
+    if obj.dtype.hasobject:
+        values.append(obj.shape)
+        _add(obj.ravel().tolist(), values, parts)
     else:
-        content = digest_of(np.ascontiguousarray(thing).reshape(-1).view(np.uint8).data)
-        decides += [thing.shape, str(thing.dtype), content]
+        content = digest_of(np.ascontiguousarray(obj).reshape(-1).view(np.uint8).data)
+        values += [obj.shape, str(obj.dtype), content]
 
 
-def _of_value(thing: Any, decides: list[Any], parts: list[Any], _: set[str]) -> None:
-    """Take what inherits from a number or a word, such as a member of an IntEnum."""
-    base = next(cls for cls in type(thing).__mro__ if cls in _VALUES)
-    decides.append(base.__repr__(thing))
+def _inspect_value(obj: Any, values: list[Any], parts: list[Any], _: set[str]) -> None:
+    """Add an object that inherits from a number or a string, such as a member of an IntEnum."""
+    base = next(cls for cls in type(obj).__mro__ if cls in _SCALARS)
+    values.append(base.__repr__(obj))
 
 
-def _of_state(thing: Any, decides: list[Any], parts: list[Any], _: set[str]) -> None:
-    """Take a Variable by the form of its value, which is an argument of the program."""
-    leaves, tree = jax.tree_util.tree_flatten(brainpy_model.raw_value(thing))
-    decides.append(Equal(tree))
-    decides += [form_of_argument(leaf) for leaf in leaves]
+def _inspect_state(obj: Any, values: list[Any], parts: list[Any], _: set[str]) -> None:
+    """Add the shape and dtype of a Variable's value, which is an argument of the program."""
+    leaves, tree = jax.tree_util.tree_flatten(brainpy_model.raw_value(obj))
+    values.append(ByEquality(tree))
+    values += [argument_signature(leaf) for leaf in leaves]
 
 
-def form_of_argument(leaf: Any) -> Any:
-    """Return what decides of an array that is an argument of a trace."""
+def argument_signature(leaf: Any) -> Any:
+    """Return the properties of an argument on which its trace depends."""
     if isinstance(leaf, jax.core.Tracer):
-        raise Unrecognisable("it is part of a trace")
+        raise NotComparable("it is part of a trace")
     if isinstance(leaf, jax.Array):
         return True, leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False)
     dtype = getattr(leaf, "dtype", None)
     return False, np.shape(leaf), type(leaf).__name__ if dtype is None else dtype
 
 
-def _of_method(thing: Any, decides: list[Any], parts: list[Any], _: set[str]) -> None:
-    _take([thing.__self__, thing.__func__], decides, parts)
+def _inspect_method(obj: Any, values: list[Any], parts: list[Any], _: set[str]) -> None:
+    _add([obj.__self__, obj.__func__], values, parts)
 
 
-def _of_partial(thing: Any, decides: list[Any], parts: list[Any], _: set[str]) -> None:
-    _take([thing.func, *thing.args], decides, parts)
-    _take(thing.keywords, decides, parts)
-    _take(thing.keywords.values(), decides, parts)
+def _inspect_partial(obj: Any, values: list[Any], parts: list[Any], _: set[str]) -> None:
+    _add([obj.func, *obj.args], values, parts)
+    _add(obj.keywords, values, parts)
+    _add(obj.keywords.values(), values, parts)
 
 
-def _of_builtin(thing: Any, decides: list[Any], parts: list[Any], _: set[str]) -> None:
-    decides.append(thing.__qualname__)
-    _take([thing.__self__], decides, parts)
+def _inspect_builtin(obj: Any, values: list[Any], parts: list[Any], _: set[str]) -> None:
+    values.append(obj.__qualname__)
+    _add([obj.__self__], values, parts)
 
 
-def _of_wrapped(thing: Any, decides: list[Any], parts: list[Any], _: set[str]) -> None:
-    _take([thing.__func__], decides, parts)
+def _inspect_wrapped(obj: Any, values: list[Any], parts: list[Any], _: set[str]) -> None:
+    _add([obj.__func__], values, parts)
 
 
-def _of_property(thing: Any, decides: list[Any], parts: list[Any], _: set[str]) -> None:
-    _take([thing.fget, thing.fset, thing.fdel], decides, parts)
+def _inspect_property(obj: Any, values: list[Any], parts: list[Any], _: set[str]) -> None:
+    _add([obj.fget, obj.fset, obj.fdel], values, parts)
 
 
-def _of_generator(thing: Any, decides: list[Any], parts: list[Any], _: set[str]) -> None:
-    decides.append(repr(thing.bit_generator.state))
+def _inspect_generator(obj: Any, values: list[Any], parts: list[Any], _: set[str]) -> None:
+    values.append(repr(obj.bit_generator.state))
 
 
-def _of_random_state(thing: Any, decides: list[Any], parts: list[Any], _: set[str]) -> None:
-    decides.append(numpys_state(thing.get_state()))
+def _inspect_random_state(obj: Any, values: list[Any], parts: list[Any], _: set[str]) -> None:
+    values.append(comparable_state(obj.get_state()))
 
 
-def _of_random(thing: Any, decides: list[Any], parts: list[Any], _: set[str]) -> None:
-    decides.append(thing.getstate())
+def _inspect_random(obj: Any, values: list[Any], parts: list[Any], _: set[str]) -> None:
+    values.append(obj.getstate())
 
 
-def numpys_state(state: Any) -> tuple[Any, ...]:
-    """Return a state of NumPy's random numbers as it can be compared."""
-    return tuple(one.tobytes() if isinstance(one, np.ndarray) else one for one in state)
+def comparable_state(state: Any) -> tuple[Any, ...]:
+    """Return a state of NumPy's random generator in a form that can be compared."""
+    return tuple(item.tobytes() if isinstance(item, np.ndarray) else item for item in state)
 
 
-def _of_class(thing: Any, decides: list[Any], parts: list[Any], _: set[str]) -> None:
-    """Take a class of the user's by its attributes; those that Python gives every class aside."""
-    held = {name: value for name, value in vars(thing).items() if name not in _OF_EVERY_CLASS}
-    _take(held, decides, parts)
-    _take(held.values(), decides, parts)
-    _take(thing.__bases__, decides, parts)
+def _inspect_class(obj: Any, values: list[Any], parts: list[Any], _: set[str]) -> None:
+    """Add the attributes of a class of the user's, without those that every class has."""
+    held = {name: value for name, value in vars(obj).items() if name not in _EVERY_CLASS}
+    _add(held, values, parts)
+    _add(held.values(), values, parts)
+    _add(obj.__bases__, values, parts)
 
 
-_OF_EVERY_CLASS = {
+_EVERY_CLASS = {
     "__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__abstractmethods__",
     "_abc_impl", "__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__",
     "__parameters__", "__orig_bases__", "__static_attributes__", "__firstlineno__",
 }  # fmt: skip
 
 
-def _of_function(thing: Any, decides: list[Any], parts: list[Any], names: set[str]) -> None:
-    code = thing.__code__
-    decides.append(Same(code))
-    _take(thing.__defaults__ or (), decides, parts)
-    for held in (thing.__kwdefaults__, thing.__dict__):
-        _take(held or (), decides, parts)
-        _take((held or {}).values(), decides, parts)
-    for cell in thing.__closure__ or ():
+def _inspect_function(obj: Any, values: list[Any], parts: list[Any], names: set[str]) -> None:
+    code = obj.__code__
+    values.append(ByIdentity(code))
+    _add(obj.__defaults__ or (), values, parts)
+    for held in (obj.__kwdefaults__, obj.__dict__):
+        _add(held or (), values, parts)
+        _add((held or {}).values(), values, parts)
+    for cell in obj.__closure__ or ():
         try:
-            _take([cell.cell_contents], decides, parts)
+            _add([cell.cell_contents], values, parts)
         except ValueError:
-            decides.append(None)  # the cell is empty
-    if is_users(thing.__module__):
-        used = used_by(code)
+            values.append(None)  # the cell is empty
+    if is_user_module(obj.__module__):
+        used = used_names(code)
         names.update(used.names)
-        _of_globals(thing.__globals__, used, decides, parts)
+        _inspect_globals(obj.__globals__, used, values, parts)
 
 
-def _of_globals(there: dict[str, Any], used: Used, decides: list[Any], parts: list[Any]) -> None:
-    """Take the globals that a user's function names, and what it names of the user's modules."""
+def _inspect_globals(
+    namespace: dict[str, Any], used: UsedNames, values: list[Any], parts: list[Any]
+) -> None:
+    """Add the globals that a user's function names, and the attributes of the user's modules."""
     for name in used.globals:
-        value = there.get(name, _ABSENT)
+        value = namespace.get(name, _ABSENT)
         if value is _ABSENT:
-            require_pure_builtin(name)
-            decides.append(name)
+            require_deterministic_builtin(name)
+            values.append(name)
         elif type(value) is ModuleType:
-            require_pure(value.__name__, used.names)
-            decides.append(Same(value))
-            if is_users(value.__name__):
+            require_deterministic(value.__name__, used.names)
+            values.append(ByIdentity(value))
+            if is_user_module(value.__name__):
                 inside = vars(value)
-                _take([inside[one] for one in used.names if one in inside], decides, parts)
+                _add([inside[attr] for attr in used.names if attr in inside], values, parts)
         else:
             if isinstance(value, (type, FunctionType, BuiltinFunctionType)):
-                require_pure(str(getattr(value, "__module__", "")), used.names)
-            _take([value], decides, parts)
+                require_deterministic(str(getattr(value, "__module__", "")), used.names)
+            _add([value], values, parts)
 
 
-_Way = Callable[[Any, list[Any], list[Any], set[str]], None]
-_OF_STATE: tuple[_Way, ...] = (_of_state,)
-# How an object of exactly this type is looked into.
-_LOOKS: dict[type, _Way] = {
-    dict: _of_dict,
-    MappingProxyType: _of_proxy,
-    list: _of_items,
-    tuple: _of_items,
-    set: _of_items,
-    frozenset: _of_items,
-    deque: _of_items,
-    FunctionType: _of_function,
-    MethodType: _of_method,
-    BuiltinFunctionType: _of_builtin,
-    functools.partial: _of_partial,
-    staticmethod: _of_wrapped,
-    classmethod: _of_wrapped,
-    property: _of_property,
+_Inspector = Callable[[Any, list[Any], list[Any], set[str]], None]
+_STATE: tuple[_Inspector, ...] = (_inspect_state,)
+# The inspector of objects of exactly this type.
+_BY_TYPE: dict[type, _Inspector] = {
+    dict: _inspect_dict,
+    MappingProxyType: _inspect_proxy,
+    list: _inspect_items,
+    tuple: _inspect_items,
+    set: _inspect_items,
+    frozenset: _inspect_items,
+    deque: _inspect_items,
+    FunctionType: _inspect_function,
+    MethodType: _inspect_method,
+    BuiltinFunctionType: _inspect_builtin,
+    functools.partial: _inspect_partial,
+    staticmethod: _inspect_wrapped,
+    classmethod: _inspect_wrapped,
+    property: _inspect_property,
 }
-_VALUES = (int, float, complex, str, bytes)
-# How what a class inherits from these is looked into, beside its attributes.
-_BASES: dict[type, _Way] = {
-    dict: _of_dict,
-    list: _of_items,
-    tuple: _of_items,
-    set: _of_items,
-    frozenset: _of_items,
-    deque: _of_items,
-    np.ndarray: _of_numpy,
-    functools.partial: _of_partial,
-    np.random.Generator: _of_generator,
-    np.random.RandomState: _of_random_state,
-    random.Random: _of_random,
-    **dict.fromkeys(_VALUES, _of_value),
+_SCALARS = (int, float, complex, str, bytes)
+# The inspectors of objects that inherit from these, in addition to their attributes.
+_BY_BASE: dict[type, _Inspector] = {
+    dict: _inspect_dict,
+    list: _inspect_items,
+    tuple: _inspect_items,
+    set: _inspect_items,
+    frozenset: _inspect_items,
+    deque: _inspect_items,
+    np.ndarray: _inspect_numpy,
+    functools.partial: _inspect_partial,
+    np.random.Generator: _inspect_generator,
+    np.random.RandomState: _inspect_random_state,
+    random.Random: _inspect_random,
+    **dict.fromkeys(_SCALARS, _inspect_value),
 }
-# What of classes that C made adds nothing that decides.
-_KNOWN = {object, OrderedDict, defaultdict, *random.Random.__mro__}
+# Classes implemented in C that add no content of their own.
+_STATELESS = {object, OrderedDict, defaultdict, *random.Random.__mro__}

@@ -1,8 +1,8 @@
-"""Traces the step of a runner that never traces it itself (``jit=False``); knows no program.
+"""Traces one step of a run with ``jit=False``, which BrainPy does not trace.
 
-Such a runner has no compiled loop to show, and tracing its Python loop would unroll it. One trace
-of the bare step is made instead, and all that this touches is put back. A step that is the one that
-was traced before is not traced again.
+Such a run has no compiled loop, and a trace of its Python loop would unroll it. So one step is
+traced, and the trace's side effects are undone. A step that has not changed since an earlier trace
+is not traced again.
 """
 
 from __future__ import annotations
@@ -19,87 +19,89 @@ from brainpy_probe.compat import brainpy_model, brainpy_runner
 from brainpy_probe.errors import first_line
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.patches import LEDGER
-from brainpy_probe.recording.tracing.contents import form_of_argument
-from brainpy_probe.recording.tracing.recognition import WhatDecides, global_random_states
-from brainpy_probe.recording.tracing.rewind import first_items, rewound
+from brainpy_probe.recording.tracing.contents import argument_signature
+from brainpy_probe.recording.tracing.recognition import StepDependencies, global_random_states
+from brainpy_probe.recording.tracing.rewind import first_items, side_effects_undone
 from brainpy_probe.recording.tracing.traces import StepTrace
+from brainpy_probe.recording.types import Args, Kwargs
 
 __all__ = ["trace_step"]
 
 
-def trace_step(call: RunningCall, traced: Callable[..., StepTrace]) -> StepTrace | None:
-    """Trace one step before the native run; None if that run traces its step itself.
+def trace_step(call: RunningCall, trace_function: Callable[..., StepTrace]) -> StepTrace | None:
+    """Trace one step before the native run; return None if BrainPy traces the step itself.
 
     Parameters
     ----------
     call : RunningCall
         The call that is about to run.
-    traced : callable
-        ``traced(function, args, kwargs, reached)`` traces a function that uses Variables.
+    trace_function : callable
+        ``trace_function(function, args, kwargs, reachable)`` traces a function that uses Variables.
     """
     if brainpy_runner.compiles_its_step(call.runner) or not len(call.indices):
         return None
     entries = brainpy_runner.iterated_inputs(call.runner)
     items = first_items(entries)
     if items is None:
-        return None  # the run will raise StopIteration in its first step
+        return None  # the run is going to raise StopIteration in its first step
     args = brainpy_runner.first_step(call.runner, call.indices, call.xs)
     kwargs = {"iterated": jax.tree_util.tree_map(np.asarray, items)}
     leaves, tree = jax.tree_util.tree_flatten((args, kwargs))
-    form = tree, *map(form_of_argument, leaves)
-    known = LEDGER.steps.get(call.runner)
-    if known is None:
-        known = LEDGER.steps.set(call.runner, {})
+    signature = tree, *map(argument_signature, leaves)
+    cache = LEDGER.steps.get(call.runner)
+    if cache is None:
+        cache = LEDGER.steps.set(call.runner, {})
     with _without_iterators(entries):
-        decides, step = known.get(form, (None, None))
-        if decides is not None and decides.are_still(call.runner, call.shared_args):
-            return _as_now(step, args, kwargs)
-        decides = _what_decides(call)
+        dependencies, step = cache.get(signature, (None, None))
+        if dependencies is not None and dependencies.is_unchanged(call.runner, call.shared_args):
+            return _with_current_values(step, args, kwargs)
+        dependencies = _dependencies(call)
     before = global_random_states()
-    made = _trace(call, traced, entries, args, kwargs)
-    if decides is not None and made.drawn == before:
-        known[form] = decides, made.step
-    return made.step
+    traced = _trace(call, trace_function, entries, args, kwargs)
+    if dependencies is not None and traced.random_states == before:
+        cache[signature] = dependencies, traced.step
+    return traced.step
 
 
 @dataclass(frozen=True)
-class _Made:
-    """A trace, and the states of the global random numbers when it had ended."""
+class _TracedStep:
+    """A trace, and the states of the global random generators at its end."""
 
     step: StepTrace
-    drawn: tuple[Any, ...]
+    random_states: tuple[Any, ...]
 
 
 def _trace(
     call: RunningCall,
-    traced: Callable[..., StepTrace],
+    trace_function: Callable[..., StepTrace],
     entries: list[list[Any]],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> _Made:
+    args: Args,
+    kwargs: Kwargs,
+) -> _TracedStep:
     step = brainpy_runner.step_function(call.runner, call.shared_args)
 
-    def fed(*args: Any, iterated: list[Any]) -> Any:
+    def step_with_items(*args: Any, iterated: list[Any]) -> Any:
         for entry, item in zip(entries, iterated, strict=True):
             entry[1] = iter([item])
         return step(*args)
 
-    with call.inside(), rewound(call.runner) as reached, jax.disable_jit(False):
-        return _Made(traced(fed, args, kwargs, reached), global_random_states())
+    with call.inside(), side_effects_undone(call.runner) as reachable, jax.disable_jit(False):
+        trace = trace_function(step_with_items, args, kwargs, reachable)
+        return _TracedStep(trace, global_random_states())
 
 
-def _what_decides(call: RunningCall) -> WhatDecides | None:
-    """Return what decides of a call's step; None if that can't be known, and why is noted."""
+def _dependencies(call: RunningCall) -> StepDependencies | None:
+    """Return the dependencies of a call's step; None, with a note, if they cannot be compared."""
     try:
-        return WhatDecides(call.runner, call.shared_args)
-    except Exception as error:  # Unrecognisable, or the user's own code
+        return StepDependencies(call.runner, call.shared_args)
+    except Exception as error:  # NotComparable, or an error in the user's code
         call.notes.append(f"The step is traced at every call: {first_line(error)}.")
         return None
 
 
 @contextlib.contextmanager
 def _without_iterators(entries: list[list[Any]]) -> Iterator[None]:
-    """Have inputs without their iterators in the block: what they give is an argument."""
+    """Remove the iterators of inputs within the block: their items are arguments of the step."""
     sources = [entry[1] for entry in entries]
     for entry in entries:
         entry[1] = None
@@ -110,7 +112,7 @@ def _without_iterators(entries: list[list[Any]]) -> Iterator[None]:
             entry[1] = source
 
 
-def _as_now(step: StepTrace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepTrace:
+def _with_current_values(step: StepTrace, args: Args, kwargs: Kwargs) -> StepTrace:
     """Return a trace with the arguments and the Variables' values of this call."""
     states = [replace(use, value=brainpy_model.raw_value(use.variable)) for use in step.states]
     return replace(step, args=args, kwargs=kwargs, states=states)

@@ -1,4 +1,4 @@
-"""How single values are compared: by identity, by value, as what never changes; knows no model."""
+"""Wrappers that compare one value by identity, by weak reference, or by equality."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from brainpy_probe.recording.tracing.usercode import is_users
+from brainpy_probe.recording.tracing.usercode import is_user_module
 
-__all__ = ["Alive", "Equal", "Same", "is_constant", "is_made_in_python"]
+__all__ = ["ByEquality", "ByIdentity", "ByReference", "is_constant", "is_made_in_python"]
 
 _HEAP_TYPE = 1 << 9  # of a type's __flags__: made by a class statement
-# Packages whose classes made in C hold nothing that decides: locks, tracebacks, references.
+# Packages whose C classes hold no content on which a trace depends: locks, tracebacks, references.
 _WITHOUT_STATE = {"_abc", "_thread", "jax", "jaxlib", "ml_dtypes", "weakref"}
 _CONSTANT_KINDS = {
     MethodDescriptorType, ClassMethodDescriptorType, CodeType, GetSetDescriptorType,
@@ -33,22 +33,22 @@ _CONSTANT_KINDS = {
 }  # fmt: skip
 
 
-class Same:
-    """A thing that is compared by identity, and kept; for what lives as long as its library."""
+class ByIdentity:
+    """Compares an object by identity and keeps it alive; for objects of libraries."""
 
-    __slots__ = ("_thing",)
+    __slots__ = ("_obj",)
 
-    def __init__(self, thing: Any) -> None:
-        self._thing = thing
+    def __init__(self, obj: Any) -> None:
+        self._obj = obj
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and other._thing is self._thing
+        return isinstance(other, ByIdentity) and other._obj is self._obj
 
     __hash__ = None  # type: ignore[assignment]
 
 
-class Alive:
-    """An array that never changes, compared by identity; not kept alive."""
+class ByReference:
+    """Compares an immutable array by identity, without keeping it alive."""
 
     __slots__ = ("_reference",)
 
@@ -57,35 +57,35 @@ class Alive:
 
     def __eq__(self, other: object) -> bool:
         mine = self._reference()
-        return isinstance(other, Alive) and mine is not None and other._reference() is mine
+        return isinstance(other, ByReference) and mine is not None and other._reference() is mine
 
     __hash__ = None  # type: ignore[assignment]
 
 
-class Equal:
-    """A thing of JAX's own that is compared by its value."""
+class ByEquality:
+    """Compares an object of JAX's by equality."""
 
-    __slots__ = ("_thing",)
+    __slots__ = ("_obj",)
 
-    def __init__(self, thing: Any) -> None:
-        self._thing = thing
+    def __init__(self, obj: Any) -> None:
+        self._obj = obj
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Equal) and bool(other._thing == self._thing)
+        return isinstance(other, ByEquality) and bool(other._obj == self._obj)
 
     __hash__ = None  # type: ignore[assignment]
 
 
 def is_constant(value: Any) -> bool:
-    """Whether a thing is a library's own, which lives as long as that and never changes."""
+    """Return whether an object belongs to a library, which keeps it alive and never changes it."""
     kind: Any = type(value)
     if kind is type or isinstance(value, type):
-        return not is_users(value.__module__)
+        return not is_user_module(value.__module__)
     if kind is ModuleType:
-        return not is_users(value.__name__)
+        return not is_user_module(value.__name__)
     if kind is FunctionType:
         return not (value.__closure__ or value.__defaults__ or value.__kwdefaults__
-                    or value.__dict__ or is_users(value.__module__))  # fmt: skip
+                    or value.__dict__ or is_user_module(value.__module__))  # fmt: skip
     return _is_opaque_constant(kind)
 
 
@@ -98,7 +98,7 @@ def _is_opaque_constant(kind: type) -> bool:
 
 
 def is_made_in_python(cls: type) -> bool:
-    """Whether a class was made by Python code: all that its objects hold are attributes."""
+    """Return whether a class is defined in Python, so that its objects hold attributes alone."""
     if not cls.__flags__ & _HEAP_TYPE or cls.__module__ in sys.builtin_module_names:
         return False
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)

@@ -1,10 +1,9 @@
-"""Puts back whatever a trace of the user's own Python touched; knows no program.
+"""Undoes the side effects of a trace of the user's Python code.
 
-Used where a step must be traced that the run itself never traces (``jit=False``). Variables and
-the random state are put back by brainstate's own trace; this does the rest: ``bp.share``, plain
-arrays, attributes and containers that the step sets or fills, iterators that it draws from,
-NumPy's and Python's random numbers, globals, class attributes and closure cells of the user's
-functions, and what it prints.
+This is needed for a step that the run itself does not trace (``jit=False``). The function that
+traces restores Variables and BrainPy's random state. This module restores ``bp.share``, plain
+arrays, attributes and containers, iterators, NumPy's and Python's random generators, and globals,
+class attributes and closure cells of the user's functions. It also suppresses printed output.
 """
 
 from __future__ import annotations
@@ -25,49 +24,49 @@ import numpy as np
 
 from brainpy_probe.compat import brainpy_model, brainpy_runner
 from brainpy_probe.recording.model.tree import children, walk
-from brainpy_probe.recording.tracing.usercode import is_users, names_in
+from brainpy_probe.recording.tracing.usercode import is_user_module, names_in
 
-__all__ = ["first_items", "rewound"]
+__all__ = ["first_items", "side_effects_undone"]
 
 Undo = Callable[[], object]
 _ABSENT = object()
 
 
 @contextlib.contextmanager
-def rewound(runner: Any) -> Iterator[list[Any]]:
-    """Undo at the end of the block what the block did to a runner, its model and its functions.
+def side_effects_undone(runner: Any) -> Iterator[list[Any]]:
+    """Undo, at the end of the block, its changes of a runner, its model and their functions.
 
     Yields
     ------
     list
-        All objects that are reached from the runner.
+        All objects that can be reached from the runner.
     """
-    undo = _library_state()
-    # All of it first: what follows puts stand-ins where there are iterators.
-    reached = [met.thing for met in walk(runner, _parts)]
-    for thing in reached:
-        undo += _contents(thing)
-    quiet = io.StringIO()
+    undo = _undo_libraries()
+    # The walk ends first, because _undo_object replaces iterators.
+    reachable = [met.thing for met in walk(runner, _parts)]
+    for obj in reachable:
+        undo += _undo_object(obj)
+    output = io.StringIO()
     try:
         with (
             warnings.catch_warnings(),
-            contextlib.redirect_stdout(quiet),
-            contextlib.redirect_stderr(quiet),
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(output),
         ):
             warnings.simplefilter("ignore")
-            yield reached
+            yield reachable
     finally:
         for restore in reversed(undo):
             restore()
 
 
 def first_items(entries: list[list[Any]]) -> list[Any] | None:
-    """Draw the first item of each ``[Variable, iterator]`` entry, and let the run draw it again.
+    """Draw the first item of each ``[Variable, iterator]`` entry, so that the run draws it again.
 
     Returns
     -------
     list or None
-        The items; None if an iterator has no more.
+        The items; None if an iterator is exhausted.
     """
     items: list[Any] = []
     for entry in entries:
@@ -83,7 +82,8 @@ def _replayed(entry: list[Any], source: Any, first: list[Any]) -> Iterator[Any]:
     yield from first
 
 
-def _library_state() -> list[Undo]:
+def _undo_libraries() -> list[Undo]:
+    """Return the functions that restore ``bp.share`` and the global random generators."""
     return [
         brainpy_runner.shared_context(),
         functools.partial(random.setstate, random.getstate()),
@@ -91,29 +91,29 @@ def _library_state() -> list[Undo]:
     ]
 
 
-def _parts(thing: Any) -> list[tuple[str, Any]]:
-    """Return what can be reached from an object, the names that a user's function uses included."""
-    if isinstance(thing, FunctionType):
-        held: list[Any] = [*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
-        held += [cell.cell_contents for cell in thing.__closure__ or () if not _is_empty(cell)]
-        if is_users(thing.__module__):
-            held += [thing.__globals__.get(name) for name in names_in(thing.__code__)]
-        return [("", one) for one in held if _is_followed(one)]
-    if isinstance(thing, MethodType):
-        return [("", thing.__self__), ("", thing.__func__)]
-    if isinstance(thing, functools.partial):
-        return [("", one) for one in (thing.func, *thing.args, *thing.keywords.values())]
-    parts = [part for part in children(thing) if _is_followed(part[1])]
-    parts += [("", getattr(thing, name)) for name in _slots(thing) if hasattr(thing, name)]
-    for cls in type(thing).__mro__:
-        if is_users(cls.__module__):
-            parts += [("", one) for one in vars(cls).values() if _is_followed(one)]
+def _parts(obj: Any) -> list[tuple[str, Any]]:
+    """Return the objects that an object refers to, including the globals that a function names."""
+    if isinstance(obj, FunctionType):
+        held: list[Any] = [*(obj.__defaults__ or ()), *(obj.__kwdefaults__ or {}).values()]
+        held += [cell.cell_contents for cell in obj.__closure__ or () if not _is_empty(cell)]
+        if is_user_module(obj.__module__):
+            held += [obj.__globals__.get(name) for name in names_in(obj.__code__)]
+        return [("", value) for value in held if _is_followed(value)]
+    if isinstance(obj, MethodType):
+        return [("", obj.__self__), ("", obj.__func__)]
+    if isinstance(obj, functools.partial):
+        return [("", value) for value in (obj.func, *obj.args, *obj.keywords.values())]
+    parts = [part for part in children(obj) if _is_followed(part[1])]
+    parts += [("", getattr(obj, name)) for name in _slots(obj) if hasattr(obj, name)]
+    for cls in type(obj).__mro__:
+        if is_user_module(cls.__module__):
+            parts += [("", value) for value in vars(cls).values() if _is_followed(value)]
     return parts
 
 
-def _is_followed(thing: Any) -> bool:
-    return not isinstance(thing, (ModuleType, type)) and (
-        not isinstance(thing, FunctionType) or is_users(thing.__module__)
+def _is_followed(obj: Any) -> bool:
+    return not isinstance(obj, (ModuleType, type)) and (
+        not isinstance(obj, FunctionType) or is_user_module(obj.__module__)
     )
 
 
@@ -124,79 +124,79 @@ def _is_empty(cell: Any) -> bool:
         return True
 
 
-def _slots(thing: Any) -> list[str]:
+def _slots(obj: Any) -> list[str]:
     declared = [
-        vars(cls).get("__slots__", ()) for cls in type(thing).__mro__ if is_users(cls.__module__)
+        vars(cls).get("__slots__", ())
+        for cls in type(obj).__mro__
+        if is_user_module(cls.__module__)
     ]
-    flat = [(one,) if isinstance(one, str) else tuple(one) for one in declared]
+    flat = [(names,) if isinstance(names, str) else tuple(names) for names in declared]
     return [name for name in itertools.chain.from_iterable(flat) if not name.startswith("__")]
 
 
-def _contents(thing: Any) -> list[Undo]:
-    """Restore what an object holds: its items and its attributes, not what these hold in turn."""
-    if isinstance(thing, FunctionType):
-        return _bindings(thing)
-    if isinstance(thing, (brainpy_model.state_class(), jax.Array, type)):
-        return []  # Variables are put back by whoever traces
-    if isinstance(thing, brainpy_model.take("array")):
-        return [
-            functools.partial(brainpy_model.set_raw_value, thing, brainpy_model.raw_value(thing))
-        ]
-    undo = [*_random_state(thing), *_items(thing)]
-    attributes = getattr(thing, "__dict__", None)
+def _undo_object(obj: Any) -> list[Undo]:
+    """Return the functions that restore an object's own items and attributes."""
+    if isinstance(obj, FunctionType):
+        return _undo_names(obj)
+    if isinstance(obj, (brainpy_model.state_class(), jax.Array, type)):
+        return []  # the function that traces restores Variables
+    if isinstance(obj, brainpy_model.take("array")):
+        return [functools.partial(brainpy_model.set_raw_value, obj, brainpy_model.raw_value(obj))]
+    undo = [*_undo_generator(obj), *_undo_items(obj)]
+    attributes = getattr(obj, "__dict__", None)
     if isinstance(attributes, dict):
-        undo += _entries(attributes)
-    for name in _slots(thing):
-        if hasattr(thing, name):
-            undo.append(functools.partial(setattr, thing, name, getattr(thing, name)))
-    for cls in type(thing).__mro__:
-        if is_users(cls.__module__):
+        undo += _undo_entries(attributes)
+    for name in _slots(obj):
+        if hasattr(obj, name):
+            undo.append(functools.partial(setattr, obj, name, getattr(obj, name)))
+    for cls in type(obj).__mro__:
+        if is_user_module(cls.__module__):
             undo.append(functools.partial(_restore_class, cls, dict(vars(cls))))
     return undo
 
 
-def _random_state(thing: Any) -> list[Undo]:
-    if isinstance(thing, np.random.Generator):
-        generator = thing.bit_generator
+def _undo_generator(obj: Any) -> list[Undo]:
+    if isinstance(obj, np.random.Generator):
+        generator = obj.bit_generator
         return [functools.partial(setattr, generator, "state", generator.state)]
-    if isinstance(thing, np.random.RandomState):
-        return [functools.partial(thing.set_state, thing.get_state())]
-    if isinstance(thing, random.Random):
-        return [functools.partial(thing.setstate, thing.getstate())]
+    if isinstance(obj, np.random.RandomState):
+        return [functools.partial(obj.set_state, obj.get_state())]
+    if isinstance(obj, random.Random):
+        return [functools.partial(obj.setstate, obj.getstate())]
     return []
 
 
-def _items(thing: Any) -> list[Undo]:
-    if isinstance(thing, np.ndarray) and thing.flags.writeable:
-        return [functools.partial(np.copyto, thing, thing.copy())]
-    if isinstance(thing, (list, deque)):
-        before = list(thing)
-        undo = [one for n, item in enumerate(before) for one in _iterator(thing, n, item)]
-        return [*undo, functools.partial(_restore_items, thing, before)]
-    if isinstance(thing, set):
-        members = set(thing)
+def _undo_items(obj: Any) -> list[Undo]:
+    if isinstance(obj, np.ndarray) and obj.flags.writeable:
+        return [functools.partial(np.copyto, obj, obj.copy())]
+    if isinstance(obj, (list, deque)):
+        before = list(obj)
+        undo = [u for n, item in enumerate(before) for u in _undo_iterator(obj, n, item)]
+        return [*undo, functools.partial(_restore_items, obj, before)]
+    if isinstance(obj, set):
+        members = set(obj)
         return [
-            functools.partial(thing.intersection_update, members),
-            functools.partial(thing.update, members),
+            functools.partial(obj.intersection_update, members),
+            functools.partial(obj.update, members),
         ]
-    return _entries(thing) if isinstance(thing, MutableMapping) else []
+    return _undo_entries(obj) if isinstance(obj, MutableMapping) else []
 
 
-def _entries(mapping: MutableMapping[Any, Any]) -> list[Undo]:
+def _undo_entries(mapping: MutableMapping[Any, Any]) -> list[Undo]:
     before = dict(mapping)
-    # Undone in reverse: the entries first, then the iterators among them.
-    undo = [one for key, value in before.items() for one in _iterator(mapping, key, value)]
+    # These run in reverse order: the entries first, then the iterators among them.
+    undo = [u for key, value in before.items() for u in _undo_iterator(mapping, key, value)]
     return [*undo, functools.partial(_restore_entries, mapping, before)]
 
 
-class _Drawn:
-    """An iterator in place of another, which keeps what is drawn from it."""
+class _RecordingIterator:
+    """Replaces an iterator, and keeps the items that are drawn from it."""
 
     def __init__(self, source: Iterator[Any]) -> None:
         self.source = source
         self.items: list[Any] = []
 
-    def __iter__(self) -> _Drawn:
+    def __iter__(self) -> _RecordingIterator:
         return self
 
     def __next__(self) -> Any:
@@ -204,27 +204,26 @@ class _Drawn:
         return self.items[-1]
 
 
-def _iterator(container: Any, key: Any, value: Any) -> list[Undo]:
-    """Have the trace draw from a stand-in, so that what it drew can be drawn again."""
+def _undo_iterator(container: Any, key: Any, value: Any) -> list[Undo]:
+    """Replace an iterator by one that keeps its items, so that they can be drawn again."""
     if not isinstance(value, Iterator) or not hasattr(container, "__setitem__"):
         return []
-    drawn = _Drawn(value)
-    container[key] = drawn
+    recorder = _RecordingIterator(value)
+    container[key] = recorder
 
     def restore() -> None:
-        again = itertools.chain(drawn.items, value) if drawn.items else value
-        container[key] = again
+        container[key] = itertools.chain(recorder.items, value) if recorder.items else value
 
     return [restore]
 
 
-def _bindings(function: FunctionType) -> list[Undo]:
-    """Restore the names that a function may bind: closure cells, globals, defaults."""
+def _undo_names(function: FunctionType) -> list[Undo]:
+    """Return the functions that restore a function's closure cells and globals."""
     undo: list[Undo] = []
     for cell in function.__closure__ or ():
         if not _is_empty(cell):
             undo.append(functools.partial(setattr, cell, "cell_contents", cell.cell_contents))
-    if is_users(function.__module__):
+    if is_user_module(function.__module__):
         names = function.__globals__
         before = {name: names.get(name, _ABSENT) for name in names_in(function.__code__)}
         undo.append(functools.partial(_restore_names, names, before))
@@ -247,7 +246,7 @@ def _restore_items(container: Any, items: list[Any]) -> None:
 
 
 def _restore_entries(container: MutableMapping[Any, Any], entries: dict[Any, Any]) -> None:
-    """Touch only what differs: other threads may be reading the rest."""
+    """Restore only the entries that differ, since other threads may read the rest."""
     for key in [key for key in container if key not in entries]:
         del container[key]
     for key, value in entries.items():

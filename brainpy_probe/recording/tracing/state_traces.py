@@ -1,4 +1,4 @@
-"""Notes what BrainPy traces from 2.7 on, where brainstate keeps the state; makes no program."""
+"""Records what BrainPy traces from 2.7 on, where brainstate keeps the state."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import jax
 from brainpy_probe.compat import brainpy_runner, brainpy_transforms, jax_tracing
 from brainpy_probe.recording.calls import CURRENT_CALL
 from brainpy_probe.recording.patches import Patch
-from brainpy_probe.recording.tracing.callables import reaches_method
-from brainpy_probe.recording.tracing.traces import Given, LoopRun, StateUse, StepTrace
+from brainpy_probe.recording.tracing.callables import contains_method
+from brainpy_probe.recording.tracing.traces import LoopRun, NativeResults, StateUse, StepTrace
 from brainpy_probe.recording.types import Args, Kwargs, Wrapped
 
-__all__ = ["patches", "traced"]
+__all__ = ["patches", "trace_function"]
 
 
 def patches() -> list[Patch]:
-    """Return what is to be wrapped while a capture is open."""
+    """Return the patches of brainstate and JAX, to be installed while a capture is open."""
     jax_tracing.take("scan")
     stateful = brainpy_transforms.take("stateful-function")
     return [
@@ -31,7 +31,7 @@ def patches() -> list[Patch]:
 
 
 def make_jaxpr(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for ``StatefulFunction.make_jaxpr``: what goes on in there is not outermost."""
+    """Wrap ``StatefulFunction.make_jaxpr``: loops that it traces are not outermost."""
     call = CURRENT_CALL.get()
     if call is None or call.tracing:
         return wrapped(*args, **kwargs)
@@ -40,10 +40,10 @@ def make_jaxpr(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> A
 
 
 def get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for ``StatefulFunction.get_state_trace``: notes the outermost traces of a call.
+    """Wrap ``StatefulFunction.get_state_trace``: record the outermost traces of a call.
 
-    Every loop and every jit asks for its states in this way just before it runs, be the jaxpr
-    fresh or from brainstate's cache.
+    Every loop and every jit calls it just before it runs, whether the jaxpr is new or comes from
+    brainstate's cache.
     """
     states = wrapped(*args, **kwargs)
     call = CURRENT_CALL.get()
@@ -54,7 +54,7 @@ def get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs)
         return states
     call.noted[id(instance)] = instance, False, None
     with call.noting():
-        is_step = reaches_method(instance.fun, call.runner, brainpy_runner.STEP)
+        is_step = contains_method(instance.fun, call.runner, brainpy_runner.STEP)
         if call.may_be_run(is_step):
             kwargs = {name: value for name, value in kwargs.items() if name != "compile_if_miss"}
             trace = _step(instance, args, kwargs)
@@ -66,22 +66,22 @@ def get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs)
 
 
 def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for ``jax.lax.scan``: notes the loops of BrainPy's that a call runs outermost."""
+    """Wrap ``jax.lax.scan``: record the outermost loops of BrainPy's in a call."""
     call = CURRENT_CALL.get()
     if call is None or call.tracing:
         return wrapped(*args, **kwargs)
     is_step, trace = False, None
     with call.noting():
-        given = jax_tracing.scan_arguments(*args, **kwargs)
-        body = brainpy_transforms.scanned_function(given["f"])
+        arguments = jax_tracing.scan_arguments(*args, **kwargs)
+        body = brainpy_transforms.scanned_function(arguments["f"])
         _, is_step, trace = call.noted.get(id(body), (None, False, None))
     if trace is None:
         return wrapped(*args, **kwargs)
     loop: LoopRun | None = None
     with call.noting():
-        is_step = is_step and call.scans_its_indices(given["xs"])
+        is_step = is_step and call.scans_its_indices(arguments["xs"])
         if call.may_be_run(is_step):
-            loop = _loop(trace, given)
+            loop = _loop(trace, arguments)
             call.coming = loop if is_step else None
     compiled = len(call.compilations)
     with call.inside():
@@ -91,37 +91,38 @@ def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
         if loop is not None:
             compilation = call.compiled_since(compiled, jax_tracing.LOOP_MODULE)
             (after, last), ys = result
-            gave = Given(jax.tree_util.tree_leaves((last, ys)), list(after))
+            native = NativeResults(jax.tree_util.tree_leaves((last, ys)), list(after))
             step = replace(trace, compilation=compilation)
-            call.candidates.append((is_step, replace(loop, step=step, given=gave)))
+            call.candidates.append((is_step, replace(loop, step=step, native=native)))
     return result
 
 
-def _loop(step: StepTrace, given: dict[str, Any]) -> LoopRun:
-    """Return a loop that is about to run."""
-    options = {name: given[name] for name in ("length", "reverse", "unroll")}
-    changing, carry = given["init"]
+def _loop(step: StepTrace, arguments: dict[str, Any]) -> LoopRun:
+    """Return the record of a loop that is about to run, given the arguments of its scan."""
+    options = {name: arguments[name] for name in ("length", "reverse", "unroll")}
+    changing, carry = arguments["init"]
     carried = [n for n, value in enumerate(changing) if value is not None]
-    return LoopRun(step, carry, given["xs"], options, carried)
+    return LoopRun(step, carry, arguments["xs"], options, carried)
 
 
-def traced(
-    function: Callable[..., Any], args: Args, kwargs: Kwargs, reached: Sequence[Any]
+def trace_function(
+    function: Callable[..., Any], args: Args, kwargs: Kwargs, reachable: Sequence[Any]
 ) -> StepTrace:
-    """Trace a function that reads and writes Variables; brainstate puts these back.
+    """Trace a function that reads and writes Variables; brainstate restores their values.
 
     Raises
     ------
     Exception
-        Whatever the function raises.
+        Any exception of the function.
     """
-    del reached  # brainstate finds the Variables itself
+    del reachable  # brainstate finds the Variables itself
     stateful = brainpy_transforms.take("stateful-function")(function, name="step")
     stateful.make_jaxpr(*args, **kwargs)
     return _step(stateful, args, kwargs)
 
 
 def _step(stateful: Any, args: Args, kwargs: Kwargs) -> StepTrace:
+    """Return the record of a function that brainstate has traced, from brainstate's cache."""
     key = stateful.get_arg_cache_key(*args, **kwargs)
     states = stateful.get_state_trace_by_cache(key)
     closed = stateful.get_jaxpr_by_cache(key)
@@ -156,6 +157,6 @@ def _step(stateful: Any, args: Args, kwargs: Kwargs) -> StepTrace:
 
 
 def _groups(flat: Sequence[Any], sizes: Sequence[int]) -> list[list[Any]]:
-    """Cut a sequence into groups of the sizes given."""
+    """Split a sequence into groups of the given sizes."""
     rest = iter(flat)
     return [list(itertools.islice(rest, size)) for size in sizes]

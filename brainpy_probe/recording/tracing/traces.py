@@ -1,4 +1,4 @@
-"""What is noted of a traced function and of a loop; knows neither how it is seen nor what for."""
+"""The records of a traced function and of a loop: jaxpr, Variables, arguments, results."""
 
 from __future__ import annotations
 
@@ -9,8 +9,18 @@ from typing import Any
 import jax
 
 from brainpy_probe.recording.modules.compilation import Compilation
+from brainpy_probe.recording.types import (
+    Array,
+    Atom,
+    Equation,
+    Jaxpr,
+    Pytree,
+    PyTreeDef,
+    Var,
+    Variable,
+)
 
-__all__ = ["Given", "Inside", "LoopRun", "StateUse", "StepTrace", "is_same"]
+__all__ = ["InnerEvents", "LoopRun", "NativeResults", "StateUse", "StepTrace", "is_same_run"]
 
 
 @dataclass(frozen=True)
@@ -22,81 +32,81 @@ class StateUse:
     variable : Any
         The Variable itself.
     value : Any
-        Its value before, an array or a tree of arrays.
+        Its value before the function ran, an array or a pytree of arrays.
     reads : list of Var
-        Where the leaves of the value enter the jaxpr.
+        The jaxpr's input variables for the leaves of the value.
     writes : list of Var or Literal, or None
-        Where they leave it; None if the function does not write the Variable.
+        The jaxpr's outputs for them; None if the function does not write the Variable.
     splits : bool
-        Whether the Variable is a random state that the runner splits before the function runs:
-        the function takes the first half, the Variable keeps the second one.
+        Whether the Variable is a random state that BrainPy splits before the function runs: the
+        function takes the first half, and the Variable keeps the second half.
     """
 
-    variable: Any
-    value: Any
-    reads: list[Any]
-    writes: list[Any] | None
+    variable: Variable
+    value: Pytree
+    reads: list[Var]
+    writes: list[Atom] | None
     splits: bool = False
 
 
 @dataclass(frozen=True)
-class Given:
-    """What a native loop or function gave.
+class NativeResults:
+    """The results of a native loop or function.
 
     Attributes
     ----------
     results : list of arrays
-        The leaves of what it returned, in the order of the trace's ``result``.
+        The leaves of its return value, in the order of the trace's ``result``.
     after : list
-        The value of each Variable after it; None for one that it does not write.
+        The value of each Variable after it; None for a Variable that it does not write.
     """
 
-    results: list[Any]
-    after: list[Any]
+    results: list[Array]
+    after: list[Pytree]
 
 
 @dataclass(frozen=True)
 class StepTrace:
-    """A function that BrainPy has traced: its equations, and the Variables that it touches.
+    """A function that BrainPy has traced: its equations, and the Variables that it uses.
 
     Attributes
     ----------
     eqns : sequence of equations
-        In their order.
+        The equations, in their order.
     constants : list of (Var, array)
-        What the function closes over.
+        The arrays that the function closes over.
     args, kwargs
-        What it was called with.
+        The arguments of the traced call.
     invars : list of Var
-        The leaves of its arguments.
+        The input variables for the leaves of the arguments.
     states : list of StateUse
-        The Variables, in the order in which the trace has them.
+        The Variables, in the order of the trace.
     result : list of Var or Literal
-        The leaves of what it returns.
+        The leaves of the return value.
     result_tree : PyTreeDef
-        Their tree.
+        The structure of the return value.
     jaxpr : Jaxpr or None
-        What was traced, if one object stands for one trace: JAX never changes it.
+        The jaxpr, if this object belongs to this trace alone. JAX never changes it.
     compilation : Compilation or None
-        The module that JAX compiled for it in this call, if it did and that is certain.
-    whole : bool
-        Whether the function is the whole run, its loop included.
-    given : Given or None
-        What the native function gave, if that is known.
+        The module that JAX compiled for the function in this call, if there is exactly one.
+    includes_loop : bool
+        Whether the function is the whole run, with its loop over time.
+    native : NativeResults or None
+        The results of the native function, if they are known.
     """
 
-    eqns: Sequence[Any]
-    constants: list[tuple[Any, Any]]
+    eqns: Sequence[Equation]
+    constants: list[tuple[Var, Array]]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    invars: list[Any]
+    invars: list[Var]
     states: list[StateUse]
-    result: list[Any]
-    result_tree: Any
-    jaxpr: Any = None
+    result: list[Atom]
+    result_tree: PyTreeDef
+    jaxpr: Jaxpr | None = None
     compilation: Compilation | None = None
-    whole: bool = False
-    given: Given | None = None
+    includes_loop: bool = False
+    native: NativeResults | None = None
 
 
 @dataclass(frozen=True)
@@ -106,27 +116,27 @@ class LoopRun:
     Attributes
     ----------
     step : StepTrace
-        The traced body; it takes the carry and the entry of ``xs``, and gives the next carry and
-        the entry of ``ys``.
-    carry : tree of arrays
-        The first carry, apart from the Variables.
-    xs : tree of arrays
-        What is scanned over.
+        The traced body: it takes the carry and an entry of ``xs``, and returns the next carry and
+        an entry of ``ys``.
+    carry : pytree of arrays
+        The initial carry, without the Variables.
+    xs : pytree of arrays
+        The scanned arrays.
     options : dict
-        ``length``, ``reverse``, ``unroll``.
+        ``length``, ``reverse`` and ``unroll``.
     carried : list of int
-        The Variables, by number, that the native loop carries, in its order; it closes over the
-        others.
-    given : Given or None
-        What the native loop gave: the last carry, and the results of all steps.
+        The positions of the Variables that the native loop carries, in its order. The loop closes
+        over the others.
+    native : NativeResults or None
+        The results of the native loop: the last carry, and the results of all steps.
     """
 
     step: StepTrace
-    carry: Any
-    xs: Any
+    carry: Pytree
+    xs: Pytree
     options: dict[str, Any]
     carried: list[int]
-    given: Given | None = None
+    native: NativeResults | None = None
 
     @property
     def length(self) -> int:
@@ -137,29 +147,29 @@ class LoopRun:
         return int(length)
 
 
-def is_same(coming: LoopRun | StepTrace, run: LoopRun | StepTrace) -> bool:
-    """Whether what was about to run is what ran: the very same objects, but for what it gave."""
-    if type(coming) is not type(run):
+def is_same_run(upcoming: LoopRun | StepTrace, run: LoopRun | StepTrace) -> bool:
+    """Return whether two records have the same objects, apart from compilation and results."""
+    if type(upcoming) is not type(run):
         return False
-    later = {"compilation", "given"}
-    names = [field.name for field in fields(coming) if field.name not in later]
-    pairs = [(getattr(coming, name), getattr(run, name)) for name in names]
+    later = {"compilation", "native"}
+    names = [field.name for field in fields(upcoming) if field.name not in later]
+    pairs = [(getattr(upcoming, name), getattr(run, name)) for name in names]
     return all(
-        is_same(a, b) if isinstance(a, StepTrace) and isinstance(b, StepTrace) else a is b
+        is_same_run(a, b) if isinstance(a, StepTrace) and isinstance(b, StepTrace) else a is b
         for a, b in pairs
     )
 
 
 @dataclass
-class Inside:
-    """What is noted within an outermost loop or compiled function, up to BrainPy 2.6.
+class InnerEvents:
+    """Events within an outermost loop or compiled function, recorded up to BrainPy 2.6.
 
     Attributes
     ----------
     scan : tuple or None
-        The operands and the parameters of the scan that ran last outside of any trace.
+        The operands and parameters of the last scan that ran outside of any trace.
     split : dict or None
-        The values of a compiled function's Variables just before its random states were split.
+        The values of a compiled function's Variables just before BrainPy split the random states.
     """
 
     scan: tuple[tuple[Any, ...], dict[str, Any]] | None = None

@@ -1,4 +1,4 @@
-"""What of the code that a step reaches is the user's, and what names it uses; knows no run."""
+"""Distinguishes the user's code from libraries, and finds the names that functions use."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from types import CodeType
 
 __all__ = [
-    "Unrecognisable",
-    "Used",
-    "is_users",
+    "NotComparable",
+    "UsedNames",
+    "is_user_module",
     "names_in",
-    "require_pure",
-    "require_pure_builtin",
-    "used_by",
+    "require_deterministic",
+    "require_deterministic_builtin",
+    "used_names",
 ]
 
 _LIBRARIES = {
@@ -25,36 +25,36 @@ _LIBRARIES = {
     "saiunit", "jax", "jaxlib", "ml_dtypes", "opt_einsum", "numba", "taichi", "numpy", "scipy",
     "matplotlib", "pandas", "tqdm", "typing_extensions", "wrapt",
 }  # fmt: skip
-# What the user's functions may name of the standard library: it gives the same each time. Random
-# numbers of the module's own are known by its state.
-_PURE = {
+# Modules of the standard library that give the same results each time. The state of ``random`` is
+# compared elsewhere.
+_DETERMINISTIC = {
     "abc", "builtins", "cmath", "collections", "contextlib", "copy", "dataclasses", "enum",
     "fractions", "functools", "itertools", "logging", "math", "numbers", "operator", "random",
     "string", "types", "typing", "warnings",
 }  # fmt: skip
-_IMPURE_BUILTINS = {
+_NONDETERMINISTIC_BUILTINS = {
     "__import__", "breakpoint", "eval", "exec", "globals", "hash", "id", "input", "locals", "open",
     "vars",
 }  # fmt: skip
-# Names by which NumPy reads files or the system's random numbers.
-_IMPURE_OF_NUMPY = {
+# Functions of NumPy that read files or the system's random numbers.
+_NONDETERMINISTIC_NUMPY = {
     "RandomState", "SeedSequence", "default_rng", "fromfile", "genfromtxt", "load", "loadtxt",
     "memmap",
 }  # fmt: skip
 
 
-class Unrecognisable(Exception):
-    """What a step reaches can't be looked into, or gives something else each time."""
+class NotComparable(Exception):
+    """A step depends on an object that cannot be inspected, or that changes at each call."""
 
 
-def is_users(module: str | None) -> bool:
-    """Whether a module, by its name, is the user's: none of the libraries', nor Python's own."""
+def is_user_module(module: str | None) -> bool:
+    """Return whether a module, given its name, is neither a known library's nor Python's."""
     package = (module or "builtins").partition(".")[0]
     return package not in _LIBRARIES and package not in sys.stdlib_module_names
 
 
 def names_in(code: CodeType) -> set[str]:
-    """Return the global names and the attributes that a function uses, inner functions included."""
+    """Return the globals and attributes that a function and its inner functions name."""
     names = set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
@@ -63,15 +63,15 @@ def names_in(code: CodeType) -> set[str]:
 
 
 @dataclass(frozen=True)
-class Used:
-    """The names that a function uses, those of inner functions included.
+class UsedNames:
+    """The names that a function and its inner functions use.
 
     Attributes
     ----------
     names : frozenset of str
-        All of them, attributes too.
+        All names, attributes included.
     globals : tuple of str
-        The global ones, in order.
+        The global names, sorted.
     """
 
     names: frozenset[str]
@@ -79,21 +79,21 @@ class Used:
 
 
 @functools.lru_cache(maxsize=4096)
-def used_by(code: CodeType) -> Used:
+def used_names(code: CodeType) -> UsedNames:
     """Return the names that a function uses.
 
     Raises
     ------
-    Unrecognisable
-        If it imports what gives something else each time.
+    NotComparable
+        If it imports a module whose results change at each call.
     """
-    names, there = names_in(code), set()
+    names, global_names = names_in(code), set()
     for instruction in _instructions(code):
         if instruction.opname == "IMPORT_NAME":
-            require_pure(str(instruction.argval), names)
+            require_deterministic(str(instruction.argval), names)
         elif instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            there.add(str(instruction.argval))
-    return Used(frozenset(names), tuple(sorted(there)))
+            global_names.add(str(instruction.argval))
+    return UsedNames(frozenset(names), tuple(sorted(global_names)))
 
 
 def _instructions(code: CodeType) -> Iterator[dis.Instruction]:
@@ -103,28 +103,28 @@ def _instructions(code: CodeType) -> Iterator[dis.Instruction]:
             yield from _instructions(constant)
 
 
-def require_pure(module: str, names: AbstractSet[str]) -> None:
-    """Refuse a module of Python's own, or of NumPy's, that gives something else each time.
+def require_deterministic(module: str, names: AbstractSet[str]) -> None:
+    """Check that a module of Python's or NumPy's gives the same results each time.
 
     Raises
     ------
-    Unrecognisable
-        If it is one, given the names that a function uses.
+    NotComparable
+        If it may not, given the names that the function uses.
     """
     top = module.partition(".")[0]
-    if top in sys.stdlib_module_names and top not in _PURE:
-        raise Unrecognisable(f"it uses {module}")
-    if top == "numpy" and names & _IMPURE_OF_NUMPY:
-        raise Unrecognisable("it uses what NumPy reads from elsewhere")
+    if top in sys.stdlib_module_names and top not in _DETERMINISTIC:
+        raise NotComparable(f"it uses {module}")
+    if top == "numpy" and names & _NONDETERMINISTIC_NUMPY:
+        raise NotComparable("it uses files or the system's random numbers through NumPy")
 
 
-def require_pure_builtin(name: str) -> None:
-    """Refuse a function of Python's own that looks at what nothing here compares.
+def require_deterministic_builtin(name: str) -> None:
+    """Check that a builtin function gives the same results each time.
 
     Raises
     ------
-    Unrecognisable
-        If it is one.
+    NotComparable
+        If it may not.
     """
-    if name in _IMPURE_BUILTINS:
-        raise Unrecognisable(f"it calls {name}()")
+    if name in _NONDETERMINISTIC_BUILTINS:
+        raise NotComparable(f"it calls {name}()")

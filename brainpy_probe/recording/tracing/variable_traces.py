@@ -1,8 +1,9 @@
-"""Notes what BrainPy traces up to 2.6, where it keeps its Variables itself; makes no program.
+"""Records what BrainPy traces up to 2.6, where BrainPy itself keeps the Variables.
 
-From 2.4 on a run is one ``jax.lax.scan`` outside of any jit: the equation that JAX binds there is
-what runs. Before, and where a runner compiles its step, a run is a call of a ``bm.jit`` function:
-its jaxpr is read from JAX's own cache, so that no line of the model runs again.
+From 2.4 on, a run is one ``jax.lax.scan`` outside of any jit; its jaxpr is a parameter of the scan
+primitive that JAX binds. Before 2.4, and where a runner compiles its step, a run is a call of a
+``bm.jit`` function; its jaxpr is read from JAX's trace cache, so that the model's Python code does
+not run again.
 """
 
 from __future__ import annotations
@@ -18,15 +19,26 @@ from brainpy_probe.compat import brainpy_model, brainpy_runner, brainpy_transfor
 from brainpy_probe.errors import CannotCapture
 from brainpy_probe.recording.calls import CURRENT_CALL, RunningCall, guard
 from brainpy_probe.recording.patches import Patch
-from brainpy_probe.recording.tracing.callables import reaches_method
-from brainpy_probe.recording.tracing.traces import Given, LoopRun, StateUse, StepTrace
-from brainpy_probe.recording.types import Args, Kwargs, Wrapped
+from brainpy_probe.recording.tracing.callables import contains_method
+from brainpy_probe.recording.tracing.traces import LoopRun, NativeResults, StateUse, StepTrace
+from brainpy_probe.recording.types import (
+    Args,
+    Atom,
+    ClosedJaxpr,
+    Equation,
+    Jaxpr,
+    Kwargs,
+    Pytree,
+    Var,
+    Variable,
+    Wrapped,
+)
 
-__all__ = ["patches", "traced"]
+__all__ = ["patches", "trace_function"]
 
 
 def patches() -> list[Patch]:
-    """Return what is to be wrapped while a capture is open."""
+    """Return the patches of BrainPy and JAX, to be installed while a capture is open."""
     found = [Patch(brainpy_transforms.take("jit-transform"), "__call__", jit_call)]
     if brainpy_transforms.splits_random_states():
         found.append(Patch(brainpy_transforms.variable_stack(), "call_on_subset", call_on_subset))
@@ -36,7 +48,7 @@ def patches() -> list[Patch]:
 
 
 def _outermost() -> RunningCall | None:
-    """Return the call that goes on in this thread, if this is its own Python and not a trace."""
+    """Return this thread's call, if the present code runs outside of any trace."""
     call = CURRENT_CALL.get()
     if call is None or call.tracing is not None or jax.config.jax_disable_jit:
         return None
@@ -46,23 +58,23 @@ def _outermost() -> RunningCall | None:
 
 
 def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for ``jax.lax.scan``: notes the loops of BrainPy's that a call runs outermost."""
+    """Wrap ``jax.lax.scan``: record the outermost loops of BrainPy's in a call."""
     call = _outermost()
     variables, is_step = None, False
     if call is not None:
         with call.noting():
-            given = jax_tracing.scan_arguments(*args, **kwargs)
-            is_step = reaches_method(given["f"], call.runner, brainpy_runner.STEP)
-            is_step = is_step and call.scans_its_indices(given["xs"])
+            arguments = jax_tracing.scan_arguments(*args, **kwargs)
+            is_step = contains_method(arguments["f"], call.runner, brainpy_runner.STEP)
+            is_step = is_step and call.scans_its_indices(arguments["xs"])
             if call.may_be_run(is_step):
-                variables = brainpy_transforms.loop_variables(given["f"])
+                variables = brainpy_transforms.loop_variables(arguments["f"])
     if call is None or variables is None:
         return wrapped(*args, **kwargs)
     compiled = len(call.compilations)
-    with call.inside() as bound:
+    with call.inside() as events:
         result = wrapped(*args, **kwargs)
     with call.noting():
-        loop = _loop(bound.scan, variables, given["xs"], result)
+        loop = _loop(events.scan, variables, arguments["xs"], result)
         compilation = call.compiled_since(compiled, jax_tracing.LOOP_MODULE)
         loop = replace(loop, step=replace(loop.step, compilation=compilation))
         call.candidates.append((is_step, loop))
@@ -70,9 +82,9 @@ def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
 
 
 def bind(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for ``bind`` of JAX's scan: notes the equation that a loop runs.
+    """Wrap ``bind`` of JAX's scan primitive: record its operands and parameters.
 
-    A loop binds it in the end, when its body has been traced.
+    ``jax.lax.scan`` calls it after it has traced the body.
     """
     call = CURRENT_CALL.get()
     if call is not None and call.tracing is not None:
@@ -83,18 +95,34 @@ def bind(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
 
 
 def _loop(
-    found: tuple[Args, Kwargs] | None, variables: dict[Any, Any], xs: Any, result: Any
+    scan: tuple[Args, Kwargs] | None, variables: dict[Any, Variable], xs: Pytree, result: Pytree
 ) -> LoopRun:
-    if found is None:
+    """Return the record of a loop that has run.
+
+    Parameters
+    ----------
+    scan : tuple or None
+        The operands and parameters of the scan primitive.
+    variables : dict
+        The Variables of the loop, by the keys that BrainPy has for them.
+    xs, result
+        The scanned arrays, and the loop's result.
+
+    Raises
+    ------
+    CannotCapture
+        If the scan primitive was not bound.
+    """
+    if scan is None:
         raise CannotCapture(
-            "A loop of BrainPy's ran without an equation that the probe could see.",
-            "A loop of no steps has none; else report the versions of BrainPy and JAX.",
+            "A loop of BrainPy's ran without a scan that the probe could see.",
+            "A loop of no steps has no scan; otherwise report the versions of BrainPy and JAX.",
         )
-    operands, params = found
+    operands, params = scan
     body = params["jaxpr"]
     constants, carried = jax_tracing.scan_operands(params)
     first, rest = list(operands[:constants]), list(body.jaxpr.invars[constants:])
-    # The loop carries the Variables' values, by id or in a list, and nothing of the user's.
+    # The loop carries only the Variables' values, in a dict by id or in a list.
     keys = sorted(variables)
     reads, invars = rest[:carried], rest[carried:]
     writes, outs = body.jaxpr.outvars[:carried], body.jaxpr.outvars[carried:]
@@ -117,12 +145,12 @@ def _loop(
         result_tree=jax.tree_util.tree_structure(((), ys)),
     )
     options = {name: params[name] for name in ("length", "reverse", "unroll")}
-    given = Given(jax.tree_util.tree_leaves(ys), [after[key] for key in keys])
-    return LoopRun(step, (), xs, options, list(range(len(keys))), given)
+    native = NativeResults(jax.tree_util.tree_leaves(ys), [after[key] for key in keys])
+    return LoopRun(step, (), xs, options, list(range(len(keys))), native)
 
 
 def jit_call(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for the call of a ``bm.jit`` function: notes the outermost ones of a call."""
+    """Wrap the call of a ``bm.jit`` function: record the outermost ones of a call."""
     call = _outermost()
     if call is None or id(instance) in call.noted:
         if call is not None:
@@ -130,7 +158,7 @@ def jit_call(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any
         return wrapped(*args, **kwargs)
     is_step, values = False, None
     with call.noting():
-        is_step = _is_runners(call, instance, args)
+        is_step = _is_step_or_loop(call, instance, args)
         if call.may_be_run(is_step):
             before = brainpy_transforms.jit_variables(instance)
             values = {key: brainpy_model.raw_value(variable) for key, variable in before.items()}
@@ -138,33 +166,33 @@ def jit_call(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any
         call.noted[id(instance)] = instance
         return wrapped(*args, **kwargs)
     compiled = len(call.compilations)
-    with call.inside() as bound:
+    with call.inside() as events:
         result = wrapped(*args, **kwargs)
     call.noted[id(instance)] = instance
     with call.noting():
-        values = values if bound.split is None else bound.split
+        values = values if events.split is None else events.split
         trace = _jitted(call, instance, values, args, kwargs, result)
         compilation = call.compiled_since(compiled, brainpy_transforms.jit_module(instance))
         call.candidates.append((is_step, replace(trace, compilation=compilation)))
     return result
 
 
-def _is_runners(call: RunningCall, transform: Any, args: Args) -> bool:
-    """Whether a ``bm.jit`` function is the step of a call's runner, or its loop over this call."""
-    if reaches_method(brainpy_transforms.jit_target(transform), call.runner, brainpy_runner.STEP):
+def _is_step_or_loop(call: RunningCall, transform: Any, args: Args) -> bool:
+    """Return whether a ``bm.jit`` function is the runner's step, or its loop over this call."""
+    if contains_method(brainpy_transforms.jit_target(transform), call.runner, brainpy_runner.STEP):
         return True
     kept_loop = brainpy_runner.is_cached_loop(call.runner, transform)
     return kept_loop and (call.indices is None or call.scans_its_indices(args))
 
 
 def call_on_subset(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for the splitting of random states just before a ``bm.jit`` function runs."""
+    """Wrap BrainPy's split of the random states, just before a ``bm.jit`` function runs."""
     call = CURRENT_CALL.get()
-    inside = None if call is None else call.tracing
-    if inside is not None and inside.split is None:
+    events = None if call is None else call.tracing
+    if events is not None and events.split is None:
         with guard:
             if jax_tracing.trace_state_clean():
-                inside.split = {
+                events.split = {
                     key: brainpy_model.raw_value(variable) for key, variable in instance.items()
                 }
     return wrapped(*args, **kwargs)
@@ -178,6 +206,7 @@ def _jitted(
     kwargs: Kwargs,
     result: Any,
 ) -> StepTrace:
+    """Return the record of a ``bm.jit`` function that has run, from JAX's trace cache."""
     variables = brainpy_transforms.jit_variables(transform)
     after = {key: brainpy_model.raw_value(variable) for key, variable in variables.items()}
     function = functools.partial(brainpy_transforms.jit_function(transform), **kwargs)
@@ -185,7 +214,7 @@ def _jitted(
         with brainpy_transforms.forbid_retracing(transform):
             outer, shapes = jax.make_jaxpr(function, return_shape=True)(values, *args)
     finally:
-        # Had JAX forgotten its trace, BrainPy would by now have put tracers into the Variables.
+        # If JAX's cache had no trace, BrainPy has put tracers into the Variables.
         for key, variable in variables.items():
             brainpy_model.set_raw_value(variable, after[key])
     jaxpr, invars, outs = _unwrapped(outer.jaxpr)
@@ -194,7 +223,7 @@ def _jitted(
         outs, jax.tree_util.tree_structure(shapes)
     )
     writes = changes_tree.unflatten(changed)
-    # A dict's leaves come in the order of its keys.
+    # The leaves of a dict are in the order of its keys.
     states = [
         StateUse(
             variables[key],
@@ -215,62 +244,64 @@ def _jitted(
         result=out,
         result_tree=out_tree,
         jaxpr=jaxpr.jaxpr,
-        whole=_holds_its_loop(call, transform, jaxpr.jaxpr.eqns),
-        given=Given(jax.tree_util.tree_leaves(result), [after[key] for key in sorted(values)]),
+        includes_loop=_includes_loop(call, transform, jaxpr.jaxpr.eqns),
+        native=NativeResults(
+            jax.tree_util.tree_leaves(result), [after[key] for key in sorted(values)]
+        ),
     )
 
 
-def _unwrapped(outer: Any) -> tuple[Any, list[Any], list[Any]]:
-    """Return the jaxpr within a jit's only equation, and its variables behind the outer ones."""
+def _unwrapped(outer: Jaxpr) -> tuple[ClosedJaxpr, list[Var], list[Atom]]:
+    """Return the jaxpr of a jit's only equation, with its variables for the outer ones."""
     if len(outer.eqns) != 1 or outer.constvars:
         raise CannotCapture(
             f"The trace of a bm.jit function is not one equation: {len(outer.eqns)} of them.",
-            "The probe does not know this version of BrainPy or JAX.",
+            "The probe does not support this version of BrainPy or JAX.",
         )
     (eqn,) = outer.eqns
     jaxpr = eqn.params["jaxpr"]
-    within = dict(zip(eqn.invars, jaxpr.jaxpr.invars, strict=True))
-    within |= dict(zip(eqn.outvars, jaxpr.jaxpr.outvars, strict=True))
-    # What a jit hands through leaves outside of it (0.4.30).
-    invars = [within.get(var, var) for var in outer.invars]
-    return jaxpr, invars, [within.get(one, one) for one in outer.outvars]
+    inner = dict(zip(eqn.invars, jaxpr.jaxpr.invars, strict=True))
+    inner |= dict(zip(eqn.outvars, jaxpr.jaxpr.outvars, strict=True))
+    # JAX 0.4.30 removes an output that is an input from the jit: the outer jaxpr returns it.
+    invars = [inner.get(var, var) for var in outer.invars]
+    return jaxpr, invars, [inner.get(atom, atom) for atom in outer.outvars]
 
 
-def _written(read: Any, write: Any) -> list[Any] | None:
+def _written(read: Var, write: Atom) -> list[Atom] | None:
     return None if write is read else [write]
 
 
-def _holds_its_loop(call: RunningCall, transform: Any, eqns: Sequence[Any]) -> bool:
-    """Whether a ``bm.jit`` function is a run with its loop, and no step of one.
+def _includes_loop(call: RunningCall, transform: Any, eqns: Sequence[Equation]) -> bool:
+    """Return whether a ``bm.jit`` function is a run with its loop over time, not one step.
 
-    BrainPy 2.3 compiles its loop so; a runner of the user's own may.
+    BrainPy 2.3 compiles its loop so. A runner of the user's may do the same.
     """
-    if reaches_method(brainpy_transforms.jit_target(transform), call.runner, brainpy_runner.STEP):
+    if contains_method(brainpy_transforms.jit_target(transform), call.runner, brainpy_runner.STEP):
         return False
     kept_loop = brainpy_runner.is_cached_loop(call.runner, transform)
     return kept_loop or any(eqn.primitive.name == "scan" for eqn in eqns)
 
 
-def traced(
-    function: Callable[..., Any], args: Args, kwargs: Kwargs, reached: Sequence[Any]
+def trace_function(
+    function: Callable[..., Any], args: Args, kwargs: Kwargs, reachable: Sequence[Any]
 ) -> StepTrace:
-    """Trace a function that reads and writes Variables; these are put back.
+    """Trace a function that reads and writes Variables, and restore their values.
 
     Parameters
     ----------
     function : callable
-        What is traced.
+        The function.
     args, kwargs
-        What it is called with.
-    reached : sequence
-        All objects that it may reach: the Variables among them are what it can touch.
+        Its arguments.
+    reachable : sequence
+        All objects that the function can reach. It may read and write the Variables among them.
 
     Raises
     ------
     Exception
-        Whatever the function raises.
+        Any exception of the function.
     """
-    variables = brainpy_model.distinct_variables(reached)
+    variables = brainpy_model.distinct_variables(reachable)
     values = [brainpy_model.raw_value(variable) for variable in variables]
 
     def pure(values: list[Any], args: Args, kwargs: Kwargs) -> Any:
