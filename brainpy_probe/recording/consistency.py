@@ -19,11 +19,12 @@ from brainpy_probe.compat import brainpy_model, brainpy_runner, jax_tracing
 from brainpy_probe.errors import ProgramMismatch
 from brainpy_probe.format.program_records import ProgramRecord, Role
 from brainpy_probe.recording.calls import RunningCall
-from brainpy_probe.recording.model.pytrees import Leaves, named_leaves, named_results
+from brainpy_probe.recording.model.pytrees import named_leaves, named_results
 from brainpy_probe.recording.program.closure import ClosedProgram, Named
 from brainpy_probe.recording.program.step import refuse_tracers
 from brainpy_probe.recording.snapshot import same_leaves
 from brainpy_probe.recording.tracing.traces import LoopRun, StateUse, StepTrace
+from brainpy_probe.recording.types import NamedArrays
 
 __all__ = ["Outcomes", "agreed", "require_same_signature"]
 
@@ -190,7 +191,7 @@ class _Check:
             monitors = {name: value for (role, name), value in forms.items() if role == "monitor"}
             yield from self._monitors(monitors, call.monitors)
 
-    def _held(self, forms: Forms, held: dict[str, Leaves]) -> Iterator[str]:
+    def _held(self, forms: Forms, held: dict[str, NamedArrays]) -> Iterator[str]:
         """Compare the program's results with what BrainPy's own ``_predict`` returned."""
         own = brainpy_runner.overrides_results(self.call.runner)
         for role, group in _GROUPS:
@@ -241,7 +242,7 @@ class _Check:
         returned, given = leaves(self.call.returned), leaves(self.call.given)
         return same_leaves(tuple(returned), tuple(given))
 
-    def _monitors(self, forms: Leaves, held: Mapping[str, Any]) -> Iterator[str]:
+    def _monitors(self, forms: NamedArrays, held: Mapping[str, Any]) -> Iterator[str]:
         """Compare the program's monitors with those that the runner holds."""
         leaves = named_leaves(("", dict(held))) if held else {}
         if any(name.startswith("monitor.") for name in forms):

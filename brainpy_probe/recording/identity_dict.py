@@ -1,4 +1,4 @@
-"""A dictionary by what its keys are, which need be neither hashable nor comparable."""
+"""A dictionary whose keys are compared by identity, without keeping them alive."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, Generic, TypeVar
 __all__ = ["IdentityDict", "reference"]
 
 
-def reference(thing: Any) -> Callable[[], Any]:
-    """Return what returns a thing for as long as it lives; forever, if it allows no weak reference.
+def reference(obj: Any) -> Callable[[], Any]:
+    """Return a weak reference to an object, or a strong one if the object has no weak references.
 
-    A Variable of BrainPy 2.4 to 2.6 allows none.
+    A Variable of BrainPy 2.4 to 2.6 has no weak references.
     """
     try:
-        return weakref.ref(thing)
+        return weakref.ref(obj)
     except TypeError:
-        return lambda: thing
+        return lambda: obj
 
 
 Value = TypeVar("Value")
@@ -26,34 +26,35 @@ Value = TypeVar("Value")
 
 @dataclass
 class IdentityDict(Generic[Value]):
-    """Values by objects, of which none is kept alive and none is mistaken for a later one.
+    """A dictionary with objects as keys, compared by identity. The keys may be unhashable.
 
-    An object that allows no weak reference is kept until the dictionary is cleared.
+    A key is not kept alive, and no later object with the same ``id`` is taken for it. A key without
+    weak references is kept alive until the dictionary is cleared.
     """
 
     _entries: dict[int, tuple[Callable[[], Any], Value]] = field(default_factory=dict)
 
-    def get(self, thing: Any) -> Value | None:
+    def get(self, obj: Any) -> Value | None:
         """Return the value of an object; None if it has none."""
-        entry = self._entries.get(id(thing))
-        # An id is given away again: the reference tells whether it is still the same object's.
-        return entry[1] if entry is not None and entry[0]() is thing else None
+        entry = self._entries.get(id(obj))
+        # Python reuses ids: the reference shows whether the object is still the same.
+        return entry[1] if entry is not None and entry[0]() is obj else None
 
-    def set(self, thing: Any, value: Value) -> Value:
-        """Keep a value for as long as its object lives; return the value."""
-        key, entries = id(thing), self._entries
+    def set(self, obj: Any, value: Value) -> Value:
+        """Store the value of an object for as long as the object lives; return the value."""
+        key, entries = id(obj), self._entries
 
         def forget(dead: Any) -> None:
             if key in entries and entries[key][0] is dead:
                 del entries[key]
 
         try:
-            found: Callable[[], Any] = weakref.ref(thing, forget)
+            key_reference: Callable[[], Any] = weakref.ref(obj, forget)
         except TypeError:
-            found = reference(thing)
-        entries[key] = found, value
+            key_reference = reference(obj)
+        entries[key] = key_reference, value
         return value
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all entries."""
         self._entries.clear()

@@ -18,7 +18,7 @@ import pytest
 import brainpy_probe as probe
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.model import scopes
-from brainpy_probe.recording.model.names import ModelNames, Names
+from brainpy_probe.recording.model.names import ModelNames, TraceNames
 from brainpy_probe.recording.model.tree import children, walk
 from tests import eras
 from tests.eras import DynamicalSystem
@@ -67,7 +67,7 @@ def odd() -> tuple[Oddities, bp.DSRunner, ModelNames]:
 
 def _names_of(
     runner: Any, states: list[Any], arrays: list[Any], begun: ModelNames | None = None
-) -> Names:
+) -> TraceNames:
     call = RunningCall(runner)
     call.readings += [begun] if begun else []
     return scopes.names_of(call, states, arrays)
@@ -180,9 +180,9 @@ def test_each_change_of_what_a_model_holds_is_noticed(change: str) -> None:
     model.number, model.empty, model.nothing = 3, [], {}
     runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
     names = ModelNames(runner)
-    assert names.are_still(runner)
+    assert names.is_unchanged(runner)
     (CHANGES | NO_CHANGES)[change](model)
-    assert names.are_still(runner) == (change in NO_CHANGES)
+    assert names.is_unchanged(runner) == (change in NO_CHANGES)
 
 
 def test_an_array_that_died_is_not_taken_for_its_follower() -> None:
@@ -195,8 +195,8 @@ def test_an_array_that_died_is_not_taken_for_its_follower() -> None:
         model.weights = np.ones((2, 3))
         if id(model.weights) == before:
             break
-    assert not names.are_still(runner)
-    assert ModelNames(runner).are_still(runner)
+    assert not names.is_unchanged(runner)
+    assert ModelNames(runner).is_unchanged(runner)
 
 
 def test_components_are_named_and_the_model_is_named_for_its_class(
@@ -257,7 +257,7 @@ def test_a_walk_meets_each_object_once_by_its_plainest_path() -> None:
     root = SimpleNamespace(_private=leaf, deep=SimpleNamespace(leaf=leaf), number=3, text="x")
     root.deep.back = root
     met = list(walk(root))
-    assert [(one.parent, one.key, one.thing) for one in met] == [
+    assert [(one.parent, one.key, one.obj) for one in met] == [
         (-1, "", root),
         (0, "deep", root.deep),
         (1, "leaf", leaf),

@@ -1,4 +1,4 @@
-"""Names of what a model holds: components, Variables, arrays, and the ops of its step.
+"""Names a model's components, Variables and arrays, and the ops of its traced step.
 
 Start with :mod:`.names`.
 """

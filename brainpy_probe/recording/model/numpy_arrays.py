@@ -1,10 +1,10 @@
-"""Finds the NumPy array of a model's of which a trace's constant was made; gives no names itself.
+"""Finds the NumPy array of a model from which a trace's constant was made.
 
-JAX up to 0.4.30 keeps the very array that a function closes over. Later ones keep a view of it, or,
-where 64 bits become 32, a copy: then JAX's own table of conversions tells of which array, as long
-as the copy is there. All of that is identity: arrays of equal content are told from each other, and
-an array that was changed in place since keeps its name. BrainPy and the user's own code make copies
-of which nothing tells. There the content decides, if it fits one array alone.
+Up to 0.4.30, JAX keeps the same array that a function closes over. Later versions keep a view of
+it, or a copy where 64 bits become 32; JAX's own table of conversions leads from the copy back to
+the array, as long as the copy exists. All of that compares identities: arrays of equal content are
+distinguished, and an array that was changed in place keeps its name. BrainPy and the user's code
+make copies without a trace. For these the content decides, if exactly one array has it.
 """
 
 from __future__ import annotations
@@ -18,100 +18,105 @@ import numpy as np
 
 from brainpy_probe.compat import jax_tracing
 from brainpy_probe.recording.identity_dict import IdentityDict
+from brainpy_probe.recording.types import Array
 
 __all__ = ["NumpyNames"]
 
-_Array = np.ndarray[Any, Any]
-# Elements that are compared first: most arrays differ in them.
-_FIRST = 16
+_NumpyArray = np.ndarray[Any, Any]
+# The number of elements that are compared first: most arrays differ in them.
+_FIRST_ELEMENTS = 16
 
 
 @dataclass
 class NumpyNames:
-    """The NumPy arrays of a model by name; none of them is kept alive.
+    """The NumPy arrays of a model with their names. No array is kept alive.
 
     Attributes
     ----------
     arrays : list of (str, reference)
-        Each array's name, and what returns it for as long as it lives.
+        The name of each array, and a reference to it.
     """
 
     arrays: list[tuple[str, Callable[[], Any]]] = field(default_factory=list)
-    _decided: IdentityDict[str] = field(default_factory=IdentityDict)
+    _copies: IdentityDict[str] = field(default_factory=IdentityDict)
 
     def find(
         self, constants: Sequence[Any], known: Collection[str]
     ) -> tuple[list[str | None], list[str]]:
-        """Return the name of each constant that is known, and notes on those that can't be.
+        """Return the name of each constant, or None, and notes on ambiguous constants.
 
         Parameters
         ----------
         constants : sequence of arrays
-            Constants of one trace that no object of the model is itself.
+            The constants of one trace that are not themselves objects of the model.
         known : collection of str
-            Arrays that others of the trace's constants are.
+            The names of the trace's other constants.
         """
-        wanted = [c for c in constants if isinstance(c, np.ndarray)]
-        if not wanted or not self.arrays:
+        numpy_constants = [c for c in constants if isinstance(c, np.ndarray)]
+        if not numpy_constants or not self.arrays:
             return [None] * len(constants), []
-        shapes = {constant.shape for constant in wanted}
-        alive = [(name, one) for name, there in self.arrays if (one := there()) is not None]
-        alike = [(name, one) for name, one in alive if one.shape in shapes]
-        by_memory = {_memory(one): name for name, one in reversed(alike)}
-        found: list[str | None] = []
-        for one in constants:
-            found.append(by_memory.get(_memory(one)) if isinstance(one, np.ndarray) else None)
-        if None in found:
-            self._by_conversion(constants, found, alike)
+        shapes = {constant.shape for constant in numpy_constants}
+        alive = [(name, array) for name, get in self.arrays if (array := get()) is not None]
+        candidates = [(name, array) for name, array in alive if array.shape in shapes]
+        by_memory = {_memory(array): name for name, array in reversed(candidates)}
+        names: list[str | None] = [
+            by_memory.get(_memory(constant)) if isinstance(constant, np.ndarray) else None
+            for constant in constants
+        ]
+        if None in names:
+            self._find_conversions(constants, names, candidates)
         notes: list[str] = []
-        if None in found:
-            made = {*known, *found}
-            left = [(name, array) for name, array in alike if name not in made]
-            self._by_content(constants, found, left, notes)
-        return found, notes
+        if None in names:
+            used = {*known, *names}
+            remaining = [(name, array) for name, array in candidates if name not in used]
+            self._find_copies(constants, names, remaining, notes)
+        return names, notes
 
-    def _by_conversion(
-        self, constants: Sequence[Any], found: list[str | None], alike: list[tuple[str, _Array]]
+    def _find_conversions(
+        self,
+        constants: Sequence[Array],
+        names: list[str | None],
+        candidates: list[tuple[str, _NumpyArray]],
     ) -> None:
-        """Ask JAX which array it has converted into each constant."""
-        missing = {
-            (one.shape, str(one.dtype))
-            for one, name in zip(constants, found, strict=True)
-            if name is None and isinstance(one, np.ndarray)
+        """Name the constants that JAX made by converting an array, from JAX's own table."""
+        unnamed = {
+            (constant.shape, str(constant.dtype))
+            for constant, name in zip(constants, names, strict=True)
+            if name is None and isinstance(constant, np.ndarray)
         }
         converted: dict[int, tuple[str, Any]] = {}
-        for name, array in alike:
+        for name, array in candidates:
             dtype = jax.dtypes.canonicalize_dtype(array.dtype)
-            if dtype != array.dtype and (array.shape, str(dtype)) in missing:
-                made = jax_tracing.canonical_array(array)
-                if made is not None:
-                    converted.setdefault(id(made), (name, made))  # held while ids are compared
-        for number, one in enumerate(constants):
-            if found[number] is None and id(one) in converted:
-                found[number] = converted[id(one)][0]
+            if dtype != array.dtype and (array.shape, str(dtype)) in unnamed:
+                copy = jax_tracing.canonical_array(array)
+                if copy is not None:
+                    converted.setdefault(id(copy), (name, copy))  # alive while ids are compared
+        for number, constant in enumerate(constants):
+            if names[number] is None and id(constant) in converted:
+                names[number] = converted[id(constant)][0]
 
-    def _by_content(
+    def _find_copies(
         self,
-        constants: Sequence[Any],
-        found: list[str | None],
-        left: list[tuple[str, _Array]],
+        constants: Sequence[Array],
+        names: list[str | None],
+        candidates: list[tuple[str, _NumpyArray]],
         notes: list[str],
     ) -> None:
-        """Let the content decide where one array alone has it, and none is known otherwise.
+        """Name the other constants by content, where exactly one array has it.
 
-        What was decided of a constant holds as long as that very constant is there: it was a copy
-        of that array when it was made, whatever became of the array since.
+        A name that was found so is kept as long as the constant exists: the constant was a copy of
+        that array when it was made, even if the array has changed since.
         """
         for number, constant in enumerate(constants):
-            if found[number] is not None or not isinstance(constant, np.ndarray):
+            if names[number] is not None or not isinstance(constant, np.ndarray):
                 continue
-            decided = self._decided.get(constant)
-            if decided is not None:
-                found[number] = decided
+            known = self._copies.get(constant)
+            if known is not None:
+                names[number] = known
                 continue
-            equal = [name for name, array in left if _equal(array, constant)]
+            equal = [name for name, array in candidates if _equal(array, constant)]
             if len(equal) == 1:
-                found[number] = self._decided.set(constant, equal[0])
+                names[number] = self._copies.set(constant, equal[0])
             elif equal:
                 notes.append(
                     f"A constant of the step is a copy of one of {', '.join(sorted(equal))}, which "
@@ -119,24 +124,24 @@ class NumpyNames:
                 )
 
 
-def _memory(array: _Array) -> tuple[object, ...]:
-    """Return what tells an array from others by the memory that it has.
+def _memory(array: _NumpyArray) -> tuple[object, ...]:
+    """Return a key of the memory that an array uses.
 
-    Two living arrays with the same first byte, shape, strides and type have the same elements, now
+    Two living arrays with the same address, shape, strides and dtype have the same elements, now
     and after every change.
     """
     pointer = array.__array_interface__["data"][0]
     return pointer, array.shape, array.strides, array.dtype.str, array.size > 0 or id(array)
 
 
-def _equal(array: _Array, constant: _Array) -> bool:
+def _equal(array: _NumpyArray, constant: _NumpyArray) -> bool:
     if array.shape != constant.shape:
         return False
-    first = array.ravel()[:_FIRST] if array.flags.c_contiguous else None
-    if first is not None and not _alike(first, constant.ravel()[:_FIRST]):
+    first = array.ravel()[:_FIRST_ELEMENTS] if array.flags.c_contiguous else None
+    if first is not None and not _same_elements(first, constant.ravel()[:_FIRST_ELEMENTS]):
         return False
-    return _alike(array, constant)
+    return _same_elements(array, constant)
 
 
-def _alike(array: _Array, constant: _Array) -> bool:
+def _same_elements(array: _NumpyArray, constant: _NumpyArray) -> bool:
     return bool(np.array_equal(array.astype(constant.dtype, copy=False), np.asarray(constant)))

@@ -1,4 +1,4 @@
-"""The leaves of trees by name: arguments, states and results; knows no trace and no program."""
+"""Names the leaves of pytrees: arguments, states and results."""
 
 from __future__ import annotations
 
@@ -11,48 +11,47 @@ import jax
 import numpy as np
 
 from brainpy_probe.compat import brainpy_model
+from brainpy_probe.recording.types import NamedArrays
 
 __all__ = [
-    "Leaves",
-    "form",
     "leaf_names",
     "named_inputs",
     "named_leaves",
     "named_results",
-    "shaped",
-    "unused",
+    "shape_and_dtype",
+    "signature",
+    "unique_name",
 ]
 
-Leaves = dict[str, Any]
 
+def named_leaves(*named: tuple[str, Any]) -> NamedArrays:
+    """Return the leaves of pytrees by name.
 
-def named_leaves(*named: tuple[str, Any]) -> Leaves:
-    """Return the leaves of trees by name: the tree's own where it is one leaf, else with its path.
-
-    Each leaf has a name of its own, which depends on the trees' structure alone. Where two paths
-    are written alike, as those of ``{"a": {"b": x}, "a.b": y}``, the shortest keeps that name, and
-    the others are written as Python has them: ``a['b']``.
+    A pytree that is one leaf has its own name; other leaves have the name with their path. The
+    names are unique and depend on the structure alone. Where two paths would get the same name, as
+    in ``{"a": {"b": x}, "a.b": y}``, the shortest path gets it, and the others are written as in
+    Python: ``a['b']``.
 
     Parameters
     ----------
-    *named : (str, tree)
-        Trees, each with its name, which may be empty.
+    *named : (str, pytree)
+        The pytrees with their names, which may be empty.
     """
     flat = [(name, path, leaf) for name, tree in named for path, leaf in _flat(tree)]
     names = [_joined(name, path) for name, path, _ in flat]
     if len(set(names)) < len(names):
-        names = _told_apart(names, [(name, path) for name, path, _ in flat])
+        names = _disambiguated(names, [(name, path) for name, path, _ in flat])
     return dict(zip(names, (leaf for _, _, leaf in flat), strict=True))
 
 
 def leaf_names(named: Sequence[tuple[str, Any]]) -> list[list[str]]:
-    """Return for each tree the names that its leaves have among those of :func:`named_leaves`."""
+    """Return the names of :func:`named_leaves`, as one list for each pytree."""
     names = iter(named_leaves(*named))
     return [list(itertools.islice(names, len(_flat(tree)))) for _, tree in named]
 
 
 def _flat(tree: Any) -> list[tuple[tuple[Any, ...], Any]]:
-    """Return a tree's leaves in JAX's order, each with its path."""
+    """Return a pytree's leaves in JAX's order, each with its path."""
     if isinstance(tree, (jax.Array, np.ndarray)):
         return [((), tree)]
     if isinstance(tree, dict) and type(tree) is not dict:
@@ -66,20 +65,20 @@ def _flat(tree: Any) -> list[tuple[tuple[Any, ...], Any]]:
 
 
 def _flat_entries(tree: dict[Any, Any]) -> list[tuple[tuple[Any, ...], Any]]:
-    """Return the leaves of a dict of another class by its keys, which JAX may not know.
+    """Return the leaves of a subclass of dict, by its keys, which JAX may not report.
 
-    BrainPy's DotDict is such a one; it flattens its entries in their own order.
+    An example is BrainPy's DotDict, which flattens its entries in their own order.
     """
     flat = [((key, *path), leaf) for key, value in tree.items() for path, leaf in _flat(value)]
     leaves = jax.tree_util.tree_leaves(tree)
-    same = [one is other for (_, one), other in zip(flat, leaves, strict=False)]
+    same = [leaf is other for (_, leaf), other in zip(flat, leaves, strict=False)]
     if len(flat) == len(leaves) and all(same):
         return flat
     return [((position,), leaf) for position, leaf in enumerate(leaves)]
 
 
 def _key(entry: Any) -> Any:
-    """Return the key, index or name that an entry of one of JAX's paths has."""
+    """Return the key, index or name of an entry of a JAX key path."""
     for kind in ("key", "idx", "name"):
         if hasattr(entry, kind):
             return getattr(entry, kind)
@@ -91,8 +90,8 @@ def _joined(name: str, path: Sequence[Any]) -> str:
     return ".".join([name, *parts] if name else parts) or "value"
 
 
-def _told_apart(names: Sequence[str], paths: Sequence[tuple[str, tuple[Any, ...]]]) -> list[str]:
-    """Return a name for each path, where some are written alike."""
+def _disambiguated(names: Sequence[str], paths: Sequence[tuple[str, tuple[Any, ...]]]) -> list[str]:
+    """Return a unique name for each path, given names of which some are equal."""
     shortest: dict[str, int] = {}
     for number, name in enumerate(names):
         known = shortest.setdefault(name, number)
@@ -105,23 +104,25 @@ def _told_apart(names: Sequence[str], paths: Sequence[tuple[str, tuple[Any, ...]
             base, path = paths[number]
             first = [base] if base else list(map(str, path[:1]))
             rest = path[len(first) - bool(base) :]
-            name = unused("".join([*first, *(f"[{key!r}]" for key in rest)]), taken)
+            name = unique_name("".join([*first, *(f"[{key!r}]" for key in rest)]), taken)
         found.append(name)
     return found
 
 
-def named_inputs(xs: tuple[Any, ...], user_inputs: int | None, leading: tuple[str, str]) -> Leaves:
-    """Name what a step or a loop takes: BrainPy's own times and indices, then the user's inputs.
+def named_inputs(
+    xs: tuple[Any, ...], user_inputs: int | None, leading: tuple[str, str]
+) -> NamedArrays:
+    """Name the inputs of a step or a loop: BrainPy's times and indices, then the user's inputs.
 
     Parameters
     ----------
     xs : tuple
-        All of it.
+        All inputs.
     user_inputs : int or None
-        How many entries of ``xs`` are the user's; None if the runner gave no index.
+        The number of the user's inputs in ``xs``; None if the runner passes no index.
     leading : (str, str)
-        Names for the time and the index. The index leads, and up to BrainPy 2.3 the time before
-        it, where a runner gives them.
+        Names for the time and the index. A runner passes the index first, and up to BrainPy 2.3
+        the time before the index.
     """
     own = 0 if user_inputs is None else len(xs) - user_inputs
     if own not in (1, 2):
@@ -131,8 +132,8 @@ def named_inputs(xs: tuple[Any, ...], user_inputs: int | None, leading: tuple[st
     return named | named_leaves(("inputs", rest[0] if len(rest) == 1 else rest))
 
 
-def named_results(result: Any) -> dict[str, Leaves]:
-    """Name what a step returns: ``(outputs, monitors)``, the monitors being a dict or None."""
+def named_results(result: Any) -> dict[str, NamedArrays]:
+    """Name the results of a step: ``(outputs, monitors)``, where monitors are a dict or None."""
     match result:
         case (outputs, (dict() | None) as monitors):
             pass
@@ -141,8 +142,8 @@ def named_results(result: Any) -> dict[str, Leaves]:
     return {"outputs": named_leaves(("outputs", outputs)), "monitors": named_leaves(("", monitors))}
 
 
-def unused(name: str, taken: set[str]) -> str:
-    """Return the name, or the name with the first number that makes it new, and take it."""
+def unique_name(name: str, taken: set[str]) -> str:
+    """Return the name, or the name with the first number that makes it unique; add it to taken."""
     chosen, number = name, 1
     while chosen in taken:
         number += 1
@@ -152,25 +153,25 @@ def unused(name: str, taken: set[str]) -> str:
 
 
 @functools.lru_cache(maxsize=1024)
-def shaped(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
-    """Return the form of a value that is not known; a run has few, and JAX takes long for one."""
+def shape_and_dtype(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+    """Return a shape and dtype. They are cached, since a run has few and JAX takes long."""
     made: jax.ShapeDtypeStruct = jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]
     return made
 
 
-def form(value: Any) -> tuple[object, ...]:
-    """Return a value's shape, dtype and, over several devices, its place, for comparison."""
+def signature(value: Any) -> tuple[object, ...]:
+    """Return a value's shape and dtype and, on several devices, its sharding, for comparison."""
     dtype = getattr(value, "dtype", None)
-    place = _place(value) if isinstance(value, jax.Array) else ""
-    return np.shape(value), type(value).__name__ if dtype is None else _printed(dtype), place
+    sharding = _sharding(value) if isinstance(value, jax.Array) else ""
+    return np.shape(value), type(value).__name__ if dtype is None else _printed(dtype), sharding
 
 
-def _place(array: jax.Array) -> str:
+def _sharding(array: jax.Array) -> str:
     sharding = array.sharding
     return "" if isinstance(sharding, jax.sharding.SingleDeviceSharding) else str(sharding)
 
 
 @functools.lru_cache(maxsize=256)
 def _printed(dtype: Any) -> str:
-    """Print an element type: NumPy takes long for it, and a model has few."""
+    """Print a dtype. The text is cached, since a model has few dtypes and NumPy takes long."""
     return str(dtype)

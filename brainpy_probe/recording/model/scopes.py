@@ -1,8 +1,8 @@
-"""Names a model's components while its step is traced, so that each op says whose it is.
+"""Labels each op of a traced step with the model component that it belongs to.
 
-A component is a ``DynamicalSystem``; its name is the path that leads to it in the model tree. While
-a watched call traces, ``jax.named_scope`` is around each component's own methods: that is a name in
-an op's location, no op. Knows no program, no cost.
+A component is a ``DynamicalSystem``; its name is its path in the model. While a recorded call
+traces, each method of a component runs in a ``jax.named_scope``. The scope is a name in an op's
+location, and adds no op.
 """
 
 from __future__ import annotations
@@ -19,36 +19,43 @@ from brainpy_probe.format.component_names import INPUTS, MONITORS, scope
 from brainpy_probe.recording.calls import CURRENT_CALL, RunningCall, name_guard
 from brainpy_probe.recording.guard import Guard
 from brainpy_probe.recording.identity_dict import IdentityDict
-from brainpy_probe.recording.model.names import ModelNames, Names
+from brainpy_probe.recording.model.names import ModelNames, TraceNames
 from brainpy_probe.recording.patches import LEDGER, Patch
 from brainpy_probe.recording.types import Args, Kwargs, Wrapped
 
-__all__ = ["ComponentNames", "name_components", "read_components", "runner_patches"]
+__all__ = [
+    "ComponentNames",
+    "lost_variables",
+    "name_components",
+    "names_of",
+    "read_components",
+    "runner_patches",
+]
 
 
-# What a component computes in. The runner calls ``clear_input`` after each step; ``__call__``
-# leads to ``filter`` instead of ``update`` in what gives a synapse's current.
+# The methods in which a component computes. The runner calls ``clear_input`` after each step.
+# Objects that compute a synapse's current have ``filter`` behind ``__call__``, not ``update``.
 _METHODS = ("__call__", "update", "filter", "clear_input")
 
 
 class ComponentNames:
-    """What a model's components are called, and where; none of these is kept alive.
+    """The names of a model's components. No component is kept alive.
 
     Parameters
     ----------
     names : ModelNames
-        The names of what the model holds.
+        The names of the model's objects.
 
     Attributes
     ----------
     names : ModelNames
-        These.
+        The same.
     classes : dict
         The class of each component by its name; the model first.
     links : dict
-        Of each projection the names of the components that it connects.
+        For each projection, the names of the two components that it connects.
     patches : list of Patch
-        What is to be wrapped: the methods of the components' own classes.
+        The patches of the methods of the components' classes.
     """
 
     def __init__(self, names: ModelNames) -> None:
@@ -58,14 +65,14 @@ class ComponentNames:
         classes: dict[type, None] = {}
         for name, reference in names.components:
             component = reference()
-            if component is None:  # an object made anew whenever it is asked for
+            if component is None:  # an object that is created at each access
                 continue
             self._named.set(component, name)
             self.classes[name] = type(component).__name__
             classes |= dict.fromkeys(type(component).__mro__[:-1])
         self.links: dict[str, tuple[str, str]] = {}
-        for name, there in names.components:
-            ends = [self._named.get(end) for end in _ends(there())]
+        for name, reference in names.components:
+            ends = [self._named.get(end) for end in _ends(reference())]
             if len(ends) == 2 and ends[0] and ends[1]:
                 self.links[name] = ends[0], ends[1]
         self.patches = [
@@ -76,41 +83,41 @@ class ComponentNames:
         ]
 
     def of(self, instance: Any) -> str | None:
-        """Return a component's name; empty if it has none, None if it was not seen yet."""
+        """Return a component's name; empty if it has no name, None if it is not known yet."""
         return self._named.get(instance)
 
-    def pass_over(self, instance: Any) -> None:
-        """Note that a component is no part of the model and has no name."""
+    def mark_unnamed(self, instance: Any) -> None:
+        """Mark a component that is not a part of the model and has no name."""
         self._named.set(instance, "")
 
 
 def _ends(component: Any) -> list[Any]:
-    """Return what a projection connects, ``pre`` and ``post``, as BrainPy's have them.
+    """Return the components ``pre`` and ``post`` of a projection, or an empty list.
 
-    Attributes, or from 2.4 on entries of ``refs`` (brainpy 2.3.8: dyn/base.py; 2.4.6 to 2.9.0:
-    dyn/projections).
+    They are attributes, or from 2.4 on entries of ``refs`` (brainpy 2.3.8: dyn/base.py; 2.4.6 to
+    2.9.0: dyn/projections).
     """
-    held = getattr(component, "__dict__", {})
-    refs = held.get("refs")
-    for one in (held, refs if isinstance(refs, dict) else {}):
-        if "pre" in one and "post" in one:
-            return [one["pre"], one["post"]]
+    attributes = getattr(component, "__dict__", {})
+    refs = attributes.get("refs")
+    for mapping in (attributes, refs if isinstance(refs, dict) else {}):
+        if "pre" in mapping and "post" in mapping:
+            return [mapping["pre"], mapping["post"]]
     return []
 
 
 def read_components(runner: Any) -> ComponentNames:
-    """Return the components of a runner's model.
+    """Return the names of the components of a runner's model.
 
-    The model is read once for as long as anybody watches, and again when it holds something else.
+    They are kept while any session is open, and computed again when the model has changed.
     """
     known: ComponentNames | None = LEDGER.noted.get(runner)
-    if known is None or not known.names.are_still(runner):
+    if known is None or not known.names.is_unchanged(runner):
         known = LEDGER.noted.set(runner, ComponentNames(ModelNames(runner)))
     return known
 
 
 def name_components(call: RunningCall) -> None:
-    """Have the components of a call's model say their names while they are traced."""
+    """Patch the components of a call's model, so that their ops are labelled in this call."""
     known = read_components(call.runner)
     LEDGER.extend(known.patches)
     call.components = known
@@ -118,17 +125,17 @@ def name_components(call: RunningCall) -> None:
         call.readings.append(known.names)
 
 
-def names_of(call: RunningCall, states: Sequence[Any], arrays: Sequence[Any]) -> Names:
-    """Return the names of Variables and of arrays that a call's model was traced with.
+def names_of(call: RunningCall, states: Sequence[Any], arrays: Sequence[Any]) -> TraceNames:
+    """Return the names of the Variables and arrays of a call's trace.
 
-    They have the names that held when the call began: what a step is traced with it may replace.
-    What has none there has come in the call, and is looked for in the model as it is now.
+    Names from the begin of the call come first, since a step may replace an object with which it
+    was traced. An object without such a name was created in the call, and has its present name.
     """
-    found = Names([None] * len(states), [None] * len(arrays))
+    found = TraceNames([None] * len(states), [None] * len(arrays))
     with Guard(call.has_no_name):
         for names in call.readings:
             found.add(names, states, arrays)
-        if not found.complete:
+        if not found.is_complete:
             now = read_components(call.runner).names
             if now not in call.readings:
                 found.add(now, states, arrays)
@@ -136,81 +143,82 @@ def names_of(call: RunningCall, states: Sequence[Any], arrays: Sequence[Any]) ->
 
 
 def lost_variables(call: RunningCall) -> tuple[str, ...]:
-    """Return the names of Variables whose value the trace of a call has taken with it.
+    """Return the names of Variables that hold a tracer after the call.
 
-    BrainPy makes a Variable of a weight when it is first learned, while the step is traced; such a
-    Variable is no argument of the run, and holds a tracer when that has ended.
+    BrainPy makes a Variable of a weight when it is first learned, while the step is traced. Such a
+    Variable is not an argument of the run, and holds a tracer afterwards.
     """
     tracer = jax.core.Tracer
     with Guard(call.has_no_name):
         names = read_components(call.runner).names
         return tuple(
             name
-            for name, one in names.variables()
-            if isinstance(brainpy_model.raw_value(one), tracer)
+            for name, variable in names.variables()
+            if isinstance(brainpy_model.raw_value(variable), tracer)
         )
     return ()
 
 
 def runner_patches(runner: Any) -> Iterator[Patch]:
-    """Yield what is to be wrapped of a runner's class: what it does before and after the model."""
+    """Yield the patches of a runner's methods that set inputs and read monitors."""
     for name, handler in zip(brainpy_runner.STEP_PARTS, (inputs, monitors), strict=True):
         if name in vars(runner):
             yield Patch(runner, name, handler)
 
 
 def component_method(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for a method of a component."""
+    """Wrap a method of a component."""
     with _scope(instance):
         return wrapped(*args, **kwargs)
 
 
 def inputs(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for the method with which a runner gives the model its inputs."""
+    """Wrap the method with which a runner passes the inputs to the model."""
     with _scope(None, INPUTS):
         return wrapped(*args, **kwargs)
 
 
 def monitors(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for the method with which a runner reads its monitors."""
+    """Wrap the method with which a runner reads its monitors."""
     with _scope(None, MONITORS):
         return wrapped(*args, **kwargs)
 
 
 def _scope(instance: Any, name: str = "") -> contextlib.AbstractContextManager[None]:
-    """Return what has ops traced under a name: the one given, or else that of a component.
+    """Return a context in which ops are traced under a name, by default that of a component.
 
-    A context, no function around the method: JAX keeps the stack of each op that it traces.
+    It is a context manager and not a function around the method, because JAX keeps the call stack
+    of each op that it traces.
     """
     call = CURRENT_CALL.get()
     if call is None or call.components is None:
-        return _AS_IT_IS
+        return _NO_SCOPE
     with name_guard:
-        # Op by op each would be compiled under another name.
+        # Outside of a trace, each op would be compiled once more under another name.
         if not jax_tracing.trace_state_clean():
             name = name or _name(call, instance)
             if name not in ("", call.component):
-                return _Named(call, name)
-    return _AS_IT_IS
+                return _NamedScope(call, name)
+    return _NO_SCOPE
 
 
 def _name(call: RunningCall, instance: Any) -> str:
     name: str | None = call.components.of(instance)
     if name is None:
         with call.noting(names=True):
-            # Most often it is no part of the model: that holds what it held, and is not read again.
+            # Names the model again if it has changed. Most often this is not a part of the model.
             name_components(call)
             name = call.components.of(instance)
         if name is None:
-            call.components.pass_over(instance)
+            call.components.mark_unnamed(instance)
     return name or ""
 
 
-_AS_IT_IS = contextlib.nullcontext()
+_NO_SCOPE = contextlib.nullcontext()
 
 
-class _Named:
-    """A block whose ops are traced under a name."""
+class _NamedScope:
+    """A context whose ops are traced under a name."""
 
     def __init__(self, call: RunningCall, name: str) -> None:
         self._call, self._outer, self._name = call, call.component, name

@@ -1,4 +1,4 @@
-"""Walks over what a model holds, and says whether it still holds the same; gives no names."""
+"""Walks through the objects of a model, and detects whether the model has changed since."""
 
 from __future__ import annotations
 
@@ -17,33 +17,32 @@ import numpy as np
 
 from brainpy_probe.compat.brainpy_model import VALUE, raw_value, take
 
-__all__ = ["Holdings", "Met", "Parts", "children", "plain", "walk"]
+__all__ = ["Parts", "Structure", "Visit", "children", "name_part", "step_cost", "walk"]
 
 _LONG = 4096
-# Where a walk ends: some objects make new ones as often as they are asked for their parts.
-_MOST = 100_000
-_DEEPEST = 200
-# What a step of a path costs: the fewer of its parts are private, or no identifiers, the plainer a
-# name is. BrainPy keeps shared synapses in dictionaries whose keys are whole sentences.
+# Limits of a walk: some objects create new parts each time they are inspected.
+_MAX_OBJECTS = 100_000
+_MAX_COST = 200
+# The cost of one step of a path, by its key. Paths with few private names and few keys that are no
+# identifiers are preferred. BrainPy keeps shared synapses in dicts whose keys are whole sentences.
 _PLAIN, _PRIVATE, _SENTENCE = 1, 3, 20
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type, ModuleType)
 _CALLABLES = (FunctionType, BuiltinFunctionType, MethodType)
 _WITHOUT_PARTS = (*_ATOMS, *_CALLABLES, np.ndarray, jax.Array, jax.core.Tracer)
-# What has neither a name nor parts: one of them may stand for another.
+# Objects that have neither a name nor parts, and may replace each other.
 _NAMELESS = (*_ATOMS, *_CALLABLES, jax.core.Tracer)
 
-# What an object's parts are: none, and it has no name either; none; entries; items; attributes; the
-# value of an Array of BrainPy's beside its attributes; items beside attributes.
+# The kind of an object's parts: none, and the object has no name; none; dict entries; items;
+# attributes; attributes and the value of a BrainPy Array; items and attributes.
 _ATOM, _LEAF, _ENTRIES, _ITEMS, _ATTRIBUTES, _ARRAY, _SEVERAL = range(7)
 
 
-def _kind(thing: Any) -> int:
-    """Return what an object's parts are.
+def _kind(obj: Any) -> int:
+    """Return the kind of an object's parts, from its class.
 
-    By its class: where that is not of a class that is asked for, ``isinstance`` would have the
-    object's own ``__getattribute__`` say what it is, and components have one.
+    ``isinstance`` may call the object's own ``__getattribute__``, which components define.
     """
-    cls: Any = type(thing)
+    cls: Any = type(obj)
     return _kind_of(cls)
 
 
@@ -61,84 +60,83 @@ def _kind_of(cls: type) -> int:
     return _ATTRIBUTES
 
 
-def _held(thing: Any, kind: int) -> tuple[Sequence[Any], list[Any]]:
-    """Return the keys of an object's parts, and these.
+def _parts(obj: Any, kind: int) -> tuple[Sequence[Any], list[Any]]:
+    """Return the keys and the values of an object's parts.
 
-    Neither long lists of plain numbers have parts, nor objects whose own code fails when they are
-    asked for them.
+    A long list of plain numbers has none, and neither has an object whose own code fails here.
     """
     try:
         if kind == _ENTRIES:
-            # Not by its own methods, which a subclass may have others for (those of 2.3.8 do).
-            entries = thing if isinstance(thing, dict) else dict(thing)
+            # By dict's own methods, which a subclass may override (as those of 2.3.8 do).
+            entries = obj if isinstance(obj, dict) else dict(obj)
             return list(dict.keys(entries)), list(dict.values(entries))
         if kind == _ATTRIBUTES:
-            attributes = _attributes(thing)
+            attributes = _attributes(obj)
             return list(attributes), list(attributes.values())
         if kind == _ARRAY:
-            attributes = _attributes(thing)
-            return [VALUE, *attributes], [raw_value(thing), *attributes.values()]
-        if kind in (_ATOM, _LEAF) or (len(thing) > _LONG and isinstance(next(iter(thing)), _ATOMS)):
+            attributes = _attributes(obj)
+            return [VALUE, *attributes], [raw_value(obj), *attributes.values()]
+        if kind in (_ATOM, _LEAF) or (len(obj) > _LONG and isinstance(next(iter(obj)), _ATOMS)):
             return (), []
         if kind == _ITEMS:
-            return range(len(thing)), list(thing)
-        ordered = sorted(thing, key=_of_class) if isinstance(thing, (set, frozenset)) else thing
-        attributes = _attributes(thing)
-        return [*range(len(thing)), *attributes], [*ordered, *attributes.values()]
+            return range(len(obj)), list(obj)
+        ordered = sorted(obj, key=_set_order) if isinstance(obj, (set, frozenset)) else obj
+        attributes = _attributes(obj)
+        return [*range(len(obj)), *attributes], [*ordered, *attributes.values()]
     except Exception:
         return (), []
 
 
-def _attributes(thing: Any) -> dict[str, Any]:
-    """Return an object's own attributes, without asking its own ``__getattribute__``."""
+def _attributes(obj: Any) -> dict[str, Any]:
+    """Return an object's own attributes, without calling its own ``__getattribute__``."""
     try:
-        found: dict[str, Any] = object.__getattribute__(thing, "__dict__")
+        found: dict[str, Any] = object.__getattribute__(obj, "__dict__")
     except AttributeError:
         return {}
     return found
 
 
-def _of_class(thing: Any) -> tuple[str, int, str]:
-    """Return what orders a set's elements the same in every process, as far as that is possible."""
-    name = str(getattr(thing, "name", ""))
-    return type(thing).__name__, len(name), name
+def _set_order(obj: Any) -> tuple[str, int, str]:
+    """Return a sort key that orders a set's elements the same in every process, if possible."""
+    name = str(getattr(obj, "name", ""))
+    return type(obj).__name__, len(name), name
 
 
-def children(thing: Any) -> list[tuple[Any, Any]]:
-    """Return the parts of an object with their keys: entries, items by position, or attributes.
+def children(obj: Any) -> list[tuple[Any, Any]]:
+    """Return an object's parts with their keys: dict entries, items by position, or attributes.
 
-    Arrays, functions, classes and modules have none.
+    Arrays, functions, classes and modules have no parts.
     """
-    return list(zip(*_held(thing, _kind(thing)), strict=True))
+    return list(zip(*_parts(obj, _kind(obj)), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
-    """An object that a walk has met.
+class Visit:
+    """An object that a walk has visited.
 
     Attributes
     ----------
     parent : int
-        The number of the object whose part it is, in the walk's order; -1 for a root.
+        The number of the object that holds it, in the walk's order; -1 for the root.
     place : int
-        Its place among that object's parts.
+        Its position among that object's parts.
     key : Any
-        By what that object holds it: an attribute's name, a key, a position.
-    thing : Any
+        Its key there: an attribute's name, a dict key, or a position.
+    obj : Any
         The object itself.
     """
 
     parent: int
     place: int
     key: Any
-    thing: Any
+    obj: Any
 
 
 Parts = Callable[[Any], Sequence[tuple[Any, Any]]]
 
 
-def price(key: Any) -> int:
-    """Return what a step to a part costs by the part's key: the least for the plainest."""
+def step_cost(key: Any) -> int:
+    """Return the cost of a step of a path, by its key. Plain names have the lowest cost."""
     if isinstance(key, int) or (isinstance(key, str) and key.isdecimal()):
         return _PLAIN
     if not isinstance(key, str) or not key.isidentifier():
@@ -149,126 +147,128 @@ def price(key: Any) -> int:
 def walk(
     root: Any,
     parts: Parts = children,
-    price: Callable[[Any], int] = price,
+    step_cost: Callable[[Any], int] = step_cost,
     seen: dict[int, Any] | None = None,
-) -> Iterator[Met]:
-    """Yield each object that is reached from a root once, by the plainest path that leads to it.
+) -> Iterator[Visit]:
+    """Visit each object that can be reached from a root once, on its path of the lowest cost.
 
-    Of two paths that are equally plain, the one that the model's code made first is taken.
+    Among paths of the same cost, the one that the model's code created first is chosen.
 
     Parameters
     ----------
     root : Any
         The first object.
     parts : callable
-        What an object consists of, by default :func:`children`.
-    price : callable
-        What a step costs by its key, by default :func:`price`.
+        Returns the parts of an object; default :func:`children`.
+    step_cost : callable
+        Returns the cost of a step by its key; default :func:`step_cost`.
     seen : dict, optional
-        Objects by their ids that are passed over; this walk's are added to them.
+        Objects, by their ids, that are not visited. Visited objects are added.
     """
     order = itertools.count()
-    queue: list[tuple[int, int, Met]] = [(0, next(order), Met(-1, 0, "", root))]
+    queue: list[tuple[int, int, Visit]] = [(0, next(order), Visit(-1, 0, "", root))]
     seen = {} if seen is None else seen
-    number, most = -1, len(seen) + _MOST
-    while queue and len(seen) < most:
-        cost, _, met = heapq.heappop(queue)
-        if id(met.thing) in seen:
+    number, limit = -1, len(seen) + _MAX_OBJECTS
+    while queue and len(seen) < limit:
+        cost, _, visit = heapq.heappop(queue)
+        if id(visit.obj) in seen:
             continue
-        # Held, so that no other object gets the same id while the walk goes on.
-        seen[id(met.thing)] = met.thing
+        # Kept alive, so that no other object gets the same id during the walk.
+        seen[id(visit.obj)] = visit.obj
         number += 1
-        yield met
-        if cost > _DEEPEST:
+        yield visit
+        if cost > _MAX_COST:
             continue
-        for place, (key, child) in enumerate(parts(met.thing)):
+        for place, (key, child) in enumerate(parts(visit.obj)):
             if id(child) not in seen and _kind(child) != _ATOM:
-                step = Met(number, place, key, child)
-                heapq.heappush(queue, (cost + price(key), next(order), step))
+                step = Visit(number, place, key, child)
+                heapq.heappush(queue, (cost + step_cost(key), next(order), step))
 
 
-def plain(key: Any) -> str:
-    """Return a key as a part of a name: an identifier, a number, or the words of a sentence."""
+def name_part(key: Any) -> str:
+    """Return a key as one part of a name: an identifier, a number, or words joined by ``_``."""
     part = str(key)
     if part.isidentifier() or part.isdecimal():
         return part
     return re.sub(r"\W+", "_", part).strip("_") or "item"
 
 
-# Number, parent and place of an object; its kind; its parts' keys and types; place and id of each
-# part that may have a name.
+# An object's number, parent, position and kind; the keys and types of its parts; position and id
+# of each part that may have a name.
 _Row = tuple[int, int, int, int, Sequence[Any], list[type], list[tuple[int, int]]]
 
 
-class Holdings:
-    """What the objects of a walk hold, so that a later look tells whether it is still the same.
+class Structure:
+    """The structure of a model at one moment, which can be compared with its later structure.
 
-    An object's parts are compared by identity, never by value, and no object is kept alive.
-    An id may be given away again when an object has died: so the type is compared as well, and
-    whatever the object of that id and type holds itself. Whoever needs a certain object asks a weak
-    reference besides. Then the same walk would meet the same objects on the same paths.
+    Parts are compared by identity, not by value, and no object is kept alive. Python may reuse the
+    id of an object that has died, so types and the parts' own parts are compared as well. The
+    caller also checks weak references to the objects that have names. If all is the same, the same
+    walk would visit the same objects on the same paths.
 
     Parameters
     ----------
-    met : sequence of Met
-        All that a walk by :func:`children` has met, in its order.
+    visits : sequence of Visit
+        All visits of a walk by :func:`children`, in their order.
     whole : type or tuple of types
-        Objects of which no part was met.
+        Types whose objects' parts were not visited.
     without : collection of str
-        Attributes of the first object that do not count.
+        Attributes of the root that are not compared.
     """
 
-    def __init__(self, met: Sequence[Met], whole: Any, without: Collection[str] = ()) -> None:
-        self._number, self._without = len(met), without
+    def __init__(self, visits: Sequence[Visit], whole: Any, without: Collection[str] = ()) -> None:
+        self._number, self._without = len(visits), without
         self._rows: list[_Row] = []
         self._empty: list[tuple[int, int]] = []
-        for number, one in enumerate(met):
-            kind = _kind(one.thing)
-            if kind in (_ATOM, _LEAF) or issubclass(type(one.thing), whole):
+        for number, visit in enumerate(visits):
+            kind = _kind(visit.obj)
+            if kind in (_ATOM, _LEAF) or issubclass(type(visit.obj), whole):
                 continue
-            keys, values = self._now(one.thing, one.parent, kind)
-            if not values and kind in (_ENTRIES, _ITEMS) and not len(one.thing):
-                self._empty.append((one.parent, one.place))
+            keys, values = self._current_parts(visit.obj, visit.parent, kind)
+            if not values and kind in (_ENTRIES, _ITEMS) and not len(visit.obj):
+                self._empty.append((visit.parent, visit.place))
                 continue
             types = list(map(type, values))
             named = [
                 (n, id(v)) for n, v in enumerate(values) if not issubclass(types[n], _NAMELESS)
             ]
             kept = keys if named else ()
-            self._rows.append((number, one.parent, one.place, kind, kept, types, named))
+            self._rows.append((number, visit.parent, visit.place, kind, kept, types, named))
 
-    def _now(self, thing: Any, parent: int, kind: int) -> tuple[Sequence[Any], list[Any]]:
-        keys, values = _held(thing, kind)
+    def _current_parts(self, obj: Any, parent: int, kind: int) -> tuple[Sequence[Any], list[Any]]:
+        keys, values = _parts(obj, kind)
         if parent < 0 and self._without:
             marked = zip(keys, values, strict=True)
             values = [None if key in self._without else value for key, value in marked]
         return keys, values
 
-    def are_still(self, root: Any) -> bool:
-        """Whether the same walk from a root would meet the same objects on the same paths."""
+    def is_unchanged(self, root: Any) -> bool:
+        """Return whether the same walk from a root would visit the same objects and paths."""
         current: list[Sequence[Any]] = [()] * (self._number + 1)
-        current[-1] = (root,)  # whose parent's number is -1
+        current[-1] = (root,)  # the root's parent has the number -1
         try:
             for number, parent, place, kind, keys, types, named in self._rows:
-                now, values = self._now(current[parent][place], parent, kind)
-                if types != list(map(type, values)) and not self._alike(number, types, values):
+                now_keys, values = self._current_parts(current[parent][place], parent, kind)
+                if types != list(map(type, values)) and not self._types_match(
+                    number, types, values
+                ):
                     return False
                 if named:
-                    if now != keys:
+                    if now_keys != keys:
                         return False
                     for position, known in named:
                         if id(values[position]) != known:
                             return False
                 current[number] = values
             return not any(len(current[parent][place]) for parent, place in self._empty)
-        except Exception:  # the user's own code, in a key's __eq__ or a __dict__
+        except Exception:  # an error in the user's code, in a key's __eq__ or a __dict__
             return False
 
-    def _alike(self, number: int, types: list[type], values: Sequence[Any]) -> bool:
-        """Whether objects are of these types, but for those that have no name.
+    def _types_match(self, number: int, types: list[type], values: Sequence[Any]) -> bool:
+        """Return whether objects have the given types; those without a name may differ.
 
-        An empty container in the place of such a one, as BrainPy makes them in a first run, has
-        nothing to name; it is looked at from now on.
+        In a first run BrainPy replaces some of these by empty containers, which have no parts to
+        name. Such a container is compared from then on.
         """
         if len(types) != len(values):
             return False

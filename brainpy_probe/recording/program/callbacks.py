@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from brainpy_probe.compat import brainpy_model, brainpy_runner, brainpy_transforms, jax_tracing
-from brainpy_probe.recording.model.pytrees import Leaves
 from brainpy_probe.recording.program import jaxprs
 from brainpy_probe.recording.program.step import TracedStep
 from brainpy_probe.recording.tracing import callables
+from brainpy_probe.recording.types import NamedArrays
 
 __all__ = ["PROGRESS_BAR", "drop_progress_bar", "drop_taps", "take_offloaded_monitors"]
 
@@ -61,7 +61,7 @@ def _bar_class() -> type:
     return type(brainpy_transforms.take("progress-bar")().init(1))
 
 
-def take_offloaded_monitors(step: TracedStep) -> Leaves:
+def take_offloaded_monitors(step: TracedStep) -> NamedArrays:
     """Find the monitors that a step hands to the host, and leave that callback out.
 
     Returns

@@ -19,13 +19,12 @@ from brainpy_probe.compat import brainpy_model
 from brainpy_probe.format.program_records import ProgramKind, Role
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.model.pytrees import (
-    Leaves,
-    form,
     named_inputs,
     named_leaves,
     named_results,
-    shaped,
-    unused,
+    shape_and_dtype,
+    signature,
+    unique_name,
 )
 from brainpy_probe.recording.modules.compilation import Compilation
 from brainpy_probe.recording.program.callbacks import (
@@ -35,12 +34,13 @@ from brainpy_probe.recording.program.callbacks import (
 )
 from brainpy_probe.recording.program.step import Known, TracedStep, form_of, refuse_tracers
 from brainpy_probe.recording.tracing.traces import LoopRun, StepTrace
+from brainpy_probe.recording.types import NamedArrays
 
 __all__ = ["ClosedProgram", "Named", "close"]
 
 _ROLES: dict[str, Role] = {"monitors": "monitor", "outputs": "output"}
 
-Function = Callable[[Leaves, Leaves, Leaves], dict[str, Leaves]]
+Function = Callable[[NamedArrays, NamedArrays, NamedArrays], dict[str, NamedArrays]]
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,9 @@ class ClosedProgram:
     links: dict[str, tuple[str, str]] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
 
-    def grouped(self) -> tuple[Leaves, Leaves, Leaves]:
+    def grouped(self) -> tuple[NamedArrays, NamedArrays, NamedArrays]:
         """Return the values of the arguments as ``function`` takes them."""
-        groups: dict[str, Leaves] = {"constant": {}, "state": {}, "input": {}}
+        groups: dict[str, NamedArrays] = {"constant": {}, "state": {}, "input": {}}
         for argument in self.arguments:
             groups[argument.role][argument.name] = argument.value
         return groups["constant"], groups["state"], groups["input"]
@@ -152,7 +152,9 @@ def _close_loop(call: RunningCall, loop: LoopRun, known: Known) -> ClosedProgram
     swapped = _swapped(call, made)
     made["outputs"] |= named_leaves(("carry", last[1] if counted else last))
 
-    def program(constants: Leaves, state: Leaves, inputs: Leaves) -> dict[str, Leaves]:
+    def program(
+        constants: NamedArrays, state: NamedArrays, inputs: NamedArrays
+    ) -> dict[str, NamedArrays]:
         before = step.state_values(state)
 
         # The loop carries the states in the order of the native one, on which XLA's fusions and so
@@ -201,14 +203,16 @@ def _close_step(call: RunningCall, trace: StepTrace, known: Known) -> ClosedProg
     leading = ("times", "indices") if trace.includes_loop else ("t", "i")
     given = named_inputs(trace.args, call.user_inputs, leading)
     taken = set(given)
-    given |= {unused(k, taken): v for k, v in named_leaves(*trace.kwargs.items()).items()}
+    given |= {unique_name(k, taken): v for k, v in named_leaves(*trace.kwargs.items()).items()}
     given = {k: v if hasattr(v, "dtype") else np.asarray(v) for k, v in given.items()}
     made = named_results(_made(step))
     # A step that is the whole run as well: BPFF has no loop over time.
     swapped = _swapped(call, made) if trace.includes_loop or call.indices is None else frozenset()
     made["monitors"] |= {name: _Leaf(None, form_of(atom)) for name, atom in offloaded.items()}
 
-    def program(constants: Leaves, state: Leaves, inputs: Leaves) -> dict[str, Leaves]:
+    def program(
+        constants: NamedArrays, state: NamedArrays, inputs: NamedArrays
+    ) -> dict[str, NamedArrays]:
         result, new, monitors = step.run(
             constants,
             [inputs[name] for name in given],
@@ -247,12 +251,12 @@ class _Leaf:
     def of_steps(self, length: int) -> _Leaf:
         """Return the same leaf of all steps of a loop."""
         shape = (length, *self.form.shape)
-        return _Leaf(self.place, shaped(shape, self.form.dtype))
+        return _Leaf(self.place, shape_and_dtype(shape, self.form.dtype))
 
     def swapped(self) -> _Leaf:
         """Return the leaf with its first two axes swapped."""
         first, second, *rest = self.form.shape
-        return _Leaf(self.place, shaped((second, first, *rest), self.form.dtype))
+        return _Leaf(self.place, shape_and_dtype((second, first, *rest), self.form.dtype))
 
 
 def _made(step: TracedStep) -> Any:
@@ -261,7 +265,7 @@ def _made(step: TracedStep) -> Any:
     return step.trace.result_tree.unflatten(leaves)
 
 
-def _swapped(call: RunningCall, made: dict[str, Leaves]) -> frozenset[tuple[str, str]]:
+def _swapped(call: RunningCall, made: dict[str, NamedArrays]) -> frozenset[tuple[str, str]]:
     """Return which results have their first two axes swapped by BrainPy's own ``_predict``."""
     if not call.swaps_axes:
         return frozenset()
@@ -274,7 +278,7 @@ def _swapped(call: RunningCall, made: dict[str, Leaves]) -> frozenset[tuple[str,
     return frozenset(found)
 
 
-def _swap_axes(results: dict[str, Leaves], swapped: Collection[tuple[str, str]]) -> None:
+def _swap_axes(results: dict[str, NamedArrays], swapped: Collection[tuple[str, str]]) -> None:
     for role, name in swapped:
         results[role][name] = jax.numpy.moveaxis(results[role][name], 0, 1)
 
@@ -283,20 +287,20 @@ def _closed(
     step: TracedStep,
     kind: ProgramKind,
     program: Function,
-    inputs: Leaves,
-    made: dict[str, Leaves],
+    inputs: NamedArrays,
+    made: dict[str, NamedArrays],
     swapped: frozenset[tuple[str, str]],
     *extra: object,
 ) -> ClosedProgram:
-    def named(role: Role, leaves: Leaves) -> list[Named]:
+    def named(role: Role, leaves: NamedArrays) -> list[Named]:
         return [Named(role, name, leaves[name]) for name in sorted(leaves)]
 
-    def results(role: Role, leaves: Leaves) -> list[Named]:
+    def results(role: Role, leaves: NamedArrays) -> list[Named]:
         return [Named(role, name, leaves[name].form) for name in sorted(leaves)]
 
     name = type(step.call.runner.target).__name__
     program.__name__ = program.__qualname__ = name
-    forms = [(one, form(value)) for one, value in inputs.items()]
+    forms = [(one, signature(value)) for one, value in inputs.items()]
     names = {role: list(leaves) for role, leaves in made.items()}
     state = step.state_forms()
     places = {

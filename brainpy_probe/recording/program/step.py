@@ -14,17 +14,17 @@ from brainpy_probe.errors import InsideTransformation
 from brainpy_probe.format.digests import digest_of
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.model.pytrees import (
-    Leaves,
-    form,
     leaf_names,
     named_leaves,
-    shaped,
-    unused,
+    shape_and_dtype,
+    signature,
+    unique_name,
 )
 from brainpy_probe.recording.model.scopes import names_of
 from brainpy_probe.recording.program import jaxprs
 from brainpy_probe.recording.tracing.callables import callable_key
 from brainpy_probe.recording.tracing.traces import StepTrace
+from brainpy_probe.recording.types import NamedArrays
 
 __all__ = ["Known", "TracedStep", "form_of", "refuse_tracers"]
 
@@ -45,7 +45,7 @@ def refuse_tracers(*trees: Any) -> None:
 
 def form_of(atom: Any) -> jax.ShapeDtypeStruct:
     """Return the shape and the dtype of a variable or a literal of a jaxpr."""
-    return shaped(atom.aval.shape, atom.aval.dtype)
+    return shape_and_dtype(atom.aval.shape, atom.aval.dtype)
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class TracedStep:
         self.notes = [*call.notes, *found.notes]
         taken: set[str] = set()
         names = [
-            unused(name or getattr(variable, "name", None) or "variable", taken)
+            unique_name(name or getattr(variable, "name", None) or "variable", taken)
             for name, variable in zip(found.states, variables, strict=True)
         ]
         # BrainPy's order may be that of the objects' addresses: the names' own is the same in
@@ -143,8 +143,8 @@ class TracedStep:
         self.outs = list(trace.result)
         self.outs += [atom for use in self.states for atom in use.writes or ()]
         taken.clear()
-        constants = [unused(name or "array", taken) for name in found.arrays]
-        self.constants: Leaves = dict(zip(constants, self._arrays, strict=True))
+        constants = [unique_name(name or "array", taken) for name in found.arrays]
+        self.constants: NamedArrays = dict(zip(constants, self._arrays, strict=True))
         values = [use.value for use in self.states]
         self._leaf_names = leaf_names(list(zip(self.names, values, strict=True)))
         self.state = self.state_leaves(values)
@@ -174,19 +174,19 @@ class TracedStep:
         chosen = [names[position] for position in positions]
         return [name for number in chosen for name in self._leaf_names[number]]
 
-    def state_forms(self) -> Leaves:
+    def state_forms(self) -> NamedArrays:
         """Return the forms of the Variables' values after the step, by name."""
-        forms: Leaves = {}
+        forms: NamedArrays = {}
         for leaves, use in zip(self._leaf_names, self.states, strict=True):
             atoms = use.reads if use.writes is None else use.writes
             forms |= dict(zip(leaves, map(form_of, atoms), strict=True))
         return forms
 
-    def state_leaves(self, values: Sequence[Any]) -> Leaves:
+    def state_leaves(self, values: Sequence[Any]) -> NamedArrays:
         """Return the leaves of the Variables' values by name."""
         return named_leaves(*zip(self.names, values, strict=True))
 
-    def state_values(self, state: Leaves) -> list[Any]:
+    def state_values(self, state: NamedArrays) -> list[Any]:
         """Return the Variables' values, as trees, given their leaves by name."""
         return [
             jax.tree_util.tree_unflatten(
@@ -198,7 +198,7 @@ class TracedStep:
 
     def run(
         self,
-        constants: Leaves,
+        constants: NamedArrays,
         args: Sequence[Any],
         states: Sequence[Any],
         read: Callable[[Callable[[Any], Any]], Any] = lambda _: None,
@@ -255,7 +255,7 @@ class TracedStep:
             What else tells the program from others, by its ``repr``.
         """
         model = type(self.call.runner.target).__name__
-        forms = [(k, form(v)) for k, v in (self.constants | self.state).items()]
+        forms = [(k, signature(v)) for k, v in (self.constants | self.state).items()]
         splits = [use.splits for use in self.states]
         told = [model, self.names, self.written, splits, forms, self.notes, self.removed, *extra]
         told += [self.components, brainevent_kernels.lowering_settings()]

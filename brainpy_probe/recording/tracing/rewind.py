@@ -43,7 +43,7 @@ def side_effects_undone(runner: Any) -> Iterator[list[Any]]:
     """
     undo = _undo_libraries()
     # The walk ends first, because _undo_object replaces iterators.
-    reachable = [met.thing for met in walk(runner, _parts)]
+    reachable = [visit.obj for visit in walk(runner, _parts)]
     for obj in reachable:
         undo += _undo_object(obj)
     output = io.StringIO()
