@@ -84,7 +84,7 @@ WITHIN: list[tuple[Any, str, bool]] = [
     (jax_compiler, "names_are_in_cache_keys", True),
     (scopes, "name_components", True),
     (scopes, "scope", True),
-    (compiler_hooks, "_begun", True),
+    (compiler_hooks, "_new_compilation", True),
     (phase_events, "_pend", False),
     *([(brainpy_transforms, "scanned_function", False)] if SINCE_2_7 else []),
 ]
