@@ -247,9 +247,11 @@ class FolderRemoved(ProbeError):
     slug = "folder-removed"
 
     def __init__(self, folder: object, files: Sequence[str] = ()) -> None:
-        lost = f"{len(files)} files in {folder} (the first is {files[0]})" if files else f"{folder}"
+        lost = f"{folder} was"
+        if files:
+            lost = f"Files in {folder} ({len(files)}, the first is {files[0]}) were"
         super().__init__(
-            f"{lost} was removed or moved while the capture was open. Its content is lost.",
+            f"{lost} removed or moved while the capture was open. The content is lost.",
             "Leave the folder in place until the with block has ended.",
         )
 

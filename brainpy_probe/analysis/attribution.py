@@ -56,7 +56,7 @@ def loop_ops(module: hlo.Module, loop: hlo.Instruction, record: ProgramRecord) -
     """
     components = record.components
     holders = _holders(module, loop, record)
-    owners, pricing = Owners(components), hlo.Pricing(module)
+    owners, pricing = Owners(components), hlo.InstructionCosts(module)
     shares: dict[str, Shares] = {}
     containers: dict[str, frozenset[str]] = {}
     bodies = [module.computations[number] for number in loop.called]
@@ -104,7 +104,7 @@ def _of_computation(
     module: hlo.Module,
     computation: hlo.Computation,
     owners: Owners,
-    pricing: hlo.Pricing,
+    pricing: hlo.InstructionCosts,
     holders: Mapping[int, Shares],
 ) -> dict[str, Shares]:
     instructions = computation.instructions
@@ -164,7 +164,7 @@ def _shares(
     computation: hlo.Computation,
     one: hlo.Instruction,
     owners: Owners,
-    pricing: hlo.Pricing,
+    pricing: hlo.InstructionCosts,
 ) -> Shares:
     own = owners.of(one.location, "")
     if one.opcode != "fusion":

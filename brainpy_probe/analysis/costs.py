@@ -104,7 +104,7 @@ class _Ledger:
     inner: dict[str, int] = field(default_factory=lambda: {"while": 0, "conditional": 0})
 
     def __post_init__(self) -> None:
-        self.pricing = hlo.Pricing(self.module)
+        self.pricing = hlo.InstructionCosts(self.module)
         # What XLA puts down for custom calls, of which it knows nothing: -1, taken out here.
         self.marks = Count()
 

@@ -115,14 +115,14 @@ def measure(
             f"{', '.join(callbacks)}.",
             "Capture it without the callback.",
         )
-    found = _seen(record, content, given, apart=False)
+    found = _seen(record, content, given, separate_ops=False)
     notes = []
     if not found.steps:
         notes.append(
             "XLA compiles so small a loop as one piece; measured was one whose ops run by "
             "themselves, which takes longer."
         )
-        found = _seen(record, content, given, apart=True)
+        found = _seen(record, content, given, separate_ops=True)
     if not found.steps:
         raise CannotMeasure(
             f"XLA's profiler saw no step of {record.name}.", "A longer run may have more to see."
@@ -158,11 +158,11 @@ def _seen(
     content: bytes,
     given: Mapping[str, np.ndarray[Any, Any]],
     *,
-    apart: bool,
+    separate_ops: bool,
 ) -> _Seen:
     """Compile a program and run it, the last time under the profiler."""
     arguments = [given[spec.path] for spec in record.arguments]
-    executable = compiled(record, content, arguments, apart=apart)
+    executable = compiled(record, content, arguments, separate_ops=separate_ops)
     module = hlo.Module.of(executable.optimized())
     loop = time_loop(module, record)
     if loop is None:

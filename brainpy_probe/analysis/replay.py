@@ -157,15 +157,15 @@ def replay(
         raise BadSetting(f"repeat={repeat!r} is not allowed.", "Allowed: 1 and more.")
     _register(record)
     arguments = [{**given, **overrides}[spec.path] for spec in record.arguments]
-    content, direct = kernels.called_directly(content, record.fidelity.custom_calls)
+    content, direct = kernels.call_directly(content, record.fidelity.custom_calls)
     run = functools.partial(_run, record, content, arguments, {} if overrides else expected, repeat)
     reasons = (*reasons, *_reasons(record, content))
     # XLA leaves a loop that calls Python as it is, and hoists a small one that does not. What was
     # taken out of the loop may have been in a part that XLA compiled by itself.
     removed = bool(record.fidelity.removed) and execution.hoists_small_loops()
-    done = run(apart=removed, compares=not overrides)
+    done = run(separate_ops=removed, compares=not overrides)
     if removed and done.equal is False:
-        otherwise = run(apart=False, compares=True)
+        otherwise = run(separate_ops=False, compares=True)
         done = otherwise if otherwise.equal else done
     return replace(done, direct=direct, reasons=reasons)
 
@@ -177,11 +177,11 @@ def _run(
     expected: Arrays,
     repeat: int,
     *,
-    apart: bool,
+    separate_ops: bool,
     compares: bool,
 ) -> Replay:
     """Compile a program in one way, run it, and compare what it gives."""
-    executable, compile_seconds = _compiled(record, content, arguments, apart=apart)
+    executable, compile_seconds = _compiled(record, content, arguments, separate_ops=separate_ops)
     run_seconds = []
     try:
         placed = executable.put(arguments)
@@ -243,11 +243,11 @@ def check_overrides(specs: Iterable[TensorSpec], overrides: Arrays) -> dict[str,
 
 
 def compiled(
-    record: ProgramRecord, content: bytes, arguments: Sequence[Array], *, apart: bool
+    record: ProgramRecord, content: bytes, arguments: Sequence[Array], *, separate_ops: bool
 ) -> execution.Executable:
     """Compile a program that calls BrainPy's kernels as the simulation did.
 
-    With ``apart`` each op of a small loop runs by itself.
+    With ``separate_ops`` the ops of a small loop are not compiled as one piece.
 
     Raises
     ------
@@ -255,7 +255,7 @@ def compiled(
         If it can't be compiled here.
     """
     _register(record)
-    return _compiled(record, content, arguments, apart=apart)[0]
+    return _compiled(record, content, arguments, separate_ops=separate_ops)[0]
 
 
 def _register(record: ProgramRecord) -> None:
@@ -268,13 +268,13 @@ def _register(record: ProgramRecord) -> None:
             "Capture it without the callback.",
         )
     problem = kernels.register(fidelity.custom_calls, record.kernels)
-    missing = kernels.unknown(fidelity.custom_calls)
+    missing = kernels.unregistered(fidelity.custom_calls)
     if missing and (problem or not execution.refuses_unknown_calls()):
         raise _needs(record, missing, problem)
 
 
 def _compiled(
-    record: ProgramRecord, content: bytes, arguments: Sequence[Array], *, apart: bool = False
+    record: ProgramRecord, content: bytes, arguments: Sequence[Array], *, separate_ops: bool = False
 ) -> tuple[execution.Executable, float]:
     """Compile a program whose kernels are registered; return it, and how long XLA took."""
     constants = {
@@ -284,9 +284,11 @@ def _compiled(
     }
     begun = time.perf_counter()
     try:
-        executable = execution.Executable(with_constants(content, constants), apart=apart)
+        executable = execution.Executable(
+            with_constants(content, constants), separate_ops=separate_ops
+        )
     except Exception as error:  # whatever XLA raises; it has no class that all versions share
-        missing = kernels.unknown(record.fidelity.custom_calls)
+        missing = kernels.unregistered(record.fidelity.custom_calls)
         if any(target in str(error) for target in missing):
             raise _needs(record, missing, "") from error
         raise CannotReplay(

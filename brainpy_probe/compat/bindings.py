@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     HloModule: TypeAlias = _hlo.HloModule
     MlirAttribute: TypeAlias = _ir.Attribute
+    MlirBlock: TypeAlias = _ir.Block
     MlirContext: TypeAlias = _ir.Context
     MlirModule: TypeAlias = _ir.Module
     MlirOperation: TypeAlias = _ir.Operation

@@ -1,5 +1,5 @@
-"""Programs as MLIR and HLO: parsed, printed, rewritten, compared, compiled and run.
+"""Programs as MLIR and HLO: parse, print, rewrite, compare, compile and run them.
 
-Needs jaxlib, and neither JAX nor BrainPy. Start with :mod:`.dialects`, which renders a program as
-text in each dialect and parses the text back.
+Needs only jaxlib. Start with :mod:`.dialects`, which renders a program as text in each dialect and
+parses the text back.
 """

@@ -1,9 +1,9 @@
-"""Makes constants of a program's arguments, as they were in the run; knows no capture."""
+"""Replaces arguments of a program by constants."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,26 +11,29 @@ from brainpy_probe.compat import bindings
 from brainpy_probe.format.arrays import Array
 from brainpy_probe.ir import mlir
 
+if TYPE_CHECKING:
+    from brainpy_probe.compat.bindings import MlirAttribute, MlirType
+
 __all__ = ["with_constants"]
 
 
 def with_constants(content: bytes, arrays: Mapping[int, Array]) -> bytes:
-    """Return a program in which some arguments of main are constants.
+    """Return a program in which some arguments of main are replaced by constants.
 
-    XLA compiles a product with a constant otherwise than one with an argument, and the sums have
-    other bits. The arguments stay, unread, so that the signature is what it was.
+    XLA compiles a product with a constant differently from a product with an argument, and the sums
+    have other bits. The arguments remain, unused, so that the signature does not change.
 
     Parameters
     ----------
     content : bytes
         VHLO bytecode, or StableHLO text.
     arrays : mapping
-        The constants' values by the arguments' positions.
+        The values of the constants, by position of the argument.
 
     Returns
     -------
     bytes
-        StableHLO text; ``content`` itself where there is nothing to do.
+        StableHLO text; ``content`` itself if ``arrays`` is empty.
     """
     if not arrays:
         return content
@@ -47,22 +50,23 @@ def with_constants(content: bytes, arrays: Mapping[int, Array]) -> bytes:
     return bindings.mlir_text(module).encode()
 
 
-def _attribute(array: Array, kind: Any) -> Any:
-    """Return the attribute of a constant: its bytes; booleans, which MLIR packs, by their names.
+def _attribute(array: Array, tensor_type: MlirType) -> MlirAttribute:
+    """Return the value attribute of a constant.
 
-    Complex numbers are handed over as they are: on 0.4.13 what MLIR parses of them has no class in
-    Python ("Can't cast unknown element type DenseIntOrFPElementsAttr"). The others are parsed:
-    ``DenseElementsAttr.get`` takes no bfloat16 on 0.4.13, and no booleans on 0.10.2.
+    Complex numbers are passed as an array: on 0.4.13 the attribute that MLIR parses has no class in
+    Python ("Can't cast unknown element type DenseIntOrFPElementsAttr"). Other values are parsed
+    from text, booleans from their names because MLIR packs their bits: ``DenseElementsAttr.get``
+    rejects bfloat16 on 0.4.13, and booleans on 0.10.2.
     """
     ir = bindings.take("mlir")
     if array.dtype.kind == "c":
-        shaped = ir.RankedTensorType(kind)
-        given = np.ascontiguousarray(array)
-        return ir.DenseElementsAttr.get(given, type=shaped.element_type, shape=list(shaped.shape))
+        shaped = ir.RankedTensorType(tensor_type)
+        values = np.ascontiguousarray(array)
+        return ir.DenseElementsAttr.get(values, type=shaped.element_type, shape=list(shaped.shape))
     if array.size == 0:
         elements = ""
     elif array.dtype == bool:
         elements = str(array.tolist()).lower()
     else:
         elements = f'"0x{array.tobytes().hex()}"'
-    return ir.Attribute.parse(f"dense<{elements}> : {kind}")
+    return ir.Attribute.parse(f"dense<{elements}> : {tensor_type}")

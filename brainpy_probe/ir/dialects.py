@@ -1,7 +1,7 @@
-"""Renders a lowered program as text in a dialect and proves the text; knows no BrainPy, no file.
+"""Renders a lowered program as text in each dialect, and checks the text.
 
-Every text is parsed back by MLIR's or XLA's own parser before it is given out. MHLO and VHLO are
-also led back to StableHLO, and XLA must make the same HLO of that as of what it came from.
+Every text is parsed back by MLIR's or XLA's own parser before it is returned. MHLO and VHLO are
+also converted back to StableHLO, from which XLA must make the same HLO as from the original.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from brainpy_probe.compat import bindings
 from brainpy_probe.errors import CannotConvert, first_line
@@ -19,12 +19,15 @@ from brainpy_probe.ir import identity, locations, mlir, portable
 from brainpy_probe.ir.portable import remove_placement
 from brainpy_probe.settings import Dialect
 
-__all__ = ["Lowered", "Rendering", "converted"]
+if TYPE_CHECKING:
+    from brainpy_probe.compat.bindings import HloModule, MlirModule, MlirOperation
+
+__all__ = ["Lowered", "Rendering", "convert"]
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """A program in one dialect, and how far that was proved."""
+    """A program in one dialect, and the result of its check."""
 
     content: bytes
     check: DialectCheck
@@ -33,20 +36,20 @@ class Rendering:
 
 @dataclass
 class Lowered:
-    """A program as a StableHLO module of our own, named and cleaned.
+    """A program as a StableHLO module with named arguments and without source locations.
 
     Parameters
     ----------
     source : ir.Module
-        The module that JAX lowered for us, and for no one else: it is cleaned, then copied.
+        A module that JAX lowered for this purpose only: it is changed, then copied.
     name : str
         The module's new name.
     arguments, results : sequences of str
-        Names such as ``state['E.V']``, put beside each argument and result of ``main`` as
-        ``jax.arg_info`` and ``jax.result_info``.
+        Names such as ``state['E.V']``, stored as attributes ``jax.arg_info`` and
+        ``jax.result_info`` of each argument and result of ``main``.
     """
 
-    source: Any
+    source: MlirModule
     name: str
     arguments: Sequence[str]
     results: Sequence[str]
@@ -57,66 +60,66 @@ class Lowered:
         removed = remove_placement(self.source)
         if removed:
             self.notes.append(
-                f"{removed} sharding constraints, which do nothing on one device, are left out."
+                f"{removed} sharding constraints were removed: they have no effect on one device."
             )
         self.tokens = _rename(self.source, self.name, self.arguments, self.results)
-        self._parsed: locations.Renamed | None = None
-        self.module, self.owners = self._named_by_component()
+        self._parsed: locations.RenamedModule | None = None
+        self.module, self.owners = self._label_ops()
 
     @property
-    def token_forms(self) -> list[tuple[tuple[int, ...], str]]:
-        """Shape and element type of each token that leads main's arguments.
+    def token_types(self) -> list[tuple[tuple[int, ...], str]]:
+        """Shape and dtype of each token; tokens come first among main's arguments.
 
         A token is ``tensor<0xi1>`` on 0.4.13, and ``!stablehlo.token`` later.
         """
         types = mlir.argument_types(self.module)[: self.tokens]
-        return [((0,), "bool") if kind == "tensor<0xi1>" else ((), "token") for kind in types]
+        return [((0,), "bool") if name == "tensor<0xi1>" else ((), "token") for name in types]
 
     @functools.cached_property
-    def operations(self) -> tuple[Any, ...]:
-        """Its operations, at any depth, once nothing changes them any more."""
+    def operations(self) -> tuple[MlirOperation, ...]:
+        """All operations at any depth; cached, so the module must not change after first use."""
         return tuple(mlir.operations(self.module))
 
     @functools.cached_property
-    def custom_calls(self) -> dict[str, list[Any]]:
-        """Those that call what is not in the module, by target."""
+    def custom_calls(self) -> dict[str, list[MlirOperation]]:
+        """The custom calls whose code is not in the module, by target."""
         return mlir.custom_calls(self.operations)
 
-    def _named_by_component(self) -> tuple[Any, set[str]]:
-        """Copy the module; each op's location says whose it is, and nothing of files here.
+    def _label_ops(self) -> tuple[MlirModule, set[str]]:
+        """Copy the module, and set the location of each op to the name of its component.
 
         Returns
         -------
         module, owners
-            The copy, and the components that it names.
+            The copy, and the names of the components in it.
         """
         try:
-            made = locations.renamed(self.source, component_names.location, self.context)
+            copy = locations.rename_locations(self.source, component_names.location, self.context)
         except Exception as error:
-            self.notes.append(f"The ops do not say whose they are: {first_line(error)}")
-            copy = bindings.parse_mlir(bindings.mlir_bytecode(self.source), self.context)
-            return bindings.without_locations(copy), set()
-        self._parsed = made
-        return made.module, set(map(component_names.owner, made.names))
+            self.notes.append(f"The ops are not labelled with their component: {first_line(error)}")
+            unlabelled = bindings.parse_mlir(bindings.mlir_bytecode(self.source), self.context)
+            return bindings.without_locations(unlabelled), set()
+        self._parsed = copy
+        return copy.module, set(map(component_names.owner, copy.names))
 
     @property
-    def hlo_module(self) -> Any:
-        """The HLO module that XLA makes of it."""
+    def hlo_module(self) -> HloModule:
+        """The HLO module to which XLA translates it."""
         return self._origin.hlo_module
 
     def expand_chlo(self) -> None:
-        """Write CHLO's operations out in StableHLO, where this jaxlib has the pass for it."""
+        """Decompose CHLO operations to StableHLO, if this jaxlib has the pass for it."""
         self._parsed = None
         bindings.chlo_to_stablehlo(self.module)
-        left = mlir.chlo(mlir.operations(self.module))
-        if left:
-            self.notes.append(f"This jaxlib can't write out in StableHLO: {', '.join(left)}.")
+        remaining = mlir.chlo_operations(mlir.operations(self.module))
+        if remaining:
+            self.notes.append(f"This jaxlib can't decompose to StableHLO: {', '.join(remaining)}.")
 
-    def for_other_compilers(self) -> None:
-        """Write what other compilers can't do in a way in which they can."""
+    def make_portable(self) -> None:
+        """Replace patterns that other compilers do not support, or compile slowly."""
         self._parsed = None
-        portable.select_booleans(self.module)
-        portable.double_running_sums(self.module)
+        portable.replace_boolean_converts(self.module)
+        portable.replace_running_sums(self.module)
         self.module.operation.verify()
 
     def render(self, dialect: Dialect) -> Rendering:
@@ -129,7 +132,7 @@ class Lowered:
         return renderers[dialect]()
 
     def bytecode(self) -> Rendering | None:
-        """Return the program as VHLO bytecode, proved by reading it back; None if it can't be."""
+        """Return the program as VHLO bytecode, checked by reading it back; None if not possible."""
         if any(map(mlir.is_callback, self.custom_calls)):
             self.notes.append(
                 "The program has no portable bytecode: it calls back into this Python process."
@@ -140,30 +143,31 @@ class Lowered:
             if self._chlo:
                 module = self._copy()
                 bindings.chlo_to_stablehlo(module)
-                origin = identity.Compared(module)
+                origin = identity.ComparableModule(module)
             content = bindings.portable_bytecode(module)
             back = bindings.read_portable_bytecode(content, self.context)
         except Exception as error:
             self.notes.append(f"The program has no portable bytecode: {first_line(error)}")
             return None
-        difference = origin.difference(identity.Compared(back))
+        difference = origin.difference(identity.ComparableModule(back))
         return Rendering(content, DialectCheck(parsed=not difference, detail=difference))
 
     @functools.cached_property
-    def _origin(self) -> identity.Compared:
-        """The program as every other form of it must be."""
-        return identity.Compared(self.module, "" if self._parsed is None else self._parsed.bare)
+    def _origin(self) -> identity.ComparableModule:
+        """The program with which every text that is converted back is compared."""
+        text = "" if self._parsed is None else self._parsed.bare
+        return identity.ComparableModule(self.module, text)
 
     @functools.cached_property
     def _chlo(self) -> tuple[str, ...]:
-        return mlir.chlo(self.operations)
+        return mlir.chlo_operations(self.operations)
 
-    def _copy(self) -> Any:
+    def _copy(self) -> MlirModule:
         return bindings.parse_mlir(bindings.mlir_bytecode(self.module), self.context)
 
     def _stablehlo(self) -> Rendering:
         text = bindings.mlir_text(self.module, locations=True)
-        # What prints as the text of which it was parsed needs no second proof.
+        # A module that prints the text it was parsed from needs no second parse.
         same = self._parsed is not None and text == self._parsed.text
         check = DialectCheck(parsed=True) if same else identity.reparse(text, self.context)
         return Rendering(text.encode(), check, self._chlo)
@@ -174,10 +178,10 @@ class Lowered:
         text = bindings.mlir_text(module, locations=True)
         check = identity.reparse(text, self.context)
         back = bindings.parse_mlir(text, self.context)
-        # Each operation has its counterpart, dead ones too, which no HLO tells of.
+        # HLO contains no dead operations: compare the counts of all operations too.
         difference = identity.first_difference(operations, identity.operation_counts(back))
         bindings.run_passes(back, "hlo-legalize-to-stablehlo")
-        difference = difference or self._origin.difference(identity.Compared(back))
+        difference = difference or self._origin.difference(identity.ComparableModule(back))
         return Rendering(
             text.encode(),
             DialectCheck(
@@ -185,7 +189,7 @@ class Lowered:
                 returns=not difference,
                 detail=" ".join(filter(None, [check.detail, difference])),
             ),
-            mlir.chlo(mlir.operations(module)),
+            mlir.chlo_operations(mlir.operations(module)),
         )
 
     def _hlo(self) -> Rendering:
@@ -195,8 +199,8 @@ class Lowered:
         return Rendering(text.encode(), DialectCheck(parsed=not difference, detail=difference))
 
 
-def _rename(module: Any, name: str, arguments: Sequence[str], results: Sequence[str]) -> int:
-    """Name the module, and ``main``'s arguments and results; return how many tokens lead them."""
+def _rename(module: MlirModule, name: str, arguments: Sequence[str], results: Sequence[str]) -> int:
+    """Name the module, its arguments and results; return the number of leading tokens."""
     ir = bindings.take("mlir")
     main = mlir.main(module)
     with module.context:
@@ -206,16 +210,18 @@ def _rename(module: Any, name: str, arguments: Sequence[str], results: Sequence[
         if tokens < 0 or len(function.results) - len(results) != tokens:
             raise ValueError(
                 f"main has {len(function.inputs)} arguments and {len(function.results)} results, "
-                f"but {len(arguments)} and {len(results)} have names"
+                f"but {len(arguments)} and {len(results)} names were given"
             )
         for kind, info, names in (
             ("arg_attrs", "jax.arg_info", arguments),
             ("res_attrs", "jax.result_info", results),
         ):
-            given = main.operation.attributes
+            attributes = main.operation.attributes
             count = tokens + len(names)
             old = (
-                list(ir.ArrayAttr(given[kind])) if kind in given else [ir.DictAttr.get({})] * count
+                list(ir.ArrayAttr(attributes[kind]))
+                if kind in attributes
+                else [ir.DictAttr.get({})] * count
             )
             new = []
             for position in range(count):
@@ -223,12 +229,12 @@ def _rename(module: Any, name: str, arguments: Sequence[str], results: Sequence[
                 entries.pop("jax.result_info", None)
                 label = names[position - tokens] if position >= tokens else f"token[{position}]"
                 new.append(ir.DictAttr.get({**entries, info: ir.StringAttr.get(label)}))
-            given[kind] = ir.ArrayAttr.get(new)
+            attributes[kind] = ir.ArrayAttr.get(new)
     return tokens
 
 
-def converted(name: str, content: bytes, dialect: Dialect) -> str:
-    """Return a module's text in a dialect, parsed back before it is returned.
+def convert(name: str, content: bytes, dialect: Dialect) -> str:
+    """Return a module's text in a dialect, after parsing it back.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Programs compiled and run by jaxlib alone; knows no text and no capture.
+"""Compiles and runs programs with jaxlib alone.
 
-What is said of versions was seen on jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2 and
-0.12.0, in a process in which ``import jax`` fails and in one that has imported it.
+Version facts were seen on jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2 and 0.12.0, both in a process that
+has imported JAX and in one in which ``import jax`` fails.
 """
 
 from __future__ import annotations
@@ -13,34 +13,39 @@ import importlib.util
 import sys
 from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from brainpy_probe.compat import bindings
 from brainpy_probe.format.arrays import Array
-from brainpy_probe.ir.protobuf import encoded
+from brainpy_probe.ir.protobuf import encode_field
+
+if TYPE_CHECKING:
+    from brainpy_probe.compat.bindings import HloModule
 
 __all__ = [
     "Executable",
+    "cost_analysis",
     "hoists_small_loops",
     "refuses_unknown_calls",
-    "register_own",
-    "registered",
+    "register_jaxlib_kernels",
+    "registered_targets",
     "version",
 ]
 
 
 # CompileOptionsProto.executable_build_options, .debug_options, .xla_backend_extra_options, which
-# has no name in Python (0.10.2, 0.12.0: xla/pjrt/proto/compile_options.proto, xla/xla.proto;
-# read by SmallWhileLoopHoistingPass of XLA's CPU compiler). Appended to a message, it is merged.
-_SMALL_LOOPS = encoded(1, b"xla_cpu_small_while_loop_byte_threshold") + encoded(2, b"0")
-_NO_SMALL_LOOPS = encoded(3, encoded(3, encoded(500, _SMALL_LOOPS)))
+# has no Python attribute (0.10.2, 0.12.0: xla/pjrt/proto/compile_options.proto, xla/xla.proto; read
+# by SmallWhileLoopHoistingPass of XLA's CPU compiler). Appended to a serialised message, it is
+# merged.
+_SMALL_LOOPS = encode_field(1, b"xla_cpu_small_while_loop_byte_threshold") + encode_field(2, b"0")
+_NO_SMALL_LOOPS = encode_field(3, encode_field(3, encode_field(500, _SMALL_LOOPS)))
 
 
 @functools.cache
 def _jaxlib() -> Any:
-    """Return XLA's client, XLA's Python side, which needs no JAX."""
+    """Return jaxlib's module ``xla_client``, which needs no JAX."""
     return bindings.take("client")
 
 
@@ -56,55 +61,56 @@ def _client() -> Any:
     """Return XLA's client for the CPU."""
     jaxlib = _jaxlib()
     with contextlib.suppress(ImportError):
-        # Where JAX is installed, jaxlib imports its class of shardings when it makes its first
-        # array, and goes on without where it is not. Here it is no part of a run's seconds.
+        # If JAX is installed, jaxlib imports its sharding class when it creates the first array.
+        # Import it here, so that a run's time does not include it. jaxlib works without it.
         importlib.import_module("jax.sharding")
     jit: Any = getattr(jaxlib._xla, "jax_jit", None)
     state: Any = jit.global_state() if hasattr(jit, "global_state") else None
     if hasattr(state, "enable_memories") and sys.modules.get("jax") is None:
-        # 0.4.23, 0.4.30: making an array ends the process ("Check failed:
+        # 0.4.23, 0.4.30: creating an array ends the process ("Check failed:
         # global_state.enable_memories.has_value()", "initialize_local_state.ptr() != nullptr")
-        # as long as nobody has said this. JAX says it when it is imported, then or later.
+        # until both are set. JAX sets them when it is imported, now or later.
         state.enable_memories = False
         jit.set_thread_local_state_initialization_callback(lambda: None)
     return jaxlib.make_cpu_client()
 
 
-def registered() -> frozenset[str]:
-    """Return the custom calls that XLA can make, as far as it says.
+def registered_targets() -> frozenset[str]:
+    """Return the targets of custom calls that XLA can call, as far as it lists them.
 
-    ``custom_call_targets`` is in 0.4.30, 0.10.2, 0.12.0; before 0.10 it lists only some of them.
-    A kernel of jaxlib's own counts when :func:`register_own` has initialised it.
+    ``custom_call_targets`` is in 0.4.30, 0.10.2, 0.12.0; before 0.10 its list is incomplete.
+    jaxlib's own kernels are included after :func:`register_jaxlib_kernels` initialised them.
     """
-    return _listed() - _own_kernels().keys() | _INITIALISED
+    return _listed_targets() - _jaxlib_kernels().keys() | _INITIALISED
 
 
-def _listed() -> frozenset[str]:
-    _client()  # what was registered before there was a client is told to it
-    asked = getattr(_jaxlib(), "custom_call_targets", None)
-    return frozenset() if asked is None else frozenset(asked("cpu"))
+def _listed_targets() -> frozenset[str]:
+    _client()  # targets that were registered earlier are passed to a new client
+    list_targets = getattr(_jaxlib(), "custom_call_targets", None)
+    return frozenset() if list_targets is None else frozenset(list_targets("cpu"))
 
 
 def refuses_unknown_calls() -> bool:
-    """Whether XLA raises an error when it compiles a custom call that nobody has registered.
+    """Return whether XLA raises an error when it compiles a custom call that is not registered.
 
-    0.10.2, 0.12.0: "No FFI handler registered for ...". Earlier ones compile it, print "JIT session
-    error: Symbols not found" or raise "Symbol main.404 not found", and may crash when it runs.
+    0.10.2, 0.12.0: "No FFI handler registered for ...". Earlier versions compile it, print "JIT
+    session error: Symbols not found" or raise "Symbol main.404 not found", and may crash when it
+    runs.
     """
     return hasattr(_client(), "compile_and_load")
 
 
 def hoists_small_loops() -> bool:
-    """Whether XLA compiles a small loop as one piece by itself: 0.10.2, 0.12.0."""
+    """Return whether XLA compiles a small loop as one piece by default: 0.10.2, 0.12.0."""
     return hasattr(_client(), "compile_and_load")
 
 
-def register_own(targets: Iterable[str]) -> None:
-    """Register and initialise those kernels of jaxlib's own that are among some targets.
+def register_jaxlib_kernels(targets: Iterable[str]) -> None:
+    """Register and initialise the kernels of jaxlib that are among some targets.
 
-    LAPACK's kernels take their functions from SciPy: registered and not initialised, they call a
-    null pointer, which ends the process (all versions). JAX registers them when it is imported and
-    initialises them when it lowers a program that calls them; so both is done here.
+    LAPACK's kernels take their functions from SciPy. If they are registered but not initialised,
+    they call a null pointer, which ends the process (all versions). JAX registers them when it is
+    imported and initialises them when it lowers a program that calls them; this does both.
 
     ``jaxlib.lapack`` registers its kernels when it is imported up to 0.4.30; 0.10.2 and 0.12.0 list
     them in ``registrations``. ``jaxlib.ducc_fft`` is in 0.4.13, 0.4.23 and 0.4.30, with one kernel;
@@ -115,28 +121,28 @@ def register_own(targets: Iterable[str]) -> None:
     ImportError
         If SciPy is not installed.
     """
-    own = _own_kernels()
-    for library in sorted({own[target] for target in targets if target in own}):
+    libraries = _jaxlib_kernels()
+    for library in sorted({libraries[target] for target in targets if target in libraries}):
         module = importlib.import_module(f"jaxlib.{library}")
         if library == "lapack":
             module._lapack.initialize()
-        listed = _listed()
+        listed = _listed_targets()
         for platform, kernels in getattr(module, "registrations", dict)().items():
             for name, kernel, api in kernels:
                 if name not in listed:
                     _jaxlib().register_custom_call_target(
                         name, kernel, platform=platform, api_version=api
                     )
-        _INITIALISED.update(name for name, home in own.items() if home == library)
+        _INITIALISED.update(name for name, owner in libraries.items() if owner == library)
 
 
-# Kernels of jaxlib's own that this process has initialised.
+# Kernels of jaxlib that this process has initialised.
 _INITIALISED: set[str] = set()
 
 
 @functools.cache
-def _own_kernels() -> dict[str, str]:
-    """Return the custom calls that jaxlib has kernels for, each with the library that has it."""
+def _jaxlib_kernels() -> dict[str, str]:
+    """Return the targets of jaxlib's kernels, each with the library that contains it."""
     return {
         target: library
         for library in ("lapack", "ducc_fft")
@@ -145,34 +151,34 @@ def _own_kernels() -> dict[str, str]:
     }
 
 
-def cost_analysis(module: Any) -> dict[str, float]:
-    """Return XLA's cost analysis of an HLO module, by its own names: a loop's body counts once.
+def cost_analysis(module: HloModule) -> dict[str, float]:
+    """Return XLA's cost analysis of an HLO module; the body of a loop is counted once.
 
-    It is what JAX's ``Lowered.cost_analysis`` calls.
+    JAX's ``Lowered.cost_analysis`` calls the same function.
     """
     counted = bindings.take("cost")(_client(), module)
     return {name: float(value) for name, value in counted.items()}
 
 
 class Executable:
-    """A StableHLO program, compiled by XLA for the CPU with the options that XLA has by itself.
+    """A StableHLO program, compiled by XLA for the CPU with default options.
 
     Parameters
     ----------
     content : bytes
         VHLO bytecode, or StableHLO text.
-    apart : bool
-        Have each op run by itself in a small loop too, which XLA otherwise compiles as one piece
-        (0.10.2, 0.12.0): else no profiler tells its ops apart.
+    separate_ops : bool
+        Keep the ops of small loops separate, which XLA otherwise compiles as one piece (0.10.2,
+        0.12.0) in which the profiler sees no ops.
     """
 
-    def __init__(self, content: bytes, *, apart: bool = False) -> None:
+    def __init__(self, content: bytes, *, separate_ops: bool = False) -> None:
         client, jaxlib = _client(), _jaxlib()
         self._device = client.local_devices()[0]
         options = jaxlib.CompileOptions()
-        if apart:
+        if separate_ops:
             options = options.ParseFromString(options.SerializeAsString() + _NO_SMALL_LOOPS)
-        if hasattr(client, "compile_and_load"):  # 0.10.2, 0.12.0: they read VHLO themselves
+        if hasattr(client, "compile_and_load"):  # 0.10.2, 0.12.0: these accept VHLO
             devices = jaxlib.DeviceList((self._device,))
             self._loaded = client.compile_and_load(content, devices, options)
         else:
@@ -180,40 +186,40 @@ class Executable:
                 content = jaxlib._xla.mlir.deserialize_portable_artifact(content)
             self._loaded = client.compile(content, options)
 
-    def optimized(self) -> Any:
-        """Return the HLO module that runs, with the locations of its instructions."""
+    def optimized(self) -> HloModule:
+        """Return the optimised HLO module, with the locations of its instructions."""
         return self._loaded.hlo_modules()[0]
 
     def put(self, arrays: Sequence[Array]) -> list[Any]:
-        """Return arrays as XLA takes them; it may read the memory of the ones that are given."""
+        """Return arrays as XLA's buffers, which may share memory with the arrays."""
         return [self._put(np.asarray(array, order="C")) for array in arrays]
 
     def _put(self, array: Array) -> Any:
         jaxlib, client = _jaxlib(), _client()
         if hasattr(client, "buffer_from_pyval"):  # 0.4.13, 0.4.23, 0.4.30
             return client.buffer_from_pyval(array)
-        # 0.10.2, 0.12.0. enable_x64: "enable_x64_state is not set" without JAX; and whatever JAX
-        # has set, 64 bits are to stay 64 bits.
-        form = SimpleNamespace(shape=array.shape, dtype=array.dtype, weak_type=False)
-        place = _sharding_class()(self._device)
+        # 0.10.2, 0.12.0. enable_x64: otherwise "enable_x64_state is not set" without JAX; and
+        # 64-bit values must stay 64-bit whatever JAX's own setting is.
+        aval = SimpleNamespace(shape=array.shape, dtype=array.dtype, weak_type=False)
+        sharding = _sharding_class()(self._device)
         put = jaxlib.batched_device_put
-        return put(form, place, [array], [self._device], enable_x64=True)
+        return put(aval, sharding, [array], [self._device], enable_x64=True)
 
     def run(self, arguments: Sequence[Any]) -> list[Any]:
-        """Run the program to its end on what :meth:`put` gave; return XLA's arrays."""
-        made = list(self._loaded.execute(list(arguments)))
-        for array in made:
+        """Run the program on buffers that :meth:`put` returned, and wait for XLA's results."""
+        results = list(self._loaded.execute(list(arguments)))
+        for array in results:
             array.block_until_ready()
-        return made
+        return results
 
-    def take(self, made: Sequence[Any]) -> list[Array]:
-        """Return XLA's arrays as NumPy's."""
-        return [np.asarray(_host_array(array)) for array in made]
+    def take(self, results: Sequence[Any]) -> list[Array]:
+        """Convert XLA's results to NumPy arrays."""
+        return [np.asarray(_host_array(array)) for array in results]
 
 
 @functools.cache
 def _sharding_class() -> Any:
-    """Return jaxlib's sharding on one device, with what JAX's own class of it adds in Python."""
+    """Return jaxlib's single-device sharding with the methods that JAX's own subclass adds."""
     jaxlib = _jaxlib()
 
     class OneDevice(jaxlib.SingleDeviceSharding):  # type: ignore[misc, name-defined]
@@ -226,10 +232,10 @@ def _sharding_class() -> Any:
 
 
 def _host_array(array: Any) -> Any:
-    """Return an array's content; ``np.asarray`` of it would need JAX for what is no plain number.
+    """Return an array's content as NumPy; ``np.asarray`` of extended dtypes would need JAX.
 
-    ``_single_device_array_to_np_array_did_copy`` on 0.10.2 and 0.12.0; before, that name ends at
+    ``_single_device_array_to_np_array_did_copy`` on 0.10.2 and 0.12.0; earlier the name ends in
     ``array``.
     """
-    both = getattr(array, "_single_device_array_to_np_array_did_copy", None)
-    return array._single_device_array_to_np_array() if both is None else both()[0]
+    convert = getattr(array, "_single_device_array_to_np_array_did_copy", None)
+    return array._single_device_array_to_np_array() if convert is None else convert()[0]

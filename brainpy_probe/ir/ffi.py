@@ -1,7 +1,7 @@
-"""Makes handlers of XLA's C interface from numba's kernels; knows no BrainPy and no capture.
+"""Compiles handlers of XLA's FFI that call numba kernels directly.
 
-A call frame and its buffers are read as 64-bit words, as xla/ffi/api/c_api.h lays them out, which
-comes with jaxlib (0.10.2, 0.12.0) and appends to its structs alone.
+A call frame and its buffers are read as 64-bit words, in the layout of xla/ffi/api/c_api.h, which
+ships with jaxlib (0.10.2, 0.12.0) and only ever appends to its structs.
 """
 
 from __future__ import annotations
@@ -10,16 +10,20 @@ import ctypes
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from brainpy_probe.compat import bindings
 
-__all__ = ["Signature", "handler"]
+if TYPE_CHECKING:
+    from brainpy_probe.compat.bindings import MlirOperation, MlirValue
 
-# Words of XLA_FFI_CallFrame: the extensions by which XLA asks for a handler's version, then number
-# and addresses of what it reads and writes; of XLA_FFI_Buffer: its content and its sizes.
+__all__ = ["Signature", "compile_handler"]
+
+# Word offsets in XLA_FFI_CallFrame: the extensions (with which XLA queries a handler's version),
+# then count and addresses of the buffers read and written; in XLA_FFI_Buffer: its data and its
+# dimensions.
 _EXTENSION, _READ_COUNT, _READ, _WRITTEN_COUNT, _WRITTEN = 1, 7, 9, 12, 14
 _CONTENT, _SIZES = 3, 5
 
@@ -40,45 +44,45 @@ _ELEMENTS = {
 
 @dataclass(frozen=True)
 class Signature:
-    """Rank and element type, as MLIR spells it, of each array that a kernel reads and writes."""
+    """Rank and element type (as MLIR prints it) of each array that a kernel reads and writes."""
 
     reads: tuple[tuple[int, str], ...]
     writes: tuple[tuple[int, str], ...]
 
     @classmethod
-    def of(cls, operation: Any) -> Signature:
-        """Return that of a custom call."""
-        return cls(_forms(operation.operands), _forms(operation.results))
+    def of(cls, operation: MlirOperation) -> Signature:
+        """Return the signature of a custom call."""
+        return cls(_ranks_and_types(operation.operands), _ranks_and_types(operation.results))
 
 
-def _forms(values: Sequence[Any]) -> tuple[tuple[int, str], ...]:
-    kinds = [bindings.take("mlir").RankedTensorType(value.type) for value in values]
-    return tuple((kind.rank, str(kind.element_type)) for kind in kinds)
+def _ranks_and_types(values: Sequence[MlirValue]) -> tuple[tuple[int, str], ...]:
+    types = [bindings.take("mlir").RankedTensorType(value.type) for value in values]
+    return tuple((tensor.rank, str(tensor.element_type)) for tensor in types)
 
 
 @functools.cache  # XLA keeps a handler's address as long as the process lives
-def handler(kernel: Any, signature: Signature, otherwise: int) -> Any:
-    """Compile a handler that calls a kernel, with no Python on the way.
+def compile_handler(kernel: Any, signature: Signature, fallback: int) -> Any:
+    """Compile a handler that calls a kernel without Python in between.
 
     Parameters
     ----------
     kernel : numba's dispatcher
-        Takes the arrays that it reads, then those that it writes.
+        Takes the arrays that it reads, then the arrays that it writes.
     signature : Signature
-        Theirs.
-    otherwise : int
-        The address of another handler of the kernel. It answers where XLA asks for a handler's
-        version, and where the kernel raises: it will again, and that handler says so.
+        The signature of these arrays.
+    fallback : int
+        The address of another handler of the kernel. It is called when XLA queries the handler's
+        version, and when the kernel raises: the fallback then raises again and reports the error.
 
     Returns
     -------
     numba's C callback
-        Its ``address`` is the handler's.
+        Its ``address`` is the address of the handler.
 
     Raises
     ------
     KeyError
-        If numba has not one of the element types.
+        If numba lacks one of the element types.
     numba.core.errors.NumbaError
         If the kernel can't be compiled for these arrays.
     """
@@ -86,29 +90,29 @@ def handler(kernel: Any, signature: Signature, otherwise: int) -> Any:
     from numba import types
 
     word, pointer = _memory()
-    forms = [*signature.reads, *signature.writes]
+    arrays = [*signature.reads, *signature.writes]
     names: dict[str, Any] = {
         "kernel": kernel,
-        "otherwise": ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64)(otherwise),
+        "fallback": ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64)(fallback),
         "word": word,
         "pointer": pointer,
         "carray": numba.carray,
     }
-    names |= {f"type{number}": _ELEMENTS[element] for number, (_, element) in enumerate(forms)}
-    exec(_source(signature), names)  # noqa: S102  numba has no function of any number of arrays
+    names |= {f"type{number}": _ELEMENTS[element] for number, (_, element) in enumerate(arrays)}
+    exec(_source(signature), names)  # noqa: S102  numba supports no variable number of arrays
     return numba.cfunc(types.uint64(types.uint64))(names["handle"])
 
 
 def _source(signature: Signature) -> str:
-    """Write the handler in Python, as numba takes it."""
+    """Return the Python source of the handler, which numba compiles."""
     groups = (_READ, _READ_COUNT, signature.reads), (_WRITTEN, _WRITTEN_COUNT, signature.writes)
-    unlike = [f"word(frame, {_EXTENSION}) != 0"]
-    unlike += [f"word(frame, {count}) != {len(forms)}" for _, count, forms in groups]
-    lines = [f"if {' or '.join(unlike)}:", "    return otherwise(frame)"]
+    mismatch = [f"word(frame, {_EXTENSION}) != 0"]
+    mismatch += [f"word(frame, {count}) != {len(group)}" for _, count, group in groups]
+    lines = [f"if {' or '.join(mismatch)}:", "    return fallback(frame)"]
     arrays: list[str] = []
-    for place, _, forms in groups:
-        lines.append(f"buffers = word(frame, {place})")
-        for position, (rank, _) in enumerate(forms):
+    for offset, _, group in groups:
+        lines.append(f"buffers = word(frame, {offset})")
+        for position, (rank, _) in enumerate(group):
             number = len(arrays)
             arrays.append(f"array{number}")
             sizes = "".join(f"word(sizes, {axis}), " for axis in range(rank))
@@ -119,27 +123,27 @@ def _source(signature: Signature) -> str:
                 f"array{number} = carray(content, ({sizes}), type{number})",
             ]
     lines += ["try:", f"    kernel({', '.join(arrays)})"]
-    lines += ["except Exception:", "    return otherwise(frame)", "return 0"]
+    lines += ["except Exception:", "    return fallback(frame)", "return 0"]
     return "\n    ".join(["def handle(frame):", *lines])
 
 
 @functools.cache
 def _memory() -> tuple[Any, Any]:
-    """Return numba functions for what Python has none: the word at an address, and a pointer."""
+    """Return numba functions that read a word at an address, and that convert it to a pointer."""
     from llvmlite import ir
     from numba import types
     from numba.extending import intrinsic
 
     def word(_: Any, address: Any, position: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-            words = builder.inttoptr(given[0], ir.IntType(64).as_pointer())
-            return builder.load(builder.gep(words, [given[1]]))
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            words = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+            return builder.load(builder.gep(words, [args[1]]))
 
         return types.int64(types.uint64, types.int64), generate
 
     def pointer(_: Any, address: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-            return builder.inttoptr(given[0], ir.IntType(8).as_pointer())
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
 
         return types.voidptr(types.int64), generate
 

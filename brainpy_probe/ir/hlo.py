@@ -1,21 +1,36 @@
-"""Reads HLO modules, instruction by instruction, and has XLA count what one costs.
+"""Reads the instructions of HLO modules, and lets XLA count the cost of each instruction.
 
-A module's own form, a protocol buffer, is read here: jaxlib's objects for computations and
-instructions came with 0.10, and carry no metadata. The fields' numbers are those of XLA's
-service/hlo.proto and xla_data.proto, which jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2 and 0.12.0 share.
+A module is read from its protocol buffer: jaxlib's objects for computations and instructions exist
+only from 0.10 on, and have no metadata. The field numbers are those of XLA's service/hlo.proto and
+xla_data.proto, the same on jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2 and 0.12.0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from brainpy_probe.compat import bindings
 from brainpy_probe.format.cost_records import Count
 from brainpy_probe.ir import execution, protobuf
+from brainpy_probe.ir.protobuf import encode_field
 
-__all__ = ["Computation", "Instruction", "Module", "Pricing", "cost_of", "shape_bytes"]
+if TYPE_CHECKING:
+    from brainpy_probe.compat.bindings import HloModule
+
+__all__ = [
+    "CONTAINERS",
+    "Computation",
+    "Instruction",
+    "InstructionCosts",
+    "Module",
+    "cost_of",
+    "shape_bytes",
+]
+
+# Opcodes of instructions that only run the computations that they call.
+CONTAINERS = {"call", "conditional", "while"}
 
 # Fields of HloModuleProto, HloComputationProto, HloInstructionProto, OpMetadata.
 _MODULE_COMPUTATIONS, _MODULE_ENTRY = 3, 6
@@ -33,17 +48,17 @@ class Instruction:
     Attributes
     ----------
     name, opcode : str
-        As XLA has them: ``fusion.3``, ``fusion``.
+        XLA's name and opcode: ``fusion.3``, ``fusion``.
     location : str
-        The name that its location has (``op_name``).
+        The name in its location (``op_name``).
     id : int
         Its number in the module.
     operands, called : tuple of int
-        The instructions that it takes, and the computations that it calls.
+        The numbers of its operands, and of the computations that it calls.
     target : str
-        What a custom call calls.
+        The target of a custom call.
     raw : bytes
-        All of it, as XLA wrote it.
+        The serialised instruction.
     """
 
     name: str
@@ -59,16 +74,16 @@ class Instruction:
     raw: bytes
 
     def constant(self) -> int | None:
-        """Return the value of a constant that is one whole number, or None."""
+        """Return the value of a scalar integer constant, or None."""
         for number, value in protobuf.fields(self.raw):
             if number == _LITERAL and isinstance(value, bytes):
-                return _whole(value)
+                return _scalar_integer(value)
         return None
 
 
 @dataclass(frozen=True)
 class Computation:
-    """A computation of an HLO module: its instructions by number, its root."""
+    """A computation of an HLO module: its instructions by number, and its root."""
 
     id: int
     name: str
@@ -79,21 +94,21 @@ class Computation:
 
 @dataclass(frozen=True)
 class Module:
-    """An HLO module: its name, its computations by number, its entry."""
+    """An HLO module: its name, its computations by number, and its entry computation."""
 
     name: str
     computations: dict[int, Computation]
     entry: Computation
 
     @classmethod
-    def of(cls, module: Any) -> Module:
-        """Read one of XLA's modules."""
+    def of(cls, module: HloModule) -> Module:
+        """Read XLA's module."""
         computations: dict[int, Computation] = {}
         name, entry = "", 0
         for number, value in protobuf.fields(module.as_serialized_hlo_module_proto()):
             if number == _MODULE_COMPUTATIONS and isinstance(value, bytes):
-                one = _computation(value)
-                computations[one.id] = one
+                computation = _computation(value)
+                computations[computation.id] = computation
             elif number == _MODULE_ENTRY and isinstance(value, int):
                 entry = value
             elif number == _NAME and isinstance(value, bytes):
@@ -106,87 +121,88 @@ class Module:
             yield from computation.instructions.values()
 
     def called_by(self, instruction: Instruction) -> list[Computation]:
-        """Return the computations that an instruction calls, and those that they call."""
+        """Return the computations that an instruction calls, directly and indirectly."""
         found: dict[int, Computation] = {}
         pending = list(instruction.called)
         while pending:
             number = pending.pop()
             if number not in found:
                 found[number] = self.computations[number]
-                for one in found[number].instructions.values():
-                    pending += one.called
+                for inner in found[number].instructions.values():
+                    pending += inner.called
         return list(found.values())
 
 
 @dataclass
-class Pricing:
-    """Has XLA count single instructions of a module, each kind once.
+class InstructionCosts:
+    """XLA's costs of the instructions of a module, with a cache for equal instructions.
 
     Parameters
     ----------
     module : Module
-        The module that they stand in.
+        The module that contains the instructions.
     """
 
     module: Module
     _known: dict[Any, Count] = field(default_factory=dict)
 
     def cost(self, computation: Computation, instruction: Instruction) -> Count:
-        """Return what XLA counts for an instruction, with the computations that it calls."""
+        """Return XLA's count for an instruction, including the computations that it calls."""
         if instruction.opcode == "parameter":
             return Count()
         operands = [computation.instructions[number] for number in instruction.operands]
         body = b"".join(
-            protobuf.encoded(number, value)
+            encode_field(number, value)
             for number, value in protobuf.fields(instruction.raw)
             if number not in _OWN
         )
-        key = (body, tuple(one.shape for one in operands), _alike(instruction.operands))
+        shapes = tuple(operand.shape for operand in operands)
+        key = (body, shapes, _repetitions(instruction.operands))
         if key not in self._known:
-            self._known[key] = cost_of(self._alone(instruction, operands, body))
+            self._known[key] = cost_of(self._single_instruction(instruction, operands, body))
         return self._known[key]
 
-    def _alone(self, instruction: Instruction, operands: Sequence[Instruction], body: bytes) -> Any:
-        """Make a module of one instruction, whose operands are the module's parameters."""
+    def _single_instruction(
+        self, instruction: Instruction, operands: Sequence[Instruction], body: bytes
+    ) -> HloModule:
+        """Build a module of one instruction, whose operands are the module's parameters."""
         called = self.module.called_by(instruction)
-        given = {one.id: one for one in operands}
+        distinct = list({operand.id: operand for operand in operands}.values())
         parameters = [
-            protobuf.encoded(_NAME, f"p{n}".encode())
-            + protobuf.encoded(_OPCODE, b"parameter")
-            + protobuf.encoded(_SHAPE, one.shape)
-            + protobuf.encoded(_PARAMETER, n)
-            + protobuf.encoded(_ID, one.id)
-            for n, one in enumerate(given.values())
+            encode_field(_NAME, f"p{n}".encode())
+            + encode_field(_OPCODE, b"parameter")
+            + encode_field(_SHAPE, operand.shape)
+            + encode_field(_PARAMETER, n)
+            + encode_field(_ID, operand.id)
+            for n, operand in enumerate(distinct)
         ]
         packed = b"".join(map(protobuf.varint, instruction.operands))
         root = (
-            protobuf.encoded(_NAME, b"root")
+            encode_field(_NAME, b"root")
             + body
-            + protobuf.encoded(_ID, instruction.id)
-            + (protobuf.encoded(_OPERANDS, packed) if packed else b"")
+            + encode_field(_ID, instruction.id)
+            + (encode_field(_OPERANDS, packed) if packed else b"")
         )
-        signature = b"".join(protobuf.encoded(1, one.shape) for one in given.values())
-        signature += protobuf.encoded(2, instruction.shape)
-        signature += b"".join(protobuf.encoded(3, f"p{n}".encode()) for n in range(len(given)))
+        signature = b"".join(encode_field(1, operand.shape) for operand in distinct)
+        signature += encode_field(2, instruction.shape)
+        signature += b"".join(encode_field(3, f"p{n}".encode()) for n in range(len(distinct)))
         number = max(self.module.computations) + 1
         entry = (
-            protobuf.encoded(_COMPUTATION_NAME, b"main")
-            + b"".join(
-                protobuf.encoded(_COMPUTATION_INSTRUCTIONS, one) for one in [*parameters, root]
-            )
-            + protobuf.encoded(4, signature)
-            + protobuf.encoded(_COMPUTATION_ID, number)
-            + protobuf.encoded(_COMPUTATION_ROOT, instruction.id)
+            encode_field(_COMPUTATION_NAME, b"main")
+            + b"".join(encode_field(_COMPUTATION_INSTRUCTIONS, raw) for raw in [*parameters, root])
+            + encode_field(4, signature)
+            + encode_field(_COMPUTATION_ID, number)
+            + encode_field(_COMPUTATION_ROOT, instruction.id)
         )
-        whole = protobuf.encoded(1, b"alone") + protobuf.encoded(2, b"main")
-        whole += b"".join(protobuf.encoded(_MODULE_COMPUTATIONS, one.raw) for one in called)
-        whole += protobuf.encoded(_MODULE_COMPUTATIONS, entry) + protobuf.encoded(4, signature)
-        whole += protobuf.encoded(_MODULE_ENTRY, number)
-        return bindings.hlo_from_proto(whole)
+        proto = encode_field(1, b"single") + encode_field(2, b"main")
+        proto += b"".join(encode_field(_MODULE_COMPUTATIONS, inner.raw) for inner in called)
+        proto += encode_field(_MODULE_COMPUTATIONS, entry) + encode_field(4, signature)
+        proto += encode_field(_MODULE_ENTRY, number)
+        return bindings.hlo_from_proto(proto)
 
 
-def cost_of(module: Any) -> Count:
-    """Return what XLA counts for one of its modules, a loop's body once."""
+def cost_of(module: HloModule) -> Count:
+    """Return XLA's count for a module, with the body of a loop counted once."""
     found = execution.cost_analysis(module)
     accessed = found.get("bytes accessed", 0.0)
     # "bytes accessed output {}" on 0.4.13
@@ -199,18 +215,18 @@ def cost_of(module: Any) -> Count:
     )
 
 
-# Bytes of XLA's element types by their numbers (PrimitiveType in xla_data.proto).
+# Bytes of XLA's element types by number (PrimitiveType in xla_data.proto).
 _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 2, 8: 4, 9: 8, 10: 2, 11: 4, 12: 8}
 _BYTES |= {15: 8, 16: 2, 18: 16}
 
 
 def shape_bytes(shape: bytes) -> int:
-    """Return the size of an array, or of a tuple's arrays, given its ShapeProto."""
+    """Return the size of an array, or of all arrays of a tuple, given its ShapeProto."""
     kind, elements, parts = 0, 1, 0
     for number, value in protobuf.fields(shape):
         if number == 2:  # element_type
             kind = value if isinstance(value, int) else 0
-        elif number == 3:  # dimensions, packed or one at a time
+        elif number == 3:  # dimensions, packed or as single fields
             for size in protobuf.varints(value) if isinstance(value, bytes) else [value]:
                 elements *= size
         elif number == 4 and isinstance(value, bytes):  # tuple_shapes
@@ -218,9 +234,9 @@ def shape_bytes(shape: bytes) -> int:
     return parts or elements * _BYTES.get(kind, 1 if kind > 18 else 0)
 
 
-def _alike(operands: Sequence[int]) -> tuple[int, ...]:
-    """Say which operands are the same instruction, whatever their numbers."""
-    return tuple(operands.index(one) for one in operands)
+def _repetitions(operands: Sequence[int]) -> tuple[int, ...]:
+    """Return for each operand the position at which the same instruction first occurs."""
+    return tuple(operands.index(operand) for operand in operands)
 
 
 def _computation(content: bytes) -> Computation:
@@ -228,8 +244,8 @@ def _computation(content: bytes) -> Computation:
     instructions: dict[int, Instruction] = {}
     for field_number, value in protobuf.fields(content):
         if field_number == _COMPUTATION_INSTRUCTIONS and isinstance(value, bytes):
-            one = _instruction(value)
-            instructions[one.id] = one
+            instruction = _instruction(value)
+            instructions[instruction.id] = instruction
         elif field_number == _COMPUTATION_NAME and isinstance(value, bytes):
             name = value.decode()
         elif field_number == _COMPUTATION_ID and isinstance(value, int):
@@ -244,7 +260,7 @@ def _instruction(content: bytes) -> Instruction:
     numbers: dict[int, int] = {}
     lists: dict[int, tuple[int, ...]] = {_OPERANDS: (), _CALLED: ()}
     for number, value in protobuf.fields(content):
-        if number in lists:  # packed, or one at a time
+        if number in lists:  # packed, or as single fields
             lists[number] += (
                 tuple(protobuf.varints(value)) if isinstance(value, bytes) else (value,)
             )
@@ -270,12 +286,12 @@ def _instruction(content: bytes) -> Instruction:
 
 
 # LiteralProto: s32s = 4, s64s = 5, u32s = 6, u64s = 7, all packed.
-_WHOLE_NUMBERS = (4, 5, 6, 7)
+_INTEGER_FIELDS = (4, 5, 6, 7)
 
 
-def _whole(literal: bytes) -> int | None:
+def _scalar_integer(literal: bytes) -> int | None:
     for number, value in protobuf.fields(literal):
-        if number in _WHOLE_NUMBERS:
+        if number in _INTEGER_FIELDS:
             values = list(protobuf.varints(value)) if isinstance(value, bytes) else [value]
             return values[0] if len(values) == 1 else None
     return None

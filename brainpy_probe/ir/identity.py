@@ -1,4 +1,4 @@
-"""What tells one program from another, and whether a text is right; knows no file, no capture."""
+"""Compares programs, and checks that a text is parsed back unchanged."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import functools
 import itertools
 import re
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING
 
 from brainpy_probe.compat import bindings
 from brainpy_probe.format.program_records import DialectCheck
 from brainpy_probe.ir import mlir
 
+if TYPE_CHECKING:
+    from brainpy_probe.compat.bindings import HloModule, MlirContext, MlirModule
+
 __all__ = [
-    "Compared",
-    "constants_in_place",
+    "ComparableModule",
     "first_difference",
+    "inline_constants",
     "operation_counts",
     "reparse",
     "signature",
@@ -23,44 +26,44 @@ __all__ = [
 ]
 
 
-class Compared:
-    """What tells one StableHLO module from another.
+class ComparableModule:
+    """A StableHLO module that can be compared with another one.
 
-    Modules that print alike, but for where their constants stand, are one program: VHLO gathers
-    constants at the head of a function, and leaves a default out. What prints otherwise may be one
-    all the same: what CHLO was does not come back, passes fold constants (0.4.13, 0.4.23), other
-    defaults get lost, and JAX spells typed custom calls unlike MHLO. Then XLA must make the same
-    HLO of both, backend configs included; what HLO knows nothing of, the names of main's arguments
-    and results, stands beside it.
+    Two modules are the same program if they print the same text apart from the position of
+    constants: VHLO moves constants to the start of a function, and omits some defaults. Modules
+    with different texts may still be the same program: decomposed CHLO operations are not restored,
+    passes fold constants (0.4.13, 0.4.23), other defaults get lost, and JAX prints typed custom
+    calls differently from MHLO. Such modules are compared by the HLO that XLA makes of them,
+    including backend configs, and by the names of main's arguments and results, which HLO lacks.
 
     Parameters
     ----------
     module : ir.Module
-        A StableHLO module that nobody changes from now on, but for its locations.
+        A StableHLO module that does not change from now on, except for its locations.
     text : str, optional
-        The text of which it was parsed, without locations; else it is printed.
+        The text from which it was parsed, without locations; by default the module is printed.
     """
 
-    def __init__(self, module: Any, text: str = "") -> None:
-        self._module, self._given = module, text
+    def __init__(self, module: MlirModule, text: str = "") -> None:
+        self._module, self._parsed_text = module, text
 
     @functools.cached_property
     def text(self) -> str:
-        """That text, constants where they are used, values by their number."""
-        return constants_in_place(self._given or bindings.mlir_text(self._module))
+        """The module's text with inlined constants and renumbered values."""
+        return inline_constants(self._parsed_text or bindings.mlir_text(self._module))
 
     @functools.cached_property
-    def hlo_module(self) -> Any:
-        """The HLO module that XLA makes of it."""
+    def hlo_module(self) -> HloModule:
+        """The HLO module to which XLA translates it."""
         return bindings.hlo_of(self._module)
 
     @functools.cached_property
     def hlo(self) -> str:
-        """That module's canonical text."""
+        """The canonical text of the HLO module."""
         return bindings.hlo_canonical_text(self.hlo_module)
 
-    def difference(self, other: Compared) -> str:
-        """Return the first line in which they differ, or nothing."""
+    def difference(self, other: ComparableModule) -> str:
+        """Return the first line that differs; empty if the programs are the same."""
         if self.text == other.text:
             return ""
         mine, theirs = signature(self._module), signature(other._module)
@@ -72,7 +75,7 @@ _CONSTANT = " = stablehlo.constant "
 # A string; or a value where it is defined (``%1:2 =``, ``%arg0: tensor``) or used.
 _VALUE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|(%\w+)((?::\d+)? =|: )?')
 
-# What a custom call and a product have by default: VHLO does not bring it back.
+# Defaults of custom calls and products, which VHLO does not restore.
 _DEFAULTS = (
     ('{backend_config = "", ', "{"),
     (', backend_config = "", ', ", "),
@@ -80,12 +83,12 @@ _DEFAULTS = (
 )
 
 
-def constants_in_place(text: str) -> str:
-    """Put the constants of a module's text where they are used, and number its values anew.
+def inline_constants(text: str) -> str:
+    """Inline the constants of a module's text at each use, and renumber its values.
 
-    Texts that are equal then are of modules with the same operations, in the same order, on the
-    same values. MLIR prints a value before what uses it, and gives a name away again only where the
-    value that had it has gone out of scope: so the last value of a name is the one that is meant.
+    Modules with equal results have the same operations, in the same order, on the same values. MLIR
+    prints a value before its uses, and reuses a name only after the scope of the earlier value has
+    ended. Therefore a name always refers to the last value with that name.
     """
     named: dict[str, str] = {}
     numbers = itertools.count()
@@ -99,8 +102,8 @@ def constants_in_place(text: str) -> str:
             return named[name] + defined
         return named.get(name, name)
 
-    for given, left in _DEFAULTS:
-        text = text.replace(given, left)
+    for printed, replacement in _DEFAULTS:
+        text = text.replace(printed, replacement)
     lines = []
     for line in text.splitlines():
         name, _, constant = line.strip().partition(_CONSTANT)
@@ -111,8 +114,8 @@ def constants_in_place(text: str) -> str:
     return "\n".join(lines)
 
 
-def reparse(text: str, context: Any) -> DialectCheck:
-    """Parse MLIR text and compare what that prints."""
+def reparse(text: str, context: MlirContext) -> DialectCheck:
+    """Parse MLIR text, print the module, and compare both texts."""
     module = bindings.parse_mlir(text, context)
     again = bindings.mlir_text(module, locations=bindings.has_locations(text))
     difference = first_difference(text, again)
@@ -120,37 +123,37 @@ def reparse(text: str, context: Any) -> DialectCheck:
 
 
 def first_difference(left: str, right: str) -> str:
-    """Return the first line in which two texts differ, or nothing."""
+    """Return the first line in which two texts differ; empty if they are equal."""
     if left == right:
         return ""
     pairs = zip(left.splitlines(), right.splitlines(), strict=False)
-    for number, (one, other) in enumerate(pairs, 1):
-        if one != other:
-            return f"line {number} differs: {one.strip()[:200]!r} and {other.strip()[:200]!r}"
+    for number, (mine, theirs) in enumerate(pairs, 1):
+        if mine != theirs:
+            return f"line {number} differs: {mine.strip()[:200]!r} and {theirs.strip()[:200]!r}"
     return "one text is longer than the other"
 
 
-def signature(module: Any) -> str:
-    """Print main's type, and the names and attributes of its arguments and results."""
+def signature(module: MlirModule) -> str:
+    """Return main's type, and the attributes of its arguments and results, as text."""
     attributes = mlir.main(module).operation.attributes
     kinds = ("function_type", "arg_attrs", "res_attrs")
     return "\n".join(str(attributes[kind]) for kind in kinds if kind in attributes)
 
 
-def operation_counts(module: Any) -> str:
-    """Print the number of operations by name, whatever their dialect."""
-    counted = Counter(one.name.partition(".")[2] for one in mlir.operations(module))
-    return "\n".join(f"{name} {counted[name]}" for name in sorted(counted))
+def operation_counts(module: MlirModule) -> str:
+    """Return the number of operations by name, without their dialect, as text."""
+    counts = Counter(op.name.partition(".")[2] for op in mlir.operations(module))
+    return "\n".join(f"{name} {counts[name]}" for name in sorted(counts))
 
 
-def to_mhlo(module: Any) -> str:
-    """Legalise a StableHLO module to MHLO, in place; return the operations that it is made of."""
+def to_mhlo(module: MlirModule) -> str:
+    """Legalise a StableHLO module to MHLO, in place; return its operation counts."""
     operations = operation_counts(module)
     bindings.run_passes(module, "stablehlo-legalize-to-hlo")
-    # CHLO by XLA's own rules: what has an operation in MHLO (erf, top_k) keeps it. Only if there is
-    # any, since this pass folds constants as well on 0.4.13 and 0.4.23; and not before the other,
-    # since it can't pass by a loop that carries StableHLO's tokens.
-    if mlir.chlo(mlir.operations(module)):
+    # XLA's own pass for CHLO keeps operations that MHLO also has (erf, top_k). It runs only if
+    # there are CHLO operations, as it also folds constants on 0.4.13 and 0.4.23; and it runs after
+    # the other pass, as it fails on loops that carry StableHLO's tokens.
+    if mlir.chlo_operations(mlir.operations(module)):
         bindings.run_passes(module, "func.func(chlo-legalize-to-hlo)")
         operations = operation_counts(module)
         bindings.run_passes(module, "stablehlo-legalize-to-hlo")

@@ -1,67 +1,73 @@
-"""Rewrites the locations of MLIR modules; knows not what their names say."""
+"""Rewrites the locations of MLIR modules."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from brainpy_probe.compat import bindings
 
-__all__ = ["Renamed", "renamed"]
+if TYPE_CHECKING:
+    from brainpy_probe.compat.bindings import MlirContext, MlirModule
+
+__all__ = ["RenamedModule", "rename_locations"]
 
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 
-# Strings are read as well, so that no parenthesis in one counts. MLIR puts a blank before each
-# location, and none before the parameters of a function of that name.
+# Strings are matched too, so that parentheses within them are ignored. MLIR prints a space before
+# each location, and none before the parameters of a function named loc.
 _OPENING = " loc("
 _BEGIN = re.compile(rf"{_STRING}|{re.escape(_OPENING)}")
 _WITHIN = re.compile(rf"{_STRING}|[()]")
 _PLAIN = re.compile(rf"(?:{_STRING}|unknown)\)")
 _NAME = re.compile(rf"({_STRING})(?!:\d)")
-# MLIR prints a byte that is no printable ASCII, and a quotation mark, as two hexadecimal digits, a
-# backslash as two of them (printEscapedString of LLVM; jaxlib 0.4.13 to 0.12.0).
+# MLIR prints a quotation mark, and a byte that is not printable ASCII, as two hexadecimal digits,
+# and a backslash as two backslashes (printEscapedString of LLVM; jaxlib 0.4.13 to 0.12.0).
 _ESCAPE = re.compile(rb"\\(\\|[0-9A-Fa-f]{2})")
 _ESCAPED = re.compile(rb'[^ -~]|["\\]')
 
 
 @dataclass(frozen=True)
-class Renamed:
-    """A module whose locations are names alone.
+class RenamedModule:
+    """A module whose locations are only names.
 
     Attributes
     ----------
     module : ir.Module
-        A copy of the module that was given.
+        A copy of the original module.
     text : str
-        The text, locations and all, of which it was parsed.
+        The text from which it was parsed, with locations.
     bare : str
-        That text without locations.
+        The same text without locations.
     names : set of str
-        The names.
+        The names in the locations.
     """
 
-    module: Any
+    module: MlirModule
     text: str
     bare: str
     names: set[str]
 
 
-def renamed(module: Any, rename: Callable[[str], str], context: Any) -> Renamed:
-    """Copy a module, and leave of its locations a name alone: no file, no line.
+def rename_locations(
+    module: MlirModule, rename: Callable[[str], str], context: MlirContext
+) -> RenamedModule:
+    """Copy a module, and replace each location by a name without file and line.
 
-    No binding sets a location up to 0.10.2 (0.4.13 on), so the module is printed, renamed and
-    parsed.
+    The bindings can't set locations up to 0.10.2 (from 0.4.13 on), so the module is printed, its
+    text is changed and parsed again.
 
     Parameters
     ----------
     module : ir.Module
-        The module; it stays as it is.
+        The module, which is not changed.
     rename : callable
-        Gives the new name for one that a location has, or nothing; the first that is left is taken.
+        Returns the new name for a name in a location, or an empty string. The first non-empty name
+        is used.
     context : ir.Context
-        Where the copy is made.
+        The context of the copy.
     """
     names: dict[str, str] = {}
     text = bindings.mlir_text(module, locations=True)
@@ -72,53 +78,55 @@ def renamed(module: Any, rename: Callable[[str], str], context: Any) -> Renamed:
         if location not in names:
             # callsite("f"(unknown) at fused["g"("/a/file.py":3:1), unknown])
             strings = _NAME.findall(location)
-            names[location] = next(filter(None, (rename(_read(one[1:-1])) for one in strings)), "")
+            renamed = (rename(_unescape(string[1:-1])) for string in strings)
+            names[location] = next(filter(None, renamed), "")
         name = names[location]
-        pieces += [text[end:begin], f'"{_printed(name)}"' if name else "unknown"]
+        pieces += [text[end:begin], f'"{_escape(name)}"' if name else "unknown"]
         bare.append(text[end : begin - len(_OPENING)].removeprefix(")"))
         end = after
     rest = text[end:]
     text = "".join([*pieces, rest])
     copy = bindings.parse_mlir(text, context)
-    return Renamed(copy, text, "".join([*bare, rest.removeprefix(")")]), set(names.values()))
+    bare_text = "".join([*bare, rest.removeprefix(")")])
+    return RenamedModule(copy, text, bare_text, set(names.values()))
 
 
-def _read(printed: str) -> str:
-    """Return the string of which MLIR prints this between quotation marks."""
+def _unescape(printed: str) -> str:
+    """Return the string that MLIR prints this way between quotation marks."""
     if "\\" not in printed:
         return printed
     value = _ESCAPE.sub(
-        lambda found: b"\\" if found[1] == b"\\" else bytes.fromhex(found[1].decode()),
+        lambda match: b"\\" if match[1] == b"\\" else bytes.fromhex(match[1].decode()),
         printed.encode(),
     )
     return value.decode(errors="replace")
 
 
-def _printed(value: str) -> str:
-    """Return what MLIR prints of a string between quotation marks."""
+def _escape(value: str) -> str:
+    """Return a string as MLIR prints it between quotation marks."""
     return _ESCAPED.sub(
-        lambda found: b"\\\\" if found[0] == b"\\" else b"\\%02X" % found[0][0],
+        lambda match: b"\\\\" if match[0] == b"\\" else b"\\%02X" % match[0][0],
         value.encode(errors="replace"),
     ).decode()
 
 
 def _locations(text: str) -> Iterator[tuple[int, int]]:
-    """Yield where what stands within each ``loc(...)`` begins and ends."""
+    """Yield the start and end of the content of each ``loc(...)``."""
     after = 0
-    while found := _BEGIN.search(text, after):
-        begin = after = found.end()
-        if found[0] != _OPENING:
+    while match := _BEGIN.search(text, after):
+        begin = after = match.end()
+        if match[0] != _OPENING:
             continue
         plain = _PLAIN.match(text, begin)
-        after = plain.end() if plain else _closed(text, begin)
+        after = plain.end() if plain else _closing_parenthesis(text, begin)
         yield begin, after - 1
 
 
-def _closed(text: str, begin: int) -> int:
-    """Return the place behind the parenthesis that closes one before a place."""
+def _closing_parenthesis(text: str, begin: int) -> int:
+    """Return the position after the parenthesis that closes the one before ``begin``."""
     depth = 1
     for token in _WITHIN.finditer(text, begin):
         depth += {"(": 1, ")": -1}.get(token[0], 0)
         if not depth:
             return token.end()
-    raise ValueError("a location has no end")
+    raise ValueError("a location is not closed")

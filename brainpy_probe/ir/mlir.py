@@ -1,4 +1,4 @@
-"""Reads MLIR modules: operations, arguments, constants, custom calls; changes and renders none."""
+"""Reads MLIR modules: operations, arguments, constants and custom calls."""
 
 from __future__ import annotations
 
@@ -6,41 +6,49 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from brainpy_probe.compat import bindings
 
+if TYPE_CHECKING:
+    from brainpy_probe.compat.bindings import (
+        MlirAttribute,
+        MlirModule,
+        MlirOperation,
+        MlirType,
+        MlirValue,
+    )
 __all__ = [
     "LARGE_CONSTANT",
     "READABLE_ELEMENTS",
     "argument_names",
     "argument_types",
-    "chlo",
+    "chlo_operations",
     "custom_calls",
+    "defining_op",
     "feeding_arguments",
     "is_callback",
     "large_constants",
     "main",
-    "maker",
     "operations",
     "result_names",
     "result_types",
     "string",
 ]
 
-# Constants of more bytes are reported.
+# Constants with more bytes are reported.
 LARGE_CONSTANT = 1024
-# Constants of more elements are cut in a text that is only to be read.
+# Constants with more elements are elided in a text for human readers.
 READABLE_ELEMENTS = 16
 
 _CALLBACK = re.compile(r"callback", re.IGNORECASE)
 # Bytes of the widest element, a complex128.
 _WIDEST = 16
-# Custom calls that every XLA knows: they are annotations, not code from elsewhere.
+# Custom calls that XLA itself implements as annotations.
 _ANNOTATIONS = {"Sharding", "SPMDFullToShardShape", "SPMDShardToFullShape"}
 
 
-def operations(module: Any) -> Iterator[Any]:
+def operations(module: MlirModule) -> Iterator[MlirOperation]:
     """Yield every operation of a module, at any depth."""
     pending = [module.operation]
     while pending:
@@ -51,7 +59,7 @@ def operations(module: Any) -> Iterator[Any]:
                 pending.extend(inner.operation for inner in block.operations)
 
 
-def string(attribute: Any) -> str:
+def string(attribute: MlirAttribute) -> str:
     """Return the value of a string attribute or of a symbol reference."""
     ir = bindings.take("mlir")
     if bindings.mlir_is(attribute, "FlatSymbolRefAttr"):
@@ -59,60 +67,60 @@ def string(attribute: Any) -> str:
     return str(ir.StringAttr(attribute).value)
 
 
-def main(module: Any) -> Any:
+def main(module: MlirModule) -> MlirOperation:
     """Return a module's function ``main``."""
-    for operation in module.body.operations:
-        inner = operation.operation
-        if inner.name == "func.func" and string(inner.attributes["sym_name"]) == "main":
-            return operation
+    for function in module.body.operations:
+        op = function.operation
+        if op.name == "func.func" and string(op.attributes["sym_name"]) == "main":
+            return function
     raise ValueError("the module has no function main")
 
 
-def argument_types(module: Any) -> tuple[str, ...]:
+def argument_types(module: MlirModule) -> tuple[str, ...]:
     """Return the types of main's arguments."""
-    return tuple(str(one) for one in _function_type(module).inputs)
+    return tuple(map(str, _function_type(module).inputs))
 
 
-def result_types(module: Any) -> tuple[str, ...]:
+def result_types(module: MlirModule) -> tuple[str, ...]:
     """Return the types of main's results."""
-    return tuple(str(one) for one in _function_type(module).results)
+    return tuple(map(str, _function_type(module).results))
 
 
-def _function_type(module: Any) -> Any:
+def _function_type(module: MlirModule) -> MlirType:
     ir = bindings.take("mlir")
     return ir.FunctionType(ir.TypeAttr(main(module).operation.attributes["function_type"]).value)
 
 
-def argument_names(module: Any) -> tuple[str, ...]:
-    """Return the names of main's arguments, ``state['E.V']``; empty where one has none."""
+def argument_names(module: MlirModule) -> tuple[str, ...]:
+    """Return the names of main's arguments, such as ``state['E.V']``; "" if one has none."""
     return _names(module, "arg_attrs", "jax.arg_info", len(argument_types(module)))
 
 
-def result_names(module: Any) -> tuple[str, ...]:
-    """Return the names of main's results; empty where one has none."""
+def result_names(module: MlirModule) -> tuple[str, ...]:
+    """Return the names of main's results; "" if one has none."""
     return _names(module, "res_attrs", "jax.result_info", len(result_types(module)))
 
 
-def _names(module: Any, kind: str, info: str, count: int) -> tuple[str, ...]:
+def _names(module: MlirModule, kind: str, info: str, count: int) -> tuple[str, ...]:
     ir = bindings.take("mlir")
     attributes = main(module).operation.attributes
     if kind not in attributes:
         return ("",) * count
-    entries = [ir.DictAttr(one) for one in ir.ArrayAttr(attributes[kind])]
-    return tuple(string(one[info]) if info in one else "" for one in entries)
+    entries = [ir.DictAttr(entry) for entry in ir.ArrayAttr(attributes[kind])]
+    return tuple(string(entry[info]) if info in entry else "" for entry in entries)
 
 
-def chlo(among: Iterable[Any]) -> tuple[str, ...]:
-    """Return the CHLO operations among some, with their number."""
-    names = Counter(name for one in among if (name := one.name).startswith("chlo."))
+def chlo_operations(ops: Iterable[MlirOperation]) -> tuple[str, ...]:
+    """Return the names of the CHLO operations among some, each with its count."""
+    names = Counter(name for op in ops if (name := op.name).startswith("chlo."))
     return tuple(f"{name} x{count}" for name, count in sorted(names.items()))
 
 
-def large_constants(among: Iterable[Any]) -> list[tuple[str, int]]:
-    """Return type and bytes of the constants above a size that are not one value throughout."""
+def large_constants(ops: Iterable[MlirOperation]) -> list[tuple[str, int]]:
+    """Return type and bytes of the constants above :data:`LARGE_CONSTANT`, splats excluded."""
     ir = bindings.take("mlir")
     found = []
-    for operation in among:
+    for operation in ops:
         if operation.name != "stablehlo.constant":
             continue
         shaped = ir.ShapedType(operation.results[0].type)
@@ -128,70 +136,81 @@ def large_constants(among: Iterable[Any]) -> list[tuple[str, int]]:
     return found
 
 
-def _bits(element_type: Any) -> int:
+def _bits(element_type: MlirType) -> int:
     digits = re.search(r"\d+", str(element_type))
     bits = int(digits.group()) if digits else 8
     return bits * 2 if str(element_type).startswith("complex") else bits
 
 
 def is_callback(target: str) -> bool:
-    """Whether a custom call's target calls back into this Python process."""
+    """Return whether a custom call's target is a callback into the Python process."""
     return bool(_CALLBACK.search(target))
 
 
-def custom_calls(among: Iterable[Any]) -> dict[str, list[Any]]:
-    """Return the custom calls among operations whose code is not in their module, by target."""
-    found: dict[str, list[Any]] = {}
-    for operation in among:
-        if operation.name == "stablehlo.custom_call":
-            target = string(operation.attributes["call_target_name"])
+def custom_calls(ops: Iterable[MlirOperation]) -> dict[str, list[MlirOperation]]:
+    """Return the custom calls whose code is not in the module, by target."""
+    found: dict[str, list[MlirOperation]] = {}
+    for op in ops:
+        if op.name == "stablehlo.custom_call":
+            target = string(op.attributes["call_target_name"])
             if target not in _ANNOTATIONS:
-                found.setdefault(target, []).append(operation)
+                found.setdefault(target, []).append(op)
     return dict(sorted(found.items()))
 
 
-def maker(value: Any) -> Any:
-    """Return the operation that makes a value; None for a block's argument."""
+def defining_op(value: MlirValue) -> MlirOperation | None:
+    """Return the operation that defines a value; None for a block argument."""
     if bindings.mlir_is(value, "BlockArgument"):
         return None
     return value.owner.operation if hasattr(value.owner, "operation") else value.owner
 
 
-def feeding_arguments(module: Any, among: Iterable[Any], operation: Any) -> set[int]:
-    """Return which arguments of main reach an operation as they are.
+def feeding_arguments(
+    module: MlirModule, ops: Iterable[MlirOperation], operation: MlirOperation
+) -> set[int]:
+    """Return the positions of main's arguments that reach an operation unchanged.
 
-    Followed are calls of functions, among a module's operations, and what a loop carries from its
-    start; values that are computed on the way are not.
+    Values are followed through function calls and through the initial values of loops, but not
+    through computations.
+
+    Parameters
+    ----------
+    module : ir.Module
+        The module.
+    ops : iterable of ir.Operation
+        All operations of the module.
+    operation : ir.Operation
+        The operation.
     """
     ir = bindings.take("mlir")
     entry = main(module).operation
-    callers: dict[str, list[Any]] = {}
-    for one in among:
-        if one.name == "func.call":
-            callers.setdefault(string(one.attributes["callee"]), []).append(one)
+    callers: dict[str, list[MlirOperation]] = {}
+    for op in ops:
+        if op.name == "func.call":
+            callers.setdefault(string(op.attributes["callee"]), []).append(op)
     reached: set[int] = set()
-    seen: set[tuple[Any, int]] = set()
+    seen: set[tuple[object, int]] = set()
     pending = list(operation.operands)
     while pending:
         value = pending.pop()
-        made = maker(value)
-        if made is not None:
-            if made.name in _PASSED_THROUGH:
-                pending += made.operands
+        definition = defining_op(value)
+        if definition is not None:
+            if definition.name in _PASSED_THROUGH:
+                pending += definition.operands
             continue
         argument = ir.BlockArgument(value)
-        holder = argument.owner.owner.operation
+        parent = argument.owner.owner.operation
         key = (argument.owner, argument.arg_number)
         if key in seen:
             continue
         seen.add(key)
-        if holder == entry:
+        if parent == entry:
             reached.add(argument.arg_number)
-        elif holder.name == "func.func":
-            name = string(holder.attributes["sym_name"])
+        elif parent.name == "func.func":
+            name = string(parent.attributes["sym_name"])
             pending += [call.operands[argument.arg_number] for call in callers.get(name, [])]
-        elif holder.name == "stablehlo.while":
-            pending.append(holder.operands[argument.arg_number])
+        elif parent.name == "stablehlo.while":
+            pending.append(parent.operands[argument.arg_number])
     return reached
 
 

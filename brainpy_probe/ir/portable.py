@@ -1,189 +1,214 @@
-"""Rewrites a StableHLO module for other compilers, to the same bits; knows no capture."""
+"""Rewrites a StableHLO module for other compilers; the results keep their bits."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 from brainpy_probe.compat import bindings
 from brainpy_probe.ir import mlir
 
-__all__ = ["double_running_sums", "remove_placement", "select_booleans"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from brainpy_probe.compat.bindings import (
+        MlirAttribute,
+        MlirBlock,
+        MlirContext,
+        MlirModule,
+        MlirOperation,
+        MlirType,
+        MlirValue,
+    )
+
+__all__ = ["remove_placement", "replace_boolean_converts", "replace_running_sums"]
 
 
-def select_booleans(module: Any) -> None:
-    """Write conversions of booleans to numbers as a choice of 1 and 0, which is the same.
+def replace_boolean_converts(module: MlirModule) -> None:
+    """Replace conversions of booleans to numbers by the equivalent select of 1 and 0.
 
     IREE (3.5.0 to 3.13.0) can't multiply a converted vector of booleans, such as spikes, with a
     matrix: "'linalg.vecmat' op expected type of bb argument #0 ('i1') to match element or self
-    type of the corresponding operand ('i8')". With --iree-opt-level=O2 it takes true for -1.
+    type of the corresponding operand ('i8')". With --iree-opt-level=O2 it converts true to -1.
     """
     ir = bindings.take("mlir")
-    for one in list(mlir.operations(module)):
-        if one.name != "stablehlo.convert" or not str(one.operands[0].type).endswith("i1>"):
+    for op in list(mlir.operations(module)):
+        if op.name != "stablehlo.convert" or not str(op.operands[0].type).endswith("i1>"):
             continue
-        kind = one.results[0].type
-        number = re.search(r"[<x](u?i|f)\d+>$", str(kind))
+        result_type = op.results[0].type
+        number = re.search(r"[<x](u?i|f)\d+>$", str(result_type))
         if number is None:
             continue
-        with module.context, one.location, ir.InsertionPoint(one):
+        with module.context, op.location, ir.InsertionPoint(op):
             values = ("1.0", "0.0") if number.group(1) == "f" else ("1", "0")
-            dense = [ir.Attribute.parse(f"dense<{value}> : {kind}") for value in values]
-            made = [_made("constant", kind, [], {"value": value}) for value in dense]
-            chosen = _made("select", kind, [one.operands[0], *made])
-        one.results[0].replace_all_uses_with(chosen)
-        one.erase()
+            dense = [ir.Attribute.parse(f"dense<{value}> : {result_type}") for value in values]
+            constants = [_create("constant", result_type, [], {"value": value}) for value in dense]
+            selected = _create("select", result_type, [op.operands[0], *constants])
+        op.results[0].replace_all_uses_with(selected)
+        op.erase()
 
 
-def double_running_sums(module: Any) -> None:
-    """Write running sums of integers as sums with themselves, moved on by 1, 2, 4, ...
+def replace_running_sums(module: MlirModule) -> None:
+    """Replace running sums of integers by sums of the array and shifted copies of itself.
 
-    That is what XLA makes of JAX's ``cumsum``, a reduction whose windows reach back to the first
-    element. Other compilers (IREE 3.13.0) take it at its word, and sum up n windows of n elements.
-    Integers alone: the order of additions does not matter to them.
+    JAX's ``cumsum`` is a reduction whose windows extend back to the first element. XLA itself
+    rewrites it this way, with shifts of 1, 2, 4, ... Other compilers (IREE 3.13.0) sum n windows of
+    n elements. Floating-point sums are not changed, as the order of additions affects their bits.
     """
     ir = bindings.take("mlir")
-    # Found before any is erased: what lies in an erased one's region can't be asked any more.
-    reductions = [one for one in mlir.operations(module) if one.name == "stablehlo.reduce_window"]
-    for one in reductions:
-        axis = _summed_axis(one)
+    # Collect them first: operations in the region of an erased one must not be accessed any more.
+    reductions = [op for op in mlir.operations(module) if op.name == "stablehlo.reduce_window"]
+    for op in reductions:
+        axis = _running_sum_axis(op)
         if axis is None:
             continue
-        with module.context, one.location, ir.InsertionPoint(one):
-            total, kind = one.operands[0], ir.RankedTensorType(one.results[0].type)
-            zero = one.operands[1]
+        with module.context, op.location, ir.InsertionPoint(op):
+            total, tensor_type = op.operands[0], ir.RankedTensorType(op.results[0].type)
+            zero = op.operands[1]
             distance = 1
-            while distance < kind.shape[axis]:
-                total = _made("add", kind, [total, _moved(total, kind, axis, distance, zero)])
+            while distance < tensor_type.shape[axis]:
+                shifted = _shift(total, tensor_type, axis, distance, zero)
+                total = _create("add", tensor_type, [total, shifted])
                 distance *= 2
-        one.results[0].replace_all_uses_with(total)
-        one.erase()
+        op.results[0].replace_all_uses_with(total)
+        op.erase()
 
 
-def _moved(value: Any, kind: Any, axis: int, distance: int, zero: Any) -> Any:
-    """Move a value's elements on along an axis, what comes in being zero."""
+def _shift(
+    value: MlirValue, tensor_type: MlirType, axis: int, distance: int, zero: MlirValue
+) -> MlirValue:
+    """Shift a value's elements along an axis, and fill with zero."""
     ir = bindings.take("mlir")
-    none, limits, low = [0] * kind.rank, list(kind.shape), [0] * kind.rank
+    zeros, limits, low = [0] * tensor_type.rank, list(tensor_type.shape), [0] * tensor_type.rank
     limits[axis] -= distance
     low[axis] = distance
 
-    def numbers(given: list[int]) -> Any:
-        return ir.DenseI64ArrayAttr.get(given)
+    def integers(values: list[int]) -> MlirAttribute:
+        return ir.DenseI64ArrayAttr.get(values)
 
-    places = {
-        "start_indices": numbers(none),
-        "limit_indices": numbers(limits),
-        "strides": numbers([1] * kind.rank),
+    bounds = {
+        "start_indices": integers(zeros),
+        "limit_indices": integers(limits),
+        "strides": integers([1] * tensor_type.rank),
     }
-    kept = ir.RankedTensorType.get(limits, kind.element_type)
-    cut = _made("slice", kept, [value], places)
+    sliced_type = ir.RankedTensorType.get(limits, tensor_type.element_type)
+    sliced = _create("slice", sliced_type, [value], bounds)
     paddings = {
-        "edge_padding_low": numbers(low),
-        "edge_padding_high": numbers(none),
-        "interior_padding": numbers(none),
+        "edge_padding_low": integers(low),
+        "edge_padding_high": integers(zeros),
+        "interior_padding": integers(zeros),
     }
-    return _made("pad", kind, [cut, zero], paddings)
+    return _create("pad", tensor_type, [sliced, zero], paddings)
 
 
-def _summed_axis(operation: Any) -> int | None:
-    """Return the axis along which a reduction is a running sum of integers, if it is one."""
+def _running_sum_axis(operation: MlirOperation) -> int | None:
+    """Return the axis of a reduction that is a running sum of integers; None for others."""
     ir = bindings.take("mlir")
     if len(operation.operands) != 2:
         return None
-    given = bindings.mlir_attributes(operation)
-    kind = ir.RankedTensorType(operation.results[0].type)
-    # On 0.4.13 and 0.4.23 these numbers are tensors: there it stays as it is.
-    if not str(given["window_dimensions"]).startswith("array<i64"):
+    attributes = bindings.mlir_attributes(operation)
+    tensor_type = ir.RankedTensorType(operation.results[0].type)
+    # On 0.4.13 and 0.4.23 this attribute is a tensor: such reductions are not changed.
+    if not str(attributes["window_dimensions"]).startswith("array<i64"):
         return None
-    windows = list(ir.DenseI64ArrayAttr(given["window_dimensions"]))
+    windows = list(ir.DenseI64ArrayAttr(attributes["window_dimensions"]))
     axes = [axis for axis, size in enumerate(windows) if size != 1]
-    if len(axes) != 1 or not re.fullmatch(r"u?i\d+", str(kind.element_type)):
+    if len(axes) != 1 or not re.fullmatch(r"u?i\d+", str(tensor_type.element_type)):
         return None
     axis = axes[0]
-    reaching_back = [[0, 0] for _ in windows]
-    reaching_back[axis][0] = windows[axis] - 1
+    padding = [0] * (2 * len(windows))
+    padding[2 * axis] = windows[axis] - 1
     others = ("window_strides", "base_dilations", "window_dilations")
-    as_expected = (
-        windows[axis] == kind.shape[axis]
-        and "padding" in given
-        and list(ir.DenseIntElementsAttr(given["padding"]))
-        == [n for two in reaching_back for n in two]
-        and all(set(ir.DenseI64ArrayAttr(given[name])) == {1} for name in others if name in given)
+    is_running_sum = (
+        windows[axis] == tensor_type.shape[axis]
+        and "padding" in attributes
+        and list(ir.DenseIntElementsAttr(attributes["padding"])) == padding
+        and all(
+            set(ir.DenseI64ArrayAttr(attributes[name])) == {1}
+            for name in others
+            if name in attributes
+        )
         and _is_zero(operation.operands[1])
         and _adds(operation.regions[0].blocks[0])
     )
-    return axis if as_expected else None
+    return axis if is_running_sum else None
 
 
-def _is_zero(value: Any) -> bool:
-    made = mlir.maker(value)
-    while made is not None and made.name == "stablehlo.broadcast_in_dim":
-        made = mlir.maker(made.operands[0])
-    constant = made is not None and made.name == "stablehlo.constant"
-    return constant and "dense<0>" in str(made.attributes["value"])
+def _is_zero(value: MlirValue) -> bool:
+    op = mlir.defining_op(value)
+    while op is not None and op.name == "stablehlo.broadcast_in_dim":
+        op = mlir.defining_op(op.operands[0])
+    return (
+        op is not None
+        and op.name == "stablehlo.constant"
+        and "dense<0>" in str(op.attributes["value"])
+    )
 
 
-def _adds(block: Any) -> bool:
-    """Whether a block gives the sum of its two arguments."""
-    operations = [one.operation for one in block.operations]
-    names = [one.name for one in operations]
-    return names == ["stablehlo.add", "stablehlo.return"] and set(operations[0].operands) == set(
+def _adds(block: MlirBlock) -> bool:
+    """Return whether a block returns the sum of its two arguments."""
+    ops = [op.operation for op in block.operations]
+    names = [op.name for op in ops]
+    return names == ["stablehlo.add", "stablehlo.return"] and set(ops[0].operands) == set(
         block.arguments
     )
 
 
-def _made(name: str, kind: Any, operands: list[Any], attributes: Any = None) -> Any:
-    made = bindings.take("mlir").Operation.create(
-        f"stablehlo.{name}", results=[kind], operands=operands, attributes=attributes
+def _create(
+    name: str,
+    result_type: MlirType,
+    operands: Sequence[MlirValue],
+    attributes: Mapping[str, MlirAttribute] | None = None,
+) -> MlirValue:
+    op = bindings.take("mlir").Operation.create(
+        f"stablehlo.{name}", results=[result_type], operands=operands, attributes=attributes
     )
-    return made.result
+    return op.result
 
 
-# Shardy's (jaxlib 0.10.2, 0.12.0), and XLA's own (up to 0.4.30).
-_ATTRIBUTES = ("sdy.sharding", "sdy.sharding_per_value", "mhlo.sharding")
-
-
+# Attributes of Shardy (jaxlib 0.10.2, 0.12.0) and of XLA (up to 0.4.30).
+_SHARDING_ATTRIBUTES = ("sdy.sharding", "sdy.sharding_per_value", "mhlo.sharding")
 _PARTITIONS = "mhlo.num_partitions"
 
 
-def remove_placement(module: Any) -> int:
+def remove_placement(module: MlirModule) -> int:
     """Remove the placement of a program's arrays, in place, if it runs on one device.
 
-    There it does nothing, and no compiler but XLA reads it. It comes from arrays that were put on a
-    device by hand (``jax.device_put``), from constraints of the model's own, and from brainstate's
-    random state. ``shard_map`` stays: its bodies are written for a mesh.
+    On one device the placement has no effect, and only XLA can read it. It comes from arrays that
+    the user placed on a device (``jax.device_put``), from constraints in the model, and from
+    brainstate's random state. ``shard_map`` is kept, because its body is written for a mesh.
 
     Returns
     -------
     int
-        The number of constraints that were there.
+        The number of removed constraints.
     """
     ir = bindings.take("mlir")
-    given = bindings.mlir_attributes(module.operation)
-    if _PARTITIONS in given and ir.IntegerAttr(given[_PARTITIONS]).value != 1:
+    attributes = bindings.mlir_attributes(module.operation)
+    if _PARTITIONS in attributes and ir.IntegerAttr(attributes[_PARTITIONS]).value != 1:
         return 0
     constraints = [op for op in mlir.operations(module) if _is_constraint(op)]
     for op in constraints:
         op.results[0].replace_all_uses_with(op.operands[0])
         op.erase()
-    left = list(mlir.operations(module))
-    for op in left:
+    remaining = list(mlir.operations(module))
+    for op in remaining:
         _remove_attributes(op)
-    if not any(op.name.startswith("sdy.") and op.name != "sdy.mesh" for op in left):
-        for op in left:
+    if not any(op.name.startswith("sdy.") and op.name != "sdy.mesh" for op in remaining):
+        for op in remaining:
             if op.name == "sdy.mesh":
                 op.erase()
     return len(constraints)
 
 
-def _is_constraint(op: Any) -> bool:
+def _is_constraint(op: MlirOperation) -> bool:
     if op.name == "stablehlo.custom_call":
         return mlir.string(op.attributes["call_target_name"]) == "Sharding"
     return bool(op.name == "sdy.sharding_constraint")
 
 
-def _remove_attributes(op: Any) -> None:
-    for name in _ATTRIBUTES:
+def _remove_attributes(op: MlirOperation) -> None:
+    for name in _SHARDING_ATTRIBUTES:
         if name in op.attributes:
             del op.attributes[name]
     for kind in ("arg_attrs", "res_attrs"):
@@ -191,8 +216,8 @@ def _remove_attributes(op: Any) -> None:
             op.attributes[kind] = _without_placement(op.attributes[kind], op.context)
 
 
-def _without_placement(attributes: Any, context: Any) -> Any:
-    """Return the attributes of a function's arguments or results without those of placement."""
+def _without_placement(attributes: MlirAttribute, context: MlirContext) -> MlirAttribute:
+    """Return the attributes of a function's arguments or results without sharding."""
     ir = bindings.take("mlir")
     with context:
         return ir.ArrayAttr.get(
@@ -201,7 +226,7 @@ def _without_placement(attributes: Any, context: Any) -> Any:
                     {
                         entry.name: entry.attr
                         for entry in ir.DictAttr(entries)
-                        if entry.name not in _ATTRIBUTES
+                        if entry.name not in _SHARDING_ATTRIBUTES
                     }
                 )
                 for entries in ir.ArrayAttr(attributes)

@@ -1,6 +1,6 @@
-"""Runs something under XLA's profiler and reads which op ran when; knows no program.
+"""Runs a function under XLA's profiler, and reads which op ran when.
 
-``jax.profiler.ProfileData`` is jaxlib's own class, and needs no JAX.
+``jax.profiler.ProfileData`` is a class of jaxlib, and needs no JAX.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Event", "Window", "can_profile", "profile"]
 
 @dataclass(frozen=True)
 class Event:
-    """One run of an op: its name in the optimised HLO, its thread, when it began and ended (ns)."""
+    """One run of an op: its name in the optimised HLO, its thread, and its begin and end (ns)."""
 
     op: str
     thread: str
@@ -29,13 +29,13 @@ class Event:
 
 @dataclass(frozen=True)
 class Window:
-    """What the profiler saw of a module in one stretch of time, in the order of the beginnings."""
+    """The events of a module's ops in one period of time, sorted by their begin."""
 
     events: list[Event]
 
 
 def can_profile() -> bool:
-    """Whether this jaxlib tells which op ran when: 0.10.2 and 0.12.0 do, up to 0.4.30 none does."""
+    """Return whether this jaxlib has a profiler with per-op events: 0.10.2 and 0.12.0."""
     try:
         bindings.take("profiler")
         bindings.take("profile-data")
@@ -47,25 +47,25 @@ def can_profile() -> bool:
 def profile(
     run: Callable[[], Any], module: str, seconds: float, *, most: float = 2.0, windows: int = 8
 ) -> tuple[float, list[Window]]:
-    """Run something and watch the ops of a module: all along, or in windows spread over the run.
+    """Run a function and profile the ops of a module, throughout or in windows spread over the run.
 
     Parameters
     ----------
     run : callable
-        What is to run; it gives the interpreter free while XLA computes.
+        The function to run; it must release the GIL while XLA computes.
     module : str
         The module's name.
     seconds : float
-        How long it is expected to run.
+        The expected run time.
     most : float
-        For how many seconds to watch at most: each op makes an event of some 60 bytes.
+        The maximum profiled time in seconds: each op produces an event of about 60 bytes.
     windows : int
-        In how many windows, if it runs longer.
+        The number of windows, if the run takes longer than ``most``.
 
     Returns
     -------
     seconds, windows
-        How long it ran, and what was seen.
+        The run time, and the events.
     """
     raised: list[BaseException] = []
 
@@ -76,9 +76,8 @@ def profile(
             raised.append(error)
 
     worker = threading.Thread(target=work, name="profiled")
-    whole = seconds <= most
     seen: list[Window] = []
-    if whole:
+    if seconds <= most:
         session = _session()
         begun = time.perf_counter()
         work()
@@ -103,7 +102,7 @@ def profile(
 
 
 def _session() -> Any:
-    """Start the profiler: of XLA's own events alone, none of Python's."""
+    """Start XLA's profiler without events of Python."""
     profiler = bindings.take("profiler")
     options = profiler.ProfileOptions()
     options.python_tracer_level = 0
@@ -113,26 +112,26 @@ def _session() -> Any:
 
 def _read(content: bytes, module: str) -> Window:
     data = bindings.take("profile-data").ProfileData.from_serialized_xspace(content)
-    return Window(sorted(_events(data, module), key=lambda one: one.begin))
+    return Window(sorted(_events(data, module), key=lambda event: event.begin))
 
 
 def _events(data: Any, module: str) -> Iterator[Event]:
     """Yield the events of a module's ops.
 
-    An op whose work several threads do has ended for the one that began it before it is done: its
-    event's ``_p`` is then the ``_c`` of another one, ``end: fusion.3``, on whatever thread.
+    The event of an op that several threads work on ends before the op does. Its statistic ``_p``
+    then equals ``_c`` of another event, ``end: fusion.3``, on any thread.
     """
     ends: dict[Any, float] = {}
     begun: list[tuple[str, str, float, float, Any]] = []
     for plane in data.planes:
         for line in plane.lines:
             for event in line.events:
-                told = dict(event.stats)
+                stats = dict(event.stats)
                 begin = event.start_ns
                 end = begin + event.duration_ns
-                if told.get("hlo_module") == module and "hlo_op" in told:
-                    begun.append((told["hlo_op"], line.name, begin, end, told.get("_p")))
-                elif "_c" in told and event.name.startswith("end: "):
-                    ends[told["_c"]] = end
+                if stats.get("hlo_module") == module and "hlo_op" in stats:
+                    begun.append((stats["hlo_op"], line.name, begin, end, stats.get("_p")))
+                elif "_c" in stats and event.name.startswith("end: "):
+                    ends[stats["_c"]] = end
     for op, thread, begin, end, key in begun:
         yield Event(op, thread, begin, max(end, ends.get(key, end)))

@@ -1,4 +1,4 @@
-"""Protocol buffers as they are on the wire; knows no message.
+"""Encodes and decodes protocol buffers on the wire level.
 
 https://protobuf.dev/programming-guides/encoding/
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-__all__ = ["encoded", "fields", "varint", "varints"]
+__all__ = ["encode_field", "fields", "varint", "varints"]
 
 
 def fields(content: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Yield number and value of each field: a whole number, or bytes."""
+    """Yield number and value of each field: an integer, or bytes."""
     position = 0
     while position < len(content):
         tag, position = _read_varint(content, position)
@@ -25,14 +25,14 @@ def fields(content: bytes) -> Iterator[tuple[int, int | bytes]]:
         elif kind in (1, 5):
             size = 8 if kind == 1 else 4
         else:
-            raise ValueError(f"wire type {kind} is not in use")
+            raise ValueError(f"unsupported wire type {kind}")
         chunk = content[position : position + size]
         position += size
         yield number, chunk if kind == 2 else _Fixed(chunk)
 
 
 class _Fixed(bytes):
-    """A value of four or eight bytes: a number, written without its length."""
+    """A fixed-width value of four or eight bytes, which is encoded without a length."""
 
 
 def _read_varint(content: bytes, position: int) -> tuple[int, int]:
@@ -47,7 +47,7 @@ def _read_varint(content: bytes, position: int) -> tuple[int, int]:
 
 
 def varints(content: bytes) -> Iterator[int]:
-    """Yield whole numbers that are packed into one field."""
+    """Yield the integers that are packed into one field."""
     position = 0
     while position < len(content):
         value, position = _read_varint(content, position)
@@ -55,16 +55,16 @@ def varints(content: bytes) -> Iterator[int]:
 
 
 def varint(value: int) -> bytes:
-    """Write a whole number of no sign: seven bits a byte, the lowest first."""
-    written = bytearray()
+    """Encode a non-negative integer: seven bits per byte, the lowest first."""
+    encoded = bytearray()
     while value > 0x7F:
-        written.append(value & 0x7F | 0x80)
+        encoded.append(value & 0x7F | 0x80)
         value >>= 7
-    return bytes([*written, value])
+    return bytes([*encoded, value])
 
 
-def encoded(number: int, value: int | bytes) -> bytes:
-    """Write a field."""
+def encode_field(number: int, value: int | bytes) -> bytes:
+    """Encode a field."""
     if isinstance(value, int):
         return varint(number << 3) + varint(value)
     if isinstance(value, _Fixed):

@@ -129,7 +129,7 @@ class CompiledModule:
         Stopped
             If it needs more time or memory than its limits, or ends its process.
         """
-        from brainpy_probe.ir.dialects import converted
+        from brainpy_probe.ir.dialects import convert
 
         chosen = next((one for one in DIALECTS if one == dialect), None)
         if chosen is None:
@@ -140,4 +140,4 @@ class CompiledModule:
         if self.limits is not None:
             task = Conversion(folder=str(self._folder), record=self.record, dialect=chosen)
             return ask_conversion(task, self.limits)
-        return converted(self.name, read_file(self._folder, content), chosen)
+        return convert(self.name, read_file(self._folder, content), chosen)

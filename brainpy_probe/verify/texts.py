@@ -279,13 +279,15 @@ class _Origin:
         origin = _copy(self.module)
         if kind == "vhlo":
             bindings.chlo_to_stablehlo(origin)  # bytecode has none
-            return identity.Compared(origin).difference(identity.Compared(other))
+            return identity.ComparableModule(origin).difference(identity.ComparableModule(other))
         # Each operation has its counterpart, dead ones too, which no HLO tells of.
         operations = identity.to_mhlo(origin)
         difference = identity.first_difference(operations, identity.operation_counts(other))
         back = _copy(other)
         bindings.run_passes(back, "hlo-legalize-to-stablehlo")
-        return difference or identity.Compared(self.module).difference(identity.Compared(back))
+        return difference or identity.ComparableModule(self.module).difference(
+            identity.ComparableModule(back)
+        )
 
 
 def _copy(module: Any) -> Any:

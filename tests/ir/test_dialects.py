@@ -247,7 +247,9 @@ def _canonical(text: str, dialect: str) -> str:
         return bindings.hlo_canonical_text(bindings.parse_hlo(text))
     operations = identity.operation_counts(parsed(text))
     module = stablehlo_of(text, dialect)
-    return "\n".join([operations, identity.signature(module), identity.Compared(module).hlo])
+    return "\n".join(
+        [operations, identity.signature(module), identity.ComparableModule(module).hlo]
+    )
 
 
 def test_way_back_from_a_changed_mhlo_is_not_the_stablehlo() -> None:

@@ -123,7 +123,7 @@ def entered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_kernel_is_called_directly_to_the_same_bits(case: str) -> None:
     kernel, outs, arrays = CALLS[case]
     content, targets = _lowered(kernel, outs, arrays)
-    own, direct = kernels.called_directly(content, targets)
+    own, direct = kernels.call_directly(content, targets)
     assert list(direct) == sorted(set(targets)) != []
     assert not any(
         f'"{target}"'.encode() in own or f"@{target}(".encode() in own for target in targets
@@ -141,7 +141,7 @@ def test_python_is_not_entered(entered: list[str]) -> None:
 
     arrays = [_floats(8)]
     content, targets = _lowered(tripled, _form(8), arrays)
-    own, direct = kernels.called_directly(content, targets)
+    own, direct = kernels.call_directly(content, targets)
     assert direct
     made = _run(own, arrays)
     assert entered == []
@@ -165,7 +165,7 @@ def test_one_kernel_may_take_arrays_of_several_ranks() -> None:
     second, again = _lowered(filled, _form(6), square)
     assert targets == again
     for content, arrays in ((first, flat), (second, square)):
-        own, direct = kernels.called_directly(content, targets)
+        own, direct = kernels.call_directly(content, targets)
         assert direct
         assert _run(own, arrays)[0].tobytes() == _run(content, arrays)[0].tobytes()
 
@@ -173,20 +173,20 @@ def test_one_kernel_may_take_arrays_of_several_ranks() -> None:
 def test_a_kernel_with_threads_is_left_to_python() -> None:
     arrays = [_floats(50)]
     content, targets = _lowered(_threaded, _form(50), arrays)
-    assert kernels.called_directly(content, targets) == (content, ())
+    assert kernels.call_directly(content, targets) == (content, ())
     np.testing.assert_array_equal(_run(content, arrays)[0], arrays[0] + np.float32(1.0))
 
 
 def test_an_element_type_that_numba_lacks_is_left_to_python() -> None:
     arrays = [_floats(4).astype(np.float16)]
     content, targets = _lowered(_doubled_halves, _form(4, dtype="float16"), arrays)
-    assert kernels.called_directly(content, targets) == (content, ())
+    assert kernels.call_directly(content, targets) == (content, ())
 
 
 def test_what_a_kernel_raises_is_xlas_error(capfd: pytest.CaptureFixture[str]) -> None:
     small, large = [np.array([0.25], np.float32)], [np.array([0.75], np.float32)]
     content, targets = _lowered(_raising, _form(1), small)
-    own, direct = kernels.called_directly(content, targets)
+    own, direct = kernels.call_directly(content, targets)
     assert direct
     assert _run(own, small)[0] == np.float32(0.25)
     with pytest.raises(Exception, match="the first is too large"):
@@ -195,7 +195,7 @@ def test_what_a_kernel_raises_is_xlas_error(capfd: pytest.CaptureFixture[str]) -
 
 
 def test_a_program_without_such_kernels_is_not_read() -> None:
-    assert kernels.called_directly(b"no program", ["lapack_sgetrf_ffi", "Sharding"]) == (
+    assert kernels.call_directly(b"no program", ["lapack_sgetrf_ffi", "Sharding"]) == (
         b"no program",
         (),
     )
@@ -206,7 +206,7 @@ def test_a_brainevent_with_other_names_is_left_to_python(monkeypatch: pytest.Mon
     content, targets = _lowered(kernel, outs, arrays)
     elsewhere = replace(kernels._HANDLERS, places=("brainevent._op.numba_ffi:_GONE",))
     monkeypatch.setattr(kernels, "_HANDLERS", elsewhere)
-    assert kernels.called_directly(content, targets) == (content, ())
+    assert kernels.call_directly(content, targets) == (content, ())
 
 
 def test_a_replay_says_what_it_called_directly() -> None:

@@ -121,7 +121,7 @@ def test_the_portable_bytecode_is_proved_and_has_no_locations(name: str) -> None
     assert portable.check.detail == ""
     assert __file__.encode() not in portable.content
     back = bindings.read_portable_bytecode(portable.content, bindings.mlir_context())
-    assert not mlir.chlo(mlir.operations(back))
+    assert not mlir.chlo_operations(mlir.operations(back))
     assert len(mlir.argument_types(back)) == 2
 
 
@@ -212,7 +212,7 @@ def test_locations_become_names_and_nothing_else_changes() -> None:
         asked.append(name)
         return name.upper() if name.isalpha() else ""
 
-    made = locations.renamed(module, rename, bindings.mlir_context())
+    made = locations.rename_locations(module, rename, bindings.mlir_context())
     assert bindings.mlir_text(made.module) == before == bindings.mlir_text(module)
     assert made.names == {"", "ARGUMENT", "HERE", "FIRST", "SECOND"}
     left = set(re.findall(r" loc\((.*?)\)[,)\n]", bindings.mlir_text(made.module, locations=True)))
@@ -262,10 +262,10 @@ def test_the_target_of_a_call_is_compared() -> None:
     text = lowered.render("stablehlo").content.decode()
     targets = {*re.findall(r"custom_call @(\w+)\(", text)}
     (target, *_) = sorted(one for one in targets if "potrf" in one)
-    one = identity.Compared(bindings.parse_mlir(text, lowered.context))
+    one = identity.ComparableModule(bindings.parse_mlir(text, lowered.context))
     other = bindings.parse_mlir(text.replace(f"@{target}(", "@another("), lowered.context)
     assert one.difference(one) == ""
-    assert one.difference(identity.Compared(other))
+    assert one.difference(identity.ComparableModule(other))
 
 
 def test_the_configuration_of_a_call_is_compared() -> None:
@@ -277,7 +277,9 @@ def test_the_configuration_of_a_call_is_compared() -> None:
             f'{{backend_config = "{configuration}"}} : (tensor<2xf32>) -> tensor<2xf32> '
             "return %0 : tensor<2xf32> } }"
         )
-        configured.append(identity.Compared(bindings.parse_mlir(text, bindings.mlir_context())))
+        configured.append(
+            identity.ComparableModule(bindings.parse_mlir(text, bindings.mlir_context()))
+        )
     assert "left" in configured[0].difference(configured[1])
 
 
@@ -285,7 +287,7 @@ ONE = "stablehlo.constant dense<1> : tensor<i32>"
 
 
 def _text(body: str) -> str:
-    return identity.constants_in_place(f"func.func @main(%arg0: tensor<f32>) {{\n{body}\n}}")
+    return identity.inline_constants(f"func.func @main(%arg0: tensor<f32>) {{\n{body}\n}}")
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_a_running_sum_of_integers_is_doubled(
     known = "window_dimensions = array<i64" in bindings.mlir_text(module)
     expected = np.cumsum(array, axis, dtype=dtype)
     np.testing.assert_array_equal(Executable(module)([array])[0], expected)
-    portable.double_running_sums(module)
+    portable.replace_running_sums(module)
     module.operation.verify()
     # A window of one element is none, and older jaxlibs write the numbers in another way.
     rewritten = known and shape[axis] > 1
@@ -70,7 +70,7 @@ def test_what_is_no_such_sum_stays(function: Callable[..., Any]) -> None:
     module = _module(function, DRAW.integers(0, 100, 8).astype("int32"))
     before = bindings.mlir_text(module)
     assert "reduce_window" in before
-    portable.double_running_sums(module)
+    portable.replace_running_sums(module)
     assert bindings.mlir_text(module) == before
 
 
@@ -78,7 +78,7 @@ def test_a_choice_stands_for_the_number_of_a_boolean() -> None:
     array = DRAW.integers(0, 2, 50).astype(bool)
     module = _module(lambda x: (x.astype("float32"), x.astype("int32"), x.astype("uint8")), array)
     expected = Executable(module)([array])
-    portable.select_booleans(module)
+    portable.replace_boolean_converts(module)
     module.operation.verify()
     assert "convert" not in bindings.mlir_text(module)
     for one, other in zip(Executable(module)([array]), expected, strict=True):

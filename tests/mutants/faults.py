@@ -209,7 +209,7 @@ _COMPAT_AND_IR = (
     ),
     Fault(
         "a location's escapes are not read",
-        "_read",
+        "_unescape",
         "return value.decode(errors='replace')",
         "return printed",
         "tests/capture/test_names.py",
@@ -245,13 +245,13 @@ _COMPAT_AND_IR = (
     Fault(
         "shardings stay in the text",
         "_remove_attributes",
-        "for name in _ATTRIBUTES:",
+        "for name in _SHARDING_ATTRIBUTES:",
         "for name in ():",
         "tests/ir",
     ),
     Fault(
         "a kernel with threads is called directly",
-        "_registered",
+        "_register_direct",
         "known.kernel.targetoptions.get('parallel')",
         "False",
         "tests/ir/test_kernels.py",
@@ -259,7 +259,7 @@ _COMPAT_AND_IR = (
     Fault(
         "a kernel's failure is not noticed",
         "_source",
-        "'    return otherwise(frame)', 'return 0'",
+        "'    return fallback(frame)', 'return 0'",
         "'    return 0', 'return 0'",
         "tests/ir/test_kernels.py",
     ),
@@ -618,7 +618,7 @@ _RECORDING = (
     Fault(
         "the portable form is as it is",
         "_form",
-        "lowered.for_other_compilers()",
+        "lowered.make_portable()",
         "pass",
         "tests/ir tests/verify/test_iree.py",
     ),

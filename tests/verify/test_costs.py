@@ -243,12 +243,12 @@ def test_components_add_up_to_what_xla_counts(case: Any, out: Path) -> None:
 def test_a_row_left_out_is_noticed(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sum above can fail: without the ops of one component it is another one."""
     program = _captured("einet", out).programs[0]
-    cost = hlo.Pricing.cost
+    cost = hlo.InstructionCosts.cost
 
     def forgetful(self: Any, computation: Any, one: Any) -> Any:
         return Count() if "~E2E" in one.location else cost(self, computation, one)
 
-    monkeypatch.setattr(hlo.Pricing, "cost", forgetful)
+    monkeypatch.setattr(hlo.InstructionCosts, "cost", forgetful)
     costs = program.within(None).costs
     assert (costs.once + costs.step).flops < 0.99 * costs.xla.flops
 

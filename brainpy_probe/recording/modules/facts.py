@@ -122,7 +122,7 @@ def _remove_addresses(module: MlirModule, custom_calls: dict[str, list[Any]]) ->
                     continue
                 call.attributes["backend_config"] = ir.StringAttr.get("")
                 for operand in call.operands:
-                    maker = mlir.maker(operand)
+                    maker = mlir.defining_op(operand)
                     if maker is not None and f"dense<{address}>" in str(maker):
                         kind = operand.type
                         maker.attributes["value"] = ir.Attribute.parse(f"dense<0> : {kind}")

@@ -198,8 +198,8 @@ def write(
         name=closed.name,
         kind=closed.kind,
         fingerprint=closed.fingerprint,
-        arguments=_specs(native.lowered.token_forms, closed.arguments, arguments),
-        results=_specs(native.lowered.token_forms, closed.results, results),
+        arguments=_specs(native.lowered.token_types, closed.arguments, arguments),
+        results=_specs(native.lowered.token_types, closed.results, results),
         fidelity=_fidelity(native, closed),
         files=(*written.texts, *_files_of(place, arguments), *_files_of(place, results)),
         portable=written.portable,
@@ -253,7 +253,7 @@ def _form(
     )
     if plain:
         lowered.expand_chlo()
-        lowered.for_other_compilers()
+        lowered.make_portable()
     renderings: dict[str, Rendering] = {}
     problems: dict[str, Exception] = {}
     for dialect in settings.dialects:
