@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from brainpy_probe.startup.import_hooks import silence_log
 
 if TYPE_CHECKING:
-    from brainpy_probe.analysis.findings import Finding
+    from brainpy_probe.analysis.finding import Finding
     from brainpy_probe.errors import (
         BadSetting,
         CannotCapture,
@@ -67,7 +67,7 @@ __all__ = [
 _HOMES = (
     "reader.capture",
     "errors",
-    "analysis.findings",
+    "analysis.finding",
     "reader.program",
     "reader.module",
     "reader.call",

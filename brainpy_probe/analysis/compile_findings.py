@@ -1,71 +1,60 @@
-"""What a capture tells of its compilations that is worth knowing; knows only records."""
+"""Findings about compilations: recompiled modules, slow ones, and what they contain."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 
-from brainpy_probe.analysis.cost_findings import Finding
+from brainpy_probe.analysis.finding import (
+    Finding,
+    at_least,
+    call_of,
+    count_phrase,
+    modules_by_model,
+    programs_of_modules,
+    seconds_phrase,
+)
 from brainpy_probe.format.common_records import Timing
-from brainpy_probe.format.records import CallRecord, Manifest, ModuleRecord
+from brainpy_probe.format.records import Manifest, ModuleRecord
 
 __all__ = [
-    "at_least",
-    "by_model",
     "cache_hit_no_dump",
-    "calls_back",
-    "counted",
+    "host_callback",
     "large_constants_inlined",
     "lost_seconds",
-    "programs_of",
     "recompiled_identical",
     "recompiled_shape",
-    "seconds_said",
     "slow_compile",
 ]
 
-# A compilation that takes at least so many seconds, and half of its call's time, is slow.
+# A compilation is slow if it takes this many seconds and this share of its call's time.
 SLOW_SECONDS = 1.0
 SLOW_SHARE = 0.5
 LARGE_CONSTANTS = 1 << 20
 
-_NO_CACHE = "This JAX keeps no CPU programs in its persistent cache; from 0.4.28 on it does."
+_NO_CACHE = "This JAX's persistent cache does not support CPU programs; JAX 0.4.28 and later do."
 # The first JAX whose persistent cache takes CPU programs: _src/compiler.py, supported_platforms.
 _CPU_CACHE_SINCE = (0, 4, 28)
-# A JAX that has the setting for the cache's folder (0.4.13 has not): _src/config.py.
+# The first tested JAX with the setting for the cache's folder (0.4.13 lacks it): _src/config.py.
 _CACHE_SETTING_SINCE = (0, 4, 23)
-# BrainPy keeps the jitted function that holds a runner's loop before the first of these, orders
-# what a loop is given by the Variables' ids from the first until the second.
+# BrainPy before the first of these keeps the jitted function of a runner's loop. From the first to
+# the second it orders a loop's Variables by their ids.
 _LOOP_PER_RUN_SINCE = (2, 4)
 _STATES_SINCE = (2, 7)
 
-# --- Which model ----------------------------------------------------------------------------------
+# --- Recompilations -------------------------------------------------------------------------------
 
 
-def by_model(manifest: Manifest, modules: Iterable[ModuleRecord]) -> dict[str, list[ModuleRecord]]:
-    """Return modules by the class of the model whose calls had them compiled."""
-    found: dict[str, list[ModuleRecord]] = {}
-    for module in modules:
-        call = _call_of(manifest, module)
-        found.setdefault("" if call is None else call.model, []).append(module)
-    return found
-
-
-def _call_of(manifest: Manifest, module: ModuleRecord) -> CallRecord | None:
-    return None if module.call is None else manifest.calls[module.call]
-
-
-def _for_calls(manifest: Manifest) -> list[ModuleRecord]:
+def _modules_of_calls(manifest: Manifest) -> list[ModuleRecord]:
     return [module for module in manifest.modules if module.call is not None]
 
 
 def _recompiled(manifest: Manifest, reason: str) -> list[ModuleRecord]:
-    """Return the modules that were compiled again for a reason, after another call's.
+    """Return the modules that were compiled again in another call, for a reason.
 
-    What JAX compiles within one call, operation by operation, BrainPy does not compile again.
+    Modules that one call compiles several times, operation by operation, are not included.
     """
     found = []
-    for module in _for_calls(manifest):
+    for module in _modules_of_calls(manifest):
         if module.reason == reason and module.origin == "compiled" and module.after is not None:
             before = manifest.modules[module.after]
             if before.call is not None and before.call != module.call:
@@ -74,28 +63,20 @@ def _recompiled(manifest: Manifest, reason: str) -> list[ModuleRecord]:
 
 
 def _is_of_same_model(manifest: Manifest, module: ModuleRecord) -> bool:
-    """Whether a module and the one that it is compared with are of one and the same object."""
-    now = _call_of(manifest, module)
-    before = None if module.after is None else _call_of(manifest, manifest.modules[module.after])
+    """Return whether a module and the one it is compared with belong to the same model object."""
+    now = call_of(manifest, module)
+    before = None if module.after is None else call_of(manifest, manifest.modules[module.after])
     return now is not None and before is not None and now.model_number == before.model_number
 
 
-def programs_of(manifest: Manifest, modules: Iterable[ModuleRecord]) -> tuple[int, ...]:
-    """Return the programs of the calls for which modules were compiled."""
-    calls = [_call_of(manifest, module) for module in modules]
-    return tuple(sorted({c.program for c in calls if c is not None and c.program is not None}))
-
-
-# --- Compiled again -------------------------------------------------------------------------------
-
-
 def lost_seconds(manifest: Manifest) -> Timing:
-    """Return the seconds, by phase, that went into compiling identical modules again."""
+    """Return the seconds, by phase, spent on compiling identical modules again."""
     return _summed(_recompiled(manifest, "same"))
 
 
 def _summed(modules: Iterable[ModuleRecord]) -> Timing:
-    """Return the seconds of modules together; None for a phase that was not measured of all."""
+    """Sum the seconds of modules; None for a phase that was not measured for all of them."""
+    modules = list(modules)
     sums: dict[str, float | None] = {}
     for name in ("trace", "lower", "compile", "numba", "wall"):
         values = [getattr(module.seconds, name) for module in modules]
@@ -105,97 +86,98 @@ def _summed(modules: Iterable[ModuleRecord]) -> Timing:
 
 def recompiled_identical(manifest: Manifest) -> Iterator[Finding]:
     """Find identical modules that were compiled again."""
-    each, one = (
-        ("on every run()", "One longer run() in place of several")
+    each, once = (
+        ("on every run()", "One longer run() instead of several")
         if at_least(manifest, "brainpy", _LOOP_PER_RUN_SINCE)
-        else ("for every runner", "One runner in place of several alike")
+        else ("for every runner", "One runner instead of several equal ones")
     )
-    for model, again in by_model(manifest, _recompiled(manifest, "same")).items():
+    for model, again in modules_by_model(manifest, _recompiled(manifest, "same")).items():
         lost = _summed(again)
-        made = [s for s in (lost.trace, lost.lower) if s is not None]
-        before = f", {sum(made):.2f} s of tracing and lowering" if len(made) == 2 else ""
-        bar = (
-            " Give the runner progress_bar=False as well: not every JAX keeps a module that calls "
+        phases = [s for s in (lost.trace, lost.lower) if s is not None]
+        before = f", {sum(phases):.2f} s of tracing and lowering" if len(phases) == 2 else ""
+        progress_bar = (
+            " Also give the runner progress_bar=False: not every JAX caches a module that calls "
             "back into Python (0.10.2 does not, 0.12.0 does)."
-            if any(map(calls_back, again))
+            if any(map(_calls_back, again))
             else ""
         )
         yield Finding(
             slug="recompiled-identical",
             sentence=(
-                f"{counted(len(again), 'module', 'modules')} of {model} "
+                f"{count_phrase(len(again), 'module', 'modules')} of {model} "
                 f"{'was' if len(again) == 1 else 'were'} compiled again though nothing had "
-                f"changed: {seconds_said(lost.compile)} of compiling{before}. BrainPy builds a new "
-                f"function {each}."
+                f"changed: {seconds_phrase(lost.compile)} of compiling{before}. BrainPy creates a "
+                f"new function {each}."
             ),
             remedy=(
-                "JAX's persistent cache makes the second compilation a hit: "
-                f"{_cache(manifest)}.{bar}"
+                "With JAX's persistent cache the second compilation is a cache hit: "
+                f"{_cache_settings(manifest)}.{progress_bar}"
                 if _has_cache(manifest)
-                else f"{one} compiles once. {_NO_CACHE}"
+                else f"{once} compiles once. {_NO_CACHE}"
             ),
             model=model,
             count=len(again),
             seconds=lost.wall,
-            programs=programs_of(manifest, again),
+            programs=programs_of_modules(manifest, again),
         )
 
 
 def recompiled_shape(manifest: Manifest) -> Iterator[Finding]:
-    """Find modules that were compiled again for another shape: of one model, not of another."""
+    """Find modules of the same model object that were compiled again for another shape."""
     again = [
         module for module in _recompiled(manifest, "shape") if _is_of_same_model(manifest, module)
     ]
-    for model, modules in by_model(manifest, again).items():
+    for model, modules in modules_by_model(manifest, again).items():
         seconds = _summed(modules).compile
         yield Finding(
             slug="recompiled-shape",
             sentence=(
-                f"{counted(len(modules), 'module', 'modules')} of {model} "
+                f"{count_phrase(len(modules), 'module', 'modules')} of {model} "
                 f"{'was' if len(modules) == 1 else 'were'} compiled again for another shape, "
-                f"{seconds_said(seconds)}: {modules[-1].name}. {modules[-1].why}"
+                f"{seconds_phrase(seconds)}: {modules[-1].name}. {modules[-1].why}"
             ),
             remedy=(
-                "Let all runs have one duration and one batch size, splitting a long run into "
-                "equal ones; with JAX's persistent cache only the first compiles: "
-                f"{_cache(manifest)}."
+                "Use the same duration and batch size for all runs, and split a long run into "
+                "equal parts; with JAX's persistent cache only the first one is compiled: "
+                f"{_cache_settings(manifest)}."
                 if _has_cache(manifest)
-                else f"Let all runs have one duration and one batch size. {_NO_CACHE}"
+                else f"Use the same duration and batch size for all runs. {_NO_CACHE}"
             ),
             model=model,
             count=len(modules),
             seconds=seconds,
-            programs=programs_of(manifest, modules),
+            programs=programs_of_modules(manifest, modules),
         )
 
 
 def slow_compile(manifest: Manifest) -> Iterator[Finding]:
-    """Find what takes XLA more than a second, and more than half of its call."""
+    """Find modules whose compilation takes more than a second and half of their call's time."""
     if not _has_cache(manifest):
         remedy = _NO_CACHE
-    elif _by_ids(manifest):
+    elif _orders_by_ids(manifest):
         remedy = (
-            "Run the same runner again in this process, not in another: this BrainPy orders a "
-            "loop's Variables by their ids (2.4 to 2.6 do), so that each process makes another "
-            f"program. With JAX's persistent cache only the first run compiles: {_cache(manifest)}."
+            "Run the same runner again in this process. This BrainPy orders a loop's Variables by "
+            "their ids (2.4 to 2.6 do), so that each process compiles another program. With JAX's "
+            f"persistent cache only the first run compiles: {_cache_settings(manifest)}."
         )
     else:
         remedy = (
-            "The next process that runs the same program need not compile it, with JAX's "
-            f"persistent cache: {_cache(manifest)}."
+            "The next process that runs the same program does not compile it with JAX's "
+            f"persistent cache: {_cache_settings(manifest)}."
         )
 
     def is_slow(module: ModuleRecord) -> bool:
-        call = _call_of(manifest, module)
-        whole = 0.0 if call is None else call.native.wall or 0.0
+        call = call_of(manifest, module)
+        wall = 0.0 if call is None else call.native.wall or 0.0
         taken = module.seconds.compile or 0.0
-        return module.origin == "compiled" and taken >= max(SLOW_SECONDS, SLOW_SHARE * whole)
+        return module.origin == "compiled" and taken >= max(SLOW_SECONDS, SLOW_SHARE * wall)
 
-    for model, modules in by_model(manifest, filter(is_slow, _for_calls(manifest))).items():
+    slow = filter(is_slow, _modules_of_calls(manifest))
+    for model, modules in modules_by_model(manifest, slow).items():
         seconds = _summed(modules).compile or 0.0
-        calls = {module.call: _call_of(manifest, module) for module in modules}
-        whole = sum(call.native.wall or 0.0 for call in calls.values() if call is not None)
-        what = (
+        calls = {module.call: call_of(manifest, module) for module in modules}
+        wall = sum(call.native.wall or 0.0 for call in calls.values() if call is not None)
+        compiled = (
             f"{modules[0].name} of call {modules[0].call}"
             if len(modules) == 1
             else f"{len(modules)} modules in {len(calls)} calls"
@@ -203,80 +185,112 @@ def slow_compile(manifest: Manifest) -> Iterator[Finding]:
         yield Finding(
             slug="slow-compile",
             sentence=(
-                f"XLA compiled {what} of {model} for {seconds:.2f} s, "
-                f"{100 * seconds / max(whole, seconds):.0f} % of "
+                f"XLA compiled {compiled} of {model} for {seconds:.2f} s, "
+                f"{100 * seconds / max(wall, seconds):.0f} % of "
                 f"{'the call' if len(calls) == 1 else 'these calls'}."
             ),
             remedy=remedy,
             model=model,
             count=len(modules),
             seconds=seconds,
-            programs=programs_of(manifest, modules),
+            programs=programs_of_modules(manifest, modules),
         )
 
 
-# --- What is in a module --------------------------------------------------------------------------
+# --- Content of a module --------------------------------------------------------------------------
+
+
+def host_callback(manifest: Manifest) -> Iterator[Finding]:
+    """Find modules whose callbacks into Python are not part of the captured program."""
+    with_callbacks = {
+        program.index for program in manifest.programs if program.fidelity.host_callbacks
+    }
+    affected = [
+        module
+        for module in manifest.modules
+        if module.call is not None
+        and _calls_back(module)
+        and manifest.calls[module.call].program not in with_callbacks
+    ]
+    for model, modules in modules_by_model(manifest, affected).items():
+        yield Finding(
+            slug="host-callback",
+            sentence=(
+                f"{count_phrase(len(modules), 'module', 'modules')} of {model} "
+                f"{'calls' if len(modules) == 1 else 'call'} back into Python to draw a progress "
+                "bar, to pass monitors or to check values. Not every JAX keeps such a module in "
+                "its persistent cache (0.10.2 does not, 0.12.0 does)."
+            ),
+            remedy=(
+                "Give the runner progress_bar=False, and do not set memory_efficient. Remove "
+                "bp.check.jit_error from update(); bp.check.turn_off() removes the checks of "
+                "BrainPy's delays."
+            ),
+            model=model,
+            count=len(modules),
+            programs=programs_of_modules(manifest, modules),
+        )
 
 
 def large_constants_inlined(manifest: Manifest) -> Iterator[Finding]:
-    """Find modules with large constants in their code; one compiled again is found once."""
-    told = "" if at_least(manifest, "brainpy", _LOOP_PER_RUN_SINCE) else "(dyn_vars=...)"
+    """Find modules that contain large constants; one finding for each module name."""
+    arguments = "" if at_least(manifest, "brainpy", _LOOP_PER_RUN_SINCE) else "(dyn_vars=...)"
     large = [module for module in manifest.modules if module.large_constants >= LARGE_CONSTANTS]
-    for model, of_model in by_model(manifest, large).items():
+    for model, of_model in modules_by_model(manifest, large).items():
         by_name: dict[str, list[ModuleRecord]] = {}
         for module in of_model:
             by_name.setdefault(module.name, []).append(module)
         for name, modules in by_name.items():
             size = max(module.large_constants for module in modules)
-            often = "" if len(modules) == 1 else f" ({len(modules)} times)"
+            times = "" if len(modules) == 1 else f" ({len(modules)} times)"
             yield Finding(
                 slug="large-constants-inlined",
                 sentence=(
                     f"{name} has {size / (1 << 20):.1f} MiB of constants in its code, which XLA "
-                    f"folds and copies with each compilation{often}."
+                    f"folds and copies in each compilation{times}."
                 ),
                 remedy=(
-                    "Hand the array to the compiled function as an argument; or hold it as "
-                    f"brainpy.math.Variable and compile with brainpy.math.jit{told}, which does "
-                    "that (jax.jit keeps whatever a function closes over as a constant)."
+                    "Pass the array to the compiled function as an argument. Or keep it in a "
+                    f"brainpy.math.Variable and compile with brainpy.math.jit{arguments}, which "
+                    "passes it (jax.jit inlines arrays that a function closes over)."
                 ),
                 model=model,
                 count=len(modules),
                 seconds=_summed(modules).compile,
-                programs=programs_of(manifest, modules),
+                programs=programs_of_modules(manifest, modules),
             )
 
 
 def cache_hit_no_dump(manifest: Manifest) -> Iterator[Finding]:
-    """Find modules of which XLA was to dump files and that were in JAX's persistent cache."""
+    """Find modules for which XLA dumped nothing because they came from JAX's persistent cache."""
     if not manifest.settings.xla_dump:
         return
-    hits = [module for module in _for_calls(manifest) if module.origin == "cache"]
-    for model, modules in by_model(manifest, hits).items():
+    hits = [module for module in _modules_of_calls(manifest) if module.origin == "cache"]
+    for model, modules in modules_by_model(manifest, hits).items():
+        names = sorted({module.name for module in modules})
         yield Finding(
             slug="cache-hit-no-dump",
             sentence=(
-                f"{counted(len(modules), 'module', 'modules')} of {model} came from JAX's "
-                f"persistent cache ({', '.join(sorted({one.name for one in modules}))}): nothing "
-                "was compiled, so that XLA dumped nothing."
+                f"{count_phrase(len(modules), 'module', 'modules')} of {model} came from JAX's "
+                f"persistent cache ({', '.join(names)}). XLA compiled nothing, and dumped nothing."
             ),
             remedy=(
-                'jax.config.update("jax_enable_compilation_cache", False) at the start of the '
-                "script: once JAX has compiled anything it is too late."
+                'Call jax.config.update("jax_enable_compilation_cache", False) at the start of the '
+                "script. It has no effect after JAX has compiled anything."
             ),
             model=model,
             count=len(modules),
-            programs=programs_of(manifest, modules),
+            programs=programs_of_modules(manifest, modules),
         )
 
 
 def _has_cache(manifest: Manifest) -> bool:
-    """Whether JAX's persistent cache takes the programs of the backend that ran."""
+    """Return whether JAX's persistent cache supports the backend of the run."""
     return manifest.environment.backend != "cpu" or at_least(manifest, "jax", _CPU_CACHE_SINCE)
 
 
-def _cache(manifest: Manifest) -> str:
-    """Say how JAX's persistent cache is turned on."""
+def _cache_settings(manifest: Manifest) -> str:
+    """Return the calls that turn JAX's persistent cache on, as a phrase."""
     folder = (
         'jax.config.update("jax_compilation_cache_dir", FOLDER)'
         if at_least(manifest, "jax", _CACHE_SETTING_SINCE)
@@ -288,29 +302,12 @@ def _cache(manifest: Manifest) -> str:
     )
 
 
-def _by_ids(manifest: Manifest) -> bool:
-    """Whether the order of a loop's Variables is another one in each process."""
+def _orders_by_ids(manifest: Manifest) -> bool:
+    """Return whether the order of a loop's Variables differs between processes."""
     return at_least(manifest, "brainpy", _LOOP_PER_RUN_SINCE) and not at_least(
         manifest, "brainpy", _STATES_SINCE
     )
 
 
-def at_least(manifest: Manifest, package: str, version: tuple[int, ...]) -> bool:
-    """Whether a package was of this version or a later one, or of none that is known."""
-    numbers = re.findall(r"\d+", manifest.environment.versions.get(package, ""))
-    return not numbers or tuple(map(int, numbers[: len(version)])) >= version
-
-
-def calls_back(module: ModuleRecord) -> bool:
-    """Whether a module calls back into Python."""
+def _calls_back(module: ModuleRecord) -> bool:
     return any("callback" in target.lower() for target in module.custom_calls)
-
-
-def seconds_said(seconds: float | None) -> str:
-    """Return seconds for a sentence."""
-    return "an unknown time" if seconds is None else f"{seconds:.2f} s"
-
-
-def counted(number: int, one: str, many: str) -> str:
-    """Return a number with its noun."""
-    return f"{number} {one if number == 1 else many}"

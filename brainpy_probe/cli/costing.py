@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from brainpy_probe.analysis.cost_findings import dominant
+from brainpy_probe.analysis.program_findings import dominant
 from brainpy_probe.cli.shell import (
     Memory,
     Run,

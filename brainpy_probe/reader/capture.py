@@ -6,7 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from brainpy_probe.analysis.findings import Finding, find
+from brainpy_probe.analysis.finding import Finding
+from brainpy_probe.analysis.findings import find
 from brainpy_probe.characters import visible
 from brainpy_probe.errors import ProbeError
 from brainpy_probe.format.index import Index

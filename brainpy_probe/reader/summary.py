@@ -10,7 +10,8 @@ from rich.console import Group, JustifyMethod
 from rich.table import Column, Table
 from rich.text import Text
 
-from brainpy_probe.analysis.findings import Finding, find
+from brainpy_probe.analysis.finding import Finding
+from brainpy_probe.analysis.findings import find
 from brainpy_probe.characters import in_one_line
 from brainpy_probe.errors import InsideTransformation
 from brainpy_probe.format.common_records import Timing

@@ -128,7 +128,7 @@ def test_identical_compilations_are_found_with_figures(out: Path) -> None:
     assert "progress_bar" not in found.remedy
     assert ("every run()" in found.sentence) == eras.COMPILES_EACH_RUN
     if not eras.JAX_CACHES_ON_CPU:
-        once = "One longer run()" if eras.COMPILES_EACH_RUN else "One runner in place"
+        once = "One longer run()" if eras.COMPILES_EACH_RUN else "One runner instead"
         assert found.remedy.startswith(once)
 
 
@@ -286,7 +286,7 @@ def test_what_was_asked_for_is_not_advised(out: Path) -> None:
     program = msgspec.structs.replace(cap.programs[0].record, portable=left)
     found = find(msgspec.structs.replace(cap.manifest, programs=(program,)))
     (opaque,) = (finding for finding in found if finding.slug == "opaque-custom-call")
-    assert "nor in the portable form" in opaque.sentence
+    assert "nor in its portable program" in opaque.sentence
     assert "portable=True" not in opaque.remedy
 
 
