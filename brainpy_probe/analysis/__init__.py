@@ -1,4 +1,5 @@
-"""What a program costs, how long it runs, what it computes when it is replayed, and findings.
+"""What a program costs, how long it runs, its replay, and findings about a capture.
 
-Start with :mod:`.costs` (counted from the text) or :mod:`.replay` (run on the captured arrays).
+Start with :mod:`.costs` (counted from the text), :mod:`.replay` (run on the captured arrays) or
+:mod:`.findings`.
 """

@@ -1,7 +1,7 @@
-"""Tells of an optimised module which components each of its ops serves; measures nothing.
+"""Attributes each op of an optimised module to the components that it serves.
 
-XLA fuses what it can, and a fusion may serve several components: then it is each one's by the share
-of its ops, as XLA counts their floating-point operations and the bytes that they write.
+XLA fuses ops, and a fusion may serve several components. Each component's share of a fusion is that
+of its ops, weighted by XLA's counts of floating-point operations and bytes written.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from brainpy_probe.ir import hlo
 
 __all__ = ["LoopOps", "Shares", "loop_ops"]
 
-Shares = dict[str, float]  # components, their shares adding up to 1
+Shares = dict[str, float]  # component -> share; the shares sum to 1
 
-_CONTAINERS = {"while", "call", "conditional"}
 _COPIES = {"copy", "bitcast"}
-_NAMES = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast"}
+_NO_OPS = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast"}
 
 
 @dataclass(frozen=True)
@@ -30,11 +29,11 @@ class LoopOps:
     Attributes
     ----------
     shares : dict
-        Of each op that runs by itself, by its name.
+        The components' shares of each op, by the op's name.
     containers : dict
-        Of each op that runs others, the names of these.
+        For each op that runs other ops (a loop or a call), the names of these.
     every_step : frozenset of str
-        Ops that run once in each step.
+        The ops that run once in each step.
     """
 
     shares: dict[str, Shares]
@@ -43,7 +42,7 @@ class LoopOps:
 
 
 def loop_ops(module: hlo.Module, loop: hlo.Instruction, record: ProgramRecord) -> LoopOps:
-    """Return whose each op of a loop of an optimised module is.
+    """Attribute each op of a loop of an optimised module to components.
 
     Parameters
     ----------
@@ -54,13 +53,12 @@ def loop_ops(module: hlo.Module, loop: hlo.Instruction, record: ProgramRecord) -
     record : ProgramRecord
         The program.
     """
-    components = record.components
-    holders = _holders(module, loop, record)
-    owners, pricing = Owners(components), hlo.InstructionCosts(module)
+    variable_shares = _carried_variables(module, loop, record)
+    owners, costs = Owners(record.components), hlo.InstructionCosts(module)
     shares: dict[str, Shares] = {}
     containers: dict[str, frozenset[str]] = {}
     bodies = [module.computations[number] for number in loop.called]
-    every_step = {one.name for body in bodies for one in body.instructions.values()}
+    every_step = {op.name for body in bodies for op in body.instructions.values()}
     seen: set[int] = set()
     pending = list(bodies)
     while pending:
@@ -68,116 +66,123 @@ def loop_ops(module: hlo.Module, loop: hlo.Instruction, record: ProgramRecord) -
         if computation.id in seen:
             continue
         seen.add(computation.id)
-        carried = holders if computation in bodies else {}
-        shares |= _of_computation(module, computation, owners, pricing, carried)
-        for one in computation.instructions.values():
-            if one.opcode in _CONTAINERS:
-                within = module.called_by(one)
-                containers[one.name] = frozenset(
-                    inner.name for each in within for inner in each.instructions.values()
+        carried = variable_shares if computation in bodies else {}
+        shares |= _computation_shares(module, computation, owners, costs, carried)
+        for op in computation.instructions.values():
+            if op.opcode in hlo.CONTAINERS:
+                containers[op.name] = frozenset(
+                    inner.name
+                    for called in module.called_by(op)
+                    for inner in called.instructions.values()
                 )
-                pending += [module.computations[number] for number in one.called]
+                pending += [module.computations[number] for number in op.called]
     return LoopOps(shares, containers, frozenset(every_step))
 
 
-def _holders(module: hlo.Module, loop: hlo.Instruction, record: ProgramRecord) -> dict[int, Shares]:
-    """Return the component whose Variable a loop carries, by its place in what is carried."""
-    holders: dict[int, Shares] = {}
-    around = next(
-        one for one in module.computations.values() if loop.id in one.instructions
+def _carried_variables(
+    module: hlo.Module, loop: hlo.Instruction, record: ProgramRecord
+) -> dict[int, Shares]:
+    """Return the component of each Variable that a loop carries, by its index in the carry."""
+    components: dict[int, Shares] = {}
+    surrounding = next(
+        computation
+        for computation in module.computations.values()
+        if loop.id in computation.instructions
     ).instructions
-    start = around[loop.operands[0]]
-    for place, number in enumerate(start.operands if start.opcode == "tuple" else ()):
-        made = around[number]
-        while made.opcode in _COPIES:
-            made = around[made.operands[0]]
-        if made.opcode == "parameter" and made.parameter < len(record.arguments):
-            argument = record.arguments[made.parameter]
-            if argument.role == "state":
-                holders[place] = {
-                    component_names.enclosing_component(argument.name, record.components): 1.0
-                }
-    return holders
+    start = surrounding[loop.operands[0]]
+    for index, number in enumerate(start.operands if start.opcode == "tuple" else ()):
+        op = surrounding[number]
+        while op.opcode in _COPIES:
+            op = surrounding[op.operands[0]]
+        if op.opcode == "parameter" and op.parameter < len(record.arguments):
+            spec = record.arguments[op.parameter]
+            if spec.role == "state":
+                component = component_names.enclosing_component(spec.name, record.components)
+                components[index] = {component: 1.0}
+    return components
 
 
-def _of_computation(
+def _computation_shares(
     module: hlo.Module,
     computation: hlo.Computation,
     owners: Owners,
-    pricing: hlo.InstructionCosts,
-    holders: Mapping[int, Shares],
+    costs: hlo.InstructionCosts,
+    carried: Mapping[int, Shares],
 ) -> dict[str, Shares]:
+    """Return the shares of each op of a computation.
+
+    An op without a component of its own gets that of the Variable it copies, else equal shares of
+    the components that use it, else the loop's.
+    """
     instructions = computation.instructions
-    known = {
-        one.id: _shares(module, computation, one, owners, pricing) for one in instructions.values()
+    own = {
+        op.id: _own_shares(module, computation, op, owners, costs) for op in instructions.values()
     }
     users: dict[int, list[int]] = {}
-    for one in instructions.values():
-        for operand in one.operands:
-            users.setdefault(operand, []).append(one.id)
-    of_variable = _variables(computation, holders)
+    for op in instructions.values():
+        for operand in op.operands:
+            users.setdefault(operand, []).append(op.id)
+    of_variable = _variable_shares(computation, carried)
 
     def of_users(number: int) -> Shares:
         found: Shares = {}
         for user in users.get(number, ()):
             if instructions[user].opcode != "tuple":
-                found |= known[user] or of_variable(instructions[user]) or of_users(user)
+                found |= own[user] or of_variable(instructions[user]) or of_users(user)
         return {name: 1 / len(found) for name in found}
 
     return {
-        one.name: known[one.id]
-        or of_variable(one)
-        or of_users(one.id)
-        or {component_names.LOOP: 1.0}
-        for one in instructions.values()
+        op.name: own[op.id] or of_variable(op) or of_users(op.id) or {component_names.LOOP: 1.0}
+        for op in instructions.values()
     }
 
 
-def _variables(
-    computation: hlo.Computation, holders: Mapping[int, Shares]
+def _variable_shares(
+    computation: hlo.Computation, carried: Mapping[int, Shares]
 ) -> Callable[[hlo.Instruction], Shares]:
-    """Return what tells whose the Variable is that an op copies before or after it is written.
+    """Return a function that returns the shares of an op that copies a carried Variable.
 
-    Other copies of what a loop carries are the loop's.
+    Copies of other carried values belong to the loop.
     """
     instructions = computation.instructions
     root = instructions[computation.root]
-    carried = {number: holders.get(place) for place, number in enumerate(root.operands)}
+    results = {number: carried.get(index) for index, number in enumerate(root.operands)}
 
-    def of_variable(one: hlo.Instruction) -> Shares:
-        if one.opcode not in _COPIES:
+    def of_variable(op: hlo.Instruction) -> Shares:
+        if op.opcode not in _COPIES:
             return {}
-        while one.opcode in _COPIES:
-            found = carried.get(one.id)
+        while op.opcode in _COPIES:
+            found = results.get(op.id)
             if found:
                 return found
-            one = instructions[one.operands[0]]
-        if one.opcode == "get-tuple-element" and holders:
-            return holders.get(one.tuple_index, {component_names.LOOP: 1.0})
+            op = instructions[op.operands[0]]
+        if op.opcode == "get-tuple-element" and carried:
+            return carried.get(op.tuple_index, {component_names.LOOP: 1.0})
         return {}
 
     return of_variable
 
 
-def _shares(
+def _own_shares(
     module: hlo.Module,
     computation: hlo.Computation,
-    one: hlo.Instruction,
+    op: hlo.Instruction,
     owners: Owners,
-    pricing: hlo.InstructionCosts,
+    costs: hlo.InstructionCosts,
 ) -> Shares:
-    own = owners.of(one.location, "")
-    if one.opcode != "fusion":
-        return {own: 1.0} if own else {}
+    """Return the shares of an op according to its own location, or to those of its fused ops."""
+    owner = owners.of(op.location, "")
+    if op.opcode != "fusion":
+        return {owner: 1.0} if owner else {}
     weights: Shares = {}
-    for fused in module.called_by(one):
+    for fused in module.called_by(op):
         for inner in fused.instructions.values():
-            whose = owners.of(inner.location, "")
-            if whose and inner.opcode not in _NAMES:
-                cost = pricing.cost(fused, inner)
+            component = owners.of(inner.location, "")
+            if component and inner.opcode not in _NO_OPS:
+                cost = costs.cost(fused, inner)
                 weight = cost.flops + cost.transcendentals + cost.written
-                weights[whose] = weights.get(whose, 0.0) + max(weight, 1.0)
+                weights[component] = weights.get(component, 0.0) + max(weight, 1.0)
     total = sum(weights.values())
     if not total:
-        return {own: 1.0} if own else {}
+        return {owner: 1.0} if owner else {}
     return {name: weight / total for name, weight in weights.items()}

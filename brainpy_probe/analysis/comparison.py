@@ -1,4 +1,4 @@
-"""Two arrays: the same bit for bit, or how far apart; knows no program."""
+"""Compares two arrays bit for bit, and measures their differences."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import numpy as np
 
 from brainpy_probe.format.arrays import Array
 
-__all__ = ["Difference", "difference", "unlike"]
+__all__ = ["Difference", "difference", "differing_elements"]
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """How far apart two arrays of one shape and type are.
+    """The differences between two arrays of the same shape and dtype.
 
     Attributes
     ----------
     elements : int
-        How many elements differ in their bits.
+        Number of elements whose bits differ.
     largest : float
-        The largest difference in value, of complex numbers in a part; NaN is left out.
+        The largest difference in value, for complex numbers of one part; NaN is ignored.
     ulps : int or None
-        The same in units in the last place: how many floats it is from one to the other. None for
-        booleans and integers.
+        The largest difference in units in the last place: the number of floats between the two.
+        None for booleans and integers.
     nans : int
-        How many elements are NaN in one of the two alone.
+        Number of elements that are NaN in only one of the two arrays.
     """
 
     elements: int
@@ -34,46 +34,46 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     nans: int = 0
 
 
-def unlike(one: Array, other: Array) -> Array:
-    """Return where two arrays of one shape and type differ in their bits."""
-    size = one.dtype.itemsize
-    bits = [np.ascontiguousarray(a).reshape(-1).view(np.uint8) for a in (one, other)]
+def differing_elements(left: Array, right: Array) -> Array:
+    """Return a mask of the elements whose bits differ in two arrays of one shape and dtype."""
+    size = left.dtype.itemsize
+    bits = [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (left, right)]
     differing: Array = bits[0] != bits[1]
-    return differing.reshape(-1, size).any(axis=1).reshape(one.shape)
+    return differing.reshape(-1, size).any(axis=1).reshape(left.shape)
 
 
-def difference(one: Array, other: Array) -> Difference | None:
-    """Return how far apart two arrays of one shape and type are, or None if they are the same."""
-    where = unlike(one, other)
+def difference(left: Array, right: Array) -> Difference | None:
+    """Return the differences of two arrays of one shape and dtype; None if they are equal."""
+    where = differing_elements(left, right)
     count = int(where.sum())
     if not count:
         return None
-    a, b = one[where], other[where]
+    a, b = left[where], right[where]
     if a.dtype.kind == "c":
         parts = np.dtype(f"f{a.dtype.itemsize // 2}")
         a, b = a.view(parts), b.view(parts)
     if not _is_float(a.dtype):
-        return Difference(elements=count, largest=float(_apart(a, b).max()))
-    empty = [np.isnan(x.astype(np.float64)) for x in (a, b)]
-    numbers = ~(empty[0] | empty[1])
+        return Difference(elements=count, largest=float(_distance(a, b).max()))
+    nan = [np.isnan(x.astype(np.float64)) for x in (a, b)]
+    numbers = ~(nan[0] | nan[1])
     a, b = a[numbers], b[numbers]
-    with np.errstate(invalid="ignore"):  # infinity less infinity
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
         values = np.abs(a.astype(np.float64) - b.astype(np.float64))
     return Difference(
         elements=count,
         largest=float(np.nanmax(values, initial=0.0)),
-        ulps=int(_apart(_place(a), _place(b)).max(initial=0)),
-        nans=int((empty[0] ^ empty[1]).sum()),
+        ulps=int(_distance(_ordinal(a), _ordinal(b)).max(initial=0)),
+        nans=int((nan[0] ^ nan[1]).sum()),
     )
 
 
-def _apart(one: Array, other: Array) -> Array:
-    """Return the differences of integers; modulo 2**64 they are right whatever their signs."""
-    kind = np.uint64 if one.dtype == np.uint64 else np.int64
-    one, other = one.astype(kind), other.astype(kind)
-    greater, smaller = np.maximum(one, other), np.minimum(one, other)
-    apart: Array = greater.view(np.uint64) - smaller.view(np.uint64)
-    return apart
+def _distance(left: Array, right: Array) -> Array:
+    """Return the absolute differences of integers, computed modulo 2**64 to avoid overflow."""
+    dtype = np.uint64 if left.dtype == np.uint64 else np.int64
+    left, right = left.astype(dtype), right.astype(dtype)
+    greater, smaller = np.maximum(left, right), np.minimum(left, right)
+    distance: Array = greater.view(np.uint64) - smaller.view(np.uint64)
+    return distance
 
 
 def _is_float(dtype: np.dtype[Any]) -> bool:
@@ -81,7 +81,7 @@ def _is_float(dtype: np.dtype[Any]) -> bool:
         return False
     if dtype.kind == "f" and dtype.isbuiltin == 1:
         return True
-    import ml_dtypes  # bfloat16 and its kin
+    import ml_dtypes  # bfloat16 and the float8 types
 
     try:
         ml_dtypes.finfo(dtype)
@@ -90,8 +90,8 @@ def _is_float(dtype: np.dtype[Any]) -> bool:
     return True
 
 
-def _place(floats: Array) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """Return the places of floats in their order, neighbours one apart, both zeros alike."""
+def _ordinal(floats: Array) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """Return the positions of floats in ascending order; adjacent floats differ by 1."""
     size = floats.dtype.itemsize
     bits = floats.view(f"u{size}").astype(np.uint64)
     sign = np.uint64(1 << (8 * size - 1))

@@ -1,7 +1,7 @@
-"""Measures how long each component of a captured program runs; knows no folder.
+"""Measures the run time of each component of a captured program.
 
-The program is compiled anew with the names of its components in it, and run on its arrays under
-XLA's profiler, which tells which op ran when.
+The program is compiled again, with the names of its components in the locations of its ops, and run
+on its arrays under XLA's profiler.
 """
 
 from __future__ import annotations
@@ -11,36 +11,35 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
-import numpy as np
 
 from brainpy_probe.analysis.attribution import LoopOps, Shares, loop_ops
 from brainpy_probe.analysis.costs import time_loop
 from brainpy_probe.analysis.replay import compiled
 from brainpy_probe.errors import CannotMeasure
 from brainpy_probe.format import component_names
+from brainpy_probe.format.arrays import Array
 from brainpy_probe.format.cost_records import ComponentTime, Measured
 from brainpy_probe.format.program_records import ProgramRecord
 from brainpy_probe.ir import hlo, profiler
 
 __all__ = ["Measuring", "measure"]
 
-# Steps in a trace that is to be looked at.
+# Number of steps in a trace that is written for the user.
 _STRETCH = 20
 
 
 @dataclass(frozen=True)
 class Measuring:
-    """How long each component ran, and what of it was seen.
+    """The run time of each component, and the profiled ops.
 
     Attributes
     ----------
     measured : Measured
         The times.
     ops : LoopOps
-        Whose each op is.
+        The components of each op.
     stretch : list of Event
         The ops of some steps in the middle of the run.
     """
@@ -50,12 +49,12 @@ class Measuring:
     stretch: Sequence[profiler.Event]
 
     def chrome_trace(self) -> str:
-        """Return the stretch as a Chrome trace in JSON: a track for each component.
+        """Return the stretch as a Chrome trace in JSON, with a track for each component.
 
         An op that serves several components is in the track of each, with its share. The format is
-        that of https://ui.perfetto.dev and chrome://tracing, times in microseconds.
+        that of https://ui.perfetto.dev and chrome://tracing, with times in microseconds.
         """
-        order = [one.component for one in self.measured.components]
+        order = [time.component for time in self.measured.components]
         tracks = {name: number for number, name in enumerate(order, 1)}
         named = [
             {"ph": "M", "name": "thread_name", "pid": 1, "tid": n, "args": {"name": name}}
@@ -66,26 +65,24 @@ class Measuring:
             for n in tracks.values()
         ]
         begun = self.stretch[0].begin if self.stretch else 0.0
-        drawn = [
+        slices = [
             {
                 "ph": "X",
-                "name": one.op,
+                "name": event.op,
                 "pid": 1,
                 "tid": tracks[component],
-                "ts": (one.begin - begun) / 1e3,
-                "dur": (one.end - one.begin) / 1e3,
-                "args": {"share": share, "thread": one.thread},
+                "ts": (event.begin - begun) / 1e3,
+                "dur": (event.end - event.begin) / 1e3,
+                "args": {"share": share, "thread": event.thread},
             }
-            for one in self.stretch
-            for component, share in self.ops.shares.get(one.op, {}).items()
+            for event in self.stretch
+            for component, share in self.ops.shares.get(event.op, {}).items()
         ]
-        return msgspec.json.encode({"traceEvents": [*named, *drawn]}).decode()
+        return msgspec.json.encode({"traceEvents": [*named, *slices]}).decode()
 
 
-def measure(
-    record: ProgramRecord, content: bytes, given: Mapping[str, np.ndarray[Any, Any]]
-) -> Measuring:
-    """Measure how long each component runs.
+def measure(record: ProgramRecord, content: bytes, arguments: Mapping[str, Array]) -> Measuring:
+    """Measure the run time of each component.
 
     Parameters
     ----------
@@ -93,136 +90,132 @@ def measure(
         The program.
     content : bytes
         Its VHLO bytecode, or its StableHLO text.
-    given : mapping
+    arguments : mapping
         Its arguments by group and name, as ``state/E.V``.
 
     Raises
     ------
     CannotMeasure
-        If this jaxlib does not tell which op ran when, or the program has no loop over time.
+        If this jaxlib has no profiler with per-op events, or the program has no loop over time.
     CannotReplay
-        If the program can't be compiled here.
+        If the program can't be compiled in this environment.
     """
     if not profiler.can_profile():
         raise CannotMeasure(
-            "This jaxlib does not tell which op ran when: jax.profiler.ProfileData is missing.",
-            "A later one does (0.10.2, 0.12.0); costs without --measure need none.",
+            "This jaxlib can't profile single ops: jax.profiler.ProfileData is missing.",
+            "Install jaxlib 0.10.2 or later, or use costs without --measure.",
         )
     callbacks = record.fidelity.host_callbacks
     if callbacks:
         raise CannotMeasure(
-            f"{record.name} calls back into the Python that it was captured in: "
+            f"{record.name} calls back into the Python process of the capture: "
             f"{', '.join(callbacks)}.",
             "Capture it without the callback.",
         )
-    found = _seen(record, content, given, separate_ops=False)
+    profiled = _profile(record, content, arguments, separate_ops=False)
     notes = []
-    if not found.steps:
+    if not profiled.steps:
         notes.append(
-            "XLA compiles so small a loop as one piece; measured was one whose ops run by "
-            "themselves, which takes longer."
+            "XLA compiles such a small loop as one piece. It was measured with separate ops, which "
+            "takes longer."
         )
-        found = _seen(record, content, given, separate_ops=True)
-    if not found.steps:
+        profiled = _profile(record, content, arguments, separate_ops=True)
+    if not profiled.steps:
         raise CannotMeasure(
-            f"XLA's profiler saw no step of {record.name}.", "A longer run may have more to see."
+            f"XLA's profiler recorded no step of {record.name}.", "Capture a longer run."
         )
-    times, span = _shared_out(found.windows, found.ops)
+    times, span = _component_times(profiled.windows, profiled.ops)
     return Measuring(
         Measured(
-            steps=found.steps,
-            seconds=found.seconds,
-            profiled=found.profiled,
+            steps=profiled.steps,
+            seconds=profiled.seconds,
+            profiled=profiled.profiled_seconds,
             loop=span / 1e9,
-            components=tuple(sorted(times, key=lambda one: -one.seconds)),
-            notes=(*notes, *_notes(record, found.windows)),
+            components=tuple(sorted(times, key=lambda time: -time.seconds)),
+            notes=(*notes, *_notes(record, profiled.windows)),
         ),
-        found.ops,
-        _stretch(found.windows[len(found.windows) // 2].events, found.ops),
+        profiled.ops,
+        _stretch(profiled.windows[len(profiled.windows) // 2].events, profiled.ops),
     )
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What the profiler saw of a program."""
+class _Profiled:
+    """The profile of a program: its events, and its run time without and with the profiler."""
 
     ops: LoopOps
     seconds: float
-    profiled: float
+    profiled_seconds: float
     windows: Sequence[profiler.Window]
     steps: int
 
 
-def _seen(
-    record: ProgramRecord,
-    content: bytes,
-    given: Mapping[str, np.ndarray[Any, Any]],
-    *,
-    separate_ops: bool,
-) -> _Seen:
-    """Compile a program and run it, the last time under the profiler."""
-    arguments = [given[spec.path] for spec in record.arguments]
-    executable = compiled(record, content, arguments, separate_ops=separate_ops)
+def _profile(
+    record: ProgramRecord, content: bytes, arguments: Mapping[str, Array], *, separate_ops: bool
+) -> _Profiled:
+    """Compile a program and run it three times, the last time under the profiler."""
+    arrays = [arguments[spec.path] for spec in record.arguments]
+    executable = compiled(record, content, arrays, separate_ops=separate_ops)
     module = hlo.Module.of(executable.optimized())
     loop = time_loop(module, record)
     if loop is None:
         raise CannotMeasure(
-            f"{record.name} has no loop over time: one step is too short to be measured.",
-            "Give the runner jit=True (the default), and leave memory_efficient off.",
+            f"{record.name} has no loop over time, and one step is too short to be measured.",
+            "Give the runner jit=True (the default), and do not set memory_efficient.",
         )
     ops = loop_ops(module, loop, record)
-    placed = executable.put(arguments)
+    placed = executable.put(arrays)
 
     def run() -> None:
         executable.run(placed)
 
-    run()  # once before, so that neither run pays for what only the first does
+    run()  # the first run includes one-time work, such as numba's compilation
     begun = time.perf_counter()
     run()
     seconds = time.perf_counter() - begun
-    profiled, windows = profiler.profile(run, module.name, seconds)
-    steps = sum(_steps(window.events, ops) for window in windows)
-    return _Seen(ops, seconds, profiled, windows, steps)
+    profiled_seconds, windows = profiler.profile(run, module.name, seconds)
+    steps = sum(_count_steps(window.events, ops) for window in windows)
+    return _Profiled(ops, seconds, profiled_seconds, windows, steps)
 
 
 def _notes(record: ProgramRecord, windows: Sequence[profiler.Window]) -> tuple[str, ...]:
     notes = []
     if not record.components:
-        notes.append("The ops do not say whose they are: capture anew.")
+        notes.append("The ops are not labelled with components: capture the program again.")
     if len(windows) > 1:
-        notes.append(f"Profiled were {len(windows)} windows, spread over the run.")
+        notes.append(f"The run was profiled in {len(windows)} windows.")
     return tuple(notes)
 
 
-def _parted(
+def _split_containers(
     events: Iterable[profiler.Event], ops: LoopOps
 ) -> tuple[list[profiler.Event], list[profiler.Event]]:
-    """Part events into those of ops that ran by themselves and those of ops that ran others."""
-    events = [one for one in events if one.op in ops.shares]
-    names = {one.op for one in events}
-    around = {name for name, within in ops.containers.items() if within & names}
-    leaves = [one for one in events if one.op not in around]
-    return leaves, [one for one in events if one.op in around]
+    """Split events into those of single ops, and those of ops that ran other ops."""
+    events = [event for event in events if event.op in ops.shares]
+    names = {event.op for event in events}
+    containers = {name for name, inner in ops.containers.items() if inner & names}
+    single = [event for event in events if event.op not in containers]
+    return single, [event for event in events if event.op in containers]
 
 
-def _shared_out(
+def _component_times(
     windows: Sequence[profiler.Window], ops: LoopOps
 ) -> tuple[list[ComponentTime], float]:
-    """Share out the time of the loop, which is from its first op to its last in each window.
+    """Distribute the time of the loop, from its first to its last op in each window.
 
-    Ops that run at once have equal shares of that time. While none runs, it is that of the inner
-    loop or call that is under way, else nobody's.
+    Ops that run at the same time get equal shares. While no op runs, the time belongs to the inner
+    loop or call that is active, otherwise to no component.
     """
     taken: dict[str, float] = {}
     calls: Counter[str] = Counter()
     span = 0.0
     for window in windows:
-        leaves, around = _parted(window.events, ops)
-        if leaves:
-            calls.update(one.op for one in leaves)
-            for op, nanoseconds in _self_times(leaves, around).items():
+        single, containers = _split_containers(window.events, ops)
+        if single:
+            calls.update(event.op for event in single)
+            for op, nanoseconds in _self_times(single, containers).items():
                 taken[op] = taken.get(op, 0.0) + nanoseconds
-            span += max(one.end for one in leaves) - leaves[0].begin
+            span += max(event.end for event in single) - single[0].begin
     idle = max(span - sum(taken.values()), 0.0)
     seconds = {component_names.UNTIMED: idle / 1e9}
     shared: dict[str, float] = {}
@@ -245,47 +238,47 @@ def _shared_out(
 
 
 def _self_times(
-    leaves: Sequence[profiler.Event], around: Sequence[profiler.Event]
+    single: Sequence[profiler.Event], containers: Sequence[profiler.Event]
 ) -> dict[str, float]:
-    """Return how long each op ran (ns), no instant counted twice."""
-    events = [*leaves, *around]
-    borders = [(one.begin, 1, n) for n, one in enumerate(events)]
-    borders += [(one.end, 0, n) for n, one in enumerate(events)]
-    borders.sort()
+    """Return the run time of each op in nanoseconds; no instant is counted twice."""
+    events = [*single, *containers]
+    boundaries = [(event.begin, 1, n) for n, event in enumerate(events)]
+    boundaries += [(event.end, 0, n) for n, event in enumerate(events)]
+    boundaries.sort()
     taken: dict[str, float] = {}
     running: set[int] = set()
-    under_way: list[int] = []
-    first, last = leaves[0].begin, max(one.end for one in leaves)
-    so_far = first
-    for at, begins, number in borders:
-        now = min(max(at, first), last)
-        active = running or under_way[-1:]
-        for one in active:
-            op = events[one].op
-            taken[op] = taken.get(op, 0.0) + (now - so_far) / len(active)
-        so_far = now
-        if number < len(leaves):
+    open_containers: list[int] = []
+    first, last = single[0].begin, max(event.end for event in single)
+    previous = first
+    for time_of_boundary, begins, number in boundaries:
+        now = min(max(time_of_boundary, first), last)
+        active = running or open_containers[-1:]
+        for index in active:
+            op = events[index].op
+            taken[op] = taken.get(op, 0.0) + (now - previous) / len(active)
+        previous = now
+        if number < len(single):
             (running.add if begins else running.discard)(number)
         elif begins:
-            under_way.append(number)
+            open_containers.append(number)
         else:
-            under_way.remove(number)
+            open_containers.remove(number)
     return taken
 
 
-def _steps(events: Sequence[profiler.Event], ops: LoopOps) -> int:
-    counts = Counter(one.op for one in events if one.op in ops.every_step)
+def _count_steps(events: Sequence[profiler.Event], ops: LoopOps) -> int:
+    counts = Counter(event.op for event in events if event.op in ops.every_step)
     return round(statistics.median(counts.values())) if counts else 0
 
 
 def _stretch(events: Sequence[profiler.Event], ops: LoopOps) -> list[profiler.Event]:
-    """Return the events of some steps in the middle, from one start of a step to another."""
-    leaves, _ = _parted(events, ops)
-    if not leaves:
+    """Return the events of complete steps in the middle of a window."""
+    single, _ = _split_containers(events, ops)
+    if not single:
         return []
-    starts = [n for n, one in enumerate(leaves) if one.op == leaves[0].op]
+    starts = [n for n, event in enumerate(single) if event.op == single[0].op]
     if len(starts) < 3:
-        return leaves
+        return single
     first = max(0, (len(starts) - _STRETCH) // 2)
     last = min(first + _STRETCH, len(starts) - 1)
-    return leaves[starts[first] : starts[last]]
+    return single[starts[first] : starts[last]]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from brainpy_probe.analysis.comparison import Difference, difference, unlike
+from brainpy_probe.analysis.comparison import Difference, difference, differing_elements
 from brainpy_probe.format.arrays import Array
 
 __all__ = ["TOLERANCE", "Agreement", "agreement"]
@@ -121,4 +121,4 @@ def _first_step(expected: Array, found: Array, steps: int | None) -> int | None:
     # Batch-first where the runner swaps the axes.
     axis = expected.shape.index(steps)
     others = tuple(n for n in range(expected.ndim) if n != axis)
-    return int(np.argmax(unlike(expected, found).any(axis=others)))
+    return int(np.argmax(differing_elements(expected, found).any(axis=others)))

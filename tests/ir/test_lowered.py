@@ -225,7 +225,7 @@ def test_locations_become_names_and_nothing_else_changes() -> None:
 def test_the_wrong_number_of_names_is_refused() -> None:
     module = _lowering(_loop).compiler_ir("stablehlo")
     taken, given = _names(module)
-    with pytest.raises(ValueError, match="2 arguments and 4 results, but 3 and 4 have names"):
+    with pytest.raises(ValueError, match="2 arguments and 4 results, but 3 and 4 names were given"):
         Lowered(module, "program", [*taken, "more"], given)
 
 

@@ -269,7 +269,7 @@ _ANALYSIS_AND_READER = (
     Fault(
         "NaN is not counted",
         "difference",
-        "nans=int((empty[0] ^ empty[1]).sum())",
+        "nans=int((nan[0] ^ nan[1]).sum())",
         "nans=0",
         "tests/unit",
     ),
@@ -289,7 +289,7 @@ _ANALYSIS_AND_READER = (
     ),
     Fault(
         "a loop's steps are not read",
-        "trips",
+        "trip_count",
         "return max((bound for bound in bounds if bound is not None), default=None)",
         "return None",
         "tests/verify/test_costs.py",
@@ -318,8 +318,8 @@ _ANALYSIS_AND_READER = (
     Fault(
         "time at once is counted twice",
         "_self_times",
-        "(now - so_far) / len(active)",
-        "now - so_far",
+        "(now - previous) / len(active)",
+        "now - previous",
         "tests/verify/test_costs.py tests/unit -k time",
     ),
     Fault(

@@ -169,7 +169,7 @@ def test_an_ordered_callback_is_refused_with_the_reason(out: Path) -> None:
     with probe.capture(out, data="full", profile=True) as cap:
         bp.DSRunner(Calling(), monitors=["x"], progress_bar=False).run(0.3)
     (program,) = cap.programs
-    said = "Calling calls back into the Python that it was captured in: "
+    said = "Calling calls back into the Python process of the capture: "
     assert cap.calls[0].failure is None
     assert program.record.unmeasured.startswith((said, "This jaxlib does not tell"))
     with pytest.raises(probe.CannotReplay, match=said):

@@ -198,7 +198,7 @@ def test_names_stay_out_where_they_would_be_part_of_the_key(out: Path) -> None:
     finally:
         jax.config.update("jax_compilation_cache_include_metadata_in_key", False)
     assert program.record.components == {}
-    assert any("do not say whose" in note for note in program.costs.notes)
+    assert any("are not labelled" in note for note in program.costs.notes)
 
 
 def test_a_loop_traced_before_the_capture_has_no_names_and_says_so(out: Path) -> None:
@@ -301,7 +301,7 @@ def test_custom_calls_are_marked_and_their_bytes_told(out: Path) -> None:
         )
         assert row.custom_bytes >= connections
     costs = program.costs
-    assert any("Not counted inside" in note for note in costs.notes)
+    assert any("Not counted: the code of" in note for note in costs.notes)
     # XLA's -1 for what it does not know is nowhere.
     assert all(row.step.flops >= 0 and row.step.written >= 0 for row in costs.components)
     whole = costs.once + costs.step

@@ -231,7 +231,7 @@ def test_a_journal_that_was_altered_is_told(live: probe.Capture, tmp_path: Path)
 def test_an_index_written_whole_has_no_journal(live: probe.Capture, tmp_path: Path) -> None:
     folder, whole = _cut_short(live, tmp_path)
     journal = (folder.path / JOURNAL).read_bytes()
-    with pytest.raises(FolderRemoved, match="files in"):  # the folder has the index alone
+    with pytest.raises(FolderRemoved, match="Files in"):  # the folder has the index alone
         folder.finish(Addition())
     assert not (folder.path / JOURNAL).exists()
     # A process that was killed between the two: nothing is there twice.
