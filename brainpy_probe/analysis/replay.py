@@ -263,7 +263,7 @@ def _register(record: ProgramRecord) -> None:
     fidelity = record.fidelity
     if fidelity.host_callbacks:
         raise CannotReplay(
-            f"{record.name} calls back into the Python that it was captured in: "
+            f"{record.name} calls back into the Python process of the capture: "
             f"{', '.join(fidelity.host_callbacks)}.",
             "Capture it without the callback.",
         )

@@ -526,7 +526,9 @@ class Telling(DynamicalSystem):
 def test_a_program_that_calls_back_is_said_to_be_of_its_process(out: Path) -> None:
     with probe.capture(out, strict=True) as cap:
         seeded(Telling).run(0.5)
-    with pytest.raises(probe.CannotReplay, match="calls back into the Python process of the capture"):
+    with pytest.raises(
+        probe.CannotReplay, match="calls back into the Python process of the capture"
+    ):
         cap.programs[0].replay()
     shown = _run("replay", out)
     assert shown.exit_code == 1
