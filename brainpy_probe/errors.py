@@ -59,9 +59,19 @@ class ProbeError(Exception):
         self.remedy = remedy
 
 
+# The most characters of a line that is quoted, since MLIR's messages have words of any length.
+_LONGEST = 500
+
+
 def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's message; MLIR's messages have hundreds of lines."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """Return the first line of an exception's message, since those of MLIR go on for pages.
+
+    A line that ends with a colon has its reason in the next one: "Unable to parse module assembly:"
+    (jaxlib 0.4.13 to 0.12.0).
+    """
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    line = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return line.rstrip(".") if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
 
 
 def describe_error(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from brainpy_probe.errors import DamagedCapture
+from brainpy_probe.errors import DamagedCapture, first_line
 from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.digests import digest_of, has_valid_digest
 from brainpy_probe.format.folder import JOURNAL, MANIFEST
@@ -131,7 +131,8 @@ def _decode_manifest(source: Path, content: bytes) -> Manifest:
     try:
         head = msgspec.json.decode(content, type=_Head)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise DamagedCapture(f"{source} can't be read: {error}.", "Capture again.") from error
+        reason = first_line(error)
+        raise DamagedCapture(f"{source} can't be read: {reason}.", "Capture again.") from error
     if head.format != FORMAT:
         raise DamagedCapture(
             f"{source} is not a capture's manifest: its format is {head.format!r}, not {FORMAT!r}."
@@ -169,7 +170,8 @@ def _decode(source: Path, content: bytes, kind: type[_T]) -> _T:
     try:
         return msgspec.json.decode(content, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise DamagedCapture(f"{source} can't be read: {error}.", "Capture again.") from error
+        reason = first_line(error)
+        raise DamagedCapture(f"{source} can't be read: {reason}.", "Capture again.") from error
 
 
 def manifest_digest_matches(folder: Path) -> bool:

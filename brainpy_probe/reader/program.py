@@ -174,9 +174,9 @@ class Program:
         DamagedCapture
             If a file is missing or altered, or does not hold what the manifest says.
         """
-        specs = {"data": self.arguments, "results": self.results}.get(kind, ())
+        specs = self.results if kind == "results" else self.arguments
         stored = [spec for spec in specs if spec.file]
-        if not stored:
+        if kind not in ("data", "results") or (specs and not stored):
             raise BadSetting(
                 f"This capture has no arrays {kind!r}.",
                 "capture(data='inputs') writes 'data', capture(data='full') 'results' as well.",
