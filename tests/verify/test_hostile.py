@@ -1,66 +1,28 @@
-"""Folders that somebody made to do harm: each is refused in a sentence, or shown for what it is."""
+"""Files and manifests made to do harm: each is refused in one sentence, or shown as it is."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 import brainpy_probe as probe
-from brainpy_probe.cli import app
 from brainpy_probe.format.atomic import abandoned_files
-from brainpy_probe.format.digests import digest_of, with_digest
+from brainpy_probe.format.digests import with_digest
 from brainpy_probe.format.folder import JOURNAL, MANIFEST, RunFolder
 from brainpy_probe.verify.api import verify
 from tests.altering import alter, rewrite
-from tests.networks import by_name
+from tests.commands import OBEYED, refused, run
 
 TEXT = "programs/000-LIF/program.stablehlo.mlir"
-BYTECODE = "programs/000-LIF/program.vhlo.mlirbc"
 DATA = "programs/000-LIF/data.safetensors"
 ESCAPE = "\x1b]0;title\x07\x1b[2J\u202e"
-# What a terminal obeys, but for the colours that rich writes itself.
-OBEYED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
 
 Manifest = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a capture with all arrays."""
-    case = by_name("lif")
-    runner = case.build()
-    with probe.capture(tmp_path_factory.mktemp("whole"), data="full", strict=True) as cap:
-        case.run(runner)
-    return cap.path
-
-
-@pytest.fixture
-def copy(whole: Path, tmp_path: Path) -> Path:
-    """Return a copy of the capture, to be altered."""
-    return shutil.copytree(whole, tmp_path / whole.name)
-
-
-def _run(*words: object) -> tuple[int, str]:
-    done = CliRunner().invoke(app, [*map(str, words)])
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done.exit_code, done.output
-
-
-def _refused(said: str, *words: object, exit_code: int = 1) -> None:
-    """Assert that a command says one thing in one line, and which exit code it has."""
-    code, output = _run(*words)
-    assert code == exit_code, output
-    assert said in output
-    assert output.startswith("error: ")
-    assert output.count("\n") == 1
-    assert not OBEYED.search(output)
 
 
 # --- files --------------------------------------------------------------------------------------
@@ -135,16 +97,16 @@ INDICES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("fault", INDICES)
-def test_an_index_that_is_none_is_refused(fault: str, copy: Path) -> None:
+def test_an_index_that_is_none_isrefused(fault: str, copy: Path) -> None:
     change, said = INDICES[fault]
     change(copy)
-    _refused(said, "show", copy)
+    refused(said, "show", copy)
 
 
 def test_a_manifest_that_is_a_folder_makes_no_capture(copy: Path) -> None:
     (copy / MANIFEST).unlink()
     (copy / MANIFEST).mkdir()
-    _refused("is not a capture", "show", copy)
+    refused("is not a capture", "show", copy)
 
 
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -306,10 +268,10 @@ SAYINGS: dict[str, tuple[Callable[[Manifest], object], str]] = {
 
 
 @pytest.mark.parametrize("fault", SAYINGS)
-def test_a_manifest_that_contradicts_itself_is_refused(fault: str, copy: Path) -> None:
+def test_a_manifest_that_contradicts_itself_isrefused(fault: str, copy: Path) -> None:
     change, said = SAYINGS[fault]
     alter(copy, change)
-    _refused(said, "show", copy)
+    refused(said, "show", copy)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +285,7 @@ def test_a_manifest_that_contradicts_itself_is_refused(fault: str, copy: Path) -
     ],
     ids=["key twice", "NaN", "infinite", "5,000 digits", "half a pair"],
 )
-def test_json_that_readers_read_otherwise_is_refused(
+def test_json_that_readers_read_otherwise_isrefused(
     old: str, new: str, said: str, copy: Path
 ) -> None:
     text = (copy / MANIFEST).read_text()
@@ -333,7 +295,7 @@ def test_json_that_readers_read_otherwise_is_refused(
             re.sub(r'"digest": "\w*"\n}$', '"digest": ""\n}', text.replace(old, new, 1)).encode()
         )
     )
-    _refused(said, "show", copy)
+    refused(said, "show", copy)
 
 
 # --- what is shown ------------------------------------------------------------------------------
@@ -352,10 +314,10 @@ def test_words_of_a_capture_command_no_terminal(copy: Path) -> None:
     folder = copy.rename(copy.parent / "results[old]")
     cap = probe.load(folder)
     shown = str(cap)
-    code, output = _run("show", folder)
+    code, output = run("show", folder)
     assert code == 0
     html = cap._repr_html_()
-    for text in (shown, output, html, _run("show", "--json", folder)[1]):
+    for text in (shown, output, html, run("show", "--json", folder)[1]):
         assert not OBEYED.search(text)
     for text in (shown, output, html):
         assert "[/x]␛]0;title" in text
@@ -370,100 +332,3 @@ def test_an_error_has_no_control_character(tmp_path: Path) -> None:
     with pytest.raises(probe.DamagedCapture) as refusal:
         probe.load(folder)
     assert not OBEYED.search(str(refusal.value))
-
-
-# --- programs -----------------------------------------------------------------------------------
-
-ENDLESS = """
-    %0 = stablehlo.constant dense<0.0> : tensor<f32>
-    %1 = stablehlo.while(%a = %0) : tensor<f32>
-     cond {
-      %t = stablehlo.constant dense<true> : tensor<i1>
-      stablehlo.return %t : tensor<i1>
-    } do {
-      %n = stablehlo.cosine %a : tensor<f32>
-      stablehlo.return %n : tensor<f32>
-    }
-    return %1 : tensor<f32>"""
-LARGE = """
-    %0 = stablehlo.iota dim = 0 : tensor<2000000000xf32>
-    return %0 : tensor<2000000000xf32>"""
-HIDDEN = """
-    %0 = stablehlo.constant dense<0.0> : tensor<f32>
-    %1 = stablehlo.custom_call @xla_ffi_python_cpu_callback(%0) : (tensor<f32>) -> tensor<f32>
-    return %1 : tensor<f32>"""
-TWO = """
-    %0 = stablehlo.constant dense<0.0> : tensor<f32>
-    return %0, %0 : tensor<f32>, tensor<f32>"""
-
-
-def _with_program(folder: Path, body: str, result: str = "tensor<f32>") -> probe.Program:
-    """Put a program without arguments in the place of a capture's own."""
-    content = (
-        f"module @LIF {{\n  func.func public @main() -> {result} {{{body}\n  }}\n}}\n".encode()
-    )
-    (folder / TEXT).write_bytes(content)
-    shape = [2_000_000_000] if "2000000000" in result else []
-    spec = {"name": "x", "role": "state", "shape": shape, "dtype": "float32"}
-    spec["nbytes"] = 4 * (shape[0] if shape else 1)
-    file = {"path": TEXT, "kind": "stablehlo", "size": len(content), "digest": digest_of(content)}
-    alter(
-        folder,
-        lambda manifest: _program(manifest).update(arguments=[], results=[spec], files=[file]),
-    )
-    return probe.load(folder).programs[0]
-
-
-def test_a_program_that_never_ends_is_stopped(copy: Path) -> None:
-    _with_program(copy, ENDLESS)
-    _refused("LIF did not end within 4 s and was stopped", "replay", "--timeout", 4, copy)
-    checks = verify(copy, limits=probe.Limits(seconds=4)).checks
-    (replayed,) = [one for one in checks if one.name == "replay"]
-    assert replayed.outcome == "undecided"
-    assert "did not end within 4 s" in replayed.reason
-
-
-def test_a_program_that_needs_too_much_memory_is_stopped(copy: Path) -> None:
-    _with_program(copy, LARGE, "tensor<2000000000xf32>")
-    _refused("more memory than its limit of 1.00 GB", "replay", "--memory", 1, copy)
-
-
-def test_a_call_that_no_record_names_is_not_run(copy: Path) -> None:
-    program = _with_program(copy, HIDDEN)
-    with pytest.raises(probe.CannotReplay, match="xla_ffi_python_cpu_callback, of which the man"):
-        program.within(None).replay()
-
-
-def test_other_results_than_in_the_manifest_are_an_error(copy: Path) -> None:
-    _with_program(copy, TWO, "(tensor<f32>, tensor<f32>)")
-    _refused("LIF", "replay", copy)
-
-
-@pytest.mark.parametrize("command", ["costs", "replay"])
-def test_bytecode_cut_off_ends_no_command(command: str, copy: Path) -> None:
-    content = (copy / BYTECODE).read_bytes()
-    half = len(content) // 2
-    rewrite(copy, BYTECODE, content[:half] + content[half + 8 :])
-    alter(
-        copy,
-        lambda manifest: _program(manifest).update(
-            files=[one for one in _program(manifest)["files"] if one["kind"] != "stablehlo"]
-        ),
-    )
-    _refused("LIF", command, copy)
-
-
-def test_a_task_gives_the_same_in_a_process_of_its_own(whole: Path) -> None:
-    program = probe.load(whole).programs[0]
-    assert program.costs == program.within(None).costs
-    apart, here = program.replay(repeat=2), program.within(None).replay(repeat=2)
-    assert len(apart.run_seconds) == 2
-    assert apart.compared == here.compared
-    assert {name: array.tobytes() for name, array in apart.results.items()} == {
-        name: array.tobytes() for name, array in here.results.items()
-    }
-
-
-@pytest.mark.parametrize("limit", ["--timeout", "--memory"])
-def test_a_limit_of_nothing_is_refused(limit: str, whole: Path) -> None:
-    _refused("is not allowed", "replay", limit, 0, whole, exit_code=2)

@@ -1,0 +1,239 @@
+"""Programs made to do harm: the command that reads or runs them names the program and goes on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import brainpy_probe as probe
+from brainpy_probe.format.digests import digest_of
+from brainpy_probe.ir import profiler
+from brainpy_probe.verify.api import verify
+from tests.altering import alter, rewrite
+from tests.commands import refused
+from tests.eras import SINCE_2_7
+
+TEXT = "programs/000-LIF/program.stablehlo.mlir"
+BYTECODE = "programs/000-LIF/program.vhlo.mlirbc"
+SCALAR = "tensor<f32>"
+
+ZERO = "%0 = stablehlo.constant dense<0.0> : tensor<f32>"
+ENDLESS = f"""
+    {ZERO}
+    %1 = stablehlo.while(%a = %0) : tensor<f32>
+     cond {{
+      %t = stablehlo.constant dense<true> : tensor<i1>
+      stablehlo.return %t : tensor<i1>
+    }} do {{
+      %n = stablehlo.cosine %a : tensor<f32>
+      stablehlo.return %n : tensor<f32>
+    }}
+    return %1 : tensor<f32>"""
+CALLBACK = f"""
+    {ZERO}
+    %1 = stablehlo.custom_call @xla_ffi_python_cpu_callback(%0) : (tensor<f32>) -> tensor<f32>
+    return %1 : tensor<f32>"""
+TWO_RESULTS = f"{ZERO} return %0, %0 : tensor<f32>, tensor<f32>"
+LARGE = "tensor<2000000000xf32>"
+
+
+def _with_program(
+    folder: Path,
+    body: str,
+    result: str = SCALAR,
+    shape: tuple[int, ...] = (),
+    functions: str = "",
+    calls: tuple[str, ...] = (),
+) -> Path:
+    """Replace a capture's program by one without arguments, which has one result."""
+    content = (
+        f"module @LIF {{\n{functions}\nfunc.func public @main() -> {result} {{ {body}\n}}\n}}\n"
+    ).encode()
+    (folder / TEXT).write_bytes(content)
+    spec = {"name": "x", "role": "state", "shape": shape, "dtype": "float32"}
+    spec["nbytes"] = 4 * math.prod(shape)
+    file = {"path": TEXT, "kind": "stablehlo", "size": len(content), "digest": digest_of(content)}
+
+    def change(manifest: dict[str, Any]) -> None:
+        program = manifest["programs"][0]
+        program.update(arguments=[], results=[spec], files=[file])
+        program["fidelity"]["custom_calls"] = dict.fromkeys(calls, ())
+
+    alter(folder, change)
+    return folder
+
+
+# --- limits -------------------------------------------------------------------------------------
+
+
+def test_a_program_that_never_ends_is_stopped(copy: Path) -> None:
+    limits = probe.Limits(seconds=3)
+    program = probe.load(_with_program(copy, ENDLESS)).programs[0].within(limits)
+    said = "LIF did not end within 3 s and was stopped"
+    with ThreadPoolExecutor() as threads:
+        running = [threads.submit(program.replay)]
+        if profiler.can_profile():
+            running.append(threads.submit(program.measure))
+        verified = threads.submit(verify, copy, limits=limits)
+        for one in running:
+            with pytest.raises(probe.Stopped, match=said):
+                one.result()
+    (replayed,) = [one for one in verified.result().checks if one.name == "replay"]
+    assert replayed.outcome == "undecided"
+    assert "did not end within 3 s" in replayed.reason
+    assert program.costs.step.transcendentals == 1  # nothing runs
+
+
+def _doubling(depth: int) -> str:
+    """Return functions each of which calls the one before twice."""
+    head = "(%a: tensor<f32>) -> tensor<f32>"
+    functions = [f"func.func private @f0{head} {{ return %a : tensor<f32> }}"]
+    functions += [
+        f"func.func private @f{number}{head} {{\n"
+        f"%0 = call @f{number - 1}(%a) : (tensor<f32>) -> tensor<f32>\n"
+        f"%1 = call @f{number - 1}(%0) : (tensor<f32>) -> tensor<f32>\n"
+        "return %1 : tensor<f32> }"
+        for number in range(1, depth + 1)
+    ]
+    return "\n".join(functions)
+
+
+def test_calls_that_double_at_each_level_are_stopped(copy: Path) -> None:
+    body = f"{ZERO} %1 = call @f40(%0) : (tensor<f32>) -> tensor<f32> return %1 : tensor<f32>"
+    _with_program(copy, body, functions=_doubling(40))
+    refused("costs of LIF did not end within 1 s and was stopped", "costs", "--timeout", 1, copy)
+
+
+@pytest.mark.parametrize("op", ["iota dim = 0", "constant dense<1.5>"])
+def test_a_program_that_needs_too_much_memory_is_stopped(op: str, copy: Path) -> None:
+    body = f"%0 = stablehlo.{op} : {LARGE} return %0 : {LARGE}"
+    _with_program(copy, body, LARGE, (2_000_000_000,))
+    refused("more memory than its limit of 1.00 GB", "replay", "--memory", 1, copy)
+
+
+# --- content that ends the process which reads or runs it ---------------------------------------
+
+
+def _regions(depth: int) -> str:
+    """Return choices within choices."""
+    opened = [f'%r{number} = "stablehlo.if"(%p) ({{' for number in range(depth)]
+    closed = [
+        "}, { stablehlo.return %0 : tensor<f32> }) : (tensor<i1>) -> tensor<f32>\n"
+        f"{'stablehlo.' if number else ''}return %r{number} : tensor<f32>"
+        for number in reversed(range(depth))
+    ]
+    truth = "%p = stablehlo.constant dense<true> : tensor<i1>"
+    return "\n".join([ZERO, truth, *opened, "stablehlo.return %0 : tensor<f32>", *closed])
+
+
+def _tuples(depth: int) -> str:
+    kind = "tuple<" * depth + "tensor<f32>" + ">" * depth
+    return f"{ZERO}\n%1 = stablehlo.tuple %0 : {kind}\nreturn %0 : tensor<f32>"
+
+
+ITSELF = "func.func private @f(%a: tensor<f32>) -> tensor<f32> {"
+ITSELF += "%0 = call @f(%a) : (tensor<f32>) -> tensor<f32> return %0 : tensor<f32> }"
+DEEP: dict[str, Callable[[Path], Path]] = {
+    "regions": lambda folder: _with_program(folder, _regions(20_000)),
+    "types": lambda folder: _with_program(folder, _tuples(50_000)),
+    "a function that calls itself": lambda folder: _with_program(
+        folder,
+        f"{ZERO} %1 = call @f(%0) : (tensor<f32>) -> tensor<f32> return %1 : tensor<f32>",
+        functions=ITSELF,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", DEEP)
+def test_a_deep_program_ends_no_command(what: str, copy: Path) -> None:
+    refused("LIF", "costs", DEEP[what](copy))
+
+
+# LAPACK's function for LU, called with too few operands, and with too small a result or size.
+if SINCE_2_7:
+    LU, OPTIONS = "lapack_sgetrf_ffi", "mhlo.backend_config = {}"
+    OPERANDS = {"few": "()", "small": "(%a)"}
+else:
+    LU, OPTIONS = "lapack_sgetrf", "api_version = 2 : i32"
+    OPERANDS = {"few": "(%a)", "small": "(%b, %m, %m, %a)"}
+TYPES = {"%a": "tensor<90x90xf32>", "%b": "tensor<i32>", "%m": "tensor<i32>"}
+
+
+@pytest.mark.parametrize("fault", OPERANDS)
+def test_lapack_with_wrong_operands_ends_no_command(fault: str, copy: Path) -> None:
+    given = OPERANDS[fault]
+    types = ", ".join(TYPES[name] for name in given.strip("()").split(", ") if name)
+    body = f"""
+    %a = stablehlo.constant dense<1.0> : tensor<90x90xf32>
+    %b = stablehlo.constant dense<1> : tensor<i32>
+    %m = stablehlo.constant dense<9000> : tensor<i32>
+    %1:3 = stablehlo.custom_call @{LU}{given} {{{OPTIONS}}}
+      : ({types}) -> (tensor<1x1xf32>, tensor<1xi32>, tensor<1xi32>)
+    return %1#0 : tensor<1x1xf32>"""
+    refused("LIF", "replay", _with_program(copy, body, "tensor<1x1xf32>", (1, 1), calls=(LU,)))
+
+
+@pytest.mark.parametrize("command", ["costs", "replay", "measure"])
+def test_bytecode_cut_off_ends_no_command(command: str, copy: Path) -> None:
+    content = (copy / BYTECODE).read_bytes()
+    half = len(content) // 2
+    rewrite(copy, BYTECODE, content[:half] + content[half + 8 :])
+
+    def change(manifest: dict[str, Any]) -> None:
+        program = manifest["programs"][0]
+        program["files"] = [one for one in program["files"] if one["kind"] != "stablehlo"]
+
+    alter(copy, change)
+    if command != "measure":
+        refused("LIF", command, copy)
+        return
+    with pytest.raises(probe.ProbeError, match="LIF"):
+        probe.load(copy).programs[0].measure()
+
+
+def test_a_damaged_module_is_converted_in_a_process_of_its_own(copy: Path) -> None:
+    module = probe.load(copy).modules[0]
+    path = module.paths["mlirbc"].relative_to(copy).as_posix()
+    content = (copy / path).read_bytes()
+    rewrite(copy, path, content[:200] + bytes(8) + content[208:])
+    module = probe.load(copy).modules[0]
+    with pytest.raises((probe.CannotConvert, probe.Stopped), match=module.name):
+        module.convert()
+
+
+# --- programs that the manifest does not describe -----------------------------------------------
+
+
+def test_a_call_that_no_record_names_is_not_run(copy: Path) -> None:
+    program = probe.load(_with_program(copy, CALLBACK)).programs[0]
+    with pytest.raises(probe.CannotReplay, match="xla_ffi_python_cpu_callback, of which the man"):
+        program.within(None).replay()
+
+
+def test_other_results_than_in_the_manifest_are_an_error(copy: Path) -> None:
+    _with_program(copy, TWO_RESULTS, "(tensor<f32>, tensor<f32>)")
+    refused("LIF", "replay", copy)
+
+
+# --- good programs ------------------------------------------------------------------------------
+
+
+def test_a_task_gives_the_same_in_a_process_of_its_own(lif: Path) -> None:
+    program = probe.load(lif).programs[0]
+    assert program.costs == program.within(None).costs
+    apart, here = program.replay(repeat=2), program.within(None).replay(repeat=2)
+    assert len(apart.run_seconds) == 2
+    assert apart.compared == here.compared
+    assert {name: array.tobytes() for name, array in apart.results.items()} == {
+        name: array.tobytes() for name, array in here.results.items()
+    }
+
+
+@pytest.mark.parametrize("limit", ["--timeout", "--memory"])
+def test_a_limit_of_nothing_is_refused(limit: str, lif: Path) -> None:
+    refused("is not allowed", "replay", limit, 0, lif, exit_code=2)
