@@ -1,194 +1,147 @@
-"""The cases: which networks, which ways of running, how many rounds; measures nothing."""
+"""The cases: which networks are run, in which ways, and how often."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
-from benchmarks.work import Way, Work
+import msgspec
 
-__all__ = ["PLAIN", "Case", "Variant", "all_cases"]
+__all__ = ["PLAIN", "Case", "Figures", "Way", "Work", "all_cases"]
 
 PLAIN = "plain"
+Kind = Literal["plain", "probe", "old", "jax-dump", "xla-flags"]
+# What a process measures, by name: seconds, bytes, counts.
+Figures = dict[str, float]
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One way of running a case's network.
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """What one process does.
 
     Attributes
     ----------
-    options : dict
-        Arguments for ``capture()``, or the dialect of the old way.
-    once : bool
-        Whether a second run would die: the old way's trace has leaked into the model.
+    task : str
+        The function of :mod:`benchmarks.child` that does it.
+    size : float
+        EINet's scale, a number of components or neurons, or bytes.
+    steps, runs : int
+        Time steps in a run, and how many runs.
+    kind : str
+        ``plain``; ``probe``, with ``options`` for ``capture()``; ``old``, as by editing BrainPy;
+        ``jax-dump`` and ``xla-flags``, which set the environment variable of that name.
+    folder : str
+        Where the process writes.
     """
 
-    name: str
-    way: Way = "probe"
+    task: str = "run"
+    network: str = "einet"
+    size: float = 1.0
+    steps: int = 10_000
+    runs: int = 1
+    kind: Kind = "plain"
+    options: dict[str, Any] = {}
+    folder: str = ""
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of running a network: ``options`` are arguments of ``capture()``."""
+
+    kind: Kind = "probe"
     options: dict[str, Any] = field(default_factory=dict)
-    once: bool = False
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network that is run in several ways, round by round.
-
-    Attributes
-    ----------
-    group : str
-        What the cases have in common over which growth is fitted; empty for one of its own.
-    size, steps, runs
-        As in :class:`benchmarks.work.Work`.
-    """
+    """A network and the ways in which it is run."""
 
     name: str
-    variants: tuple[Variant, ...]
+    work: Work
+    ways: dict[str, Way]
     rounds: int
-    network: str = "einet"
-    group: str = ""
-    size: float = 1.0
-    steps: int = 10_000
-    runs: int = 3
 
-    def work(self, variant: Variant, folder: str) -> Work:
-        """Return what a process is to do for a variant."""
-        return Work(
-            network=self.network,
-            size=self.size,
-            steps=self.steps,
-            runs=1 if variant.once else self.runs,
-            way=variant.way,
-            options=variant.options,
-            folder=folder,
+    def work_of(self, way: str, folder: str) -> Work:
+        """Return what the process of a way does."""
+        chosen = self.ways[way]
+        # The old way leaks its trace into the model: a second run fails.
+        runs = 1 if chosen.kind == "old" else self.work.runs
+        return msgspec.structs.replace(
+            self.work, kind=chosen.kind, options=chosen.options, runs=runs, folder=folder
         )
 
 
-_PLAIN = Variant(PLAIN, "plain")
-_NONE = Variant("none", options={"data": "none"})
-_INPUTS = Variant("inputs", options={"data": "inputs"})
-_HLO = Variant("hlo", options={"data": "none", "dialect": "hlo"})
-_OLD = Variant("old way", "old", {"dialect": "hlo"}, once=True)
+_DIALECTS = ["stablehlo", "mhlo", "hlo"]
+_PLAIN = {PLAIN: Way("plain")}
+_NONE = {"none": Way(options={"data": "none"})}
+_INPUTS = {"inputs": Way(options={"data": "inputs"})}
+_OLD = {"old way": Way("old", {"dialect": "hlo"})}
+_OPTIONS = {
+    "mhlo": Way(options={"data": "none", "dialect": "mhlo"}),
+    "hlo": Way(options={"data": "none", "dialect": "hlo"}),
+    "three dialects": Way(options={"data": "none", "dialect": _DIALECTS}),
+    "full": Way(options={"data": "full"}),
+    "portable": Way(options={"data": "none", "portable": True}),
+    "xla_dump": Way(options={"data": "none", "xla_dump": True}),
+    "profile": Way(options={"data": "none", "profile": True}),
+    "JAX_DUMP_IR_TO": Way("jax-dump"),
+    "XLA_FLAGS": Way("xla-flags"),
+}
+_EAGER = {"none": Way(options={"data": "none", "trace_eager": True})}
 
 
 def all_cases(*, quick: bool) -> list[Case]:
-    """Return the cases in the order in which they are measured.
-
-    Parameters
-    ----------
-    quick : bool
-        Small networks, one round, and neither long runs nor many calls: shows that it works.
-    """
-    if quick:
-        return [*_scales(quick), _everything(), *_components(quick)]
-    return [*_scales(quick), *_options(), *_components(quick), *_steps(), *_calls(), *_known()]
-
-
-def _scales(quick: bool) -> list[Case]:
-    every = (_PLAIN, _NONE, _INPUTS, _HLO, _OLD)
-    ways: dict[float, tuple[int, tuple[Variant, ...]]] = {
-        0.1: (5, (_PLAIN, _NONE)),
-        0.25: (8, (_PLAIN, _NONE, _INPUTS)),
-        0.5: (5, (_PLAIN, _NONE)),
-        1.0: (10, every),
-        2.0: (5, (_PLAIN, _NONE)),
-    }
-    if quick:
-        ways = {0.05: (1, (_PLAIN, _NONE, _OLD))}
-    steps = 200 if quick else 10_000
-    return [
-        Case(f"einet-{x:g}", variants, rounds, group="scale", size=x, steps=steps, runs=2)
-        for x, (rounds, variants) in ways.items()
+    """Return the cases; with ``quick`` one round of small networks."""
+    cases = [
+        *(
+            Case(f"einet-{scale:g}", Work(size=scale, runs=2), ways, rounds)
+            for scale, rounds, ways in (
+                (0.25, 5, _PLAIN | _NONE | _INPUTS),
+                (1.0, 10, _PLAIN | _NONE | _INPUTS | _OLD),
+                (2.0, 5, _PLAIN | _NONE),
+            )
+        ),
+        Case("options", Work(size=0.1, runs=2), _PLAIN | _NONE | _INPUTS | _OPTIONS, 3),
+        *(
+            Case(
+                f"components-{number}",
+                Work(network="components", size=number, steps=100),
+                _PLAIN | _NONE,
+                rounds,
+            )
+            for number, rounds in ((50, 2), (200, 2))
+        ),
+        Case("steps-100000", Work(size=0.02, steps=100_000, runs=2), _PLAIN | _NONE | _INPUTS, 3),
+        Case("calls-1000", Work(size=0.02, steps=10, runs=1000), _PLAIN | _NONE | _INPUTS, 1),
+        *(
+            Case(
+                f"known-{network}",
+                Work(network=network, size=size, steps=steps, runs=12),
+                _PLAIN | ways,
+                1,
+            )
+            for network, size, steps, ways in (
+                ("batch-first", 1_000, 1_000, _NONE),
+                ("memory-efficient", 0.02, 10, _NONE),
+                ("no-jit", 0.02, 2, _EAGER),
+                ("numpy-weights", 1_000_000, 10, _NONE),
+                ("made-in-update", 0.02, 10, _NONE),
+                ("loose-components", 100, 10, _NONE),
+            )
+        ),
+        Case("start", Work(task="start"), {"probe": Way("plain")}, 25),
+        Case("import", Work(task="import_package"), {"probe": Way("plain")}, 25),
+        Case("data", Work(task="write_arrays", size=32e6), {"probe": Way("plain")}, 9),
+        Case("index", Work(task="index_calls", runs=10_000), {"probe": Way("plain")}, 3),
+        Case("read", Work(task="read_capture"), {"probe": Way("plain")}, 3),
     ]
+    return [_small(case) for case in cases] if quick else cases
 
 
-def _everything() -> Case:
-    """Ask for all at once."""
-    options = {
-        "data": "full", "dialect": ["stablehlo", "mhlo", "hlo"],
-        "xla_dump": True, "portable": True, "profile": True,
-    }  # fmt: skip
-    variants = (_PLAIN, Variant("everything", options=options))
-    return Case("options", variants, 1, size=0.02, steps=200, runs=1)
-
-
-def _options() -> list[Case]:
-    three = {"data": "none", "dialect": ["stablehlo", "mhlo", "hlo"]}
-    mhlo = Variant("mhlo", options={"data": "none", "dialect": "mhlo"})
-    variants = [
-        _PLAIN,
-        _NONE,
-        _INPUTS,
-        mhlo,
-        _HLO,
-        Variant("three dialects", options=three),
-        Variant("full", options={"data": "full"}),
-        Variant("portable", options={"data": "none", "portable": True}),
-        Variant("xla_dump", options={"data": "none", "xla_dump": True}),
-        Variant("JAX_DUMP_IR_TO", "jax-dump"),
-        Variant("XLA_FLAGS", "xla-flags"),
-        Variant("profile", options={"data": "none", "profile": True}),
-    ]
-    return [Case("options", tuple(variants), 3, size=0.1, steps=10_000, runs=2)]
-
-
-def _components(quick: bool) -> list[Case]:
-    return [
-        Case(
-            f"components-{number}",
-            (_PLAIN, _NONE),
-            1 if quick else 2,
-            network="components",
-            group="components",
-            size=number,
-            steps=100,
-            runs=1,
-        )
-        for number in ((2, 8) if quick else (25, 50, 100, 200))
-    ]
-
-
-def _steps() -> list[Case]:
-    return [
-        Case(
-            f"steps-{steps}",
-            (_PLAIN, _NONE, _INPUTS),
-            3,
-            group="steps",
-            size=0.02,
-            steps=steps,
-            runs=2,
-        )
-        for steps in (1_000, 10_000, 100_000)
-    ]
-
-
-def _calls() -> list[Case]:
-    return [
-        Case(
-            f"calls-{calls}",
-            (_PLAIN, _NONE, _INPUTS),
-            1,
-            group="calls",
-            size=0.02,
-            steps=10,
-            runs=calls,
-        )
-        for calls in (1_000,)
-    ]
-
-
-def _known() -> list[Case]:
-    """Return calls of a program that is recorded already, in modes in which they were dear."""
-    eager = Variant("none", options={"data": "none", "trace_eager": True})
-    return [
-        Case(f"known-{network}", (_PLAIN, ours), 1, network, "", size, steps, runs=12)
-        for network, size, steps, ours in (
-            ("batch-first", 1_000, 1_000, _NONE),
-            ("memory-efficient", 0.02, 10, _NONE),
-            ("no-jit", 0.02, 2, eager),
-            ("numpy-weights", 1_000_000, 10, _NONE),
-            ("made-in-update", 0.02, 10, _NONE),
-            ("loose-components", 100, 10, _NONE),
-        )
-    ]
+def _small(case: Case) -> Case:
+    work = msgspec.structs.replace(
+        case.work,
+        size=min(case.work.size, 0.02 if case.work.network == "einet" else 8),
+        steps=min(case.work.steps, 100),
+        runs=min(case.work.runs, 30),
+    )
+    return replace(case, work=work, rounds=1)

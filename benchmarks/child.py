@@ -1,4 +1,4 @@
-"""A process that is measured: does what its argument says, and prints what it took as JSON."""
+"""A process that is measured: does the work that its argument describes, and prints its figures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import contextlib
 import os
 import re
 import resource
+import site
+import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,21 +17,23 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.work import Measured, Run, Work
+from benchmarks.cases import Figures, Work
 
 __all__ = ["main"]
 
+ROOT = Path(__file__).parent.parent
 _COMPILED = "/jax/core/compile/backend_compile_duration"
+# Memory and median seconds are read after the first calls, which fill caches.
+_SETTLED = 10
 
 
-def runs(work: Work) -> Measured:
+def run(work: Work) -> Figures:
     """Build a network and run it."""
     import brainpy as bp
     import jax
 
     import brainpy_probe as probe
     from benchmarks.networks import runner_of
-    from benchmarks.oldway import OldWay
 
     folder = Path(work.folder)
     runner = runner_of(work.network, work.size)
@@ -36,107 +41,99 @@ def runs(work: Work) -> Measured:
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, *_, **__: compiled.append(event) if event == _COMPILED else None
     )
-    old = OldWay(folder / "old.txt", work.options.get("dialect", "hlo"))
-    if work.way == "old":
+    old = _OldWay(folder / "old.txt", work.options.get("dialect", "hlo"))
+    if work.kind == "old":
         old.edit(bp.DSRunner)
     scope: Any = contextlib.nullcontext()
-    if work.way == "probe":
+    if work.kind == "probe":
         scope = probe.capture(folder, strict=True, **work.options)
-    made = []
-    _forget_peak()
-    begun = time.perf_counter()
-    with scope as cap:
-        opened = time.perf_counter()
-        for _ in range(work.runs):
-            compiled.clear()
-            before, wall, cpu = old.added, time.perf_counter(), time.process_time()
-            runner.run(work.steps * runner.dt)
-            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-            added = old.added - before
-            if cap is not None:
-                added = cap.manifest.calls[-1].probe.wall
-            made.append(
-                Run(
-                    wall=wall,
-                    cpu=cpu,
-                    added=added,
-                    compilations=len(compiled),
-                    resident=_memory("VmRSS"),
-                )
-            )
-        ended = time.perf_counter()
-    around = opened - begun + time.perf_counter() - ended
-    peak = _memory("VmHWM")
-    text = old.file.stat().st_size if old.file.exists() else 0
-    if cap is not None:
-        text = len(cap.text.encode())
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    size = sum(path.stat().st_size for path in files)
-    return Measured(runs=made, peak=peak, around=around, text=text, folder=size)
-
-
-def _forget_peak() -> None:
-    """Have Linux forget the most that the process held: building may have held more than a run."""
+    walls, added, resident = [], [], []
     with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the peak so far
+    with scope as cap:
+        for _ in range(work.runs):
+            begun = time.perf_counter()
+            runner.run(work.steps * runner.dt)
+            walls.append(time.perf_counter() - begun)
+            added.append(old.added if cap is None else cap.manifest.calls[-1].probe.wall)
+            resident.append(_memory("VmRSS"))
+    figures = {
+        "first": walls[0],
+        "added first": added[0],
+        "compilations": float(len(compiled)),
+        "peak": _memory("VmHWM"),
+        "text": float(len(cap.text.encode())) if cap is not None else old.size(),
+        "folder": float(sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())),
+    }
+    if len(walls) > 1:
+        figures |= {"again": statistics.median(walls[1:]), "all": sum(walls) / len(walls)}
+        figures["added again"] = statistics.median(added[1:])
+    if len(walls) > 2 * _SETTLED:
+        left = resident[-1] - resident[_SETTLED]
+        figures["left"] = left / (len(walls) - 1 - _SETTLED)
+    return figures
 
 
-def _memory(name: str) -> int:
-    """Return bytes of memory as Linux has them; elsewhere the greatest so far."""
+class _OldWay:
+    """Traces each ``_predict`` again, and writes its text to a file, as edited lines did."""
+
+    def __init__(self, file: Path, dialect: str) -> None:
+        self.file, self.dialect, self.added = file, dialect, 0.0
+
+    def size(self) -> float:
+        return float(self.file.stat().st_size) if self.file.exists() else 0.0
+
+    def edit(self, runner: type[Any]) -> None:
+        import jax
+
+        native, way = runner._predict, self
+
+        def _predict(self: Any, *args: Any, **kwargs: Any) -> Any:
+            result = jax.block_until_ready(native(self, *args, **kwargs))
+            begun = time.perf_counter()
+            again = jax.jit(lambda *args: native(self, *args, **kwargs)).lower(*args)
+            way.file.write_text(again.as_text(dialect=way.dialect))
+            way.added += time.perf_counter() - begun
+            return result
+
+        runner._predict = _predict
+
+
+def _memory(name: str) -> float:
+    """Return bytes of memory by Linux's name for them; elsewhere the peak so far."""
     try:
         found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     except OSError:
         found = None
-    if found is not None:
-        return int(found[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if found is None else found[1]
+    return float(kilobytes) * 1024
 
 
-def replayed(work: Work) -> Measured:
-    """Run the last program of a capture again, from its files."""
-    import brainpy_probe as probe
+def start(_: Work) -> Figures:
+    """Process brainpy_probe.pth, and beside it a file of the same length without code."""
+    line = (ROOT / "brainpy_probe.pth").read_text()
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = {}
+        for name, text in (("warm-up", "#"), ("with", line), ("without", "#" * len(line))):
+            (Path(folder) / f"{name}.pth").write_text(text)
+            begun = time.perf_counter()
+            site.addpackage(folder, f"{name}.pth", set())
+            seconds[name] = time.perf_counter() - begun
+    return {"seconds": seconds["with"] - seconds["without"]}
 
+
+def import_package(_: Work) -> Figures:
+    """Import the package; a process before it has filled the disk's cache."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "brainpy_probe"]:
+        raise RuntimeError(f"{name} is already imported")
     begun = time.perf_counter()
-    made = probe.load(_capture(work)).programs[-1].replay()
-    return Measured(
-        seconds={
-            "replay": time.perf_counter() - begun,
-            "compile": made.compile_seconds,
-            "run": made.run_seconds[0],
-        }
-    )
+    import brainpy_probe  # noqa: F401
+
+    return {"seconds": time.perf_counter() - begun}
 
 
-def verified(work: Work) -> Measured:
-    """Prove a capture."""
-    from brainpy_probe.verify.api import verify
-
-    begun = time.perf_counter()
-    found = verify(_capture(work))
-    seconds = time.perf_counter() - begun
-    assert found.passed, [check for check in found.checks if check.outcome == "failed"]
-    return Measured(seconds={"verify": seconds})
-
-
-def converted(work: Work) -> Measured:
-    """Convert the last program of a capture to MHLO: the conversion alone, no proof."""
-    import brainpy_probe as probe
-    from brainpy_probe.compat import bindings
-    from brainpy_probe.ir import identity
-
-    text = probe.load(_capture(work)).programs[-1].text("stablehlo")
-    seconds = []
-    for _ in range(5):
-        module = bindings.parse_mlir(text, bindings.mlir_context())
-        begun = time.perf_counter()
-        identity.to_mhlo(module)
-        bindings.mlir_text(module)
-        seconds.append(time.perf_counter() - begun)
-    return Measured(seconds={"first": seconds[0], "again": min(seconds[1:])})
-
-
-def written(work: Work) -> Measured:
-    """Write arrays as a capture does, and beside that by ``numpy.save``: four large ones and 24."""
+def write_arrays(work: Work) -> Figures:
+    """Write four large arrays and 24 small ones as a capture does, and with ``numpy.save``."""
     import jax.numpy as jnp
     import numpy as np
 
@@ -146,28 +143,34 @@ def written(work: Work) -> Measured:
     draw = np.random.default_rng(0)
     large = [draw.integers(0, 10_000, int(work.size) // 16, dtype=np.int32) for _ in range(4)]
     small = [draw.random(10_000, dtype=np.float32) for _ in range(24)]
-    values = {f"constants/{n}": jnp.asarray(one) for n, one in enumerate([*large, *small])}
-    seconds = {}
-    for name in ("warm-up", "own"):
+    values = {f"constants/{n}": jnp.asarray(array) for n, array in enumerate([*large, *small])}
+    figures = {}
+    for name in ("warm-up", "seconds"):
         folder = RunFolder(Path(work.folder) / name)
         os.sync()
         begun = time.perf_counter()
         ArrayFiles(folder).write("data.safetensors", "data", values, share=True)
-        seconds[name] = time.perf_counter() - begun
+        figures[name] = time.perf_counter() - begun
         plain = Path(work.folder) / f"{name}-numpy"
         plain.mkdir()
         os.sync()
         begun = time.perf_counter()
         for number, value in enumerate(values.values()):
             np.save(plain / f"{number}.npy", np.asarray(value))
-        seconds[f"{name}, numpy.save"] = time.perf_counter() - begun
-    return Measured(seconds=seconds)
+        figures["numpy.save"] = time.perf_counter() - begun
+    return {**figures, "ratio": figures["seconds"] / figures["numpy.save"]}
 
 
-def indexed(work: Work) -> Measured:
-    """Add calls with a module each to an index, read it back, and look at its calls."""
+def index_calls(work: Work) -> Figures:
+    """Add calls with a module each to an index and read it, for a quarter of them and for all."""
+    few = _indexed(work.runs // 4, Path(work.folder) / "few")
+    many = _indexed(work.runs, Path(work.folder) / "many")
+    return {**many, **{f"{name} ratio": many[name] / few[name] for name in many}}
+
+
+def _indexed(count: int, parent: Path) -> Figures:
     import brainpy_probe as probe
-    from brainpy_probe.format.common_records import Timing, WrittenFile
+    from brainpy_probe.format.common_records import Timing
     from brainpy_probe.format.folder import RunFolder
     from brainpy_probe.format.records import (
         Addition,
@@ -178,22 +181,15 @@ def indexed(work: Work) -> Measured:
     )
     from brainpy_probe.settings import Settings
 
-    digests = {f"in/state/E.{n}": f"{n:032x}" for n in range(10)}
     call = CallRecord(
         index=0, runner="DSRunner", model="EINet", thread="", started="", i0=0, dt=0.1,
-        digests=digests,
+        digests={f"in/state/E.{n}": f"{n:032x}" for n in range(10)},
     )  # fmt: skip
-    files = tuple(
-        WrittenFile(
-            path=f"modules/0000-predict000-jit_scan/{kind}", kind=kind, size=1, digest="0" * 32
-        )
-        for kind in ("stablehlo", "mlirbc", "hlo")
-    )
     module = ModuleRecord(
         index=0, name="jit_scan", fingerprint="", call=0, thread="", backend="cpu",
-        origin="compiled", seconds=Timing(), arguments=(), reason="same", why="", files=files,
+        origin="compiled", seconds=Timing(), arguments=(), reason="same", why="", files=(),
     )  # fmt: skip
-    folder = RunFolder(work.folder)
+    folder = RunFolder(parent)
     here = Environment(host="", pid=0, python="", backend="cpu", versions={})
     folder.write_manifest(Manifest(created="", environment=here, settings=Settings()))
     additions = [
@@ -201,38 +197,55 @@ def indexed(work: Work) -> Measured:
             calls=(msgspec.structs.replace(call, index=n),),
             modules=(msgspec.structs.replace(module, index=n, call=n),),
         )
-        for n in range(work.runs)
+        for n in range(count)
     ]
-    seconds = {"add": time.perf_counter()}
+    moments = [time.perf_counter()]
     for addition in additions:
         folder.append(addition)
-    seconds["load"] = time.perf_counter()
+    moments.append(time.perf_counter())
     loaded = probe.load(folder.path)
-    seconds["calls"] = time.perf_counter()
-    assert len(loaded.calls) == work.runs
-    seconds["end"] = time.perf_counter()
-    moments = list(seconds.values())
-    spans = zip(seconds, moments, moments[1:], strict=False)
-    return Measured(seconds={name: after - before for name, before, after in spans})
+    moments.append(time.perf_counter())
+    assert len(loaded.calls) == count
+    moments.append(time.perf_counter())
+    spans = zip(("append", "load", "calls"), moments, moments[1:], strict=False)
+    return {name: after - before for name, before, after in spans}
 
 
-def _capture(work: Work) -> Path:
-    (manifest,) = Path(work.folder).glob("run-*/manifest.json")
-    return manifest.parent
+def read_capture(work: Work) -> Figures:
+    """Capture a run, replay it and verify it, each against the first plain run."""
+    import brainpy_probe as probe
+    from benchmarks.networks import runner_of
+    from brainpy_probe.verify.api import verify
+
+    runner = runner_of(work.network, work.size)
+    begun = time.perf_counter()
+    runner.run(work.steps * runner.dt)
+    plain = time.perf_counter() - begun
+    with probe.capture(work.folder, data="full") as cap:
+        runner.run(work.steps * runner.dt)
+    begun = time.perf_counter()
+    loaded = probe.load(cap.path)
+    assert loaded.programs[-1].replay().equal
+    replay = time.perf_counter() - begun
+    begun = time.perf_counter()
+    assert verify(cap.path).passed
+    proof = time.perf_counter() - begun
+    return {
+        "replay": replay,
+        "replay ratio": replay / plain,
+        "verify": proof,
+        "verify ratio": proof / plain,
+    }
 
 
-TASKS: dict[str, Callable[[Work], Measured]] = {
-    "runs": runs,
-    "replay": replayed,
-    "verify": verified,
-    "mhlo": converted,
-    "data": written,
-    "index": indexed,
+TASKS: dict[str, Callable[[Work], Figures]] = {
+    task.__name__: task
+    for task in (run, start, import_package, write_arrays, index_calls, read_capture)
 }
 
 
 def main() -> None:
-    """Do the work that the first argument has, and print what it took."""
+    """Do the work that the first argument describes, and print its figures."""
     work = msgspec.json.decode(sys.argv[1], type=Work)
     print(msgspec.json.encode(TASKS[work.task](work)).decode())
 

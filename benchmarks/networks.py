@@ -1,4 +1,4 @@
-"""The networks that are run; knows no probe."""
+"""The networks that the benchmarks run."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _einet_runner(size: float, **options: Any) -> Any:
 
 
 def _batch_first(size: float) -> Any:
-    """Make a monitor of 64 bytes a step and unit, batch first: the runner swaps its axes."""
+    """Make a monitor with the batch as its first axis: the runner swaps its axes."""
     import brainpy as bp
     import brainpy.math as bm
 
@@ -92,7 +92,7 @@ def _first(*_: Any) -> Any:
 
 
 def _made_in_update(size: float) -> Any:
-    """Make EINet, and an array that has no name: it is made in ``update()``."""
+    """Make EINet with an array that ``update()`` makes, which therefore has no name."""
     import brainpy as bp
     import numpy as np
 
@@ -113,7 +113,7 @@ def _einet_class() -> Any:
 
 
 def _loose_components(number: float) -> Any:
-    """Make components that hang nowhere in the model: a closure has them."""
+    """Make components that are no attributes of the model: a closure holds them."""
     import brainpy as bp
 
     cells = [bp.neurons.LIF(10) for _ in range(int(number))]
@@ -131,7 +131,7 @@ def _loose_components(number: float) -> Any:
     return bp.DSRunner(Loose(), monitors=["lif.V"], progress_bar=False)
 
 
-# Networks whose known calls were dear, each with its runner.
+# Networks for the costs of known calls.
 _KNOWN: dict[str, Callable[[float], Any]] = {
     "batch-first": _batch_first,
     "memory-efficient": lambda size: _einet_runner(size, memory_efficient=True),

@@ -1,122 +1,187 @@
-"""Results as tables, on the terminal and in Markdown; reckons nothing."""
+"""Shows measurements: a table for each case, and the bars that the figures must meet."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.apart import Apart
-from benchmarks.bars import Bar
-from benchmarks.figures import Spread
-from benchmarks.results import CaseResult
+from benchmarks.cases import PLAIN, Figures
+from benchmarks.measure import Measurement
 
-__all__ = ["Report", "markdown", "show", "tables"]
+__all__ = ["BARS", "Bar", "Rounds", "rounds_of", "show", "spread"]
 
-# A title, its columns, its rows.
-Report = tuple[str, Sequence[str], list[Sequence[str]]]
+# The figures of each way, in each round of a case.
+Rounds = list[dict[str, Figures]]
 
 
-def tables(
-    cases: Sequence[CaseResult],
-    apart: Mapping[str, Apart],
-    exponents: Mapping[str, Mapping[str, float]],
-    bars: Sequence[Bar],
-) -> list[Report]:
-    """Return all tables: each case's ways, what is measured apart, growth, the bars."""
-    found: list[Report] = [
-        (
-            f"{case.name}: {case.network} {case.size:g}, {case.steps:,} steps, {case.runs} runs, "
-            f"{case.rounds} rounds; plain: {_seconds(case.plain_first)} s, "
-            f"again {_seconds(case.plain_again)} s",
-            _COLUMNS,
-            list(_rows(case)),
-        )
-        for case in cases
+def rounds_of(found: Iterable[Measurement]) -> dict[str, Rounds]:
+    """Group measurements by case and round; a round that was interrupted is left out."""
+    grouped: dict[str, dict[int, dict[str, Figures]]] = {}
+    for measurement in found:
+        rounds = grouped.setdefault(measurement.case, {})
+        rounds.setdefault(measurement.round, {})[measurement.way] = measurement.figures
+    complete: dict[str, Rounds] = {}
+    for case, rounds in grouped.items():
+        ways = max(rounds.values(), key=len).keys()
+        complete[case] = [figures for figures in rounds.values() if figures.keys() == ways]
+    return complete
+
+
+def ratios(rounds: Rounds, way: str, name: str, to: str | None = None) -> list[float]:
+    """Return a figure of a way divided by one of the plain run, in each round that has both."""
+    return quotients(rounds, (way, name), (PLAIN, to or name))
+
+
+def quotients(rounds: Rounds, over: tuple[str, str], under: tuple[str, str]) -> list[float]:
+    """Return a figure divided by another one, each given by way and name, in each round."""
+    return [
+        figures[over[0]][over[1]] / figures[under[0]][under[1]]
+        for figures in rounds
+        if over[1] in figures.get(over[0], {}) and figures.get(under[0], {}).get(under[1])
     ]
-    if apart:
-        aside = [(k, _unit(one.seconds), _times(one.ratio), one.to) for k, one in apart.items()]
-        found.append(("apart", ("", "seconds", "ratio", "to"), [*aside]))
-    if exponents:
-        columns = ("with", "what", "exponent")
-        grown = [(g, what, f"{p:+.2f}") for g, one in exponents.items() for what, p in one.items()]
-        found.append(("growth: y ~ x^p", columns, [*grown]))
-    said = {True: "met", False: "MISSED", None: "not measured"}
-    held = [(bar.name, bar.bar, bar.figure, said[bar.met]) for bar in bars]
-    found.append(("bars", ("", "bar", "measured", ""), [*held]))
-    return found
 
 
-_COLUMNS = (
-    "", "first", "first, processor", "added", "again", "again, processor", "added again",
-    "peak", "XLA", "text", "folder",
+def spread(values: list[float], form: str) -> str:
+    """Return the median, and the smallest and largest in parentheses."""
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    median = format(statistics.median(values), form)
+    return median if low == high else f"{median} ({low:{form}} to {high:{form}})"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A limit for a figure.
+
+    Attributes
+    ----------
+    figure : callable
+        Returns the figure in each round of the case.
+    limit : float
+        The largest figure that meets the bar; the smallest one with ``at_least``.
+    """
+
+    name: str
+    case: str
+    limit: float
+    figure: Callable[[Rounds], list[float]]
+    form: str = ".1%"
+    at_least: bool = False
+
+    def row(self, cases: dict[str, Rounds]) -> tuple[str, str, str, str]:
+        """Return the row of the bar: name, limit, figure, verdict."""
+        limit = f"{'at least' if self.at_least else 'at most'} {self.limit:{self.form}}"
+        values = self.figure(cases.get(self.case, []))
+        if not values:
+            return self.name, limit, "", "not measured"
+        median = statistics.median(values)
+        met = median >= self.limit if self.at_least else median <= self.limit
+        return self.name, limit, spread(values, self.form), "met" if met else "MISSED"
+
+
+def _share(way: str, name: str, to: str) -> Callable[[Rounds], list[float]]:
+    return lambda rounds: ratios(rounds, way, name, to)
+
+
+def _known_call(rounds: Rounds) -> list[float]:
+    """Return the milliseconds that a known call adds, or 0 if they are under 1 % of the run."""
+    return [
+        1e3 * figures["none"]["added again"]
+        if figures["none"]["added again"] > figures[PLAIN]["again"] / 100
+        else 0.0
+        for figures in rounds
+    ]
+
+
+def _against_old_way(name: str) -> Callable[[Rounds], list[float]]:
+    return lambda rounds: quotients(rounds, ("old way", name), ("none", name))
+
+
+def _own(name: str, factor: float = 1.0) -> Callable[[Rounds], list[float]]:
+    return lambda rounds: [factor * figures["probe"][name] for figures in rounds]
+
+
+def _more(way: str, name: str, unit: float) -> Callable[[Rounds], list[float]]:
+    return lambda rounds: [
+        (figures[way][name] - figures[PLAIN][name]) / unit for figures in rounds if way in figures
+    ]
+
+
+_KNOWN = ("batch-first", "memory-efficient", "no-jit", "numpy-weights", "made-in-update",
+          "loose-components")  # fmt: skip
+BARS = (
+    Bar('first run, data="none"', "einet-1", 0.02, _share("none", "added first", "first")),
+    Bar('first run, data="inputs"', "einet-1", 0.03, _share("inputs", "added first", "first")),
+    Bar('repeated run, data="none"', "einet-1", 0.01, _share("none", "added again", "again")),
+    Bar('repeated run, data="inputs"', "einet-1", 0.01, _share("inputs", "added again", "again")),
+    Bar("old way's time over the probe's", "einet-1", 10, _against_old_way("added first"), ",.1f",
+        at_least=True),
+    Bar("old way's text over the probe's", "einet-1", 1000, _against_old_way("text"), ",.0f",
+        at_least=True),
+    Bar("first run, 200 components", "components-200", 0.05,
+        _share("none", "added first", "first")),
+    Bar("known call, ms", "calls-1000", 2, _known_call, ".2f"),
+    Bar("memory that a call leaves", "calls-1000", 1.03, _share("none", "left", "left"), ".3f"),
+    *(
+        Bar(f"known call, {network}, ms (or 1 % of the run)", f"known-{network}",
+            5 if network == "no-jit" else 2, _known_call, ".2f")
+        for network in _KNOWN
+    ),
+    Bar('peak memory, data="inputs", MB', "einet-1", 64, _more("inputs", "peak", 1e6), ".0f"),
+    Bar("compilations added", "einet-1", 0, _more("none", "compilations", 1), ".0f"),
+    Bar("replay over the plain first run", "read", 1.0, _own("replay ratio"), ".2f"),
+    Bar("33 MB of data over numpy.save", "data", 1.25, _own("ratio"), ".2f"),
+    *(
+        Bar(f"{name}: 10,000 calls over 2,500", "index", 6, _own(f"{name} ratio"), ".1f")
+        for name in ("append", "load", "calls")
+    ),
+    Bar("interpreter start, variable unset, ms", "start", 0.1, _own("seconds", 1e3), ".3f"),
+    Bar("import brainpy_probe, ms", "import", 50, _own("seconds", 1e3), ".1f"),
 )  # fmt: skip
 
 
-def _rows(case: CaseResult) -> Iterable[Sequence[str]]:
-    for name, one in case.results.items():
-        yield (
-            name,
-            _over(one.first),
-            _over(one.first_cpu),
-            _added(one.added_first, one.share_first),
-            _over(one.again),
-            _over(one.again_cpu),
-            _added(one.added_again, one.share_again),
-            f"{one.peak / 1e6:+.0f} MB",
-            f"{one.compilations:+d}" if one.compilations else "0",
-            _bytes(one.text) if one.text else "",
-            _bytes(one.folder),
+def show(found: Iterable[Measurement], console: Console) -> None:
+    """Print a table for each case, and the bars."""
+    cases = rounds_of(found)
+    for name, rounds in cases.items():
+        if rounds:
+            console.print(_table_of(name, rounds))
+    table = Table("", "bar", "measured", "", title="bars", title_justify="left")
+    for bar in BARS:
+        table.add_row(*bar.row(cases))
+    console.print(table)
+
+
+def _table_of(name: str, rounds: Rounds) -> Table:
+    title = f"{name}, {len(rounds)} rounds"
+    if PLAIN not in rounds[0]:
+        table = Table("figure", "value", title=title, title_justify="left")
+        for figure in rounds[0]["probe"]:
+            values = [figures["probe"][figure] for figures in rounds]
+            table.add_row(figure, spread(values, ".4g"))
+        return table
+    plain = spread([figures[PLAIN]["first"] for figures in rounds], ".2f")
+    table = Table(
+        "", "first run", "added to it", "repeated run", "added to it", "peak", "text", "folder",
+        title=f"{title}; plain first run {plain} s", title_justify="left",
+    )  # fmt: skip
+    for way in rounds[0]:
+        if way == PLAIN:
+            continue
+        last = rounds[-1][way]
+        table.add_row(
+            way,
+            spread([ratio - 1 for ratio in ratios(rounds, way, "first")], "+.1%"),
+            spread(ratios(rounds, way, "added first", "first"), ".1%"),
+            spread([ratio - 1 for ratio in ratios(rounds, way, "again")], "+.1%"),
+            spread(ratios(rounds, way, "added again", "again"), ".1%"),
+            spread(_more(way, "peak", 1e6)(rounds), "+.0f") + " MB",
+            f"{last['text'] / 1e3:,.1f} kB",
+            f"{last['folder'] / 1e3:,.1f} kB",
         )
-
-
-def _seconds(one: Spread | None) -> str:
-    return "-" if one is None else f"{one.median:.2f} ({one.least:.2f} to {one.greatest:.2f})"
-
-
-def _unit(one: Spread) -> str:
-    scale, unit = (1e3, "ms") if abs(one.median) < 1 else (1.0, "s")
-    least, greatest = one.least * scale, one.greatest * scale
-    return f"{one.median * scale:.3g} {unit} ({least:.3g} to {greatest:.3g})"
-
-
-def _times(one: Spread | None) -> str:
-    return "" if one is None else f"{one.median:.3f} ({one.least:.3f} to {one.greatest:.3f})"
-
-
-def _over(one: Spread | None) -> str:
-    if one is None:
-        return ""
-    return f"{one.median - 1:+.1%} ({one.least - 1:+.1%} to {one.greatest - 1:+.1%})"
-
-
-def _added(seconds: Spread | None, share: Spread | None) -> str:
-    if seconds is None or share is None:
-        return ""
-    return f"{seconds.median * 1e3:.1f} ms, {share.median:.1%}"
-
-
-def _bytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
-
-
-def show(console: Console, reports: Sequence[Report]) -> None:
-    """Print tables on a terminal."""
-    for title, columns, rows in reports:
-        table = Table(title=title, title_justify="left")
-        for number, column in enumerate(columns):
-            table.add_column(column, justify="left" if number == 0 else "right")
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
-
-
-def markdown(reports: Sequence[Report], machine: str) -> str:
-    """Return tables as Markdown."""
-    parts = [machine]
-    for title, columns, rows in reports:
-        lines = [f"**{title}**", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-        lines += [f"| {' | '.join(row)} |" for row in rows]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
+    return table
