@@ -1,4 +1,4 @@
-"""The shell command: turns words into calls and results into lines; does nothing else."""
+"""The shell command ``brainpy-probe``: parses options, calls the package, prints results."""
 
 from brainpy_probe.cli import running, reading, costing, proving  # isort: skip  in the order of --help
 from brainpy_probe.cli.shell import app

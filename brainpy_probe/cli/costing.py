@@ -1,4 +1,4 @@
-"""The command that tells which component of a model costs what."""
+"""The command that shows the cost of each component of a model."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from brainpy_probe.cli.shell import (
     Run,
     Timeout,
     app,
-    chosen_program,
     console,
+    exit_on_error,
     limits,
-    opened,
+    open_run,
     print_json,
-    told,
+    select_program,
 )
 from brainpy_probe.errors import BadSetting
 from brainpy_probe.reader.worker import Limits
@@ -37,18 +37,18 @@ def costs(
     measure: Annotated[
         bool,
         typer.Option(
-            "--measure", help="Run the program on its arrays, under XLA's profiler (jaxlib 0.10)."
+            "--measure", help="Run the program on its arrays under XLA's profiler (jaxlib 0.10)."
         ),
     ] = False,
     portable: Annotated[
-        bool, typer.Option("--portable", help="Take the form without BrainPy's own kernels.")
+        bool, typer.Option("--portable", help="Use the program without BrainPy's own kernels.")
     ] = False,
     trace: Annotated[
         Path | None,
         typer.Option(
             "--trace",
-            help="Measure, and write a stretch of steps as a Chrome trace, for "
-            "https://ui.perfetto.dev: a track for each component.",
+            help="Measure, and write some steps as a Chrome trace for https://ui.perfetto.dev, "
+            "with a track for each component.",
             metavar="FILE",
             show_default=False,
         ),
@@ -57,18 +57,20 @@ def costs(
     memory: Memory = None,
     json: Annotated[bool, typer.Option("--json", help="Print the costs as JSON.")] = False,
 ) -> None:
-    """Tell which component of the model costs what: in operations and bytes, and in time.
+    """Show the cost of each component of the model: operations, bytes and time.
 
-    Operations are counted by XLA, of the program as captured; that needs jaxlib, neither BrainPy
-    nor JAX. Times are there if the capture was made with profile=True, or with --measure.
+    XLA counts the operations of the captured program. This needs jaxlib, but neither BrainPy nor
+    JAX. Times are shown if the capture was made with profile=True, or with --measure.
     """
     from brainpy_probe.cli.tables import costs_table
 
-    with told():
+    with exit_on_error():
         if trace is not None and trace.is_dir():
-            raise BadSetting(f"{trace} is a folder.", "Name a file, such as steps.json.")
-        capture = opened(run)
-        chosen = chosen_program(capture, program, portable=portable)
+            raise BadSetting(
+                f"{trace} is a folder.", "Give the name of a file, such as steps.json."
+            )
+        capture = open_run(run)
+        chosen = select_program(capture, program, portable=portable)
         chosen = chosen.within(limits(timeout, memory))
         counted = chosen.costs
         measured = chosen.measured
@@ -79,8 +81,14 @@ def costs(
                 trace.write_text(measuring.chrome_trace())
     finding = dominant(chosen.record.components, measured, counted, chosen.record.links)
     if json:
-        found = {"path": str(capture.path), "costs": counted, "measured": measured}
-        print_json({**found, "finding": finding})
+        print_json(
+            {
+                "path": str(capture.path),
+                "costs": counted,
+                "measured": measured,
+                "finding": finding,
+            }
+        )
         return
     console.print(f"{capture.path}: program {program}, {chosen.name}")
     width = console.width if console.is_terminal else _WIDTH
@@ -89,7 +97,7 @@ def costs(
     table = costs_table(counted, measured, chosen.record.links)
     console.print(table, width=width, soft_wrap=False)
     if finding is not None:
-        said = f"{finding.slug}: {finding.sentence} -> {finding.remedy}"
-        console.print(said, width=width, soft_wrap=False)
+        line = f"{finding.slug}: {finding.sentence} -> {finding.remedy}"
+        console.print(line, width=width, soft_wrap=False)
     if trace is not None:
-        console.print(f"{trace}: open it in https://ui.perfetto.dev")
+        console.print(f"{trace}: open this file in https://ui.perfetto.dev")

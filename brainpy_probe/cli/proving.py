@@ -1,4 +1,4 @@
-"""The commands that prove a capture, and run its programs again."""
+"""The commands that verify a capture and replay its programs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from brainpy_probe.cli.shell import (
     Run,
     Timeout,
     app,
-    chosen_program,
-    chosen_run,
     console,
+    exit_on_error,
+    find_run,
     limits,
-    opened,
+    open_run,
     print_json,
-    told,
+    select_program,
 )
 from brainpy_probe.errors import BadSetting, first_line
 from brainpy_probe.reader.worker import Limits
@@ -32,7 +32,7 @@ __all__ = ["replay", "verify"]
 
 
 class Compiler(enum.StrEnum):
-    """The compilers that a program can be handed to."""
+    """The other compilers that can run a program."""
 
     IREE = "iree"
 
@@ -51,22 +51,25 @@ def verify(
     compiler: Annotated[
         Compiler | None,
         typer.Option(
-            "--with", help="Run each program by this compiler too; extra iree.", show_default=False
+            "--with",
+            help="Also run each program with this compiler. Needs the extra iree.",
+            show_default=False,
         ),
     ] = None,
     timeout: Timeout = Limits.seconds,
     memory: Memory = None,
     json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
-    """Prove a capture from its files: digests, texts, signatures, arrays, and what they give.
+    """Verify a capture from its files: digests, texts, signatures, arrays and results.
 
-    One line a check. Exit code 1 if one fails. Needs jaxlib, neither BrainPy nor JAX.
+    Prints one line for each check. Exit code 1 if one fails. Needs jaxlib, but neither BrainPy nor
+    JAX.
     """
-    from brainpy_probe.verify.api import verify as proved
+    from brainpy_probe.verify.api import verify as verify_capture
 
-    with told():
-        verified = proved(
-            chosen_run(run),
+    with exit_on_error():
+        verified = verify_capture(
+            find_run(run),
             with_iree=compiler is Compiler.IREE,
             limits=limits(timeout, memory),
         )
@@ -92,46 +95,52 @@ def replay(
         int, typer.Option("--program", min=0, help="The program's number.", metavar="N")
     ] = 0,
     repeat: Annotated[
-        int, typer.Option("--repeat", min=1, help="Run it this many times.", metavar="K")
+        int, typer.Option("--repeat", min=1, help="Run the program this many times.", metavar="K")
     ] = 1,
     portable: Annotated[
-        bool, typer.Option("--portable", help="Take the form without BrainPy's own kernels.")
+        bool, typer.Option("--portable", help="Use the program without BrainPy's own kernels.")
     ] = False,
     override: Annotated[
         list[str] | None,
         typer.Option(
             "--override",
-            help="Take this array for an argument, as in state/E.V=file.npy; may come several "
-            "times. The results are compared with nothing then.",
+            help="Use this array for an argument, as in state/E.V=file.npy. May be repeated. "
+            "The results are then not compared.",
             metavar="NAME=FILE",
         ),
     ] = None,
     timeout: Timeout = Limits.seconds,
     memory: Memory = None,
-    json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Run a captured program again, without BrainPy and JAX, and compare what it gives.
+    """Run a captured program again, without BrainPy and JAX, and compare its results.
 
     Needs the constants, state and inputs that capture(data=...) writes. Exit code 1 if a result
-    differs from the simulation's for no known reason, or the program can't be run.
+    differs from the simulation's without a known reason, or the program can't be run.
     """
     from brainpy_probe.cli.tables import replay_table
 
-    with told():
-        capture = opened(run)
-        chosen = chosen_program(capture, program, portable=portable)
+    with exit_on_error():
+        capture = open_run(run)
+        chosen = select_program(capture, program, portable=portable)
         chosen = chosen.within(limits(timeout, memory))
-        done = chosen.replay(repeat=repeat, overrides=_arrays(override or []))
+        replayed = chosen.replay(repeat=repeat, overrides=_arrays(override or []))
     if json:
-        seconds = {"compile": done.compile_seconds, "run": done.run_seconds}
+        seconds = {"compile": replayed.compile_seconds, "run": replayed.run_seconds}
         print_json(
-            {"path": str(capture.path), "equal": done.equal, "verdict": done.verdict,
-             "seconds": seconds, "direct": done.direct, "results": done.compared}
-        )  # fmt: skip
+            {
+                "path": str(capture.path),
+                "equal": replayed.equal,
+                "verdict": replayed.verdict,
+                "seconds": seconds,
+                "direct": replayed.direct,
+                "results": replayed.compared,
+            }
+        )
     else:
         console.print(f"{capture.path}: program {program}, {chosen.name}")
-        console.print(replay_table(done))
-    if done.verdict.outcome == "failed":
+        console.print(replay_table(replayed))
+    if replayed.verdict.outcome == "failed":
         raise typer.Exit(FAILED)
 
 
@@ -142,12 +151,16 @@ def _arrays(overrides: list[str]) -> dict[str, Any]:
     for word in overrides:
         name, separator, file = word.partition("=")
         if not separator or not file:
-            raise BadSetting(f"--override {word!r} names no file.", "Write state/E.V=file.npy.")
+            raise BadSetting(
+                f"--override {word!r} names no file.", "Give NAME=FILE, as in state/E.V=file.npy."
+            )
         try:
             array = np.load(file, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise BadSetting(f"{file} can't be read: {first_line(error)}.") from None
+            raise BadSetting(
+                f"{file} can't be read: {first_line(error)}.", "Give a file that numpy.save wrote."
+            ) from None
         if not isinstance(array, np.ndarray):
-            raise BadSetting(f"{file} holds several arrays.", "Give a file .npy with one.")
+            raise BadSetting(f"{file} holds several arrays.", "Give a .npy file, with one array.")
         arrays[name] = array
     return arrays

@@ -1,4 +1,4 @@
-"""The commands that show what a capture holds."""
+"""The commands that show the content of a capture."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from brainpy_probe.cli.shell import (
     Run,
     app,
     console,
-    errors,
+    error_console,
+    exit_on_error,
     limits,
-    opened,
+    open_run,
     print_json,
-    told,
 )
 from brainpy_probe.errors import ProbeError
 from brainpy_probe.output import Output
@@ -32,18 +32,18 @@ def show(
     run: Run = None,
     json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
-    """Show what was captured: calls, programs, modules, why they compiled, what to do about it."""
-    with told():
-        capture = opened(run)
+    """Show a capture: its calls, programs, modules and findings."""
+    with exit_on_error():
+        capture = open_run(run)
         if json:
-            found = msgspec.to_builtins({"path": str(capture.path), "manifest": capture.manifest})
-            found["findings"] = msgspec.to_builtins(capture.findings)
-            print_json(found)
+            content = msgspec.to_builtins({"path": str(capture.path), "manifest": capture.manifest})
+            content["findings"] = msgspec.to_builtins(capture.findings)
+            print_json(content)
         else:
             sys.stdout.write(f"{capture}\n")
 
 
-class Form(enum.StrEnum):
+class Format(enum.StrEnum):
     """The formats of a picture."""
 
     SVG = "svg"
@@ -61,29 +61,29 @@ def graph(
     ] = None,
     module: Annotated[
         str | None,
-        typer.Option("--module", help="Only this module's: its name or number.", metavar="M"),
+        typer.Option("--module", help="Only files of this module (name or number).", metavar="M"),
     ] = None,
-    form: Annotated[Form, typer.Option("--format", help="The pictures' format.")] = Form.SVG,
+    form: Annotated[Format, typer.Option("--format", help="The format.")] = Format.SVG,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=1, help="How long one file may take.", metavar="S")
+        float, typer.Option("--seconds", min=1, help="Time limit for one file.", metavar="S")
     ] = 60.0,
     memory: Memory = None,
 ) -> None:
     """Draw XLA's dot files, the largest first, each picture next to its dot file.
 
-    They are there if the capture was made with xla_dump="dot". Drawing needs no network and no
+    The capture has dot files if it was made with xla_dump="dot". Drawing needs no network and no
     system package, only: pip install 'brainpy-probe[graph]'
     """
     from brainpy_probe.report.pictures import dot_files, draw
 
-    with told():
-        sources = dot_files(opened(run), module)[:largest]
+    with exit_on_error():
+        sources = dot_files(open_run(run), module)[:largest]
         drawn = 0
         progress = Output(stderr=True)
         drawings = draw(sources, form.value, limits(seconds, memory))
         for drawing in track(drawings, "Drawing", total=len(sources), console=progress):
             if drawing.picture is None:
-                errors.print(f"{drawing.source}: {drawing.problem}")
+                error_console.print(f"{drawing.source}: {drawing.problem}")
             else:
                 drawn += 1
                 console.print(str(drawing.picture))

@@ -1,4 +1,4 @@
-"""The commands that start something: a script to be captured, a trial of this environment."""
+"""The commands that start a script to capture, or check this environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from loguru import logger
 
 from brainpy_probe.characters import visible
-from brainpy_probe.cli.shell import FAILED, app, print_json, told
+from brainpy_probe.cli.shell import FAILED, app, exit_on_error, print_json
 from brainpy_probe.settings import ARGUMENTS
 from brainpy_probe.startup import launch
 
@@ -20,7 +20,7 @@ __all__ = ["doctor", "run"]
 
 
 def _takes_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each argument of ``capture()``, as typer reads signatures."""
+    """Add an option for each argument of ``capture()`` to a command's signature."""
     options = []
     for name, argument in ARGUMENTS.items():
         kind = {"word": str | None, "words": list[str] | None, "switch": bool}[argument.form]
@@ -47,31 +47,31 @@ def _takes_settings(command: Callable[..., None]) -> Callable[..., None]:
 @_takes_settings
 def run(
     target: Annotated[
-        str, typer.Argument(metavar="SCRIPT", help="A Python script, or after -m a module.")
+        str, typer.Argument(metavar="SCRIPT", help="A Python script; with -m, a module.")
     ],
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ARGS", help="The script's own arguments and options."),
+        typer.Argument(metavar="ARGS", help="Arguments and options of the script."),
     ] = None,
     *,
     module: Annotated[
-        bool, typer.Option("-m", help="SCRIPT is a module's name, as with python -m.")
+        bool, typer.Option("-m", help="SCRIPT is the name of a module, as with python -m.")
     ] = False,
-    **given: Any,
+    **options: Any,
 ) -> None:
-    """Run a script unchanged, as python does, and capture it.
+    """Run an unchanged Python script and capture it.
 
     brainpy-probe run --dialect mhlo script.py --its-own-option
 
-    Options of run stand before the script; what comes after it is the script's own.
-    The same without this command: BRAINPY_PROBE=1 python script.py
+    Options of run come before the script, options of the script after it.
+    This command does the same as: BRAINPY_PROBE=1 python script.py
     """
     words = {
         name: "1" if word is True else word if isinstance(word, str) else ",".join(word)
-        for name, word in given.items()
+        for name, word in options.items()
         if word not in (None, False, [])
     }
-    with told():
+    with exit_on_error():
         launch.launch(
             target, arguments or (), launch.environment(words, os.environ), is_module=module
         )
@@ -79,16 +79,16 @@ def run(
 
 @app.command()
 def doctor(
-    json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Tell what the probe finds here, what it takes and why, and whether it can capture.
+    """Check whether the probe can capture in this environment, and show the versions it found.
 
-    It captures a network of one neuron in every dialect to see. Exit code 1 if it can't.
+    It captures a network of one neuron in every dialect. Exit code 1 if that fails.
     """
     from brainpy_probe.startup.doctor import as_lines, diagnose
 
-    logger.disable("brainpy_probe")  # the trial's own line is no news
-    with told():
+    logger.disable("brainpy_probe")  # the trial capture would log a line
+    with exit_on_error():
         found = diagnose()
     if json:
         print_json(found)

@@ -1,4 +1,4 @@
-"""What the shell's commands share: the app, where they print, which run is meant, exit codes."""
+"""Shared parts of the commands: the app, the consoles, the choice of a run, exit codes."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ __all__ = [
     "Run",
     "Timeout",
     "app",
-    "chosen_program",
-    "chosen_run",
     "console",
-    "errors",
+    "error_console",
+    "exit_on_error",
+    "find_run",
     "limits",
-    "opened",
+    "open_run",
     "print_json",
-    "told",
+    "select_program",
 ]
 
 FAILED, USAGE = 1, 2
@@ -48,27 +48,27 @@ app = typer.Typer(
     help="Shows what XLA makes of a BrainPy network, and leaves the network alone.",
 )
 console = Output(soft_wrap=True)
-errors = Output(stderr=True, soft_wrap=True)
+error_console = Output(stderr=True, soft_wrap=True)
 
 Run = Annotated[
     Path | None,
     typer.Argument(
         metavar="RUN",
-        help=f"A capture folder run-..., or the folder that it lies in. Left out: the newest one "
-        f"below ./{DEFAULT_OUT}.",
+        help=f"A capture folder run-..., or its parent folder. Default: the newest capture in "
+        f"./{DEFAULT_OUT}.",
         show_default=False,
     ),
 ]
 
 Timeout = Annotated[
     float,
-    typer.Option("--timeout", help="How long a program may take, in seconds.", metavar="SECONDS"),
+    typer.Option("--timeout", help="Time limit for a program, in seconds.", metavar="SECONDS"),
 ]
 Memory = Annotated[
     float | None,
     typer.Option(
         "--memory",
-        help="How much memory a program may have, in GB. Default: half of the machine's.",
+        help="Memory limit for a program, in GB. Default: half of the machine's memory.",
         metavar="GB",
         show_default=False,
     ),
@@ -76,7 +76,7 @@ Memory = Annotated[
 
 
 def limits(timeout: float, memory: float | None) -> Limits:
-    """Return the limits that two options ask for."""
+    """Return the limits that the options --timeout and --memory set."""
     return Limits(timeout) if memory is None else Limits(timeout, int(memory * 1e9))
 
 
@@ -85,68 +85,69 @@ def _prepare() -> None:
     logger.enable("brainpy_probe")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names may have what it can't encode
+            stream.reconfigure(errors="backslashreplace")  # names may hold any character
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Turn the probe's errors into one line and an exit code."""
+def exit_on_error() -> Iterator[None]:
+    """Print the probe's errors as one line, and exit with a code."""
     try:
         yield
     except BadSetting as error:
-        _say(error)
+        _print_error(error)
         raise typer.Exit(USAGE) from None
     except (ProbeError, OSError) as error:
-        _say(error)
+        _print_error(error)
         raise typer.Exit(FAILED) from None
 
 
-def _say(error: Exception) -> None:
-    errors.print(Text.assemble(("error:", "red"), f" {in_one_line(str(error))}"))
+def _print_error(error: Exception) -> None:
+    error_console.print(Text.assemble(("error:", "red"), f" {in_one_line(str(error))}"))
 
 
-def opened(run: Path | None) -> Capture:
-    """Open a run that was named, by itself or by its parent, or else the newest one."""
-    return load(chosen_run(run))
+def open_run(run: Path | None) -> Capture:
+    """Open a capture, given its folder or its parent folder; None for the newest capture."""
+    return load(find_run(run))
 
 
-def chosen_run(run: Path | None) -> Path:
-    """Return the folder of a run that was named, or else of the newest one."""
-    place = Path(DEFAULT_OUT) if run is None else run
-    if (place / "manifest.json").exists() or place.name == "manifest.json":
-        return place
-    found = newest_run(place) if place.is_dir() else None
-    if found is None:
+def find_run(run: Path | None) -> Path:
+    """Return the folder of a capture, given it or its parent folder; None for the newest."""
+    path = Path(DEFAULT_OUT) if run is None else run
+    if (path / "manifest.json").exists() or path.name == "manifest.json":
+        return path
+    newest = newest_run(path) if path.is_dir() else None
+    if newest is None:
         raise FileNotFoundError(
-            f"There is no capture in {place}. Give a folder run-..., or the folder that it is in."
+            f"There is no capture in {path}. Give a folder run-..., or its parent folder."
         )
-    return found
+    return newest
 
 
-def chosen_program(capture: Capture, number: int, *, portable: bool) -> Program:
+def select_program(capture: Capture, number: int, *, portable: bool) -> Program:
     """Return a program of a capture by its number.
 
     Raises
     ------
     BadSetting
-        If there is none, or it has no portable form.
+        If the number does not exist, or the program has no portable program.
     """
     programs = capture.programs
     if number >= len(programs):
         raise BadSetting(
-            f"{capture.path} has no program {number}.", f"It has {len(programs)}, from 0 on."
+            f"{capture.path} has no program {number}.",
+            f"It has {len(programs)}, numbered from 0.",
         )
     if not portable:
         return programs[number]
-    form = programs[number].portable
-    if form is None or not form.record.files:
+    program = programs[number].portable
+    if program is None or not program.record.files:
         raise BadSetting(
-            f"Program {number} has no portable form.", "capture(portable=True) makes one."
+            f"Program {number} has no portable program.", "Capture with portable=True."
         )
-    return form
+    return program
 
 
-def print_json(found: object) -> None:
+def print_json(record: object) -> None:
     """Print a record as JSON."""
-    text = msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
+    text = msgspec.json.format(msgspec.json.encode(record), indent=2).decode()
     sys.stdout.write(visible_json(text) + "\n")

@@ -1,4 +1,4 @@
-"""Costs as a tree in a table of 80 columns; knows no folder."""
+"""Tables of costs and of replays, 80 columns wide."""
 
 from __future__ import annotations
 
@@ -23,73 +23,73 @@ Links = Mapping[str, tuple[str, str]]
 def costs_table(
     costs: Costs, measured: Measured | None = None, links: Links | None = None
 ) -> Group:
-    """Return costs as rich prints them: a line for each component, its parts below it.
+    """Return tables of costs and times: a line for each component, its parts below it.
 
-    ``links`` has of each projection the names of the components that it connects.
+    ``links`` has the names of the two components that each projection connects.
     """
     links = {} if links is None else links
-    parts: list[object] = [_static(costs, links)]
+    parts: list[object] = [_counts(costs, links)]
     if measured is not None:
-        parts += ["", _measured(costs, measured, links)]
+        parts += ["", _times(costs, measured, links)]
     parts += [Text(note, style="yellow") for note in costs.notes]
     if measured is not None:
         parts += [Text(note, style="yellow") for note in measured.notes]
     return Group(*parts)  # type: ignore[arg-type]
 
 
-def _static(costs: Costs, links: Links) -> Group:
-    table = _table("a step", "ops", "flops", "transc", "read", "written", "state", "const")
-    for depth, row, whole in _tree(costs.components):
+def _counts(costs: Costs, links: Links) -> Group:
+    table = _table("per step", "ops", "flops", "transc", "read", "written", "state", "const")
+    for depth, row, total in _tree(costs.components):
         table.add_row(
             "  " * depth
             + component_names.label(row.component, links)
             + ("*" if row.custom_calls else ""),
-            *_counted(whole.step),
-            _si(whole.state),
-            _si(whole.constants),
+            *_figures(total.step),
+            _si(total.state),
+            _si(total.constants),
         )
     table.add_section()
     state = sum(row.state for row in costs.components)
     constants = sum(row.constants for row in costs.components)
-    table.add_row("a step in all", *_counted(costs.step), _si(state), _si(constants))
-    table.add_row("outside the loop", *_counted(costs.once), "", "")
-    table.add_row(f"x {costs.steps:,} steps", *_counted(costs.total), "", "")
-    said = [
-        "Counted by XLA before it optimises; read, written, state, const in bytes. A line has what "
-        "stands below it in it."
+    table.add_row("total per step", *_figures(costs.step), _si(state), _si(constants))
+    table.add_row("outside the loop", *_figures(costs.once), "", "")
+    table.add_row(f"x {costs.steps:,} steps", *_figures(costs.total), "", "")
+    notes = [
+        "XLA's counts before optimisation; read, written, state, const in bytes. A component's "
+        "line includes its parts."
     ]
-    unseen = sum(row.custom_bytes for row in costs.components)
-    if unseen:
-        said.append(
-            f"* custom calls: XLA counts nothing inside; operands and results have {_si(unseen)} "
-            "bytes a step."
+    custom_bytes = sum(row.custom_bytes for row in costs.components)
+    if custom_bytes:
+        notes.append(
+            f"* without the code of custom calls; their operands and results have "
+            f"{_si(custom_bytes)} bytes per step."
         )
-    return Group(table, Text(" ".join(said), style="dim"))
+    return Group(table, Text(" ".join(notes), style="dim"))
 
 
-def _counted(count: Count) -> list[str]:
+def _figures(count: Count) -> list[str]:
     figures = count.flops, count.transcendentals, count.read, count.written
     return [f"{count.ops:,}", *map(_si, figures)]
 
 
-def _measured(costs: Costs, measured: Measured, links: Links) -> Group:
-    table = _table("measured", "seconds", "share", "us a step", "calls")
-    times = {one.component: one for one in measured.components}
+def _times(costs: Costs, measured: Measured, links: Links) -> Group:
+    table = _table("measured", "seconds", "share", "us/step", "calls")
+    times = {time.component: time for time in measured.components}
     known = [row for row in costs.components if not row.component.startswith("(")]
     extra = set(times) - {row.component for row in known}
     rows = [*known, *(ComponentCost(component=name) for name in sorted(extra))]
     sums = _sums(rows, times)
     ordered = _tree(rows, lambda row: -sums[row.component].seconds)
     for depth, row, _ in ordered:
-        one = sums[row.component]
-        if not one.calls and not one.seconds:
+        time = sums[row.component]
+        if not time.calls and not time.seconds:
             continue
         table.add_row(
             "  " * depth + component_names.label(row.component, links),
-            f"{one.seconds:.4f}",
-            f"{100 * one.seconds / measured.loop:.1f} %" if measured.loop else "",
-            f"{1e6 * one.seconds / max(measured.steps, 1):.2f}",
-            f"{one.calls:,}",
+            f"{time.seconds:.4f}",
+            f"{100 * time.seconds / measured.loop:.1f} %" if measured.loop else "",
+            f"{1e6 * time.seconds / max(measured.steps, 1):.2f}",
+            f"{time.calls:,}",
         )
     table.add_section()
     table.add_row(
@@ -99,16 +99,17 @@ def _measured(costs: Costs, measured: Measured, links: Links) -> Group:
         f"{1e6 * measured.loop / max(measured.steps, 1):.2f}",
         "",
     )
-    said = (
-        "Of XLA's profiler on the captured program, compiled anew and run on the captured arrays: "
-        f"all of it in {measured.seconds:.3f} s, in {measured.profiled:.3f} s with the profiler. "
-        "The last line's share is what is a component's."
+    note = (
+        "Measured with XLA's profiler: the captured program was compiled again and run on the "
+        f"captured arrays, in {measured.seconds:.3f} s without the profiler and in "
+        f"{measured.profiled:.3f} s with it. The share of the last line is the time that is "
+        "assigned to components."
     )
-    return Group(table, Text(said, style="dim"))
+    return Group(table, Text(note, style="dim"))
 
 
-class _Whole:
-    """A component with all its parts."""
+class _Total:
+    """The costs of a component including its parts."""
 
     def __init__(self, rows: Sequence[ComponentCost]) -> None:
         self.step = sum((row.step for row in rows), Count())
@@ -118,20 +119,21 @@ class _Whole:
 
 def _tree(
     rows: Sequence[ComponentCost], order: object = None
-) -> Iterator[tuple[int, ComponentCost, _Whole]]:
-    """Yield each component after the one that it is a part of, with its depth and its sum."""
+) -> Iterator[tuple[int, ComponentCost, _Total]]:
+    """Yield each component after its parent, with its depth and its total."""
     key = order if callable(order) else lambda _: 0
-    below: dict[str, list[ComponentCost]] = {}
+    children: dict[str, list[ComponentCost]] = {}
     names = {row.component for row in rows}
     for row in rows:
-        below.setdefault(row.parent if row.parent in names else "", []).append(row)
+        children.setdefault(row.parent if row.parent in names else "", []).append(row)
 
-    def whole(row: ComponentCost) -> list[ComponentCost]:
-        return [row, *(one for part in below.get(row.component, ()) for one in whole(part))]
+    def subtree(row: ComponentCost) -> list[ComponentCost]:
+        parts = children.get(row.component, ())
+        return [row, *(inner for part in parts for inner in subtree(part))]
 
-    def visit(parent: str, depth: int) -> Iterator[tuple[int, ComponentCost, _Whole]]:
-        for row in sorted(below.get(parent, ()), key=key):
-            yield depth, row, _Whole(whole(row))
+    def visit(parent: str, depth: int) -> Iterator[tuple[int, ComponentCost, _Total]]:
+        for row in sorted(children.get(parent, ()), key=key):
+            yield depth, row, _Total(subtree(row))
             yield from visit(row.component, depth + 1)
 
     yield from visit("", 0)
@@ -142,17 +144,17 @@ def _sums(
 ) -> dict[str, ComponentTime]:
     parents = {row.component: row.parent for row in rows}
     sums = {name: ComponentTime(component=name, seconds=0.0) for name in parents}
-    for name, one in times.items():
-        above = name
-        while above:
-            so_far = sums[above]
-            sums[above] = ComponentTime(
-                component=above,
-                seconds=so_far.seconds + one.seconds,
-                shared=so_far.shared + one.shared,
-                calls=so_far.calls + one.calls,
+    for name, time in times.items():
+        component = name
+        while component:
+            so_far = sums[component]
+            sums[component] = ComponentTime(
+                component=component,
+                seconds=so_far.seconds + time.seconds,
+                shared=so_far.shared + time.shared,
+                calls=so_far.calls + time.calls,
             )
-            above = parents.get(above, "")
+            component = parents.get(component, "")
     return sums
 
 
@@ -162,7 +164,7 @@ def _table(*titles: str) -> Table:
 
 
 def _si(value: float) -> str:
-    """Write a number in four characters or so: 12.3k."""
+    """Format a number in about four characters: 12.3k."""
     if not value:
         return ""
     for unit in ("", "k", "M", "G", "T"):
@@ -173,42 +175,44 @@ def _si(value: float) -> str:
 
 
 def replay_table(replay: Replay) -> Group:
-    """Return a replay as rich prints it: a line for each result, a verdict, the seconds."""
+    """Return a replay as a table with a line for each result, its verdict, and the seconds."""
     titles = ("result", "shape", "dtype", "compared with the simulation")
     table = plain_table(*(Column(title, overflow="fold") for title in titles))
-    for one in replay.compared:
-        array = replay.results[one.name]
+    for result in replay.compared:
+        array = replay.results[result.name]
         shape = "x".join(map(str, array.shape)) or "scalar"
-        table.add_row(one.name, shape, str(array.dtype), _beside(one))
+        table.add_row(result.name, shape, str(array.dtype), _comparison(result))
     return Group(table, _verdict(replay), Text(_seconds(replay)))
 
 
-def _beside(one: Compared) -> Text:
-    if one.equal:
+def _comparison(result: Compared) -> Text:
+    if result.equal:
         return Text("equal")
-    if one.equal is None:
+    if result.equal is None:
         return Text("not compared", style="dim")
-    apart = one.difference
-    if apart is None:
-        return Text("differs: another digest", style="red")
-    elements = "1 element" if apart.elements == 1 else f"{apart.elements} elements"
-    said = f"differs in {elements}, by at most {apart.largest:.3g}"
-    if apart.ulps is not None:
-        said += f" ({apart.ulps} ulp)" if apart.ulps == 1 else f" ({apart.ulps} ulps)"
-    if apart.nans:
-        said += f", {apart.nans} times NaN in one alone"
-    return Text(said, style="red")
+    difference = result.difference
+    if difference is None:
+        return Text("differs: its digest differs", style="red")
+    elements = "1 element" if difference.elements == 1 else f"{difference.elements} elements"
+    text = f"differs in {elements}, by at most {difference.largest:.3g}"
+    if difference.ulps is not None:
+        text += (
+            f" ({difference.ulps} ulp)" if difference.ulps == 1 else f" ({difference.ulps} ulps)"
+        )
+    if difference.nans:
+        text += f", {difference.nans} times NaN in only one of the two"
+    return Text(text, style="red")
 
 
 def _verdict(replay: Replay) -> Text:
     compared, verdict = replay.compared, replay.verdict
-    equal, unlike = (sum(one.equal is known for one in compared) for known in (True, False))
-    said = f"{equal} of {len(compared)} results are the simulation's, bit for bit"
-    if unlike:
-        said = f"{said}; {unlike} differ. {verdict.outcome.capitalize()}: {verdict.reason}"
+    equal, unequal = (sum(result.equal is value for result in compared) for value in (True, False))
+    text = f"{equal} of {len(compared)} results are the simulation's, bit for bit"
+    if unequal:
+        text = f"{text}; {unequal} differ. {verdict.outcome.capitalize()}: {verdict.reason}"
     elif equal < len(compared):
-        said = f"{said}; for {len(compared) - equal} there is nothing to compare"
-    return Text(f"{said}.", style=_STYLES[verdict.outcome])
+        text = f"{text}; {len(compared) - equal} were not compared"
+    return Text(f"{text}.", style=_STYLES[verdict.outcome])
 
 
 _STYLES = {"bit for bit": "bold green", "undecided": "yellow", "failed": "bold red"}
@@ -216,10 +220,10 @@ _STYLES = {"bit for bit": "bold green", "undecided": "yellow", "failed": "bold r
 
 def _seconds(replay: Replay) -> str:
     runs = replay.run_seconds
-    said = f"seconds: {replay.compile_seconds:.3f} to compile, {runs[0]:.4f} to run"
+    text = f"seconds: {replay.compile_seconds:.3f} to compile, {runs[0]:.4f} to run"
     if len(runs) > 1:
-        again = runs[1:]
-        said += f", then {statistics.median(again):.4f} (median of {len(again)})"
+        later = runs[1:]
+        text += f", then {statistics.median(later):.4f} (median of {len(later)})"
     if replay.direct:
-        said += "; BrainPy's kernels called without Python, which the simulation's were not"
-    return said
+        text += "; XLA called BrainPy's kernels directly, unlike in the simulation"
+    return text

@@ -1,1 +1,1 @@
-"""Shows a capture to a person: pictures of XLA's graphs."""
+"""Presents a capture to a person: pictures of XLA's graphs."""

@@ -1,8 +1,8 @@
-"""Draws XLA's dot files with pygraphviz, the largest first; knows no XLA.
+"""Draws XLA's dot files with pygraphviz.
 
-pygraphviz brings Graphviz in its own wheel: neither a network nor a system package is needed.
-Graphviz parses and lays out each file in a worker process, which has a limit of time and memory,
-and gives the picture to this process, which writes it.
+pygraphviz brings Graphviz in its own wheel, and needs neither a network nor a system package.
+Graphviz parses and lays out each file in a worker process with a limit of time and memory. The
+worker returns the picture to this process, which writes it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class DotFile(msgspec.Struct, frozen=True):
 
     @property
     def path(self) -> Path:
-        """Where the file is."""
+        """The path of the file."""
         return self.folder / self.file.path
 
 
@@ -86,23 +86,23 @@ def dot_files(capture: Capture, module: str | None = None) -> list[DotFile]:
     ProbeError
         If the capture has no dot files.
     """
-    records = [one.record for one in capture.modules]
+    records = [compiled.record for compiled in capture.modules]
     if module is not None:
-        names = sorted({one.name for one in records})
-        records = [one for one in records if module in (one.name, str(one.index))]
+        names = sorted({record.name for record in records})
+        records = [record for record in records if module in (record.name, str(record.index))]
         if not records:
             raise BadSetting(
                 f"{capture.path.name} has no module {module!r}.",
-                f"It has {', '.join(names) or 'none'}; numbers from 0 are allowed too.",
+                f"Allowed: {', '.join(names) or 'none'}, or a module's number.",
             )
-    files = [file for one in records for file in one.files if file.kind == "xla"]
+    files = [file for record in records for file in record.files if file.kind == "xla"]
     found = [DotFile(capture.path, file) for file in files if file.path.endswith(".dot")]
     if not found:
         raise ProbeError(
             f"{capture.path.name} has no dot files{f' of {module}' if module else ''}.",
             'Capture with xla_dump="dot"; a module from JAX\'s persistent cache has none.',
         )
-    return sorted(found, key=lambda one: (-one.file.size, one.file.path))
+    return sorted(found, key=lambda dot: (-dot.file.size, dot.file.path))
 
 
 def draw(sources: Sequence[DotFile], form: Format, limits: Limits) -> Iterator[Drawing]:
@@ -115,7 +115,7 @@ def draw(sources: Sequence[DotFile], form: Format, limits: Limits) -> Iterator[D
     form : str
         ``svg`` or ``png``.
     limits : Limits
-        The seconds and the memory that one file may take.
+        The limits of time and memory for each file.
 
     Yields
     ------
@@ -132,24 +132,24 @@ def draw(sources: Sequence[DotFile], form: Format, limits: Limits) -> Iterator[D
             "Drawing needs pygraphviz.", "Install it with: pip install 'brainpy-probe[graph]'"
         )
     for source in sources:
-        yield _drawn(source, form, limits)
+        yield _draw_in_worker(source, form, limits)
 
 
 class _Request(msgspec.Struct, frozen=True):
-    """What the worker is to draw."""
+    """The worker's task."""
 
     source: DotFile
     form: Format
 
 
 class _Answer(msgspec.Struct, frozen=True):
-    """The size of the picture, whose bytes follow; or why there is none."""
+    """The size of the picture, whose bytes follow; or why there is no picture."""
 
     size: int = 0
     problem: str = ""
 
 
-def _drawn(source: DotFile, form: Format, limits: Limits) -> Drawing:
+def _draw_in_worker(source: DotFile, form: Format, limits: Limits) -> Drawing:
     request = msgspec.json.encode(_Request(source, form), enc_hook=str)
     with Worker(_ENTRY, limits, request) as worker:
         line = next(worker.lines(), None)
@@ -168,10 +168,10 @@ def _drawn(source: DotFile, form: Format, limits: Limits) -> Drawing:
 def work() -> None:
     """Draw one dot file and answer with the picture. The worker process runs this function."""
     with requested() as (content, _, answers):
-        request = msgspec.json.decode(content, type=_Request, dec_hook=lambda _, given: Path(given))
+        request = msgspec.json.decode(content, type=_Request, dec_hook=lambda _, path: Path(path))
         picture, answer = b"", _Answer()
         try:
-            picture = _laid_out(read_file(request.source.folder, request.source.file), request.form)
+            picture = _lay_out(read_file(request.source.folder, request.source.file), request.form)
             answer = _Answer(size=len(picture))
         except DamagedCapture as error:
             answer = _Answer(problem=str(error))
@@ -181,19 +181,19 @@ def work() -> None:
         answers.write(picture)
 
 
-# The attributes, and the element of a label, that have Graphviz read or name another file
-# (Graphviz 14.1.5). XLA's dot files have none of them (jaxlib 0.4.13 to 0.12.0).
-_OF_FILES = {"image", "imagepath", "shapefile", "fontpath", "_background"}
+# Attributes, and an HTML element of labels, with which Graphviz reads other files (Graphviz
+# 14.1.5). XLA's dot files have none of them (jaxlib 0.4.13 to 0.12.0).
+_FILE_ATTRIBUTES = {"image", "imagepath", "shapefile", "fontpath", "_background"}
 _IMAGE = re.compile(rb"<\s*img\b", re.IGNORECASE)
 
 
-def _laid_out(content: bytes, form: Format) -> bytes:
+def _lay_out(content: bytes, form: Format) -> bytes:
     import pygraphviz
 
     graph: Any = pygraphviz.AGraph(string=content.decode())
     # An attribute that one node has is declared for all of them.
     declared = {*graph.graph_attr.keys(), *graph.node_attr.keys(), *graph.edge_attr.keys()}
-    named = sorted(_OF_FILES & declared) or (["<IMG>"] if _IMAGE.search(content) else [])
+    named = sorted(_FILE_ATTRIBUTES & declared) or (["<IMG>"] if _IMAGE.search(content) else [])
     if named:
         raise DamagedCapture(f"The file refers to other files by {', '.join(named)}.")
     return bytes(graph.draw(format=form, prog="dot"))

@@ -425,7 +425,7 @@ _VERIFY_AND_SHELL = (
     ),
     Fault(
         "wrong usage is a failure",
-        "told",
+        "exit_on_error",
         "raise typer.Exit(USAGE)",
         "raise typer.Exit(FAILED)",
         "tests/verify/test_replay.py tests/cli -k refused or usage",
