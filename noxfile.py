@@ -1,4 +1,4 @@
-"""Sessions: each stack of BrainPy and JAX (nox -s stack-2022), deliberate faults, linters."""
+"""Sessions: each stack of BrainPy and JAX (stack-2022), mutants, coverage, lint."""
 
 from __future__ import annotations
 
@@ -30,15 +30,12 @@ PYTHONS = {
 # without BrainPy's kernels, which is from 2.7 on.
 EXTRAS = {"py311": "cpu,graph,iree,test", "latest": "cpu,graph,iree,test"}
 
-# What the README's test command runs, and no stack again, for the time it takes: the benchmarks are
-# the same on each; that two builds of a network run alike, each test of what the probe leaves
-# untouched finds out as well.
-ONCE = [
-    "--ignore=tests/docs/test_benchmarks.py",
-    "--deselect=tests/capture/test_networks.py::test_two_builds_leave_the_same_in_each_of_three_runs",
-]
-# How interpreters are started depends on the Python alone: that of these stacks is the command's.
-STARTED = {name: ["--ignore=tests/startup/test_launch.py"] for name in ("2022", "2023", "2024")}
+# Old stacks run the tests of what BrainPy and JAX can make different: capturing, tracing, the
+# dialects, replay, costs. The command's tables, damaged folders, pages and benchmarks read files or
+# start interpreters, which the README's test command and the newest stack try.
+OLD = ("2022", "2023", "2024")
+# The benchmarks are the same on each stack, so that the README's test command alone runs them.
+ONCE = ["--ignore=tests/docs/test_benchmarks.py"]
 
 
 def _stack(name: str) -> None:
@@ -50,8 +47,10 @@ def _stack(name: str) -> None:
         package = f".[{EXTRAS.get(name, 'graph,test')}]"
         session.install("-r", versions, package)
         session.run("python", ".ci/ran_on.py", versions)
-        # Two processes: most of the time goes into compiling, a thread each.
-        chosen = session.posargs or ["-n", "2", *ONCE, *STARTED.get(name, [])]
+        # Two processes: most of the time goes into compiling, a thread each. What the tests of a
+        # file share is made once, so that they stay together.
+        chosen = ["-m", "every_stack"] if name in OLD else ONCE
+        chosen = session.posargs or ["-n", "2", "--dist", "loadfile", *chosen]
         session.run("python", "-m", "pytest", *chosen, env={"JAX_PLATFORMS": "cpu"})
 
 
@@ -64,6 +63,18 @@ def mutants(session: nox.Session) -> None:
     """Put deliberate faults into the package: each must make a test fail. Words choose some."""
     session.install("-r", ".ci/stacks/latest.txt", f".[{EXTRAS['latest']}]")
     session.run("python", "-m", "tests.mutants", *session.posargs)
+
+
+@nox.session(python=PYTHONS["latest"])
+def coverage(session: nox.Session) -> None:
+    """Measure which lines and branches the tests run, in the processes that they start too."""
+    session.install("-r", ".ci/stacks/latest.txt", f".[{EXTRAS['latest']}]", "coverage>=7.10")
+    session.env["JAX_PLATFORMS"] = "cpu"
+    session.run(
+        "coverage", "run", "-m", "pytest", "-n", "2", "--dist", "loadfile", *session.posargs
+    )
+    session.run("coverage", "combine", "-q")
+    session.run("coverage", "report")
 
 
 @nox.session(python=PYTHONS["latest"])

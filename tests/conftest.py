@@ -1,10 +1,13 @@
-"""What every test shares: nothing stays patched, captures go to a folder of the test's own."""
+"""What every test shares: nothing stays patched, captures go to a folder of the test's own.
+
+BrainPy and JAX are imported by the tests that use them, not here: those in `unit` run without.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,35 +16,40 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from loguru import logger
 
-from brainpy_probe.recording.patches import LEDGER
-from tests.eras import SINCE_2_4, SINCE_2_7
-from tests.watching import PATCHED, wrappers_on_runners
+from tests import sharing  # noqa: F401 - makes the folder of the run
 
-# An example in the API of one side of 2.4 is run on that side.
-collect_ignore = ["test_example_2022.py" if SINCE_2_4 else "test_example.py"]
-# IREE belongs to the stacks on which every program has a plain form; on others it may be there.
-if not SINCE_2_7 and find_spec("iree") is None:
-    collect_ignore += ["test_iree.py", "test_handoff.py"]
-
-ORIGINALS = [vars(owner)[name] for owner, name in PATCHED]
+# What these folders test depends on BrainPy and JAX; in the others, such files are marked.
+_OF_STACKS = ("capture", "ir")
 
 
-def assert_nothing_patched() -> None:
-    """Assert that each patched attribute is the original object, and that nobody is watching."""
-    for (owner, name), original in zip(PATCHED, ORIGINALS, strict=True):
-        assert vars(owner)[name] is original, f"{owner!r}.{name} is patched"
-    assert wrappers_on_runners() == []
-    assert LEDGER.users == ()
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that each stack runs: ``-m every_stack``."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and item.path.parent.name in _OF_STACKS:
+            item.add_marker(pytest.mark.every_stack)
+
+
+def pytest_collection_finish() -> None:
+    """Look at what is to stay before any test runs."""
+    _assert_nothing_patched()
 
 
 @pytest.fixture(autouse=True)
 def nothing_stays_patched() -> Iterator[None]:
-    """Check before and after each test."""
-    assert_nothing_patched()
+    """Check before and after each test, once BrainPy is there."""
+    _assert_nothing_patched()
     yield
-    assert_nothing_patched()
+    _assert_nothing_patched()
     # The shell command, run within this process, turns the log on.
     logger.disable("brainpy_probe")
+
+
+def _assert_nothing_patched() -> None:
+    if sys.modules.get("brainpy") is not None:
+        from tests.watching import assert_nothing_patched
+
+        assert_nothing_patched()
 
 
 @pytest.fixture

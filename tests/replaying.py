@@ -1,13 +1,13 @@
-"""Captures the zoo once for all tests, and runs the captured texts afresh, from the text alone."""
+"""Runs each network once for all tests, and compiles the captured texts from the text alone."""
 
 from __future__ import annotations
 
-import atexit
 import functools
-import shutil
-import tempfile
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import brainpy as bp
@@ -17,60 +17,129 @@ from jax.tree_util import tree_leaves
 
 import brainpy_probe as probe
 from brainpy_probe.compat import bindings
-from tests import eras
+from tests import eras, watching
 from tests.networks import by_name
-from tests.watching import as_numpy
+from tests.sharing import made_once
+from tests.watching import Run, as_numpy
 from tests.xla import Array, Executable, inline, stablehlo_of
 
-__all__ = ["DIALECTS", "Array", "Replayer", "Taken", "captured", "compiled_in", "named", "replay"]
+__all__ = [
+    "DIALECTS",
+    "PORTABLE",
+    "Array",
+    "Replayer",
+    "Taken",
+    "captured",
+    "captured_with",
+    "compiled_in",
+    "given_by",
+    "hlo_of",
+    "named",
+    "replay",
+]
 
 DIALECTS = ("stablehlo", "mhlo", "hlo")
+
+# The networks whose captures have the portable form too, which another compiler is given.
+PORTABLE = (
+    "lif", "einet", "hh", "izhikevich", "delay", "stp", "stdp", "gap-junction", "noise",
+    "reservoir",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Taken:
-    """A case's first run: its capture, and what the run itself gave and left."""
+    """A network's runs: three plain ones, and two in a capture and one after it.
 
-    capture: probe.Capture
+    Attributes
+    ----------
+    path : Path
+        The capture's folder: all dialects and arrays, traced without jit too, strict.
+    outputs, monitors, variables, random : list, dict, dict, array
+        What the first captured run gave and left.
+    plain, probed : list of Run
+        What the three runs of either side left.
+    """
+
+    path: Path
     outputs: list[Array]
     monitors: dict[str, Array]
     variables: dict[str, Array]
     random: Array
+    plain: list[Run]
+    probed: list[Run]
 
-    @property
-    def program(self) -> probe.Program:
-        """The only program."""
-        (program,) = self.capture.programs
-        return program
+    @functools.cached_property
+    def capture(self) -> probe.Capture:
+        """The capture."""
+        return probe.load(self.path)
 
     @property
     def call(self) -> probe.PredictCall:
-        """The only call."""
-        (call,) = self.capture.calls
-        return call
+        """The first run."""
+        return self.capture.calls[0]
 
-
-@functools.cache
-def _folder() -> str:
-    folder = tempfile.mkdtemp(prefix="brainpy-probe-tests-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    @property
+    def program(self) -> probe.Program:
+        """Its program."""
+        program = self.call.program
+        assert program is not None
+        return program
 
 
 @functools.cache
 def captured(name: str) -> Taken:
-    """Capture the first run of a case of the zoo, with all dialects and all arrays."""
+    """Return what is made once in a test run of each network.
+
+    A network with BrainPy's kernels is run once in each process: their code is in its memory.
+    """
+    process = f"-{os.getpid()}" if name.startswith("einet") else ""
+    return made_once(f"network-{name}{process}", functools.partial(_taken, name))
+
+
+def _taken(name: str, folder: Path) -> Taken:
     case = by_name(name)
+    # Both sides find the same operations compiled in this process.
+    warm = case.build()
+    for _ in range(2):
+        case.run(warm)
+    plain = case.build()
+    expected = [watching.run(case, plain) for _ in range(3)]
+
     runner = case.build()
     with probe.capture(
-        _folder(), dialect=DIALECTS, data="full", trace_eager=True, strict=True
+        folder,
+        dialect=DIALECTS,
+        data="full",
+        portable=name in PORTABLE,
+        trace_eager=True,
+        strict=True,
     ) as capture:
-        returned = case.run(runner)
-    return Taken(
-        capture,
-        *given_by(runner, returned),
-        as_numpy(bm.random.DEFAULT.value),
-    )
+        first = watching.run(case, runner)
+        given = given_by(runner, first.returned)
+        random = as_numpy(bm.random.DEFAULT.value)
+        second = watching.run(case, runner)
+    third = watching.run(case, runner)
+    probed = [run.kept() for run in (first, second, third)]
+    return Taken(capture.path, *given, random, [run.kept() for run in expected], probed)
+
+
+def captured_with(name: str, **settings: Any) -> probe.Capture:
+    """Return the capture of a network's first run with some settings, made once in a test run.
+
+    It must stay as it is: a test that alters it copies the folder.
+    """
+    words = "-".join(f"{key}-{value}" for key, value in settings.items())
+    folder = re.sub(r"\W+", "_", f"{name}-{words}")
+    return probe.load(made_once(folder, functools.partial(_captured_with, name, settings)))
+
+
+def _captured_with(name: str, settings: dict[str, Any], folder: Path) -> Path:
+    case = by_name(name)
+    runner = case.build()
+    with probe.capture(folder, strict=True, **settings) as capture:
+        case.run(runner)
+    return capture.path
 
 
 def given_by(
@@ -104,6 +173,16 @@ def _module(program: probe.Program, dialect: str) -> Any:
         content = program.paths["vhlo"].read_bytes()
         return bindings.read_portable_bytecode(content, bindings.mlir_context())
     return stablehlo_of(program.text(dialect), dialect)
+
+
+def hlo_of(program: probe.Program, dialect: str) -> str:
+    """Return the HLO that XLA is given for a text in a dialect, printed without names of its own.
+
+    Texts of one such HLO are one program for XLA: to compile one of them is enough.
+    """
+    if dialect == "hlo":
+        return bindings.hlo_canonical_text(bindings.parse_hlo(program.text("hlo")))
+    return bindings.hlo_canonical_text(bindings.hlo_of(_module(program, dialect)))
 
 
 class Replayer:

@@ -16,6 +16,7 @@ import wrapt
 from jax._src import monitoring
 from jax.tree_util import tree_leaves
 
+from brainpy_probe.recording.patches import LEDGER
 from tests import eras
 from tests.networks import ROUNDED, UNSTABLE_NAMES, Case
 
@@ -70,6 +71,17 @@ def wrappers_on_runners() -> list[str]:
         for name, value in vars(runner).items()
         if isinstance(value, wrapt.FunctionWrapper)
     ]
+
+
+ORIGINALS = [vars(owner)[name] for owner, name in PATCHED]
+
+
+def assert_nothing_patched() -> None:
+    """Assert that each patched attribute is the original object, and that nobody is watching."""
+    for (owner, name), original in zip(PATCHED, ORIGINALS, strict=True):
+        assert vars(owner)[name] is original, f"{owner!r}.{name} is patched"
+    assert wrappers_on_runners() == []
+    assert LEDGER.users == ()
 
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -141,13 +153,18 @@ class Run:
 
     left: dict[str, Any]
     compilations: int
+    returned: Any = None
+
+    def kept(self) -> Run:
+        """Return the same without what the run returned, which has arrays of JAX."""
+        return Run(self.left, self.compilations)
 
 
 def run(case: Case, runner: bp.DSRunner) -> Run:
     """Run a case's runner once and look at what is left."""
     with counting_compilations() as compilations:
         returned = case.run(runner)
-    return Run(traces_of(runner, returned), compilations.count)
+    return Run(traces_of(runner, returned), compilations.count, returned)
 
 
 def assert_same_left(

@@ -46,7 +46,7 @@ def _captured_lif(out: Path, data: str) -> probe.Capture:
 
 
 @pytest.mark.parametrize("name", ["einet", "noise", "lif"])
-def test_safetensors_alone_read_the_arrays_by_the_manifests_names(name: str) -> None:
+def test_safetensors_reads_the_arrays_by_the_manifests_names(name: str) -> None:
     """By group and name; shape, element type and digest are those of the manifest."""
     cap = captured(name).capture
     manifest = json.loads((cap.path / "manifest.json").read_text())

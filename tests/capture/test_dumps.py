@@ -157,9 +157,7 @@ def _words(paths: tuple[Path, ...]) -> list[Path]:
     return [path for path in paths if path.name.endswith((".debug_options", "ir-no-opt.ll"))]
 
 
-def test_where_the_users_options_have_xla_dump_nothing_is_changed(
-    out: Path, tmp_path: Path
-) -> None:
+def test_dumps_that_the_users_options_ask_for_stay(out: Path, tmp_path: Path) -> None:
     lowered = jax.jit(lambda x: x * 10).lower(np.ones(3, np.float32))
     with probe.capture(out, xla_dump="text", strict=True) as cap:
         lowered.compile(compiler_options={"xla_dump_to": str(tmp_path / "theirs")})

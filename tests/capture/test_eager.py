@@ -264,7 +264,7 @@ def as_before() -> Iterator[None]:
 
 @pytest.mark.usefixtures("as_before")
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_step_is_traced_again_once_anything_that_decides_changes(
+def test_a_step_is_traced_again_once_its_inputs_change(
     change: str, out: Path, traces: list[Any]
 ) -> None:
     runner = bp.DSRunner(Known(), monitors=["x"], jit=False, progress_bar=False)

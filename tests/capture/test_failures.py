@@ -55,7 +55,7 @@ def test_a_result_that_can_not_be_copied_stops_no_run(out: Path) -> None:
     assert "sealed" in call.failure.traceback
 
 
-def test_strictly_a_result_that_can_not_be_copied_is_raised_after_the_run(out: Path) -> None:
+def test_strictly_a_result_that_cannot_be_copied_is_raised(out: Path) -> None:
     runner = SealingRunner(by_name("lif").build().target, inputs=("input", 20.0))
     with (
         pytest.raises(probe.ProbeError, match="sealed"),
@@ -73,7 +73,7 @@ class Doubling(DynamicalSystem):
         return 2.0 * x
 
 
-def test_a_run_within_another_transformation_is_said_to_have_no_program(out: Path) -> None:
+def test_a_run_within_a_transformation_has_no_program(out: Path) -> None:
     runner = bp.DSRunner(Doubling(), progress_bar=False, numpy_mon_after_run=False)
     with pytest.warns(probe.ProbeWarning, match="inside another"), probe.capture(out) as cap:
         doubled = jax.jit(lambda xs: runner.run(inputs=xs))(np.ones(5, np.float32))
@@ -128,7 +128,7 @@ def test_a_first_manifest_that_fails_leaves_its_own_error(
     assert list(out.glob("*/manifest.json")) == []
 
 
-def test_a_call_that_could_not_be_written_is_written_with_the_next(
+def test_a_call_that_was_not_written_is_written_with_the_next(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = by_name("lif")

@@ -17,8 +17,6 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe import user_warnings
-from brainpy_probe.errors import print_to_stderr
 from brainpy_probe.format.folder import RunFolder
 from brainpy_probe.recording.modules.log import ModuleLog
 from tests import eras
@@ -107,20 +105,6 @@ def test_lost_calls_are_not_called_none(out: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(probe.ProbeError) as refusal:
         cap.text  # noqa: B018 - a property
     assert "no runner's predict" not in str(refusal.value)
-
-
-def test_a_warning_that_is_an_error_is_said_instead(capsys: pytest.CaptureFixture[str]) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        user_warnings.warn("what is wrong")
-    assert capsys.readouterr().err == "brainpy-probe: what is wrong\n"
-
-
-def test_what_stderr_can_not_encode_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
-    content = io.BytesIO()
-    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(content, encoding="ascii"))
-    print_to_stderr("gr\u00f6\u00dfer\n  than")
-    assert content.getvalue() == b"brainpy-probe: gr\\xf6\\xdfer than\n"
 
 
 def test_a_summary_is_printed_whatever_stdout_can_encode(

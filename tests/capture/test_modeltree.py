@@ -135,7 +135,7 @@ def test_names_are_plain_and_hold_no_id_of_an_object(
     assert names.state(getattr(model, f"delay_of_{id(model)}")) == "delay_of_Oddities"
 
 
-def test_names_are_read_again_when_the_model_holds_something_else() -> None:
+def test_names_are_read_again_when_the_model_changes() -> None:
     model = Oddities()
     runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
     first, second = model.v, model.rows[0]
@@ -199,7 +199,7 @@ def test_an_array_that_died_is_not_taken_for_its_follower() -> None:
     assert ModelNames(runner).is_unchanged(runner)
 
 
-def test_components_are_named_and_the_model_is_named_for_its_class(
+def test_components_have_names_and_the_model_that_of_its_class(
     einet: tuple[Any, ModelNames],
 ) -> None:
     net, names = einet
@@ -238,7 +238,7 @@ def test_names_keep_no_array_and_no_model_alive() -> None:
     assert [one() for one in kept] == [None, None, None]
 
 
-def test_the_names_in_a_program_are_unique_and_the_same_for_each_build(out: Path) -> None:
+def test_names_in_a_program_are_unique_and_stable(out: Path) -> None:
     with probe.capture(out, strict=True) as cap:
         for _ in range(2):
             bp.DSRunner(Oddities(), monitors=["v"], progress_bar=False).run(0.5)

@@ -115,7 +115,7 @@ def test_files_lie_in_a_folder_named_for_number_call_and_name(cap: Any) -> None:
         assert set(module.paths) == {"stablehlo", "mlirbc", "hlo"}
 
 
-def test_the_files_of_a_module_that_was_compiled_again_stand_once(cap: Any) -> None:
+def test_a_module_compiled_again_has_the_same_files(cap: Any) -> None:
     loops = [module for module in cap.modules if module.name in LOOP_MODULES]
     # Before JAX 0.10 nothing tells whether XLA made the same of it; 2.3 compiles once anyway.
     stand = {module.paths["hlo"] for module in loops}
@@ -191,7 +191,7 @@ def test_a_module_compiled_outside_the_block_is_not_recorded(out: Path) -> None:
     assert cap.modules == ()
 
 
-def test_a_compilation_that_fails_raises_as_ever_and_leaves_nothing(
+def test_a_compilation_that_fails_raises_and_records_nothing(
     out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -307,7 +307,7 @@ REPEATED = ["plain", "net"] if find_spec("brainstate") else ["plain"]
 
 
 @pytest.mark.parametrize("which", ["without", "net", "plain"])
-def test_the_number_of_compilations_and_of_cache_hits_is_as_without_the_probe(
+def test_compilations_and_cache_hits_are_as_without_the_probe(
     untouched: dict[str, Any], which: str
 ) -> None:
     assert untouched["probed"][which] == untouched["bare"][which]

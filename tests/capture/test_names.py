@@ -142,7 +142,7 @@ def test_an_array_that_was_changed_in_place_is_read_again(alike: tuple[Any, Any]
     assert of_second == {spec.name for spec in cap.calls[0].program.arguments}
 
 
-def test_parts_have_the_name_that_was_given_or_that_of_their_class(alike: tuple[Any, Any]) -> None:
+def test_parts_are_named_as_given_or_for_their_class(alike: tuple[Any, Any]) -> None:
     cap, _ = alike
     lif = type(eras.LifRef(1)).__name__
     assert set(cap.programs[0].record.components) == {"Alike", "E", lif, f"{lif}_2"}
@@ -150,7 +150,7 @@ def test_parts_have_the_name_that_was_given_or_that_of_their_class(alike: tuple[
     assert states >= {"v", "E.V", f"{lif}.V", f"{lif}_2.V"}
 
 
-def test_leaves_that_are_written_alike_have_each_a_name() -> None:
+def test_leaves_that_are_printed_alike_have_names_of_their_own() -> None:
     tree = {"a": {"b": 1, "c": [2]}, "a.b": 3, "a['b']": 4, "": 5, "value": 6}
     named = pytrees.named_leaves(("", tree))
     assert {"a.b": 3, "a['b']": 4, "a.c.0": 2}.items() <= named.items()
@@ -195,7 +195,7 @@ class Projected(eras.Group):
 
 
 @pytest.mark.skipif(not eras.SINCE_2_4, reason="these came with BrainPy 2.4")
-def test_names_have_no_counter_of_brainpys_and_tell_of_pre_and_post(out: Path) -> None:
+def test_names_have_no_counter_and_links_name_both_ends(out: Path) -> None:
     with probe.capture(out, data="none", strict=True) as cap:
         for _ in range(2):
             bp.DSRunner(Projected(), progress_bar=False).run(0.3)

@@ -195,7 +195,7 @@ def test_other_results_of_other_operations_are_another_program(out: Path) -> Non
     assert _second(out, lambda: _adding(1.0)(x), lambda: other()(x)).reason == "code"
 
 
-def test_the_same_arguments_in_another_order_are_another_program(out: Path) -> None:
+def test_arguments_in_another_order_are_another_program(out: Path) -> None:
     def taking(*order: int) -> Any:
         def one(*xs: Any) -> Any:
             return xs[order[0]] + 1.0, xs[order[1]] > 2

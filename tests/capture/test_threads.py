@@ -63,7 +63,7 @@ def test_what_ends_after_the_block_is_in_no_folder(out: Path, *, removed: bool) 
     assert cap.path.exists() != removed
 
 
-def test_a_module_that_a_thread_of_an_ended_call_compiles_is_none_of_its(out: Path) -> None:
+def test_a_module_compiled_after_its_call_belongs_to_none(out: Path) -> None:
     contexts: list[contextvars.Context] = []
     runner = Runner(lambda: contexts.append(contextvars.copy_context()))
     with probe.capture(out, strict=True) as cap:

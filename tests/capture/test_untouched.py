@@ -15,33 +15,42 @@ import pytest
 import brainpy_probe as probe
 from brainpy_probe.recording import session
 from tests import eras, watching
-from tests.networks import NETWORKS, UNSTABLE_NAMES, Case
+from tests.networks import ABSENT, NETWORKS, SEED, UNSTABLE_NAMES, by_name
+from tests.replaying import captured
+
+NAMES = [case.name for case in NETWORKS + UNSTABLE_NAMES]
 
 
-@pytest.mark.parametrize("case", NETWORKS + UNSTABLE_NAMES, ids=lambda case: case.name)
-def test_runs_leave_bit_for_bit_what_plain_runs_leave(case: Case, out: Path) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_runs_leave_bit_for_bit_what_plain_runs_leave(name: str) -> None:
     """Two runs in the block and one after it, against three plain ones."""
-    # Once before, so that both sides find the same operations compiled in this process.
-    warm = case.build()
-    for _ in range(3):
-        case.run(warm)
-    plain = case.build()
-    expected = [watching.run(case, plain) for _ in range(3)]
-
-    probed = case.build()
-    dialects = ["stablehlo", "mhlo", "hlo"]
-    with probe.capture(out, dialect=dialects, trace_eager=True, strict=True) as cap:
-        seen = [watching.run(case, probed) for _ in range(2)]
-    seen.append(watching.run(case, probed))
-
-    for number, (one, other) in enumerate(zip(expected, seen, strict=True)):
+    taken, case = captured(name), by_name(name)
+    for number, (one, other) in enumerate(zip(taken.plain, taken.probed, strict=True)):
         watching.assert_same_left(case, other.left, one.left, number)
         assert one.compilations == other.compilations, f"run {number}"
+    first, second, _ = taken.plain
+    assert first.left != second.left or name == "bpff-trainer-predict"
+    cap = taken.capture
     assert [call.error for call in cap.calls] == [None, None]
     assert [call.failure for call in cap.calls] == [None, None]
-    assert cap.programs[0].fidelity.proved, cap.programs[0].fidelity
-    assert cap.programs[0].kind == ("step" if case.stepwise else "loop")
-    assert cap.programs[0].fidelity.host_callbacks == ()
+    for program in cap.programs:
+        assert program.fidelity.proved, program.fidelity
+        assert program.kind == ("step" if case.stepwise else "loop")
+        assert program.fidelity.host_callbacks == ()
+
+
+def test_every_network_runs_or_is_absent() -> None:
+    assert len(set(NAMES)) == len(NAMES)
+    assert not set(NAMES) & set(ABSENT)
+    assert len(NAMES) + len(ABSENT) == 36
+
+
+def test_an_absent_network_can_not_be_run() -> None:
+    for name in ABSENT:
+        case = by_name(name)
+        with pytest.raises(AttributeError):
+            case.run(case.build())
+    bm.random.seed(SEED)
 
 
 class ChangedInPlace(eras.DynamicalSystem):

@@ -120,7 +120,7 @@ def test_graph_gives_the_line_to_install_what_is_missing(
     assert "pip install 'brainpy-probe[graph]'" in result.stderr
 
 
-def test_the_help_names_every_command_and_shell_completion_can_be_installed() -> None:
+def test_the_help_names_every_command() -> None:
     said = _run("--help").stdout
     assert all(f" {name} " in said for name in ("run", "show", "graph", "doctor"))
     assert "--install-completion" in said
@@ -163,7 +163,7 @@ def test_doctor_tells_what_was_taken_and_that_a_trial_passed(
     assert not out.exists(), "a trial is nothing to keep"
 
 
-def test_doctor_lists_what_was_tried_and_fails_where_a_seam_is_missing(python: Interpreter) -> None:
+def test_doctor_fails_where_a_private_name_is_missing(python: Interpreter) -> None:
     done = _doctor(
         python,
         "import dataclasses\n"
@@ -177,7 +177,7 @@ def test_doctor_lists_what_was_tried_and_fails_where_a_seam_is_missing(python: I
     assert "Traceback" not in done.stderr
 
 
-def test_doctor_says_in_a_sentence_that_brainpy_and_jax_are_not_there(python: Interpreter) -> None:
+def test_doctor_reports_that_brainpy_and_jax_are_missing(python: Interpreter) -> None:
     blocked = "sys.modules.update(brainpy=None, jax=None, jaxlib=None, brainstate=None)"
     done = _doctor(python, blocked)
     assert done.returncode == 1
@@ -185,7 +185,7 @@ def test_doctor_says_in_a_sentence_that_brainpy_and_jax_are_not_there(python: In
     assert "Traceback" not in done.stderr
 
 
-def test_doctor_tells_what_is_wrong_with_the_variables_and_where_the_pth_lies(
+def test_doctor_reports_wrong_variables_and_the_pth_file(
     tmp_path: Path,
 ) -> None:
     python = Interpreter.make(tmp_path / "venv", with_pth=True)

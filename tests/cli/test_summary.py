@@ -99,7 +99,7 @@ def test_the_summary_says_what_the_run_raised(out: Path) -> None:
     assert "the probe failed" not in text
 
 
-def test_the_summary_says_where_the_probe_failed_and_the_run_went_on(out: Path) -> None:
+def test_the_summary_reports_where_the_probe_failed(out: Path) -> None:
     plain, probed = _runner(raising=False), _runner(raising=False)
     expected = plain.run(0.4)
     with probe.capture(out, trace_eager=True) as cap:

@@ -9,6 +9,8 @@ import pytest
 import brainpy_probe as probe
 from tests.processes import ROOT, Interpreter
 
+pytestmark = pytest.mark.every_stack
+
 EINET = ROOT / "examples" / "einet_2022.py"
 OPTIONS = ["--scale", "0.02", "--duration", "100"]
 # The script runs as it is; what its runner monitored is told besides.

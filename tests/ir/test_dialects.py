@@ -53,35 +53,46 @@ def parsed(text: str) -> Any:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_text_was_parsed_back(name: str) -> None:
-    fidelity = captured(name).program.fidelity
-    assert set(fidelity.checks) - {"vhlo"} == set(DIALECTS)
-    assert "vhlo" in fidelity.checks
+def test_texts_are_proved_and_of_their_own_dialect(name: str) -> None:
+    program = captured(name).program
+    fidelity = program.fidelity
+    assert set(fidelity.checks) == {*DIALECTS, "vhlo"}
     for check in fidelity.checks.values():
         assert check.parsed
         assert check.detail == ""
     assert fidelity.checks["mhlo"].returns is True
     assert fidelity.proved
 
-
-@pytest.mark.parametrize("name", NAMES)
-def test_each_text_is_of_its_own_dialect_alone(name: str) -> None:
-    program = captured(name).program
-    stablehlo = families(parsed(program.text("stablehlo")))
-    assert stablehlo - {"chlo"} == {"builtin", "func", "stablehlo"}
+    stablehlo = parsed(program.text("stablehlo"))
+    used = families(stablehlo)
+    assert used - {"chlo"} == {"builtin", "func", "stablehlo"}
     assert families(parsed(program.text("mhlo"))) == {"builtin", "func", "mhlo"}
     assert program.text("hlo").startswith("HloModule ")
-    chlo = {k: v for k, v in program.fidelity.chlo.items() if v}
-    assert ("chlo" in stablehlo) == (set(chlo) == {"stablehlo"})
-    assert "chlo" in stablehlo or not chlo
+    chlo = {k: v for k, v in fidelity.chlo.items() if v}
+    assert ("chlo" in used) == (set(chlo) == {"stablehlo"})
+    assert "chlo" in used or not chlo
 
-
-@pytest.mark.parametrize("name", NAMES)
-def test_no_text_knows_shardy(name: str) -> None:
-    program = captured(name).program
+    vhlo = program.paths["vhlo"].read_bytes()
     for dialect in DIALECTS:
         assert not re.search(r"\bsdy\b", program.text(dialect))
-    assert b"sdy" not in program.paths["vhlo"].read_bytes()
+    assert b"sdy" not in vhlo
+
+    portable = bindings.read_portable_bytecode(vhlo, bindings.mlir_context())
+    assert families(portable) == {"builtin", "func", "stablehlo"}
+    expected = _signature(stablehlo)
+    assert _signature(portable) == expected
+    for dialect in ("mhlo", "hlo"):
+        assert _signature(stablehlo_of(program.text(dialect), dialect)) == expected
+
+    targets = set(re.findall(r"custom_call @([\w.]+)", program.text("stablehlo")))
+    assert {*fidelity.custom_calls, *fidelity.host_callbacks} == targets
+    assert bool(fidelity.custom_calls) == (name in OPAQUE)
+
+
+def _signature(module: Any) -> list[str]:
+    line = next(one for one in bindings.mlir_text(module).splitlines() if "@main(" in one)
+    # XLA of JAX 0.4 leaves each argument's layout beside it, as an attribute.
+    return [one for one in re.findall(r"tensor<[^>]*>", line) if "index" not in one]
 
 
 class Calling(DynamicalSystem):
@@ -107,19 +118,6 @@ def test_shardy_stands_only_at_a_callback(out: Path) -> None:
         assert "sdy" not in line or "sdy.mesh @maximal_mesh" in line or "callback" in line
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_portable_bytecode_is_a_module_of_the_same_signature(name: str) -> None:
-    program = captured(name).program
-    content = program.paths["vhlo"].read_bytes()
-    module = bindings.read_portable_bytecode(content, bindings.mlir_context())
-    assert families(module) == {"builtin", "func", "stablehlo"}
-    signatures = [
-        re.findall(r"tensor<[^>]*>", next(line for line in text.splitlines() if "@main(" in line))
-        for text in (bindings.mlir_text(module), program.text("stablehlo"))
-    ]
-    assert signatures[0] == signatures[1]
-
-
 @pytest.mark.parametrize("name", ["lif", "noise", "stp"])
 def test_portable_bytecode_computes_the_same(name: str) -> None:
     program = captured(name).program
@@ -129,20 +127,6 @@ def test_portable_bytecode_computes_the_same(name: str) -> None:
             np.testing.assert_allclose(value, recorded[key], rtol=1e-5, err_msg=key)
         else:
             np.testing.assert_array_equal(value, recorded[key], err_msg=key)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_mhlo_and_hlo_lead_back_to_the_stablehlo_signature(name: str) -> None:
-    program = captured(name).program
-    expected = _signature(parsed(program.text("stablehlo")))
-    for dialect in ("mhlo", "hlo"):
-        assert _signature(stablehlo_of(program.text(dialect), dialect)) == expected
-
-
-def _signature(module: Any) -> list[str]:
-    line = next(one for one in bindings.mlir_text(module).splitlines() if "@main(" in one)
-    # XLA of JAX 0.4 leaves each argument's layout beside it, as an attribute.
-    return [one for one in re.findall(r"tensor<[^>]*>", line) if "index" not in one]
 
 
 # --- What is said where a text does not tell all ----------------------------------------------
@@ -203,15 +187,6 @@ def test_functions_of_chlo_survive_in_every_dialect(model: type[Any], out: Path)
                 np.testing.assert_allclose(value, recorded[key], rtol=1e-5)
             else:
                 np.testing.assert_array_equal(value, recorded[key])
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_code_that_is_not_in_the_text_is_said(name: str) -> None:
-    program = captured(name).program
-    targets = set(re.findall(r"custom_call @([\w.]+)", program.text("stablehlo")))
-    said = {*program.fidelity.custom_calls, *program.fidelity.host_callbacks}
-    assert said == targets
-    assert bool(program.fidelity.custom_calls) == (name in OPAQUE)
 
 
 # --- A check can fail -------------------------------------------------------------------------
@@ -284,19 +259,6 @@ def test_text_that_is_not_as_it_is_printed_is_noticed() -> None:
     check = identity.reparse(spaced, bindings.mlir_context())
     assert not check.parsed
     assert check.detail.startswith("line ")
-
-
-@pytest.mark.parametrize(
-    ("left", "right", "said"),
-    [
-        ("a\nb", "a\nb", ""),
-        ("a\nb", "a\nc", "line 2 differs: 'b' and 'c'"),
-        ("a\nb", "a", "one text is longer than the other"),
-        ("a", "a\n", "one text is longer than the other"),
-    ],
-)
-def test_difference_names_the_first_line(left: str, right: str, said: str) -> None:
-    assert identity.first_difference(left, right) == said
 
 
 def test_altered_text_on_disk_is_not_given_out(out: Path) -> None:

@@ -87,7 +87,7 @@ def _evaluated(
 
 
 @pytest.mark.parametrize("name", HIDING)
-def test_hidden_arrays_are_handed_in_and_the_results_stay_bit_for_bit(name: str) -> None:
+def test_lifted_arrays_change_no_bit_of_the_results(name: str) -> None:
     function = HIDING[name]
     closed = jax.make_jaxpr(function)(X)
     hidden = jaxprs.survey(closed.jaxpr.eqns)[0]
@@ -113,7 +113,7 @@ def test_hidden_arrays_are_handed_in_and_the_results_stay_bit_for_bit(name: str)
         assert np.allclose(one, other, rtol=1e-5), "outside of a trace as well"
 
 
-def test_without_anything_to_hand_in_a_jaxpr_is_evaluated_as_it_is() -> None:
+def test_a_jaxpr_without_lifted_arrays_is_evaluated_as_it_is() -> None:
     closed = jax.make_jaxpr(_while)(X)
     again = jax.make_jaxpr(lambda x: _evaluated(closed, closed.consts, [x], {}))(X)
     assert str(again.jaxpr) == str(closed.jaxpr)
@@ -133,7 +133,7 @@ def _names(eqns: list[Any]) -> list[str]:
     return [eqn.primitive.name for eqn in eqns]
 
 
-def test_what_only_a_dropped_equation_needed_goes_and_what_was_dead_stays() -> None:
+def test_equations_that_a_dropped_one_needed_are_dropped() -> None:
     def function(x: Any) -> Any:
         jnp.sin(x)
         jax.debug.callback(lambda _: None, jnp.cos(x))
@@ -214,7 +214,7 @@ def _fingerprint(function: Callable[..., Any], *args: Any, extra: tuple[object, 
     return jaxprs.fingerprint(jaxpr.eqns, [*jaxpr.constvars, *jaxpr.invars, *jaxpr.outvars], extra)
 
 
-def test_functions_traced_anew_have_the_same_fingerprints() -> None:
+def test_functions_traced_again_have_the_same_fingerprints() -> None:
     once = {name: _fingerprint(function, X) for name, function in HIDING.items()}
     jax.clear_caches()  # type: ignore[no-untyped-call]
     assert {name: _fingerprint(function, X) for name, function in HIDING.items()} == once
@@ -276,13 +276,13 @@ DIFFERENT: dict[str, tuple[Callable[[], str], Callable[[], str]]] = {
 
 
 @pytest.mark.parametrize("what", DIFFERENT)
-def test_fingerprints_tell_apart(what: str) -> None:
+def test_fingerprints_differ(what: str) -> None:
     one, other = DIFFERENT[what]
     assert one() == one()
     assert one() != other()
 
 
-def test_equal_computations_of_different_functions_have_one_fingerprint() -> None:
+def test_equal_computations_have_one_fingerprint() -> None:
     def one(x: Any) -> Any:
         doubled = x * 2.0
         return doubled + 1.0

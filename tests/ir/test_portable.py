@@ -14,7 +14,7 @@ import pytest
 import brainpy_probe as probe
 from tests import eras, watching
 from tests.networks import by_name
-from tests.replaying import DIALECTS, replay
+from tests.replaying import DIALECTS, captured, replay
 
 # BrainPy chooses its kernels when they are lowered from 2.7 on, before that when it is traced.
 CHOOSES = find_spec("brainevent") is not None
@@ -31,10 +31,8 @@ def _captured(name: str, out: Path, *, portable: bool = True) -> probe.Capture:
 
 
 @pytest.mark.parametrize("name", ["einet", "noise", "hh", "delay", "reservoir"])
-def test_a_portable_program_needs_nothing_of_brainpys_and_gives_the_same(
-    name: str, out: Path
-) -> None:
-    program = _captured(name, out).programs[0]
+def test_a_portable_program_needs_no_kernel_and_gives_the_same(name: str) -> None:
+    program = captured(name).program
     portable = program.portable
     assert portable is not None
     assert portable.fidelity.proved
@@ -93,8 +91,8 @@ def test_brainpys_backend_and_the_native_run_are_left_alone(out: Path) -> None:
     assert all(module.record.custom_calls for module in cap.calls[-1].modules)
 
 
-def test_both_forms_cost_is_estimated(out: Path) -> None:
-    record = _captured("einet", out).programs[0].record.portable
+def test_both_forms_cost_is_estimated() -> None:
+    record = captured("einet").program.record.portable
     assert record is not None
     assert record.native_cost.keys() == record.cost.keys() == {"flops", "bytes accessed"}
     if CHOOSES:

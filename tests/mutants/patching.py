@@ -8,6 +8,7 @@ exactly once is an error.
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,18 +67,34 @@ def broken(package: Path, fault: Fault) -> tuple[Path, str]:
     found: list[tuple[Path, str]] = []
     for path in sorted(package.rglob("*.py")):
         source = path.read_text()
-        for function in _named(ast.parse(source), fault.function.split(".")):
+        for function, text in _functions(source, fault.function):
             there = True
-            text = _printed(function)
             if text.count(fault.old) == 1:
-                found.append(
-                    (path, _replaced(source, function, text.replace(fault.old, fault.new)))
-                )
+                new = _replaced(source, function, text.replace(fault.old, fault.new))
+                found.append((path, new))
     if len(found) != 1:
         what = f"{len(found)} functions with" if there else "no such function for"
         raise NotFound(f"{fault.name!r}: {fault.function} has {what} {fault.old!r}")
     compile(found[0][1], str(found[0][0]), "exec")
     return found[0]
+
+
+def _functions(source: str, name: str) -> Iterator[tuple[_Function, str]]:
+    """Yield the functions of a qualified name, and how each is printed."""
+    parts = name.split(".")
+    if all(part in source for part in parts):
+        for function in _named(_tree(source), parts):
+            yield function, ast.unparse(function)
+
+
+@functools.cache
+def _tree(source: str) -> ast.Module:
+    """Return a module's tree without docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (*_Function.__args__, ast.ClassDef)) and ast.get_docstring(node):
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
 
 
 def _named(tree: ast.AST, parts: list[str]) -> Iterator[_Function]:
@@ -87,13 +104,6 @@ def _named(tree: ast.AST, parts: list[str]) -> Iterator[_Function]:
                 yield from _named(node, parts[1:])
             elif isinstance(node, _Function):
                 yield node
-
-
-def _printed(function: _Function) -> str:
-    for node in ast.walk(function):
-        if isinstance(node, (*_Function.__args__, ast.ClassDef)) and ast.get_docstring(node):
-            node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(function)
 
 
 def _replaced(source: str, function: _Function, text: str) -> str:

@@ -16,6 +16,8 @@ import brainpy_probe as probe
 from tests import eras
 from tests.processes import Interpreter, ended
 
+pytestmark = pytest.mark.every_stack
+
 # A network that every BrainPy since 2.3 has. Whoever imports this imports BrainPy.
 NET = """
 import brainpy as bp
@@ -71,7 +73,7 @@ def test_where_it_is_off_nothing_more_is_imported(
     assert _imported(python, tmp_path, **environment) == _imported(bare, tmp_path)
 
 
-def test_before_the_scripts_first_line_nothing_is_imported_that_reads_the_environment(
+def test_the_start_imports_nothing_that_reads_the_environment(
     python: Interpreter, tmp_path: Path
 ) -> None:
     imported = _imported(python, tmp_path, BRAINPY_PROBE="1")
@@ -152,11 +154,9 @@ def test_an_unchanged_script_is_captured_and_notices_nothing(
 
 
 WAYS_IN = {
-    "-c": ["-c", "import net; net.run()"],
-    "-m": ["-m", "package"],
     "a script that is killed": ["killed.py"],
     "a script that raises": ["-c", "import net; net.run(); raise ValueError('its own')"],
-    "a script that exits": ["-c", "import net, sys; net.run(); sys.exit(3)"],
+    "a module that exits": ["-m", "package"],
     "a script that is interrupted": ["-c", "import net; net.run(); raise KeyboardInterrupt"],
     "a script that leaves at once": ["-c", "import net, os; net.run(); os._exit(4)"],
     "a script that becomes another": ["becomes.py"],
@@ -188,7 +188,9 @@ def ends(
         (folder / "becomes.py").write_text(BECOMES)
         (folder / "package").mkdir()
         (folder / "package" / "__init__.py").write_text("import net\n")
-        (folder / "package" / "__main__.py").write_text("from . import net\nnet.run()\n")
+        (folder / "package" / "__main__.py").write_text(
+            "import sys\nfrom . import net\nnet.run()\nsys.exit(3)\n"
+        )
         processes[name] = python.start(words, folder, BRAINPY_PROBE="1"), folder
     killed = processes["a script that is killed"][0]
     assert killed.stdout is not None
@@ -201,16 +203,12 @@ def ends(
 @pytest.mark.parametrize(
     ("way", "code"),
     [
-        ("-c", 0),
-        ("-m", 0),
         ("a script that raises", 1),
-        ("a script that exits", 3),
+        ("a module that exits", 3),
         ("a script that is interrupted", -signal.SIGINT),
     ],
 )
-def test_a_capture_is_complete_and_its_summary_said_however_python_ends(
-    ends: Any, way: str, code: int
-) -> None:
+def test_a_capture_is_complete_however_python_ends(ends: Any, way: str, code: int) -> None:
     done, folder = ends[way]
     assert done.returncode == code, done.stderr
     captured = _only(folder / "brainpy-probe")
@@ -225,9 +223,7 @@ def test_a_capture_is_complete_and_its_summary_said_however_python_ends(
     ("way", "code"),
     [("a script that is killed", -signal.SIGTERM), ("a script that leaves at once", 4)],
 )
-def test_where_python_gets_no_word_in_what_had_ended_is_there_and_show_says_so(
-    ends: Any, way: str, code: int
-) -> None:
+def test_a_killed_process_keeps_the_calls_that_had_ended(ends: Any, way: str, code: int) -> None:
     done, folder = ends[way]
     assert done.returncode == code, done.stderr
     captured = _only(folder / "brainpy-probe")
@@ -405,9 +401,7 @@ def test_without_a_stderr_the_script_is_captured_all_the_same(
     assert len(_only(cwd / "brainpy-probe").calls) == 1
 
 
-def test_a_process_that_imports_brainpy_and_runs_nothing_leaves_no_folder_and_says_so(
-    python: Interpreter, cwd: Path
-) -> None:
+def test_a_process_that_runs_no_model_makes_no_folder(python: Interpreter, cwd: Path) -> None:
     done = python.run(["-c", "import net"], cwd, BRAINPY_PROBE="1")
     assert done.returncode == 0
     (line,) = [line for line in done.stderr.splitlines() if "probe" in line]
@@ -442,7 +436,7 @@ def test_a_bad_value_is_one_line_and_the_script_runs(
 
 
 @pytest.mark.parametrize(("environment", "said"), BAD, ids=lambda one: str(one))
-def test_strictly_a_bad_value_stops_before_the_scripts_first_line(
+def test_strictly_a_bad_value_stops_the_script_before_it_begins(
     python: Interpreter, tmp_path: Path, environment: dict[str, str], said: str
 ) -> None:
     variables = {"BRAINPY_PROBE": "1", "BRAINPY_PROBE_STRICT": "1", **environment}

@@ -41,7 +41,7 @@ def test_floats_may_be_off_by_the_tolerance() -> None:
     assert "ulps" in str(agreement(one, one * np.float32(1 + 0.9 * TOLERANCE)))
 
 
-def test_next_to_zero_a_difference_is_measured_against_the_whole_array() -> None:
+def test_next_to_zero_the_whole_array_is_the_measure() -> None:
     assert agreement(_floats(100.0, 1e-6), _floats(100.0, -1e-6)).close
     assert not agreement(_floats(100.0, 1e-6), _floats(100.0, 1e-3)).close
     # An array of small numbers is no zero.
@@ -94,7 +94,7 @@ def test_another_shape_or_type_is_a_fault() -> None:
 
 
 @pytest.mark.parametrize(("shape", "where"), [((5, 4), (3, 1)), ((4, 5), (1, 3)), ((5,), (3,))])
-def test_the_first_step_is_told_whichever_axis_time_is(
+def test_the_first_step_is_found_whichever_axis_time_is(
     shape: tuple[int, ...], where: tuple[int, ...]
 ) -> None:
     one, other = np.zeros(shape, np.float32), np.zeros(shape, np.float32)

@@ -60,7 +60,7 @@ def test_ulps_cross_zero_and_both_zeros_are_one_place() -> None:
     )
 
 
-def test_infinity_is_next_to_the_largest_float_and_infinitely_far_in_value() -> None:
+def test_infinity_is_one_ulp_from_the_largest_float() -> None:
     largest = np.finfo(np.float32).max
     found = difference(_of([largest], np.float32), _of([np.inf], np.float32))
     assert found == Difference(elements=1, largest=float("inf"), ulps=1)

@@ -32,6 +32,8 @@ from tests.eras import SINCE_2_4, SINCE_2_7, DynamicalSystem
 from tests.processes import told_by
 from tests.replaying import DIALECTS
 
+pytestmark = pytest.mark.every_stack
+
 _WEIGHTS = np.random.RandomState(0).rand(8, 8).astype(np.float32) * 0.2
 _KEY = np.array([0, 3], np.uint32)
 

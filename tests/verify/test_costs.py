@@ -29,14 +29,22 @@ from brainpy_probe.recording.model import scopes
 from brainpy_probe.recording.program import lowering
 from tests import eras, watching
 from tests.networks import LOOP_MODULES, NETWORKS, by_name
+from tests.replaying import DIALECTS, captured
+
+pytestmark = pytest.mark.every_stack
 
 _bp: Any = bp
 
 GROUPS = ("E2E", "E2I", "I2E", "I2I")
-EINETS = [case for case in NETWORKS if case.name.startswith("einet")]
+EINETS = [case.name for case in NETWORKS if case.name.startswith("einet")]
 PROFILES = pytest.mark.skipif(
     not profiler.can_profile(), reason="this jaxlib has no jax.profiler.ProfileData"
 )
+
+
+def _program(name: str) -> probe.Program:
+    """Return the first run's program of a network, to be counted in this process."""
+    return captured(name).program.within(None)
 
 
 def _captured(name: str, out: Path, *, strict: bool = True, **settings: Any) -> Any:
@@ -67,20 +75,20 @@ def _whole(costs: Any, name: str) -> Count:
 # --- Names ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", EINETS, ids=lambda case: case.name)
-@pytest.mark.parametrize("dialect", ["stablehlo", "mhlo", "hlo"])
-def test_every_dialect_says_whose_an_op_is(case: Any, dialect: str, out: Path) -> None:
-    text = _captured(case.name, out, dialect=dialect).text
-    for name in ("E", "I", *GROUPS):
-        assert re.search(rf'"~{name}[./]', text), name
-    assert "/site-packages/" not in text
-    assert str(Path(__file__).parent) not in text
+@pytest.mark.parametrize("network", EINETS)
+def test_every_dialect_labels_ops_with_components(network: str) -> None:
+    for dialect in DIALECTS:
+        text = _program(network).text(dialect)
+        for name in ("E", "I", *GROUPS):
+            assert re.search(rf'"~{name}[./]', text), name
+        assert "/site-packages/" not in text
+        assert str(Path(__file__).parent) not in text
 
 
-@pytest.mark.parametrize("case", EINETS, ids=lambda case: case.name)
-def test_a_group_owns_its_ops_wherever_brainpy_calls_them(case: Any, out: Path) -> None:
+@pytest.mark.parametrize("network", EINETS)
+def test_a_group_owns_its_ops_wherever_they_are_called(network: str) -> None:
     """Align-post projections hang decay and output under the neurons that receive."""
-    program = _captured(case.name, out).programs[0]
+    program = _program(network)
     costs = program.costs
     floats = {name: _whole(costs, name).flops for name in ("E", "I", *GROUPS)}
     # Decay (one product, at least) and output (difference, product, sum) of each receiving neuron.
@@ -90,19 +98,8 @@ def test_a_group_owns_its_ops_wherever_brainpy_calls_them(case: Any, out: Path) 
     assert {name.partition(".")[0] for name in exponential} <= set(GROUPS)
 
 
-def test_a_component_called_by_another_keeps_its_own_name() -> None:
-    outer = "jit(scan)/while/body/~Net/~E/~E2E.syn/jit(_where)/select_n"
-    assert component_names.owner(outer) == "E2E.syn"
-    assert component_names.location(outer) == "~E2E.syn/select_n"
-    assert component_names.location("jit(f)/while/body/~Net/transpose(~Net)/~E/mul") == "~E/mul"
-    assert component_names.location("jit(f)/while/body/dynamic_update_slice") == (
-        f"~{component_names.MONITORS}/dynamic_update_slice"
-    )
-    assert component_names.location("jit(f)/jit(main)/while/body/add[a=(1,)]") == "while/body/add"
-
-
-def test_what_the_runner_does_has_rows_of_its_own(out: Path) -> None:
-    costs = _captured("einet", out).programs[0].costs
+def test_what_the_runner_does_has_rows_of_its_own() -> None:
+    costs = _program("einet").costs
     rows = {row.component: row for row in costs.components}
     assert rows[component_names.MONITORS].step.written > 0
     assert rows[component_names.INPUTS].step.ops > 0
@@ -198,10 +195,10 @@ def test_names_stay_out_where_they_would_be_part_of_the_key(out: Path) -> None:
     finally:
         jax.config.update("jax_compilation_cache_include_metadata_in_key", False)
     assert program.record.components == {}
-    assert any("are not labelled" in note for note in program.costs.notes)
+    assert any("are not labelled" in note for note in program.within(None).costs.notes)
 
 
-def test_a_loop_traced_before_the_capture_has_no_names_and_says_so(out: Path) -> None:
+def test_a_loop_traced_before_the_capture_has_no_names(out: Path) -> None:
     """BrainPy 2.3 keeps what it traced; later ones trace each run."""
     case = by_name("lif")
     runner = case.build()
@@ -210,7 +207,7 @@ def test_a_loop_traced_before_the_capture_has_no_names_and_says_so(out: Path) ->
         case.run(runner)
     program = cap.programs[0]
     assert bool(program.record.components) is eras.COMPILES_EACH_RUN
-    said = any("traced before it was opened" in note for note in program.costs.notes)
+    said = any("traced before it was opened" in note for note in program.within(None).costs.notes)
     assert said is not eras.COMPILES_EACH_RUN
 
 
@@ -227,12 +224,12 @@ def test_signatures_are_as_without_us(out: Path) -> None:
 
 # --- XLA's count ----------------------------------------------------------------------------------
 
-COUNTED = [case for case in NETWORKS if not case.stepwise]
+COUNTED = [case.name for case in NETWORKS if not case.stepwise]
 
 
-@pytest.mark.parametrize("case", COUNTED, ids=lambda case: case.name)
-def test_components_add_up_to_what_xla_counts(case: Any, out: Path) -> None:
-    costs = _captured(case.name, out).programs[0].costs
+@pytest.mark.parametrize("name", COUNTED)
+def test_components_add_up_to_what_xla_counts(name: str) -> None:
+    costs = _program(name).costs
     whole = costs.once + costs.step
     for kind in ("flops", "transcendentals", "read", "written"):
         assert getattr(whole, kind) == pytest.approx(getattr(costs.xla, kind), rel=0.01), kind
@@ -240,16 +237,15 @@ def test_components_add_up_to_what_xla_counts(case: Any, out: Path) -> None:
     assert costs.total == costs.once + costs.step.times(costs.steps)
 
 
-def test_a_row_left_out_is_noticed(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_left_out_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sum above can fail: without the ops of one component it is another one."""
-    program = _captured("einet", out).programs[0]
     cost = hlo.InstructionCosts.cost
 
     def forgetful(self: Any, computation: Any, one: Any) -> Any:
         return Count() if "~E2E" in one.location else cost(self, computation, one)
 
     monkeypatch.setattr(hlo.InstructionCosts, "cost", forgetful)
-    costs = program.within(None).costs
+    costs = _program("einet").costs
     assert (costs.once + costs.step).flops < 0.99 * costs.xla.flops
 
 
@@ -260,7 +256,7 @@ def test_twice_the_steps_cost_twice(out: Path) -> None:
         runner = bp.DSRunner(_lif(), inputs=("input", 20.0), progress_bar=False)
         with probe.capture(out, strict=True) as cap:
             runner.run(duration)
-        found.append(cap.programs[0].costs)
+        found.append(cap.programs[0].within(None).costs)
     short, long = found
     assert (short.steps, long.steps) == (100, 200)
     assert short.step.flops == long.step.flops > 0
@@ -271,8 +267,8 @@ def _lif() -> Any:
     return _bp.neurons.LIF(10, method="euler")
 
 
-def test_bytes_of_state_and_constants_are_all_there(out: Path) -> None:
-    program = _captured("einet", out).programs[0]
+def test_bytes_of_state_and_constants_are_all_there() -> None:
+    program = _program("einet")
     rows = program.costs.components
     for role, kept in (("state", "state"), ("constant", "constants")):
         held = sum(one.nbytes for one in program.arguments if one.role == role)
@@ -288,9 +284,10 @@ def test_bytes_of_state_and_constants_are_all_there(out: Path) -> None:
         )
 
 
-def test_custom_calls_are_marked_and_their_bytes_told(out: Path) -> None:
-    program = _captured("einet", out).programs[0]
-    rows = [row for row in program.costs.components if row.custom_calls]
+def test_custom_calls_are_marked_and_their_bytes_counted() -> None:
+    program = _program("einet")
+    costs = program.costs
+    rows = [row for row in costs.components if row.custom_calls]
     assert {row.component.partition(".")[0] for row in rows} == set(GROUPS)
     for row in rows:
         assert set(row.custom_calls) <= set(program.fidelity.custom_calls)
@@ -300,7 +297,6 @@ def test_custom_calls_are_marked_and_their_bytes_told(out: Path) -> None:
             if one.role == "constant" and one.name.startswith(row.component.partition(".")[0])
         )
         assert row.custom_bytes >= connections
-    costs = program.costs
     assert any("Not counted: the code of" in note for note in costs.notes)
     # XLA's -1 for what it does not know is nowhere.
     assert all(row.step.flops >= 0 and row.step.written >= 0 for row in costs.components)
@@ -310,8 +306,9 @@ def test_custom_calls_are_marked_and_their_bytes_told(out: Path) -> None:
 
 
 @pytest.mark.skipif(not eras.SINCE_2_7, reason="BrainPy up to 2.6 has no plain kernels")
-def test_portable_form_has_costs_of_its_own(out: Path) -> None:
-    program = _captured("einet", out, portable=True).programs[0]
+def test_portable_form_has_costs_of_its_own() -> None:
+    program = _program("einet")
+    assert program.portable is not None
     native, plain = program.costs, program.portable.costs
     assert not any(row.custom_calls for row in plain.components)
     for name in GROUPS:
@@ -319,8 +316,8 @@ def test_portable_form_has_costs_of_its_own(out: Path) -> None:
     assert _whole(plain, "E") == _whole(native, "E")
 
 
-def test_one_step_is_counted_as_a_step(out: Path) -> None:
-    costs = _captured("python-loop", out, trace_eager=True).programs[0].costs
+def test_one_step_is_counted_as_a_step() -> None:
+    costs = _program("python-loop").costs
     assert costs.steps == 1
     assert costs.step.ops > 0
     assert costs.once.ops == 0
@@ -383,7 +380,7 @@ def _projections(probabilities: dict[str, float], size: int = 2000) -> Any:
 
 
 @PROFILES
-def test_time_is_each_components_and_all_of_it_is_told(out: Path) -> None:
+def test_the_components_times_add_up_to_the_loops(out: Path) -> None:
     program = _captured("einet", out, profile=True).programs[0]
     measured = program.measured
     assert program.record.unmeasured == ""
@@ -396,7 +393,7 @@ def test_time_is_each_components_and_all_of_it_is_told(out: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(bp, "dnn"), reason="this BrainPy has no comms")
-def test_a_group_with_four_times_the_synapses_holds_four_times_as_much(out: Path) -> None:
+def test_four_times_the_synapses_are_four_times_the_bytes(out: Path) -> None:
     """Its row grows, those of the others stay; benchmarks/components.py shows it of the time."""
     held = []
     for probability in (0.05, 0.2):
@@ -404,24 +401,13 @@ def test_a_group_with_four_times_the_synapses_holds_four_times_as_much(out: Path
         runner = bp.DSRunner(model, progress_bar=False, monitors={})
         with probe.capture(out, strict=True) as cap:
             runner.run(0.5)
-        rows = cap.programs[0].costs.components
+        rows = cap.programs[0].within(None).costs.components
         held.append({row.component: row.constants for row in rows})
     before, after = held
     assert after["C"] == pytest.approx(4 * before["C"], rel=0.05)
     assert before["A"] > 0
     assert after["A"] == before["A"]
     assert after["B"] == before["B"]
-
-
-@PROFILES
-def test_time_is_counted_once_whatever_runs_at_once() -> None:
-    from brainpy_probe.analysis.measure import _self_times
-
-    events = [profiler.Event(op, "1", begin, end) for op, begin, end in (("a", 0, 4), ("b", 2, 6))]
-    around = [profiler.Event("loop", "1", 0, 10), profiler.Event("late", "1", 7, 9)]
-    leaves = [*events, profiler.Event("c", "2", 8, 10)]
-    times = _self_times(leaves, around)
-    assert times == {"a": 3, "b": 3, "c": 2, "loop": 1, "late": 1}
 
 
 def test_where_the_profiler_is_missing_it_is_said(
@@ -457,29 +443,26 @@ def _told(*words: str) -> Any:
     return CliRunner().invoke(cli.app, ["costs", *words])
 
 
-def test_shell_prints_a_tree_of_eighty_columns(out: Path) -> None:
-    _captured("einet", out)
-    told = _told(str(out))
+def test_shell_prints_a_tree_of_eighty_columns() -> None:
+    told = _told(str(captured("einet").path))
     assert told.exit_code == 0, told.output
     lines = told.output.splitlines()
     assert max(len(line) for line in lines[1:]) <= 80
     assert any(re.match(r"  E2E\*? ", line) for line in lines)
 
 
-def test_shell_prints_json(out: Path) -> None:
-    cap = _captured("einet", out)
-    told = json.loads(_told(str(out), "--json").stdout)
+def test_shell_prints_json() -> None:
+    told = json.loads(_told(str(captured("einet").path), "--json").stdout)
     assert told["costs"]["steps"] == 100
     names = [row["component"] for row in told["costs"]["components"]]
-    assert names == [row.component for row in cap.programs[0].costs.components]
+    assert names == [row.component for row in _program("einet").costs.components]
     assert told["measured"] is None
 
 
 @PROFILES
-def test_shell_writes_a_trace_with_a_track_for_each_component(out: Path, tmp_path: Path) -> None:
-    _captured("einet", out)
+def test_shell_writes_a_trace_with_a_track_per_component(tmp_path: Path) -> None:
     file = tmp_path / "steps.json"
-    told = _told(str(out), "--trace", str(file))
+    told = _told(str(captured("einet").path), "--trace", str(file))
     assert told.exit_code == 0, told.output
     events = json.loads(file.read_text())["traceEvents"]
     tracks = {one["args"]["name"]: one["tid"] for one in events if one["name"] == "thread_name"}
@@ -492,10 +475,10 @@ def test_shell_writes_a_trace_with_a_track_for_each_component(out: Path, tmp_pat
             assert 0 < one["args"]["share"] <= 1
 
 
-def test_shell_says_what_is_not_allowed(out: Path, tmp_path: Path) -> None:
-    _captured("einet", out)
-    assert "has no program 7" in _told(str(out), "--program", "7").stderr
-    assert "is a folder" in _told(str(out), "--trace", str(tmp_path)).stderr
+def test_shell_refuses_what_is_not_allowed(tmp_path: Path) -> None:
+    run = str(captured("einet").path)
+    assert "has no program 7" in _told(run, "--program", "7").stderr
+    assert "is a folder" in _told(run, "--trace", str(tmp_path)).stderr
     assert _told(str(tmp_path / "nothing")).exit_code == 1
 
 

@@ -21,6 +21,8 @@ from tests.eras import DynamicalSystem
 from tests.networks import LOOP_MODULES, RefractoryLIF, by_name, compiling_runners
 from tests.processes import told_by
 
+pytestmark = pytest.mark.every_stack
+
 
 def _slugs(cap: Any) -> set[str]:
     return {finding.slug for finding in cap.findings}
@@ -75,7 +77,7 @@ def test_the_cache_takes_identical_compilations_away(cached: Any) -> None:
     assert found == (not eras.JAX_CACHES_ON_CPU)
 
 
-def test_the_cache_takes_every_compilation_of_the_next_process_away(cached: Any) -> None:
+def test_the_next_process_compiles_nothing_with_the_cache(cached: Any) -> None:
     origins, findings = cached[1]["plain"]["origins"], set(cached[1]["plain"]["findings"])
     if eras.SINCE_2_7:
         assert origins == ["cache"] * 3
@@ -85,7 +87,7 @@ def test_the_cache_takes_every_compilation_of_the_next_process_away(cached: Any)
         assert set(origins) <= ({"cache", "compiled"} if eras.JAX_CACHES_ON_CPU else {"compiled"})
 
 
-def test_whether_jax_caches_a_module_with_a_progress_bar_is_as_said(cached: Any) -> None:
+def test_a_module_with_a_progress_bar_is_cached_or_not(cached: Any) -> None:
     kept = jax.__version_info__ >= (0, 12)
     assert cached[0]["bar"]["origins"][1] == ("cache" if kept else "compiled")
     said = cached[0]["bar"]["findings"]
@@ -306,7 +308,7 @@ class _Learning(DynamicalSystem):
 
 
 @pytest.mark.skipif(not eras.SINCE_2_7, reason="before, such a Variable is no part of the trace")
-def test_what_is_learned_in_a_new_variable_is_lost_unless_it_was_made(out: Path) -> None:
+def test_a_variable_made_in_the_step_is_lost(out: Path) -> None:
     model = _Learning()
     with probe.capture(out, strict=True) as cap:
         bp.DSRunner(model, progress_bar=False).run(0.2)
@@ -327,7 +329,7 @@ def test_what_is_learned_in_a_new_variable_is_lost_unless_it_was_made(out: Path)
 
 
 @pytest.mark.parametrize("what", ["progress_bar", "memory_efficient"])
-def test_a_runners_callback_is_found_and_leaving_it_off_takes_it_away(out: Path, what: str) -> None:
+def test_a_runners_callback_is_found_and_can_be_left_off(out: Path, what: str) -> None:
     found = []
     for on in (True, False):
         given = {"progress_bar": False, what: on}
@@ -370,7 +372,7 @@ def _called_back(out: Path, runner: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("how", ["print", "check"])
-def test_a_models_callback_is_found_and_taking_it_out_takes_it_away(out: Path, how: str) -> None:
+def test_a_models_callback_is_found_and_can_be_taken_out(out: Path, how: str) -> None:
     found = [
         _called_back(out, bp.DSRunner(_Talking(one), progress_bar=False)) for one in (how, "not")
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import shutil
@@ -27,41 +26,23 @@ from brainpy_probe.verify.checks import Check
 from brainpy_probe.verify.texts import prove, texts_of
 from tests import eras
 from tests.altering import alter, rewrite
-from tests.networks import ABSENT, by_name
+from tests.networks import ABSENT
 from tests.processes import ROOT
+from tests.replaying import PORTABLE, captured, captured_with
 
-TEN = [
-    "lif", "einet", "hh", "izhikevich", "delay", "stp", "stdp", "gap-junction", "noise",
-    "reservoir",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def capture(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Return what captures a network of the zoo with its portable form, each once."""
-
-    @functools.cache
-    def captured(name: str) -> probe.Capture:
-        case = by_name(name)
-        runner = case.build()
-        out = tmp_path_factory.mktemp(name)
-        with probe.capture(out, portable=True, data="full", strict=True) as cap:
-            case.run(runner)
-        return cap
-
-    return captured
+pytestmark = pytest.mark.every_stack
 
 
 def _checks(folder: Path, name: str) -> list[Check]:
     return [one for one in verify(folder, with_iree=True, limits=None).checks if one.name == name]
 
 
-@pytest.mark.parametrize("name", [one for one in TEN if one not in ABSENT])
-def test_iree_gives_what_the_simulation_gave(name: str, capture: Any) -> None:
-    cap = capture(name)
-    (program,) = cap.programs
-    (check,) = _checks(cap.path, "IREE")
+@pytest.mark.parametrize("name", [one for one in PORTABLE if one not in ABSENT])
+def test_iree_gives_what_the_simulation_gave(name: str) -> None:
+    program = captured(name).program
+    check = _checks(captured(name).path, "IREE")[0]
     assert check.subject == "program 0, portable"
+    assert program.portable is not None
     if program.portable.fidelity.custom_calls:
         # Up to 2.6 BrainPy chooses its kernels while it traces.
         assert not eras.SINCE_2_7
@@ -76,8 +57,8 @@ def test_iree_gives_what_the_simulation_gave(name: str, capture: Any) -> None:
     assert (int(said.group(1)) if said else 0) == whole
 
 
-def test_the_shell_says_it_in_a_line(capture: Any) -> None:
-    done = CliRunner().invoke(app, ["verify", str(capture("lif").path), "--with", "iree"])
+def test_the_shell_says_it_in_a_line() -> None:
+    done = CliRunner().invoke(app, ["verify", str(captured("lif").path), "--with", "iree"])
     assert done.exit_code == 0
     assert re.search(
         r"^passed +program 0, portable +IREE +what the simulation gave: \d+ results",
@@ -86,9 +67,9 @@ def test_the_shell_says_it_in_a_line(capture: Any) -> None:
     )
 
 
-def test_the_first_step_that_differs_is_told(capture: Any, tmp_path: Path) -> None:
+def test_the_first_step_that_differs_is_named(tmp_path: Path) -> None:
     """What the simulation gave is said to be something else in one step."""
-    copy = shutil.copytree(capture("lif").path, tmp_path / "run-copy")
+    copy = shutil.copytree(captured("lif").path, tmp_path / "run-copy")
     (spec,) = (one for one in probe.load(copy).programs[0].results if one.path == "monitors/spike")
     arrays = load_file(copy / spec.file)
     arrays[spec.entry][57, 3] ^= True
@@ -117,20 +98,14 @@ def test_the_first_step_that_differs_is_told(capture: Any, tmp_path: Path) -> No
         assert "monitor spike: 1 of 2,000 differ, first at step 57" in reason
 
 
-def test_without_a_portable_form_iree_runs_what_is_plain(out: Path) -> None:
-    case = by_name("izhikevich")
-    runner = case.build()
-    with probe.capture(out, dialect="hlo", strict=True) as cap:
-        case.run(runner)
+def test_without_a_portable_form_iree_runs_what_is_plain() -> None:
+    cap = captured_with("izhikevich", dialect="hlo")
     (check,) = _checks(cap.path, "IREE")
     assert (check.subject, check.outcome) == ("program 0", "passed"), check.reason
 
 
-def test_without_arrays_there_is_nothing_to_run(out: Path) -> None:
-    case = by_name("lif")
-    runner = case.build()
-    with probe.capture(out, data="none", portable=True, strict=True) as cap:
-        case.run(runner)
+def test_without_arrays_there_is_nothing_to_run() -> None:
+    cap = captured_with("lif", data="none", portable=True)
     (check,) = _checks(cap.path, "IREE")
     assert check.outcome == "undecided"
     assert "no arrays" in check.reason
@@ -168,24 +143,21 @@ def test_64_bits_stay_64_bits(out: Path) -> None:
     assert check.outcome == "passed", check.reason
 
 
-def test_a_program_and_its_plain_form_are_told_apart_by_what_they_call(capture: Any) -> None:
-    cap = capture("einet")
-    (program,) = cap.programs
+def test_a_program_and_its_plain_form_differ_in_their_calls(tmp_path: Path) -> None:
+    copy = shutil.copytree(captured("einet").path, tmp_path / "run-copy")
+    program = captured("einet").program
     assert program.fidelity.custom_calls
+    assert program.portable is not None
     assert bool(program.portable.fidelity.custom_calls) == (not eras.SINCE_2_7)
-    forms = texts_of(cap.manifest)[:2]
-    for texts in forms:
-        (calls,) = _told(cap.path, texts, "custom calls")
+    for texts in texts_of(read_manifest(copy)[1])[:2]:
+        (calls,) = _told(copy, texts, "custom calls")
         assert calls.outcome == "passed"
     if eras.SINCE_2_7:
-        _swap(cap.path)
-        try:
-            for texts in texts_of(read_manifest(cap.path)[1])[:2]:
-                (calls,) = _told(cap.path, texts, "custom calls")
-                assert calls.outcome == "failed"
-                assert texts.files[0].path in calls.reason
-        finally:
-            _swap(cap.path)
+        _swap(copy)
+        for texts in texts_of(read_manifest(copy)[1])[:2]:
+            (calls,) = _told(copy, texts, "custom calls")
+            assert calls.outcome == "failed"
+            assert texts.files[0].path in calls.reason
 
 
 def _told(folder: Path, texts: Any, name: str) -> list[Check]:
@@ -194,7 +166,7 @@ def _told(folder: Path, texts: Any, name: str) -> list[Check]:
 
 def _swap(folder: Path) -> None:
     """Have a program and its plain form change places, all digests with them."""
-    (record,) = read_manifest(folder)[1].programs
+    record = read_manifest(folder)[1].programs[0]
     assert record.portable is not None
     kinds = ("stablehlo", "vhlo")
     for kind in kinds:

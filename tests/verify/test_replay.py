@@ -30,6 +30,8 @@ from tests.networks import ABSENT, by_name
 from tests.processes import ROOT, Interpreter
 from tests.replaying import Array, captured, named
 
+pytestmark = pytest.mark.every_stack
+
 # A whole run each: neurons, a delay, plasticity, a rate model, a reservoir, a batched layer, noise.
 RUNS = (
     "lif",
@@ -330,7 +332,7 @@ def _alter_results(folder: Path, change: Callable[[Array], Array]) -> probe.Tens
     return spec
 
 
-def test_a_difference_is_told_in_value_and_in_ulps(copy: Path) -> None:
+def test_a_difference_is_given_in_value_and_in_ulps(copy: Path) -> None:
     original = captured("lif").program.data("results")
     (first, *_) = original.values()
     assert first.dtype == np.float32, "a monitor of V"
@@ -474,7 +476,7 @@ def test_no_run_at_all_is_refused(repeat: int) -> None:
 
 
 def test_a_program_that_is_not_there_is_refused() -> None:
-    run = captured("lif").capture.path
+    run = captured("fhn-rate").capture.path
     assert _run("replay", run, "--program", 0).exit_code == 0
     shown = _run("replay", run, "--program", 1)
     assert shown.exit_code == 2

@@ -1,0 +1,98 @@
+"""A capture folder is written whole or not at all, and nothing is written through a link."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import brainpy_probe as probe
+from brainpy_probe.format.digests import digest_of
+from brainpy_probe.format.folder import RunFolder
+
+ROOT = Path(__file__).parents[2]
+
+
+def _python(source: str, *args: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", source, *map(str, args)],
+        cwd=ROOT,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextmanager
+def _files_no_larger_than(size: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_write_that_fails_half_way_keeps_the_old_file(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write("a/text", "kind", b"old")
+    with _files_no_larger_than(1000), pytest.raises(OSError, match="large"):
+        folder.write("a/text", "kind", b"new" * 1000)
+    assert [path.name for path in (folder.path / "a").iterdir()] == ["text"]
+    assert (folder.path / "a/text").read_bytes() == b"old"
+
+
+def test_a_write_whose_rename_fails_leaves_no_temporary_file(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    (folder.path / "taken").mkdir()
+    with pytest.raises(OSError, match="taken"):
+        folder.write("taken", "kind", b"content")
+    assert [path.name for path in folder.path.iterdir()] == ["taken"]
+
+
+@pytest.mark.parametrize("size", [0, 10, (1 << 20) + 3, 5 << 20])
+def test_a_file_in_pieces_has_a_digest_as_a_whole_and_for_each(size: int, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    pieces = [b"head", memoryview(os.urandom(size)), b"", os.urandom(7)]
+    before = threading.active_count()
+    written, each = folder.write_pieces("a/b", "data", pieces)
+    assert threading.active_count() == before
+    content = (folder.path / "a/b").read_bytes()
+    assert content == b"".join(pieces)
+    assert (written.size, written.digest) == (len(content), digest_of(content))
+    assert each == [digest_of(piece) for piece in pieces]
+
+
+def test_folders_made_in_one_second_are_different_ones(tmp_path: Path) -> None:
+    folders = [RunFolder(tmp_path).path for _ in range(20)]
+    assert len(set(folders)) == len(list(tmp_path.iterdir())) == 20
+
+
+def test_processes_that_share_a_parent_lose_nothing(tmp_path: Path) -> None:
+    # As if on several machines of one name with a common disk: every process is number 1.
+    source = (
+        "import os, sys; os.getpid = lambda: 1\n"
+        "from brainpy_probe.format.folder import RunFolder\n"
+        "for n in range(20):\n"
+        "    RunFolder(sys.argv[1]).write('mine', 'kind', f'{sys.argv[2]}-{n}'.encode())\n"
+    )
+    parent = tmp_path / "not" / "there"
+    processes = [_python(source, parent, number) for number in range(8)]
+    for process in processes:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    written = sorted(path.read_text() for path in parent.glob("run-*/mine"))
+    assert written == sorted(f"{number}-{n}" for number in range(8) for n in range(20))
+
+
+def test_a_folder_that_is_no_capture_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="not a capture"):
+        probe.load(tmp_path)
