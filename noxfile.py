@@ -58,6 +58,22 @@ for _name in PYTHONS:
     _stack(_name)
 
 
+@nox.session(python=PYTHONS["2022"])
+def lowest(session: nox.Session) -> None:
+    """Capture EINet, and run the unit tests, on the lowest versions that the package allows."""
+    versions = ".ci/stacks/2022.txt"
+    session.install("--resolution", "lowest-direct", "--constraint", versions, ".")
+    session.install("-r", versions, ".[test]")
+    folder = session.create_tmp()
+    session.run(
+        *("python", "examples/einet_2022.py", "--scale", "0.1", "--duration", "100"),
+        env={"JAX_PLATFORMS": "cpu", "BRAINPY_PROBE": folder, "BRAINPY_PROBE_STRICT": "1"},
+    )
+    session.run("brainpy-probe", "show", folder)
+    session.run("brainpy-probe", "verify", folder)
+    session.run("python", "-m", "pytest", "tests/unit", env={"JAX_PLATFORMS": "cpu"})
+
+
 @nox.session(python=PYTHONS["latest"])
 def mutants(session: nox.Session) -> None:
     """Put deliberate faults into the package: each must make a test fail. Words choose some."""

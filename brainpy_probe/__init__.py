@@ -1,9 +1,8 @@
-"""brainpy-probe shows what XLA makes of a BrainPy network, and leaves the network alone.
+"""brainpy-probe captures what XLA makes of a BrainPy network, without changing the simulation.
 
-Importing this package imports neither BrainPy nor JAX, nor what reads its settings from the
-environment or from ``sys.stderr`` when it is imported (NumPy, loguru): an unchanged script, in
-which the probe is there first, must find them as if it were not. What the package has to give is
-imported when it is first asked for: until then it costs next to nothing.
+Importing this package imports neither BrainPy nor JAX, nor packages that read the environment or
+``sys.stderr`` when they are imported (NumPy, loguru): a script must be able to set these up itself,
+even if the probe was imported first. Each public name is imported when it is first accessed.
 """
 
 import importlib
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
     from brainpy_probe.reader.worker import Limits
     from brainpy_probe.recording.api import capture
 
+    __version__: str
+
 __all__ = [
     "BadSetting",
     "CannotCapture",
@@ -63,8 +64,9 @@ __all__ = [
     "load",
 ]
 
-# In the order in which they are looked through; what needs BrainPy to be of use comes last.
-_HOMES = (
+# The modules that define the public names, in the order in which they are searched. The last one
+# is the most expensive to import.
+_MODULES = (
     "reader.capture",
     "errors",
     "analysis.finding",
@@ -79,12 +81,14 @@ _HOMES = (
 
 
 def __getattr__(name: str) -> object:
-    for home in _HOMES if name in __all__ else ():
-        module = importlib.import_module(f"{__name__}.{home}")
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("brainpy-probe")
+    for path in _MODULES if name in __all__ else ():
+        module = importlib.import_module(f"{__name__}.{path}")
         if name in module.__all__:
-            found: object = getattr(module, name)
-            globals()[name] = found
-            return found
+            public: object = getattr(module, name)
+            globals()[name] = public
+            return public
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

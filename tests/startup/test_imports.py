@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,7 @@ def test_the_unit_tests_pass_without_jax_and_brainpy() -> None:
 def test_the_public_names_are_there() -> None:
     assert sorted(probe.__all__) == probe.__all__
     assert all(getattr(probe, name) is not None for name in probe.__all__)
+    assert probe.__version__ == metadata.version("brainpy-probe")
 
 
 def _modules_that_name(private: str) -> set[str]:
