@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta
 
 from brainpy_probe.format.common_records import (
     BoundedFloat,
+    BoundedInt,
     Digest,
     ElementType,
     NonNegativeInt,
@@ -17,6 +20,7 @@ from brainpy_probe.format.cost_records import Measured
 
 __all__ = [
     "GROUPS",
+    "AbstractArray",
     "DialectCheck",
     "Fidelity",
     "KernelCall",
@@ -169,6 +173,21 @@ class PortableProgram(Record, frozen=True, kw_only=True):
     files: tuple[WrittenFile, ...] = ()
 
 
+class AbstractArray(Record, frozen=True, kw_only=True):
+    """An array as a parameter of a kernel: its shape and dtype, without values."""
+
+    shape: Shape
+    dtype: ElementType
+
+
+_Scalar: TypeAlias = bool | BoundedInt | float | str | None
+# Two levels of sequences, each of bounded length: brackets in JSON take thirty times their size in
+# memory, and brainevent (0.2.1, 0.3.0) has one level.
+_Inner: TypeAlias = Annotated[tuple[_Scalar, ...], Meta(max_length=64)]
+_Sequence: TypeAlias = Annotated[tuple[_Scalar | AbstractArray | _Inner, ...], Meta(max_length=256)]
+Parameter: TypeAlias = _Scalar | AbstractArray | _Sequence
+
+
 class KernelCall(Record, frozen=True, kw_only=True):
     """A call of a kernel that BrainPy registers with XLA when it lowers the call.
 
@@ -179,12 +198,12 @@ class KernelCall(Record, frozen=True, kw_only=True):
     arguments : tuple
         Shape and dtype of each argument.
     parameters : dict
-        The other parameters of the call; an abstract array as ``{"shape": ..., "dtype": ...}``.
+        The other parameters of the call by name.
     """
 
     name: str
     arguments: tuple[tuple[Shape, ElementType], ...]
-    parameters: dict[str, Any]
+    parameters: Annotated[dict[str, Parameter], Meta(max_length=64)]
 
 
 class ProgramRecord(Record, frozen=True, kw_only=True):

@@ -166,12 +166,14 @@ def _read(folder: Path, name: str) -> bytes:
 
 
 def _decode(source: Path, content: bytes, kind: type[_T]) -> _T:
-    check_keys(source, content)
     try:
-        return msgspec.json.decode(content, type=kind)
+        record = msgspec.json.decode(content, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         reason = first_line(error)
         raise DamagedCapture(f"{source} can't be read: {reason}.", "Capture again.") from error
+    # Second, because it makes lists of any JSON, also of JSON that no record allows.
+    check_keys(source, content)
+    return record
 
 
 def manifest_digest_matches(folder: Path) -> bool:

@@ -21,7 +21,7 @@ from brainpy_probe.compat.lookup import PrivateName
 from brainpy_probe.errors import CannotReplay, PrivateNameMissing, describe_error, first_line
 from brainpy_probe.format.arrays import dtype_of
 from brainpy_probe.format.digests import digest_of
-from brainpy_probe.format.program_records import KernelCall, ProgramRecord
+from brainpy_probe.format.program_records import AbstractArray, KernelCall, ProgramRecord
 from brainpy_probe.ir import execution, ffi, mlir
 
 if TYPE_CHECKING:
@@ -167,10 +167,10 @@ def _lower(kernel: Any, call: KernelCall) -> None:
 
 def _abstract(value: Any) -> Any:
     """Return a parameter as it was before it was encoded as JSON."""
-    if isinstance(value, list):
+    if isinstance(value, tuple):
         return tuple(map(_abstract, value))
-    if isinstance(value, dict):
-        return _aval(value["shape"], value["dtype"])
+    if isinstance(value, AbstractArray):
+        return _aval(value.shape, value.dtype)
     return value
 
 

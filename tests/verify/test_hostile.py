@@ -264,6 +264,12 @@ SAYINGS: dict[str, tuple[Callable[[Manifest], object], str]] = {
         lambda m: m["calls"][0].update(notes=[[[]] * 1000] * 1000),
         "calls[0].notes",
     ),
+    "lists in a kernel's parameters": (
+        lambda m: _program(m).update(
+            kernels=[{"name": "k", "arguments": [], "parameters": {"a": [[[[]]]]}}]
+        ),
+        "kernels[0].parameters[...]",
+    ),
 }
 
 

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from brainpy_probe.compat import brainevent_kernels
-from brainpy_probe.format.program_records import KernelCall
+from brainpy_probe.format.program_records import AbstractArray, KernelCall
 from brainpy_probe.recording.program import jaxprs
 
 __all__ = ["kernel_calls"]
@@ -41,12 +41,18 @@ def _recorded(eqn: Any) -> KernelCall:
     )
 
 
-def _plain(value: Any) -> Any:
-    """Return a parameter as JSON has it, abstract arrays by shape and dtype."""
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Return a parameter as :data:`~brainpy_probe.format.program_records.Parameter` has it."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if isinstance(value, (tuple, list)):
-        return [_plain(one) for one in value]
-    if not isinstance(value, np.ndarray) and hasattr(value, "shape") and hasattr(value, "dtype"):
-        return {"shape": [int(size) for size in value.shape], "dtype": str(value.dtype)}
+    if isinstance(value, (tuple, list)) and depth < 2:
+        return tuple(_plain(one, depth + 1) for one in value)
+    if (
+        depth < 2
+        and not isinstance(value, np.ndarray)
+        and hasattr(value, "shape")
+        and hasattr(value, "dtype")
+    ):
+        shape = tuple(int(size) for size in value.shape)
+        return AbstractArray(shape=shape, dtype=str(value.dtype))
     raise TypeError(f"{type(value).__name__} can't be recorded")
