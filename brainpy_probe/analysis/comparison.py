@@ -9,7 +9,7 @@ import numpy as np
 
 from brainpy_probe.format.arrays import Array
 
-__all__ = ["Difference", "difference", "differing_elements"]
+__all__ = ["Difference", "difference", "differing_elements", "is_float"]
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +52,7 @@ def difference(left: Array, right: Array) -> Difference | None:
     if a.dtype.kind == "c":
         parts = np.dtype(f"f{a.dtype.itemsize // 2}")
         a, b = a.view(parts), b.view(parts)
-    if not _is_float(a.dtype):
+    if not is_float(a.dtype):
         return Difference(elements=count, largest=float(_distance(a, b).max()))
     nan = [np.isnan(x.astype(np.float64)) for x in (a, b)]
     numbers = ~(nan[0] | nan[1])
@@ -76,7 +76,8 @@ def _distance(left: Array, right: Array) -> Array:
     return distance
 
 
-def _is_float(dtype: np.dtype[Any]) -> bool:
+def is_float(dtype: np.dtype[Any]) -> bool:
+    """Whether an element type is one of real floats, NumPy's or another's."""
     if dtype.kind in "biu":
         return False
     if dtype.kind == "f" and dtype.isbuiltin == 1:

@@ -7,12 +7,13 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import msgspec
 import numpy as np
 
 from brainpy_probe.analysis.comparison import Difference, difference
+from brainpy_probe.analysis.stepwise import Stepwise, compare_steps
+from brainpy_probe.analysis.verdict import Verdict, decide
 from brainpy_probe.errors import BadSetting, CannotReplay, first_line
 from brainpy_probe.format.arrays import Array, as_bytes, dtype_of
 from brainpy_probe.format.digests import digest_of
@@ -43,23 +44,6 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     difference: Difference | None = None
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What a replay says of the program.
-
-    Attributes
-    ----------
-    outcome : str
-        ``bit for bit``: it gives what the run gave. ``undecided``: it gives other bits for a reason
-        that is known, or there is nothing to compare with. ``failed``: it gives other bits, and
-        nothing explains it: it is not the program that ran.
-    reason : str
-        Why, in a sentence.
-    """
-
-    outcome: Literal["bit for bit", "undecided", "failed"]
-    reason: str
-
-
 @dataclass(frozen=True)
 class Replay:
     """What a captured program gave when it ran again.
@@ -79,6 +63,9 @@ class Replay:
         kernels, the same machine code, without what Python costs at each step.
     reasons : tuple of str
         Why XLA may compile the program to other bits than the run's.
+    stepwise : Stepwise or None
+        How far it is from the run one step at a time, where it has other bits for such a reason,
+        and the run's results were captured (``data="full"``).
     """
 
     results: dict[str, Array]
@@ -87,27 +74,14 @@ class Replay:
     run_seconds: tuple[float, ...]
     direct: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
+    stepwise: Stepwise | None = None
 
     @property
     def verdict(self) -> Verdict:
         """Whether the program is the run's, as far as its results tell."""
-        equal = sum(one.equal is True for one in self.compared)
-        count = len(self.compared)
-        if self.equal:
-            reason = f"{count} results, bit for bit the simulation's"
-            return Verdict(outcome="bit for bit", reason=reason)
-        if self.equal is None:
-            reason = f"{equal} of {count} results are bit for bit the simulation's"
-            if not equal:
-                reason = "it runs"
-            reason += "; the capture has neither the other results nor their digests"
-            return Verdict(outcome="undecided", reason=reason)
-        unlike = [one for one in self.compared if one.equal is False]
-        reason = f"other bits than the simulation's in {', '.join(one.name for one in unlike)}"
-        if self.reasons:
-            reason += f", because {'; '.join(self.reasons)}"
-            return Verdict(outcome="undecided", reason=reason)
-        return Verdict(outcome="failed", reason=f"{reason}, and nothing is known that explains it")
+        equal = [one.name for one in self.compared if one.equal is True]
+        unlike = [one.name for one in self.compared if one.equal is False]
+        return decide(len(self.compared), equal, unlike, self.reasons, self.stepwise)
 
     @property
     def equal(self) -> bool | None:
@@ -163,11 +137,45 @@ def replay(
     # XLA leaves a loop that calls Python as it is, and hoists a small one that does not. What was
     # taken out of the loop may have been in a part that XLA compiled by itself.
     removed = bool(record.fidelity.removed) and execution.hoists_small_loops()
-    done = run(separate_ops=removed, compares=not overrides)
+    ways = [True, False] if removed else [False]
+    done = run(separate_ops=ways[0], compares=not overrides)
     if removed and done.equal is False:
-        otherwise = run(separate_ops=False, compares=True)
+        otherwise = run(separate_ops=ways[1], compares=True)
         done = otherwise if otherwise.equal else done
-    return replace(done, direct=direct, reasons=reasons)
+    stepwise = None
+    if done.equal is False and reasons and all(s.path in expected for s in record.results):
+        stepwise = _stepwise(record, content, arguments, expected, ways)
+    return replace(done, direct=direct, reasons=reasons, stepwise=stepwise)
+
+
+def _stepwise(
+    record: ProgramRecord,
+    content: bytes,
+    arguments: Sequence[Array],
+    expected: Arrays,
+    ways: Sequence[bool],
+) -> Stepwise:
+    """Compare a program with its run step by step, compiled in either way; take what is nearest."""
+    content = with_constants(content, _constants(record, arguments))
+    found = []
+    for separate_ops in ways:
+
+        @functools.cache
+        def executable(content: bytes, separate_ops: bool = separate_ops) -> execution.Executable:
+            return execution.Executable(content, separate_ops=separate_ops)
+
+        def run(content: bytes, rows: Sequence[Sequence[Array]]) -> list[list[Array]]:
+            loaded = executable(content)
+            return [loaded.take(loaded.run(loaded.put(row))) for row in rows]
+
+        try:
+            found.append(compare_steps(record, content, arguments, expected, run))
+        except Exception as error:  # whatever XLA and MLIR raise
+            problem = f"it can't be run from the states of its run: {first_line(error)}"
+            return Stepwise(problem=problem)
+        if found[-1].agrees:
+            break
+    return min(found, key=lambda one: (bool(one.another), len(one.flipped), one.ulps))
 
 
 def _run(
@@ -204,6 +212,7 @@ def _run(
 def _reasons(record: ProgramRecord, content: bytes) -> list[str]:
     """Return why XLA may compile a program to other bits than the run's."""
     reasons = [f"the run had what the program has not: {one}" for one in record.fidelity.removed]
+    reasons += record.fidelity.reasons
     # sdy (0.10.2, 0.12.0), XLA's own calls (up to 0.4.30).
     if re.search(rb"sdy\.manual_computation|SPMDFullToShardShape", content):
         reasons.append("it has a shard_map, whose body XLA compiles otherwise on one device")
@@ -277,16 +286,10 @@ def _compiled(
     record: ProgramRecord, content: bytes, arguments: Sequence[Array], *, separate_ops: bool = False
 ) -> tuple[execution.Executable, float]:
     """Compile a program whose kernels are registered; return it, and how long XLA took."""
-    constants = {
-        position: array
-        for position, (spec, array) in enumerate(zip(record.arguments, arguments, strict=True))
-        if record.compiled_in and spec.role == "constant"
-    }
     begun = time.perf_counter()
     try:
-        executable = execution.Executable(
-            with_constants(content, constants), separate_ops=separate_ops
-        )
+        content = with_constants(content, _constants(record, arguments))
+        executable = execution.Executable(content, separate_ops=separate_ops)
     except Exception as error:  # whatever XLA raises; it has no class that all versions share
         missing = kernels.unregistered(record.fidelity.custom_calls)
         if any(target in str(error) for target in missing):
@@ -295,6 +298,15 @@ def _compiled(
             f"{record.name} can't be compiled by jaxlib {execution.version()}: {first_line(error)}."
         ) from error
     return executable, time.perf_counter() - begun
+
+
+def _constants(record: ProgramRecord, arguments: Sequence[Array]) -> dict[int, Array]:
+    """Return the arguments that were constants in the run's compiled code, by their positions."""
+    return {
+        position: array
+        for position, (spec, array) in enumerate(zip(record.arguments, arguments, strict=True))
+        if record.compiled_in and spec.role == "constant"
+    }
 
 
 def _needs(record: ProgramRecord, missing: Sequence[str], problem: str) -> CannotReplay:

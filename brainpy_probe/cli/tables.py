@@ -215,7 +215,12 @@ def _verdict(replay: Replay) -> Text:
     return Text(f"{text}.", style=_STYLES[verdict.outcome])
 
 
-_STYLES = {"bit for bit": "bold green", "undecided": "yellow", "failed": "bold red"}
+_STYLES = {
+    "bit for bit": "bold green",
+    "agrees": "green",
+    "undecided": "yellow",
+    "failed": "bold red",
+}
 
 
 def _seconds(replay: Replay) -> str:

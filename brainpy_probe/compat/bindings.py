@@ -184,6 +184,17 @@ def mlir_attributes(operation: MlirOperation) -> dict[str, Any]:
     return {attributes[n].name: attributes[n].attr for n in range(len(attributes))}
 
 
+def mlir_sizes(sizes: list[int]) -> Any:
+    """Return StableHLO's attribute of sizes, as of ``slice_sizes``.
+
+    An array of integers from 0.4.23 on; dense elements on 0.4.13.
+    """
+    parse = take("mlir").Attribute.parse
+    if metadata.version("jaxlib") == "0.4.13":
+        return parse(f"dense<{sizes}> : tensor<{len(sizes)}xi64>")
+    return parse(f"array<i64: {', '.join(map(str, sizes))}>")
+
+
 def parse_mlir(source: str | bytes, context: MlirContext) -> MlirModule:
     """Parse and verify MLIR text or bytecode; the parser itself verifies from 0.4.13 on."""
     return take("mlir").Module.parse(source, context)

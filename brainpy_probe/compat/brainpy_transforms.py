@@ -22,6 +22,7 @@ __all__ = [
     "jit_target",
     "jit_variables",
     "loop_variables",
+    "orders_by_address",
     "scanned_function",
     "split_key",
     "splits_random_states",
@@ -120,6 +121,14 @@ def variable_stack() -> Any:
 def compiles_each_run() -> bool:
     """Return whether each run has a new loop function: from 2.4 on; 2.3.8 keeps a jitted one."""
     return on_brainstate() or variable_stack() is not None
+
+
+def orders_by_address() -> bool:
+    """Whether a loop has its Variables in the order of their addresses: from 2.4 to 2.6.
+
+    2.4.6, 2.6.0: a VariableStack is a dict by id (_src/math/object_transform/variables.py).
+    """
+    return not on_brainstate() and variable_stack() is not None
 
 
 def loop_variables(body: Any) -> dict[Any, Any] | None:

@@ -76,6 +76,10 @@ class TensorSpec(Record, frozen=True, kw_only=True):
         earlier program also took is stored once, in the file of that program.
     entry : str
         The name of the value in that file.
+    axis : int or None
+        The axis of the time steps in a result with one entry per step; otherwise None.
+    records : str
+        The name of the state whose value after each step such a result contains, if any.
     """
 
     name: str
@@ -87,6 +91,8 @@ class TensorSpec(Record, frozen=True, kw_only=True):
     digest: Digest = ""
     file: str = ""
     entry: str = ""
+    axis: NonNegativeInt | None = None
+    records: str = ""
 
     @property
     def path(self) -> str:
@@ -131,6 +137,9 @@ class Fidelity(Record, frozen=True, kw_only=True):
     removed : tuple of str
         Parts of the run that are not in the program: ``progress bar``, ``BrainPy's own checks``,
         ``monitors handed to Python``. Without them XLA may compile the rest to other bits.
+    reasons : tuple of str
+        Why XLA may compile the texts to code that rounds differently from the run's, apart from
+        ``removed``: ``the run computed each operation by itself (jit=False)``.
     unused : tuple of str
         Arguments that the program does not read, by group and name, as ``inputs/indices``.
     notes : tuple of str
@@ -143,6 +152,7 @@ class Fidelity(Record, frozen=True, kw_only=True):
     host_callbacks: tuple[str, ...] = ()
     inlined_constants: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

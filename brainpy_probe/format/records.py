@@ -195,6 +195,8 @@ class Environment(Record, frozen=True, kw_only=True):
     ----------
     rank : int or None
         JAX's process index, if several processes run one program (jax.distributed).
+    processor : str
+        Model and vector instructions of the CPU, for which XLA compiles; empty if unknown.
     untested : str
         A warning if the probe was not tested with these versions; otherwise empty.
     """
@@ -205,7 +207,13 @@ class Environment(Record, frozen=True, kw_only=True):
     backend: str
     versions: dict[str, str]
     rank: NonNegativeInt | None = None
+    processor: str = ""
     untested: str = ""
+
+    @property
+    def jaxlib(self) -> str:
+        """The version of jaxlib; empty if it is unknown."""
+        return self.versions.get("jaxlib", "")
 
 
 class Addition(Record, frozen=True, kw_only=True):

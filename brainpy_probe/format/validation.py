@@ -138,6 +138,9 @@ def _program(program: ProgramRecord) -> Iterator[str]:
     listed = {file.path for file in program.files}
     for spec in (*program.arguments, *program.results):
         yield from (f"has {spec.path!r} with {fault}" for fault in _tensor(spec, listed))
+    states = {spec.name for spec in program.arguments if spec.role == "state"}
+    for spec in program.results:
+        yield from (f"has {spec.path!r} with {fault}" for fault in _steps(spec, states))
     root = next(iter(program.components), "")
     if component_names.enclosing_component(root, program.components) != root:
         yield f"has its model {root!r} as a part of itself: its components form a cycle"
@@ -169,6 +172,14 @@ def _tensor(spec: TensorSpec, listed: set[str]) -> Iterator[str]:
         yield f"a file that the program does not list: {spec.file!r}"
     if spec.file and not spec.digest:
         yield "a file without a digest"
+
+
+def _steps(spec: TensorSpec, states: set[str]) -> Iterator[str]:
+    """Check which axis of a result has the time steps, and which state it records."""
+    if spec.axis is not None and spec.axis >= len(spec.shape):
+        yield f"the time steps in axis {spec.axis}, which shape {spec.shape} does not have"
+    if spec.records and spec.records not in states:
+        yield f"the values of state {spec.records!r}, which is not in it"
 
 
 def _duplicate(values: Iterable[str]) -> str:

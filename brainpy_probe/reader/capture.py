@@ -43,15 +43,17 @@ class Capture:
     @property
     def programs(self) -> tuple[Program, ...]:
         """The distinct programs, in the order in which they first ran."""
-        jaxlib = self.manifest.environment.versions.get("jaxlib", "")
-        return tuple(Program(self.path, record, jaxlib) for record in self.manifest.programs)
+        manifest = self.manifest
+        ran = manifest.environment
+        return tuple(Program(self.path, record, ran) for record in manifest.programs)
 
     @property
     def calls(self) -> tuple[PredictCall, ...]:
         """The predict calls, in the order in which they ended."""
         manifest = self.manifest  # once: another thread may add to it meanwhile
-        jaxlib = manifest.environment.versions.get("jaxlib", "")
-        programs = [Program(self.path, record, jaxlib) for record in manifest.programs]
+        programs = [
+            Program(self.path, record, manifest.environment) for record in manifest.programs
+        ]
         modules: dict[int, list[CompiledModule]] = {}
         for module in manifest.modules:
             if module.call is not None:

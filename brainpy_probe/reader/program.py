@@ -15,6 +15,7 @@ from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.cost_records import Costs, Measured
 from brainpy_probe.format.program_records import Fidelity, ProgramKind, ProgramRecord, TensorSpec
 from brainpy_probe.format.reading import read_file, read_text
+from brainpy_probe.format.records import Environment
 from brainpy_probe.reader.requests import ProgramTask, ask_costs, ask_measuring, ask_replay
 from brainpy_probe.reader.worker import Limits
 
@@ -49,7 +50,7 @@ class Program:
 
     _folder: Path
     record: ProgramRecord
-    _jaxlib: str = ""  # the version that ran it
+    _environment: Environment
     _plain: bool = False  # whether it is the portable form
     limits: Limits | None = field(default_factory=Limits)
 
@@ -63,7 +64,7 @@ class Program:
             program. That needs no other process, and kernels that only this one has are there
             (BrainPy 2.4 to 2.6); but a damaged program may end it.
         """
-        return Program(self._folder, self.record, self._jaxlib, self._plain, limits)
+        return Program(self._folder, self.record, self._environment, self._plain, limits)
 
     @property
     def name(self) -> str:
@@ -116,7 +117,7 @@ class Program:
             measured=None,
             unmeasured="",
         )
-        return Program(self._folder, record, self._jaxlib, True, self.limits)
+        return Program(self._folder, record, self._environment, True, self.limits)
 
     @property
     def dialects(self) -> tuple[str, ...]:
@@ -288,9 +289,15 @@ class Program:
     def _reasons(self, form: str) -> list[str]:
         """Return why XLA may compile one form of the program to other bits than the run's."""
         from brainpy_probe.compat import bindings
+        from brainpy_probe.ir.processor import processor
 
-        other = bindings.version_remark(self._jaxlib)
+        ran = self._environment
+        other = bindings.version_remark(ran.jaxlib)
         reasons = [f"it was {other}"] if other else []
+        if ran.backend != "cpu":
+            reasons.append(f"it ran on a {ran.backend}, and here on a CPU")
+        elif ran.processor and ran.processor != processor():
+            reasons.append("it ran on another CPU, for which XLA compiles otherwise")
         if self._plain:
             reasons.append("the portable form may take sums in another order")
         if form == "vhlo" and any(self.fidelity.chlo.values()):
@@ -302,7 +309,7 @@ class Program:
             what=what,
             folder=str(self._folder),
             record=self.record,
-            jaxlib=self._jaxlib,
+            environment=self._environment,
             plain=self._plain,
             **more,
         )
@@ -319,7 +326,8 @@ class Program:
 
         kinds = {file.kind for file in self.record.files}
         order = ["stablehlo", "mhlo", "hlo", "vhlo"]
-        if bindings.version_remark(self._jaxlib):
+        other = bindings.version_remark(self._environment.jaxlib)
+        if other:
             order = ["vhlo", *order[:3]]
         form = next((kind for kind in order if kind in kinds), None)
         if form is None:
@@ -331,6 +339,11 @@ class Program:
         try:
             return form, parse(form, content)
         except Exception as error:  # XLA's parsers have no class that all versions share
+            if other:
+                raise CannotReplay(
+                    f"{self.name} was {other}, which can't read it: {describe_error(error)}.",
+                    "Replay it where that jaxlib, or a later one, is installed.",
+                ) from error
             raise DamagedCapture(
                 f"{self.paths[form]} can't be read by jaxlib: {describe_error(error)}", _ANOTHER
             ) from error

@@ -19,7 +19,7 @@ from brainpy_probe.errors import ProbeError, Stopped
 from brainpy_probe.format.arrays import as_bytes, dtype_of
 from brainpy_probe.format.cost_records import Costs
 from brainpy_probe.format.program_records import ProgramRecord
-from brainpy_probe.format.records import ModuleRecord
+from brainpy_probe.format.records import Environment, ModuleRecord
 from brainpy_probe.reader.worker import Ending, Limits, Worker
 from brainpy_probe.settings import Dialect
 
@@ -55,8 +55,8 @@ class ProgramTask(msgspec.Struct, frozen=True, kw_only=True, tag="program"):
         The capture folder.
     record : ProgramRecord
         The program.
-    jaxlib : str
-        The version of jaxlib that ran the program.
+    environment : Environment
+        Where the program ran.
     plain : bool
         Whether the record is that of the portable form.
     repeat : int
@@ -68,7 +68,7 @@ class ProgramTask(msgspec.Struct, frozen=True, kw_only=True, tag="program"):
     what: Literal["costs", "replay", "measure"]
     folder: str
     record: ProgramRecord
-    jaxlib: str
+    environment: Environment
     plain: bool
     repeat: int = 1
     overrides: tuple[str, ...] = ()

@@ -60,7 +60,7 @@ def _done(
         module = CompiledModule(Path(task.folder), task.record, None)
         text = module.convert(task.dialect).encode()
         return Answer(found=len(text)), [text]
-    program = Program(Path(task.folder), task.record, task.jaxlib, task.plain, None)
+    program = Program(Path(task.folder), task.record, task.environment, task.plain, None)
     if task.what == "costs":
         return Answer(found=program.costs), []
     if task.what == "measure":

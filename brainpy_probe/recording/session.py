@@ -27,6 +27,7 @@ from brainpy_probe.format.folder import RunFolder
 from brainpy_probe.format.index import named_files
 from brainpy_probe.format.program_records import ProgramRecord
 from brainpy_probe.format.records import Addition, CallRecord, Environment, LostModule, Manifest
+from brainpy_probe.ir.processor import processor
 from brainpy_probe.reader.capture import Capture
 from brainpy_probe.recording import consistency
 from brainpy_probe.recording.calls import CURRENT_WATCH, OWN_WORK, RunningCall
@@ -502,5 +503,6 @@ def _environment() -> Environment:
         backend=jax.default_backend(),
         versions=versions,
         rank=jax.process_index() if jax.process_count() > 1 else None,
+        processor=processor(),
         untested=untested(),
     )

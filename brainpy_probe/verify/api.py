@@ -96,7 +96,7 @@ def _checks(capture: Capture, with_iree: bool, limits: Limits | None) -> Iterato
     else:
         yield from _in_short(prove_apart(capture, limits, with_iree=with_iree))
     if find_spec("jaxlib") is None:
-        version = manifest.environment.versions.get("jaxlib", "")
+        version = manifest.environment.jaxlib
         reason = f"jaxlib is not here: pip install jaxlib=={version}"
         yield failed("programs", "parse and replay", reason)
 

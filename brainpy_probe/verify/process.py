@@ -140,7 +140,7 @@ def jobs_of(capture: Capture, *, with_iree: bool) -> list[Job]:
         Job(texts.subject, "parses", partial(prove, capture.path, texts))
         for texts in texts_of(manifest)
     ]
-    jaxlib = manifest.environment.versions.get("jaxlib", "")
+    jaxlib = manifest.environment.jaxlib
     for program in (program.within(None) for program in capture.programs):
         run = partial(
             run_anew, capture.path, program, _steps(capture, program), jaxlib, with_iree=with_iree

@@ -58,7 +58,7 @@ class Texts:
 
 def texts_of(manifest: Manifest) -> list[Texts]:
     """Return all texts of a capture that jaxlib's parsers are for; XLA's dumps are not."""
-    jaxlib = manifest.environment.versions.get("jaxlib", "")
+    jaxlib = manifest.environment.jaxlib
     found = []
     for program in manifest.programs:
         name, fidelity = f"program {program.index}", program.fidelity

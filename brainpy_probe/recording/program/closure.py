@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from brainpy_probe.compat import brainpy_model
+from brainpy_probe.compat import brainpy_model, brainpy_transforms
 from brainpy_probe.format.program_records import ProgramKind, Role
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.model.pytrees import (
@@ -32,6 +32,7 @@ from brainpy_probe.recording.program.callbacks import (
     drop_taps,
     take_offloaded_monitors,
 )
+from brainpy_probe.recording.program.recorded import per_step
 from brainpy_probe.recording.program.step import Known, TracedStep, form_of, refuse_tracers
 from brainpy_probe.recording.tracing.traces import LoopRun, StepTrace
 from brainpy_probe.recording.types import NamedArrays
@@ -71,6 +72,9 @@ class ClosedProgram:
         gave, by role and name; none for what a step hands to the host.
     swapped : frozenset
         The outputs and monitors whose first two axes the runner swaps after its loop.
+    per_step : dict
+        Those that have an entry for each step, by role and name: the name of the state whose
+        value after the step it is, or an empty one.
     native : Compilation or None
         The module in which JAX compiled the same for BrainPy in this call, if that is known.
     native_arguments : tuple of str
@@ -83,6 +87,8 @@ class ClosedProgram:
         The names of the components that each projection connects.
     removed : tuple of str
         What the run had and the program has not, because it calls Python.
+    reasons : tuple of str
+        Why else XLA may compile the program to code that rounds differently from the run's.
     """
 
     name: str
@@ -94,6 +100,7 @@ class ClosedProgram:
     step: TracedStep
     places: dict[tuple[Role, str], int]
     swapped: frozenset[tuple[Role, str]]
+    per_step: dict[tuple[Role, str], str]
     notes: tuple[str, ...] = ()
     native: Compilation | None = None
     native_arguments: tuple[str, ...] = ()
@@ -101,6 +108,7 @@ class ClosedProgram:
     components: dict[str, str] = field(default_factory=dict)
     links: dict[str, tuple[str, str]] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
 
     def grouped(self) -> tuple[NamedArrays, NamedArrays, NamedArrays]:
         """Return the values of the arguments as ``function`` takes them."""
@@ -137,6 +145,8 @@ def close(call: RunningCall, run: LoopRun | StepTrace, known: Known) -> ClosedPr
 def _close_loop(call: RunningCall, loop: LoopRun, known: Known) -> ClosedProgram:
     refuse_tracers(loop.carry, loop.xs)
     step = TracedStep(call, loop.step, known)
+    if brainpy_transforms.orders_by_address() and len(loop.step.states) > 1:
+        step.reasons.append("BrainPy 2.4 to 2.6 orders a loop's Variables by their addresses")
     counted = _leave_host_out(step, loop.carry)
     carry = loop.carry[1] if counted else loop.carry
     carried = named_leaves(("carry", carry))
@@ -182,7 +192,8 @@ def _close_loop(call: RunningCall, loop: LoopRun, known: Known) -> ClosedProgram
         return {**results, "state": step.state_leaves(after)}
 
     given = scanned | carried
-    closed = _closed(step, "loop", program, given, made, swapped, loop.options)
+    entries = per_step(step, loop)
+    closed = _closed(step, "loop", program, given, made, swapped, entries, loop.options)
     closes_over = [n for n in range(len(loop.step.states)) if n not in loop.carried]
     counter = ["progress bar"] if counted else []
     # The order among what the loop's body closes over is JAX's own.
@@ -193,6 +204,8 @@ def _close_loop(call: RunningCall, loop: LoopRun, known: Known) -> ClosedProgram
 
 def _close_step(call: RunningCall, trace: StepTrace, known: Known) -> ClosedProgram:
     step = TracedStep(call, trace, known)
+    if trace is call.step:
+        step.reasons.append("the run computed each operation by itself (jit=False)")
     if not trace.includes_loop:
         step.notes.append(
             "The runner's loop over time is Python's (jit=False or memory_efficient=True), "
@@ -225,7 +238,8 @@ def _close_step(call: RunningCall, trace: StepTrace, known: Known) -> ClosedProg
         return {**results, "state": step.state_leaves(new)}
 
     kind: ProgramKind = "loop" if trace.includes_loop else "step"
-    closed = _closed(step, kind, program, given, made, swapped)
+    entries = per_step(step) if trace.includes_loop else {}
+    closed = _closed(step, kind, program, given, made, swapped, entries)
     native = (*step.names_of(range(len(trace.states))), *given)
     # A whole run is a step of BrainPy 2.3 alone, which gives its jit the Variables; JAX 0.4 makes
     # constants of what else a jit takes from around it.
@@ -290,6 +304,7 @@ def _closed(
     inputs: NamedArrays,
     made: dict[str, NamedArrays],
     swapped: frozenset[tuple[str, str]],
+    entries: dict[int, str],
     *extra: object,
 ) -> ClosedProgram:
     def named(role: Role, leaves: NamedArrays) -> list[Named]:
@@ -327,9 +342,11 @@ def _closed(
         step,
         places,
         frozenset((_ROLES[group], name) for group, name in swapped),
+        {key: entries[place] for key, place in places.items() if place in entries},
         tuple(step.notes),
         native=step.trace.compilation,
         components=step.components,
         links=step.links,
         removed=tuple(step.removed),
+        reasons=tuple(step.reasons),
     )

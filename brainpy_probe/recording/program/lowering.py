@@ -199,7 +199,7 @@ def write(
         kind=closed.kind,
         fingerprint=closed.fingerprint,
         arguments=_specs(native.lowered.token_types, closed.arguments, arguments),
-        results=_specs(native.lowered.token_types, closed.results, results),
+        results=_result_specs(closed, native.lowered.token_types, results),
         fidelity=_fidelity(native, closed),
         files=(*written.texts, *_files_of(place, arguments), *_files_of(place, results)),
         portable=written.portable,
@@ -350,6 +350,7 @@ def _fidelity(form: _Form, closed: ClosedProgram, *notes: str) -> Fidelity:
         host_callbacks=tuple(filter(mlir.is_callback, lowered.custom_calls)),
         inlined_constants=tuple(kind for kind, _ in mlir.large_constants(lowered.operations)),
         removed=closed.removed,
+        reasons=closed.reasons,
         unused=form.unused,
         notes=(*closed.notes, *lowered.notes, *notes),
     )
@@ -438,6 +439,22 @@ def _specs(
         for n, (shape, dtype) in enumerate(tokens)
     ]
     return (*leading, *(_spec(one, stored) for one in group))
+
+
+def _result_specs(
+    closed: ClosedProgram,
+    tokens: Sequence[tuple[tuple[int, ...], str]],
+    stored: dict[str, tensors.Stored],
+) -> tuple[TensorSpec, ...]:
+    """Return the specs of the results, and of which of them have an entry for each step."""
+    specs = []
+    for spec in _specs(tokens, closed.results, stored):
+        key = spec.role, spec.name
+        records = closed.per_step.get(key)
+        if records is not None:
+            spec = replace(spec, axis=1 if key in closed.swapped else 0, records=records)
+        specs.append(spec)
+    return tuple(specs)
 
 
 def _spec(one: Named, stored: dict[str, tensors.Stored]) -> TensorSpec:

@@ -102,6 +102,8 @@ class TracedStep:
         Arguments and results of the step that are no part of the program.
     removed : list of str
         What was left out of the step because it calls Python.
+    reasons : list of str
+        Why else XLA may compile the program to code that rounds differently from the run's.
     notes : list of str
         What a reader of the program must know.
 
@@ -116,6 +118,7 @@ class TracedStep:
         self._known = known
         self.notes: list[str] = []
         self.removed: list[str] = []
+        self.reasons: list[str] = []
         self.dropped: list[Any] = []
         self.drop: Callable[[Any], bool] | None = None
         self.eqns: list[Any] = list(trace.eqns)
@@ -181,6 +184,14 @@ class TracedStep:
             atoms = use.reads if use.writes is None else use.writes
             forms |= dict(zip(leaves, map(form_of, atoms), strict=True))
         return forms
+
+    def writes(self) -> list[tuple[Any, str]]:
+        """Return the atoms that the step writes, each with the name of the state's leaf."""
+        return [
+            (atom, leaf)
+            for leaves, use in zip(self._leaf_names, self.states, strict=True)
+            for atom, leaf in zip(use.writes or (), leaves, strict=False)
+        ]
 
     def state_leaves(self, values: Sequence[Any]) -> NamedArrays:
         """Return the leaves of the Variables' values by name."""
@@ -257,7 +268,8 @@ class TracedStep:
         model = type(self.call.runner.target).__name__
         forms = [(k, signature(v)) for k, v in (self.constants | self.state).items()]
         splits = [use.splits for use in self.states]
-        told = [model, self.names, self.written, splits, forms, self.notes, self.removed, *extra]
+        told = [model, self.names, self.written, splits, forms, self.notes, *extra]
+        told += [self.removed, self.reasons]
         told += [self.components, brainevent_kernels.lowering_settings()]
         compilation, known = self.trace.compilation, self._known.fingerprints
         others = repr([*told, self._order]).encode()
