@@ -67,8 +67,12 @@ def decide(
     if stepwise is None:
         said += f", {because}; only capture(data='full') has what a step at a time is compared with"
         return Verdict(outcome="undecided", reason=said)
-    if stepwise.agrees:
+    if stepwise.agrees and len(equal) + len(unlike) == count:
         return Verdict(outcome="agrees", reason=f"at most {_ulps(stepwise)} a step, {because}")
+    if stepwise.agrees:
+        unknown = count - len(equal) - len(unlike)
+        said = f"at most {_ulps(stepwise)} a step, {because}; {unknown} of {count} are not known"
+        return Verdict(outcome="undecided", reason=said)
     if stepwise.another:
         said = (
             f"{', '.join(stepwise.another)} differ within one step from the run's own state by "

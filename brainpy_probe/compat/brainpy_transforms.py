@@ -49,6 +49,14 @@ NAMES.update(
                 "get_out_treedef_by_cache",
             ),
         ),
+        "state-trace": PrivateName(
+            "brainstate's class of a trace's states",
+            ("brainstate._state:StateTraceStack",),
+            "brainstate 0.5.4, 0.6.0: _state.py. A jit, loop or condition hands it the values of "
+            "its states when it has run",
+            era="brainstate",
+            members=("assign_state_vals_v2",),
+        ),
         "progress-bar": PrivateName(
             "brainstate's ProgressBar",
             ("brainstate.transform:ProgressBar",),

@@ -76,6 +76,9 @@ class RunningCall:
         Whether XLA went on running it when the native call had returned.
     notes : list of str
         What a reader of the call's program must know.
+    first_states : dict
+        The values of a jitted step's Variables after the first step, in the order of its trace, by
+        the ``id`` of the candidate (BrainPy 2.7 and later).
     coming : LoopRun, StepTrace or None
         What is the run as far as is known, traced and about to be compiled.
     ahead : dict
@@ -103,6 +106,7 @@ class RunningCall:
     repeats: int = 0
     noted: dict[int, Any] = field(default_factory=dict)
     coming: LoopRun | StepTrace | None = None
+    first_states: dict[int, list[Any]] = field(default_factory=dict)
     ahead: dict[int, Any] = field(default_factory=dict)
     given: Any = None
     returned: Any = None
@@ -162,6 +166,7 @@ class RunningCall:
         self.candidates.clear()
         self.noted.clear()
         self.ahead.clear()
+        self.first_states.clear()
         self.step = self.coming = self.given = self.returned = None
         self.xs, self.monitors, self.snapshot, self.error = (), None, None, None
 
@@ -196,6 +201,7 @@ class RunningCall:
         self._within_own = own
         self.candidates.clear()
         self.noted.clear()
+        self.first_states.clear()
         self.repeats = 0
         self.coming = None
         try:

@@ -21,6 +21,7 @@ from brainpy_probe.format.program_records import ProgramRecord, Role
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.model.pytrees import named_leaves, named_results
 from brainpy_probe.recording.program.closure import ClosedProgram, Named
+from brainpy_probe.recording.program.first_step import first_step, not_kept
 from brainpy_probe.recording.program.step import refuse_tracers
 from brainpy_probe.recording.snapshot import same_leaves
 from brainpy_probe.recording.tracing.traces import LoopRun, StateUse, StepTrace
@@ -63,12 +64,16 @@ def agreed(
     differences = [*check.steps(), *check.variables(), *check.results()]
     if differences:
         raise ProgramMismatch(differences)
-    check.take_first_step()
+    notes = closed.notes
+    if not check.whole:
+        found = first_step(call, run, closed, is_own=check.returned_as_given())
+        check.values |= found
+        notes += not_kept(closed, found)
     results = [
         Named(one.role, one.name, check.values.get((one.role, one.name), one.value))
         for one in closed.results
     ]
-    return replace(closed, results=results), check.notes()
+    return replace(closed, results=results, notes=notes), check.notes()
 
 
 class _Check:
@@ -82,22 +87,6 @@ class _Check:
         self.native = run.native if self.whole else None
         self.values: dict[tuple[Role, str], Any] = {}
         self._changed: set[str] = set()
-
-    def take_first_step(self) -> None:
-        """Take what the first step gave for the results of a program of one step.
-
-        That is known where the runner calls a ``bm.jit`` function (BrainPy 2.3.8 to 2.6.0).
-        """
-        given, step = self.run.native, self.closed.step
-        if self.whole or given is None:
-            return
-        self.values |= {key: given.results[n] for key, n in self.closed.places.items()}
-        after = step.in_order(given.after)
-        final = [
-            use.value if value is None else value
-            for use, value in zip(step.states, after, strict=True)
-        ]
-        self.values |= {("state", name): leaf for name, leaf in step.state_leaves(final).items()}
 
     def steps(self) -> Iterator[str]:
         """Compare the number of steps, and what they take."""
@@ -187,7 +176,7 @@ class _Check:
                 self.values[key] = given.results[place]
         if call.own_predicts and call.given is not None:
             yield from self._held(forms, named_results(call.given))
-        if call.monitors is not None and not self._changed and self._returned_as_given():
+        if call.monitors is not None and not self._changed and self.returned_as_given():
             monitors = {name: value for (role, name), value in forms.items() if role == "monitor"}
             yield from self._monitors(monitors, call.monitors)
 
@@ -236,7 +225,7 @@ class _Check:
                 f"in the program {wanted.dtype}{list(shape)}"
             )
 
-    def _returned_as_given(self) -> bool:
+    def returned_as_given(self) -> bool:
         """Whether the runner returned what BrainPy's own ``_predict`` did."""
         leaves = jax.tree_util.tree_leaves
         returned, given = leaves(self.call.returned), leaves(self.call.given)

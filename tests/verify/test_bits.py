@@ -28,7 +28,7 @@ from brainpy_probe.analysis.replay import Replay, replay
 from brainpy_probe.ir import execution
 from brainpy_probe.ir.constants import with_constants
 from brainpy_probe.verify.api import verify
-from tests.eras import SINCE_2_4, SINCE_2_7, DynamicalSystem
+from tests.eras import SINCE_2_4, DynamicalSystem
 from tests.processes import told_by
 from tests.replaying import DIALECTS
 
@@ -307,13 +307,13 @@ class Drifting(DynamicalSystem):
         self.x.value = self.x * 0.5
 
 
-@pytest.mark.skipif(SINCE_2_7, reason="brainstate does not tell what one step gave")
-def test_a_program_of_one_step_gives_what_the_first_step_gave(out: Path) -> None:
-    runner = bp.DSRunner(Drifting(), monitors=["x"], progress_bar=False, memory_efficient=True)
-    with probe.capture(out, data="full", strict=True) as cap:
+@pytest.mark.parametrize("compiled", [True, False], ids=["jit", "python"])
+def test_a_program_of_one_step_gives_what_the_first_step_gave(compiled: bool, out: Path) -> None:
+    options = {"memory_efficient": True} if compiled else {"jit": False}
+    runner = bp.DSRunner(Drifting(), monitors=["x"], progress_bar=False, **options)
+    with probe.capture(out, data="full", trace_eager=True, strict=True) as cap:
         runner.run(0.3)
     (program,) = cap.programs
     assert program.kind == "step"
-    compared = {one.name: one.equal for one in program.replay().compared}
-    assert compared["state/x"] is True
+    assert program.replay().verdict.outcome == "bit for bit"
     assert program.data("results")["state/x"].tolist() == [0.5, 0.5, 0.5]

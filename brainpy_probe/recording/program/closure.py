@@ -32,7 +32,7 @@ from brainpy_probe.recording.program.callbacks import (
     drop_taps,
     take_offloaded_monitors,
 )
-from brainpy_probe.recording.program.recorded import per_step
+from brainpy_probe.recording.program.recorded import of_loop, of_step
 from brainpy_probe.recording.program.step import Known, TracedStep, form_of, refuse_tracers
 from brainpy_probe.recording.tracing.traces import LoopRun, StepTrace
 from brainpy_probe.recording.types import NamedArrays
@@ -72,9 +72,9 @@ class ClosedProgram:
         gave, by role and name; none for what a step hands to the host.
     swapped : frozenset
         The outputs and monitors whose first two axes the runner swaps after its loop.
-    per_step : dict
-        Those that have an entry for each step, by role and name: the name of the state whose
-        value after the step it is, or an empty one.
+    records : dict
+        Of a loop, the results with an entry for each step, by role and name: the name of the state
+        whose values these are, or an empty one. Of a step, the results that are a state's value.
     native : Compilation or None
         The module in which JAX compiled the same for BrainPy in this call, if that is known.
     native_arguments : tuple of str
@@ -100,7 +100,7 @@ class ClosedProgram:
     step: TracedStep
     places: dict[tuple[Role, str], int]
     swapped: frozenset[tuple[Role, str]]
-    per_step: dict[tuple[Role, str], str]
+    records: dict[tuple[Role, str], str]
     notes: tuple[str, ...] = ()
     native: Compilation | None = None
     native_arguments: tuple[str, ...] = ()
@@ -192,8 +192,8 @@ def _close_loop(call: RunningCall, loop: LoopRun, known: Known) -> ClosedProgram
         return {**results, "state": step.state_leaves(after)}
 
     given = scanned | carried
-    entries = per_step(step, loop)
-    closed = _closed(step, "loop", program, given, made, swapped, entries, loop.options)
+    recorded = of_loop(step, loop)
+    closed = _closed(step, "loop", program, given, made, swapped, recorded, loop.options)
     closes_over = [n for n in range(len(loop.step.states)) if n not in loop.carried]
     counter = ["progress bar"] if counted else []
     # The order among what the loop's body closes over is JAX's own.
@@ -238,12 +238,16 @@ def _close_step(call: RunningCall, trace: StepTrace, known: Known) -> ClosedProg
         return {**results, "state": step.state_leaves(new)}
 
     kind: ProgramKind = "loop" if trace.includes_loop else "step"
-    entries = per_step(step) if trace.includes_loop else {}
-    closed = _closed(step, kind, program, given, made, swapped, entries)
+    recorded = of_step(step, enumerate(trace.result), includes_loop=trace.includes_loop)
+    closed = _closed(step, kind, program, given, made, swapped, recorded)
+    handed = of_step(step, offloaded.items(), includes_loop=False)
+    records = closed.records | {("monitor", name): state for name, state in handed.items()}
     native = (*step.names_of(range(len(trace.states))), *given)
     # A whole run is a step of BrainPy 2.3 alone, which gives its jit the Variables; JAX 0.4 makes
     # constants of what else a jit takes from around it.
-    return replace(closed, native_arguments=native, compiled_in=trace.includes_loop)
+    return replace(
+        closed, native_arguments=native, compiled_in=trace.includes_loop, records=records
+    )
 
 
 def _leave_host_out(step: TracedStep, carry: Any = None) -> bool:
@@ -304,7 +308,7 @@ def _closed(
     inputs: NamedArrays,
     made: dict[str, NamedArrays],
     swapped: frozenset[tuple[str, str]],
-    entries: dict[int, str],
+    recorded: dict[int, str],
     *extra: object,
 ) -> ClosedProgram:
     def named(role: Role, leaves: NamedArrays) -> list[Named]:
@@ -342,7 +346,7 @@ def _closed(
         step,
         places,
         frozenset((_ROLES[group], name) for group, name in swapped),
-        {key: entries[place] for key, place in places.items() if place in entries},
+        {key: recorded[place] for key, place in places.items() if place in recorded},
         tuple(step.notes),
         native=step.trace.compilation,
         components=step.components,

@@ -450,9 +450,10 @@ def _result_specs(
     specs = []
     for spec in _specs(tokens, closed.results, stored):
         key = spec.role, spec.name
-        records = closed.per_step.get(key)
+        records = closed.records.get(key)
         if records is not None:
-            spec = replace(spec, axis=1 if key in closed.swapped else 0, records=records)
+            axis = 1 if key in closed.swapped else 0
+            spec = replace(spec, axis=axis if closed.kind == "loop" else None, records=records)
         specs.append(spec)
     return tuple(specs)
 

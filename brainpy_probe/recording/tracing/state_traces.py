@@ -27,6 +27,7 @@ def patches() -> list[Patch]:
         Patch(stateful, "make_jaxpr", make_jaxpr),
         Patch(stateful, "get_state_trace", get_state_trace),
         Patch(jax.lax, "scan", scan),
+        Patch(brainpy_transforms.take("state-trace"), "assign_state_vals_v2", assign_state_vals),
     ]
 
 
@@ -63,6 +64,32 @@ def get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs)
                 call.candidates.append((is_step, trace))
                 call.coming = trace if is_step else None
     return states
+
+
+def assign_state_vals(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    """Wrap ``StateTraceStack.assign_state_vals_v2``: record the states after a first jitted step.
+
+    Every loop and every jit calls it just after it ran, with the states of its trace.
+    """
+    result = wrapped(*args, **kwargs)
+    call = CURRENT_CALL.get()
+    if call is None or call.tracing or not call.candidates:
+        return result
+    _, run = call.candidates[-1]
+    if id(run) in call.first_states or not isinstance(run, StepTrace):
+        return result
+    with call.noting():
+        if _is_trace_of(instance, run):
+            call.first_states[id(run)] = [use.variable.value for use in run.states]
+    return result
+
+
+def _is_trace_of(states: Any, run: StepTrace) -> bool:
+    """Whether a trace of brainstate's has the very Variables of a function, in their order."""
+    variables = [use.variable for use in run.states]
+    return len(variables) == len(states.states) and all(
+        one is other for one, other in zip(variables, states.states, strict=True)
+    )
 
 
 def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
