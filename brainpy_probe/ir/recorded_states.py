@@ -92,9 +92,9 @@ class Loop:
             with ir.InsertionPoint.at_block_begin(body):
                 for position, values, kind in zip(recorded, given, kinds, strict=True):
                     carried = body.arguments[self.carried[position]]
-                    chosen = _chosen(body.arguments[self._counter], carried, values, kind)
-                    carried.replace_all_uses_with(chosen)
-                    mlir.maker(chosen).operands[1] = carried  # which it had replaced, too
+                    select = _selected(body.arguments[self._counter], carried, values, kind)
+                    carried.replace_all_uses_with(select.result)
+                    select.operands[1] = carried  # which it had replaced, too
         self._module.operation.verify()
         return bindings.mlir_text(self._module).encode()
 
@@ -142,7 +142,7 @@ def _counter(loop: Any) -> tuple[int, int] | None:
     """Return which operand of a loop counts its steps, and up to what; None if none does."""
     condition, body = (region.blocks[0] for region in loop.regions)
     (decides,) = _returned(condition)
-    compare = mlir.maker(decides)
+    compare = mlir.defining_op(decides)
     if compare is None or compare.name != "stablehlo.compare":
         return None
     if "LT" not in str(compare.attributes["comparison_direction"]):
@@ -152,7 +152,7 @@ def _counter(loop: Any) -> tuple[int, int] | None:
     if len(numbers) != 1 or steps is None:
         return None
     (number,) = numbers
-    added = mlir.maker(_returned(body)[number])
+    added = mlir.defining_op(_returned(body)[number])
     counts = (
         added is not None
         and added.name == "stablehlo.add"
@@ -165,7 +165,7 @@ def _counter(loop: Any) -> tuple[int, int] | None:
 
 def _integer(value: Any) -> int | None:
     """Return the integer that a value always is; None if it is not a constant."""
-    made = mlir.maker(value)
+    made = mlir.defining_op(value)
     if made is None or made.name != "stablehlo.constant":
         return None
     attribute = made.attributes["value"]
@@ -267,8 +267,8 @@ def _with_arguments(function: Any, added: list[Any]) -> Any:
     return block
 
 
-def _chosen(counter: Any, carried: Any, values: Any, kind: Any) -> Any:
-    """Make what a state is at the begin of a step: carried in the first, then as recorded."""
+def _selected(counter: Any, carried: Any, values: Any, kind: Any) -> Any:
+    """Make the op that selects a state at the begin of a step: carried or, later, recorded."""
     ir = bindings.take("mlir")
 
     def made(name: str, result: Any, operands: list[Any], **attributes: Any) -> Any:
@@ -293,4 +293,5 @@ def _chosen(counter: Any, carried: Any, values: Any, kind: Any) -> Any:
     boolean = ir.RankedTensorType.get([], ir.IntegerType.get_signless(1))
     equals = ir.Attribute.parse("#stablehlo<comparison_direction EQ>")
     is_first = made("compare", boolean, [counter, zero], comparison_direction=equals)
-    return made("select", kind, [is_first, carried, recorded])
+    operands = [is_first, carried, recorded]
+    return ir.Operation.create("stablehlo.select", results=[kind], operands=operands)
