@@ -1,4 +1,4 @@
-"""Whether what another compiler's program gives counts as the same; knows no program."""
+"""Compares a result with the expected one, within a tolerance for other compilers."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from brainpy_probe.format.arrays import Array
 __all__ = ["TOLERANCE", "Agreement", "agreement"]
 
 
-# The relative difference up to which floats of two compilers count as the same. Sums in another
-# order and other approximations of exp are off by some ulps a step.
+# The relative difference within which floats of two compilers agree. Another order of additions, or
+# another approximation of exp, differs by some ulps per step.
 TOLERANCE = 1e-3
-# ... and so do neighbours of a type that is coarser than that: bfloat16, float16.
-_NEIGHBOURS = 4
-# Below this fraction of an array's largest magnitude, a difference is measured against it: next to
-# a zero crossing every relative difference is large.
+# Floats of a dtype coarser than that (bfloat16, float16) agree within this number of ulps.
+_ULPS = 4
+# Below this fraction of an array's largest magnitude, a difference is relative to that fraction:
+# next to a zero crossing every relative difference is large.
 _FLOOR = 1e-3
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far an array is from the one that was expected.
+    """The comparison of an array with the expected one.
 
     Attributes
     ----------
     exact : bool
-        Whether the element type is one that has to be equal: booleans and integers.
+        Whether the dtype must be equal exactly: booleans and integers.
     size : int
         The number of elements.
     difference : Difference or None
-        How far the two are apart; None if they are the same.
+        The difference; None if the arrays are equal.
     relative : float
         The largest difference relative to the greater of both elements, or to a thousandth of the
-        largest magnitude in the arrays where that is more. Infinite where one alone is NaN.
+        largest magnitude in the arrays if that is more. Infinite if only one of both is NaN.
     step : int or None
-        The first time step of a difference, if the array is recorded over time.
+        The first time step with a difference, if the array is recorded over time.
     fault : str
-        Why they can't be compared.
+        Why the arrays can't be compared.
     """
 
     exact: bool
@@ -52,31 +52,31 @@ class Agreement:
 
     @property
     def close(self) -> bool:
-        """Whether they count as the same: exactly, or for floats within the tolerance."""
+        """Whether the arrays agree: exactly, or for floats within the tolerance."""
         if self.fault or self.difference is None:
             return not self.fault
         if self.exact or self.relative == float("inf"):
             return False
-        return self.relative <= TOLERANCE or (self.difference.ulps or 0) <= _NEIGHBOURS
+        return self.relative <= TOLERANCE or (self.difference.ulps or 0) <= _ULPS
 
     def __str__(self) -> str:
         if self.fault or self.difference is None:
             return self.fault or "equal"
         where = "" if self.step is None else f", first at step {self.step}"
-        told = f"{self.difference.elements:,} of {self.size:,} differ{where}"
+        text = f"{self.difference.elements:,} of {self.size:,} differ{where}"
         if self.difference.ulps is None:
-            return told
-        told += (
+            return text
+        text += (
             f"; up to {self.difference.ulps:,} ulps, {self.difference.largest:.2g}, "
             f"relative {self.relative:.2g}"
         )
-        return (
-            f"{told}; {self.difference.nans:,} NaN in one alone" if self.difference.nans else told
-        )
+        if self.difference.nans:
+            text += f"; {self.difference.nans:,} NaN in only one of the two"
+        return text
 
 
 def agreement(expected: Array, found: Array, steps: int | None = None) -> Agreement:
-    """Compare an array with the one that was expected.
+    """Compare an array with the expected one.
 
     Parameters
     ----------
@@ -89,13 +89,13 @@ def agreement(expected: Array, found: Array, steps: int | None = None) -> Agreem
     if expected.shape != found.shape or expected.dtype != found.dtype:
         fault = f"it is {found.dtype} {found.shape} instead of {expected.dtype} {expected.shape}"
         return Agreement(exact=exact, fault=fault)
-    apart = difference(found, expected)
-    if apart is None:
+    differences = difference(found, expected)
+    if differences is None:
         return Agreement(exact=exact, size=expected.size)
     return Agreement(
         exact=exact,
         size=expected.size,
-        difference=apart,
+        difference=differences,
         relative=0.0 if exact else _relative(expected, found),
         step=_first_step(expected, found, steps),
     )
@@ -103,22 +103,22 @@ def agreement(expected: Array, found: Array, steps: int | None = None) -> Agreem
 
 def _relative(expected: Array, found: Array) -> float:
     kind = np.complex128 if expected.dtype.kind == "c" else np.float64
-    one, other = (array.astype(kind).reshape(-1) for array in (expected, found))
-    same = (one == other) | (np.isnan(one) & np.isnan(other))
-    one, other = one[~same], other[~same]
+    left, right = (array.astype(kind).reshape(-1) for array in (expected, found))
+    same = (left == right) | (np.isnan(left) & np.isnan(right))
+    left, right = left[~same], right[~same]
     with np.errstate(all="ignore"):
-        size = np.maximum(np.abs(one), np.abs(other))
+        size = np.maximum(np.abs(left), np.abs(right))
         magnitudes = np.abs(expected.astype(kind))
         largest = np.max(np.where(np.isfinite(magnitudes), magnitudes, 0.0))
-        relative = np.abs(one - other) / np.maximum(size, _FLOOR * largest)
-    # From or to infinity or NaN.
+        relative = np.abs(left - right) / np.maximum(size, _FLOOR * largest)
+    # NaN where one of both is infinite or NaN.
     return float(np.max(np.where(np.isnan(relative), np.inf, relative), initial=0.0))
 
 
 def _first_step(expected: Array, found: Array, steps: int | None) -> int | None:
     if steps is None or steps not in expected.shape[:2]:
         return None
-    # Batch-first where the runner swaps the axes.
+    # The time axis is the second one if the runner swaps the axes.
     axis = expected.shape.index(steps)
     others = tuple(n for n in range(expected.ndim) if n != axis)
     return int(np.argmax(differing_elements(expected, found).any(axis=others)))

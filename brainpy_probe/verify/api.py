@@ -1,4 +1,4 @@
-"""Proves a capture folder: what is checked, in which order; knows no parser and no compiler."""
+"""Verifies a capture folder: which checks are made, in which order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from brainpy_probe.reader.capture import Capture
 from brainpy_probe.reader.worker import Limits
 from brainpy_probe.verify import iree
 from brainpy_probe.verify.checks import Check, failed, noted, passed
-from brainpy_probe.verify.process import prove_apart, prove_here
+from brainpy_probe.verify.process import verify_here, verify_in_worker
 
 __all__ = ["Verification", "verify"]
 
@@ -24,7 +24,7 @@ _LIMITS = Limits()
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found of a capture.
+    """The result of verifying a capture.
 
     Attributes
     ----------
@@ -44,30 +44,31 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 def verify(
     path: str | os.PathLike[str], *, with_iree: bool = False, limits: Limits | None = _LIMITS
 ) -> Verification:
-    """Prove a capture from its files alone; jaxlib is needed, BrainPy and JAX are not.
+    """Verify a capture from its files alone. This needs jaxlib, but neither BrainPy nor JAX.
 
     Parameters
     ----------
     path : str or path
         A folder ``run-...``, or its ``manifest.json``.
     with_iree : bool
-        Also compile each program with IREE, run it and compare.
+        Also compile each program with IREE, run it and compare its results.
     limits : Limits or None
-        Files are read, and programs run, in a process of their own, so that what ends it is a
-        finding; each program and each module has these seconds, and this memory. None: in this
-        process, which a damaged program may end; it saves the second that a process takes to start.
+        Limits of time and memory for each program and each module. Files are read, and programs
+        run, in a worker process, so that a program that ends its process is reported as a failed
+        check. None: in this process, which a damaged program may end; this saves the second that
+        the start of a worker takes.
 
     Returns
     -------
     Verification
-        A capture whose manifest can't be read has failed.
+        The checks. A manifest that can't be read is a failed check.
 
     Raises
     ------
     FileNotFoundError
-        If it is no capture folder.
+        If the path is not a capture folder.
     ProbeError
-        If IREE is asked for and not installed.
+        If IREE is requested but not installed.
     """
     if with_iree:
         iree.require()
@@ -83,38 +84,41 @@ def verify(
 
 def _checks(capture: Capture, with_iree: bool, limits: Limits | None) -> Iterator[Check]:
     manifest = capture.manifest
-    reason = f"{MANIFEST} is of version {manifest.version}, and names no file outside its folder"
+    reason = (
+        f"{MANIFEST} has format version {manifest.version}, and all its files are in the folder"
+    )
     yield passed("manifest", "can be read", reason)
     if manifest_digest_matches(capture.path):
-        yield passed("manifest", "digest", "it says what it said when it was written")
+        yield passed("manifest", "digest", "it is as it was written")
     else:
-        yield failed("manifest", "digest", f"{MANIFEST} is not the one that was written")
+        yield failed("manifest", "digest", f"{MANIFEST} was changed after it was written")
     if not manifest.complete:
-        yield noted("manifest", "complete", "the capture did not end; what had ended is here")
+        reason = "the capture did not end; it has the calls that had ended"
+        yield noted("manifest", "complete", reason)
     if limits is None:
-        yield from _in_short(prove_here(capture, with_iree=with_iree))
+        yield from _summarise(verify_here(capture, with_iree=with_iree))
     else:
-        yield from _in_short(prove_apart(capture, limits, with_iree=with_iree))
+        yield from _summarise(verify_in_worker(capture, limits, with_iree=with_iree))
     if find_spec("jaxlib") is None:
         version = manifest.environment.jaxlib
-        reason = f"jaxlib is not here: pip install jaxlib=={version}"
+        reason = f"jaxlib is not installed: pip install jaxlib=={version}"
         yield failed("programs", "parse and replay", reason)
 
 
-def _in_short(checks: Iterator[Check]) -> Iterator[Check]:
-    """Count the checks of modules that passed: a script may well compile hundreds."""
+def _summarise(checks: Iterator[Check]) -> Iterator[Check]:
+    """Replace the passed checks of modules by their number, as a script may compile hundreds."""
     good: Counter[str] = Counter()
     for check in checks:
         if check.outcome == "passed" and check.subject.startswith("module"):
             good[check.name] += 1
             continue
         if not check.subject.startswith("module"):
-            yield from _counted(good)
+            yield from _take_counts(good)
         yield check
-    yield from _counted(good)
+    yield from _take_counts(good)
 
 
-def _counted(good: Counter[str]) -> Iterator[Check]:
+def _take_counts(good: Counter[str]) -> Iterator[Check]:
     for name, count in good.items():
         yield passed("modules", name, f"of {count}")
     good.clear()

@@ -1,4 +1,4 @@
-"""What verifying finds: one record for each check; knows no file and no compiler."""
+"""The record of one check."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Outcome = Literal["passed", "failed", "noted", "undecided"]
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One check and what came of it.
+    """One check and its outcome.
 
     Attributes
     ----------
@@ -21,10 +21,10 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     name : str
         The check.
     outcome : str
-        ``passed``; ``failed``; ``noted``: worth knowing, and no fault; ``undecided``: this capture
-        holds nothing by which it could be told.
+        ``passed``; ``failed``; ``noted``: a remark, not a fault; ``undecided``: this capture does
+        not contain enough to decide it.
     reason : str
-        What was seen; of a fault the file.
+        What was found; for a fault, the file.
     """
 
     subject: str
@@ -49,5 +49,5 @@ def noted(subject: str, name: str, reason: str) -> Check:
 
 
 def undecided(subject: str, name: str, reason: str) -> Check:
-    """Return a check that can't be decided."""
+    """Return a check that could not be decided."""
     return Check(subject=subject, name=name, outcome="undecided", reason=reason)

@@ -1,4 +1,4 @@
-"""Checks a capture's files against its manifest; knows no compiler and reads no content."""
+"""Checks a capture's files and arrays against its manifest."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ _SUBJECT = "files"
 
 
 def check_files(folder: Path, manifest: Manifest) -> Iterator[Check]:
-    """Check that each file is there and is the one that was written; name what else is there.
+    """Check that each file exists and is unchanged; list files that the manifest does not name.
 
-    A file that the manifest does not name is no fault: a picture that ``graph`` draws lies beside
-    its source, and nothing that the capture says rests on it.
+    A file that the manifest does not name is not a fault: ``graph`` draws pictures next to dot
+    files, and nothing in the capture depends on it.
     """
-    # A file that several programs share is named by each.
+    # Programs that share a file all name it.
     files = list({(f.path, f.size, f.digest): f for f in named_files(manifest)}.values())
     named = {MANIFEST, JOURNAL, *(file.path for file in files)}
-    # A writer that was killed has left temporary files: they were never part of the capture.
+    # A writer that was killed leaves temporary files, which were never part of the capture.
     unnamed = {name for name in files_below(folder) if name not in named and not is_temporary(name)}
     wrong = 0
     for file in files:
         fault = _fault(folder, file)
         if fault:
             wrong += 1
-            fault += _renamed(folder, file, fault, unnamed)
+            fault += _new_name(folder, file, fault, unnamed)
             yield failed(_SUBJECT, "size and digest", fault)
     if not wrong:
-        reason = f"{len(files)} files have the size and the digest that the manifest says"
+        reason = f"{len(files)} files have the size and the digest in the manifest"
         yield passed(_SUBJECT, "size and digest", reason)
     if unnamed:
-        reason = f"not in the manifest, and not checked: {', '.join(sorted(unnamed))}"
+        reason = f"not in the manifest and not checked: {', '.join(sorted(unnamed))}"
         yield noted(_SUBJECT, "nothing else", reason)
     else:
         yield passed(_SUBJECT, "nothing else", "the manifest names every file in the folder")
@@ -58,16 +58,16 @@ def _fault(folder: Path, file: WrittenFile) -> str:
             if size != file.size:
                 return f"{file.path} has {size:,} bytes instead of {file.size:,}"
             if digest_of_file(descriptor) != file.digest:
-                return f"{file.path} has another digest"
+                return f"{file.path} was changed: its digest differs"
     except FileNotFoundError:
         return f"{file.path} is missing"
-    except OSError as error:  # a link, a pipe, a folder that may not be read
+    except OSError as error:  # a link, a pipe, missing permissions
         return f"{file.path} can't be read: {error}"
     return ""
 
 
-def _renamed(folder: Path, file: WrittenFile, fault: str, unnamed: set[str]) -> str:
-    """Return the sentence's end, if a file that is missing lies there under another name."""
+def _new_name(folder: Path, file: WrittenFile, fault: str, unnamed: set[str]) -> str:
+    """Return the name under which a missing file is in the folder, as a phrase."""
     if not fault.endswith(" is missing"):
         return ""
     for name in sorted(unnamed):
@@ -81,58 +81,56 @@ _NAME = "forms"
 
 
 def check_forms(program: ProgramRecord, settings: Settings) -> Iterator[Check]:
-    """Check that the manifest has a text in each dialect, or says why there is none."""
+    """Check that the manifest has a text in each dialect, or the reason why it has none."""
     subject = f"program {program.index}"
-    given = [_form(subject, program.fidelity, program.files, settings)]
+    yield from _check_dialects(subject, program.fidelity, program.files, settings)
+    portable_subject = f"{subject}, portable"
     if program.portable is not None:
         portable = program.portable
-        name = f"{subject}, portable"
-        given.append(_form(name, portable.fidelity, portable.files, settings))
+        yield from _check_dialects(portable_subject, portable.fidelity, portable.files, settings)
     elif settings.portable:
-        reason = "it was asked for, and the manifest has none"
-        given.append([failed(f"{subject}, portable", _NAME, reason)])
-    for form in given:
-        yield from form
+        reason = "it was requested, but the manifest has no portable program"
+        yield failed(portable_subject, _NAME, reason)
 
 
-def _form(
+def _check_dialects(
     subject: str, fidelity: Fidelity, files: tuple[WrittenFile, ...], settings: Settings
 ) -> list[Check]:
-    found = []
-    there = {file.kind for file in files}
+    checks = []
+    kinds = {file.kind for file in files}
     for dialect in settings.dialects:
         check = fidelity.checks.get(dialect)
-        if dialect in there:
+        if dialect in kinds:
             continue
         if check is not None and check.detail:
-            found.append(noted(subject, _NAME, f"{dialect}: {check.detail}"))
-        elif not there and fidelity.notes:
-            found.append(noted(subject, _NAME, f"{dialect}: {' '.join(fidelity.notes)}"))
+            checks.append(noted(subject, _NAME, f"{dialect}: {check.detail}"))
+        elif not kinds and fidelity.notes:
+            checks.append(noted(subject, _NAME, f"{dialect}: {' '.join(fidelity.notes)}"))
         else:
-            reason = f"the manifest has no text in {dialect}, and does not say why"
-            found.append(failed(subject, _NAME, reason))
-    if not found:
-        found.append(passed(subject, _NAME, f"a text in {', '.join(settings.dialects)}"))
-    return found
+            reason = f"the manifest has no text in {dialect}, and gives no reason"
+            checks.append(failed(subject, _NAME, reason))
+    if not checks:
+        checks.append(passed(subject, _NAME, f"a text in {', '.join(settings.dialects)}"))
+    return checks
 
 
 def check_arrays(folder: Path, program: ProgramRecord) -> Iterator[Check]:
-    """Check shape, element type and digest of each array that is stored for a program."""
+    """Check shape, dtype and digest of each stored array of a program."""
     subject, name = f"program {program.index}", "arrays"
-    held: dict[str, list[TensorSpec]] = {}
+    stored: dict[str, list[TensorSpec]] = {}
     for spec in (*program.arguments, *program.results):
         if spec.file:
-            held.setdefault(spec.file, []).append(spec)
-    if not held:
-        yield undecided(subject, name, "none are stored: capture(data='none')")
+            stored.setdefault(spec.file, []).append(spec)
+    if not stored:
+        yield undecided(subject, name, "no arrays are stored: capture(data='none')")
         return
-    faults = [one for path in held for one in _faults(folder, program, path, held[path])]
+    faults = [fault for path in stored for fault in _faults(folder, program, path, stored[path])]
     for fault in faults:
         yield failed(subject, name, fault)
     if not faults:
-        count = sum(map(len, held.values()))
-        reason = f"{count} have the shape, element type and digest that the manifest says"
-        yield passed(subject, name, f"{reason}, in {', '.join(held)}")
+        count = sum(map(len, stored.values()))
+        reason = f"{count} arrays have the shape, dtype and digest in the manifest"
+        yield passed(subject, name, f"{reason}, in {', '.join(stored)}")
 
 
 def _faults(
@@ -140,15 +138,15 @@ def _faults(
 ) -> Iterator[str]:
     file = next((file for file in program.files if file.path == path), None)
     if file is None:
-        yield f"{path} is not among the program's files in the manifest"
+        yield f"the manifest does not list {path} among the program's files"
         return
     try:
-        raw = read_arrays(folder, file)
+        arrays = read_arrays(folder, file)
     except DamagedCapture as error:
         yield error.message
         return
     for spec in specs:
         try:
-            check_array(folder / path, spec, raw)
+            check_array(folder / path, spec, arrays)
         except DamagedCapture as error:
             yield error.message

@@ -1,4 +1,4 @@
-"""Compiles a program with IREE, which knows nothing of BrainPy, and runs it; knows no capture."""
+"""Compiles a program with IREE, a compiler without knowledge of BrainPy, and runs it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from brainpy_probe.format.arrays import Array
 __all__ = ["FLAGS", "compile_for_cpu", "require", "runner"]
 
 
-# What iree-compile is told: StableHLO or VHLO, for this machine's CPU, doubles as they are. By
-# itself it makes floats of doubles, in main's signature too (3.13).
+# Options of iree-compile: StableHLO or VHLO input, this machine's CPU, 64-bit floats unchanged. By
+# default it converts them to 32 bits, also in main's signature (3.13).
 FLAGS = (
     "--iree-input-type=auto",
     "--iree-input-demote-f64-to-f32=false",
@@ -32,18 +32,18 @@ def require() -> None:
     ProbeError
         If it is not.
     """
-    missing = [one for one in ("iree.compiler", "iree.runtime") if not _is_there(one)]
+    missing = [name for name in ("iree.compiler", "iree.runtime") if not _is_installed(name)]
     if missing:
         raise ProbeError(
-            f"{' and '.join(missing)} can't be imported here.",
+            f"{' and '.join(missing)} can't be imported.",
             "Install them with: pip install 'brainpy-probe[iree]'",
         )
 
 
-def _is_there(name: str) -> bool:
+def _is_installed(name: str) -> bool:
     try:
         return find_spec(name) is not None
-    except ModuleNotFoundError:  # there is no package iree
+    except ModuleNotFoundError:  # the parent package iree is missing
         return False
 
 
@@ -53,7 +53,7 @@ def compile_for_cpu(source: bytes) -> bytes:
     Raises
     ------
     ProbeError
-        With the compiler's first error, if it can't.
+        With the compiler's first error, if the compilation fails.
     """
     from iree import compiler
 
@@ -61,23 +61,23 @@ def compile_for_cpu(source: bytes) -> bytes:
         return bytes(compiler.compile_str(source, extra_args=list(FLAGS)))
     except compiler.CompilerToolError as error:
         lines = [line for line in str(error).splitlines() if "error:" in line]
-        told = lines[0].strip() if lines else str(error).strip()[:300]
-        raise ProbeError(f"IREE can't compile it: {told}") from error
+        reason = lines[0].strip() if lines else str(error).strip()[:300]
+        raise ProbeError(f"IREE can't compile it: {reason}") from error
 
 
 def runner(compiled: bytes) -> Callable[[Iterable[Array]], list[Array]]:
-    """Return what runs ``main`` on the CPU, in as many threads as there are cores."""
+    """Return a function that runs ``main`` on the CPU, with as many threads as cores."""
     from iree import runtime
 
     config = runtime.Config("local-task")
     context = runtime.SystemContext(config=config)
     context.add_vm_module(runtime.VmModule.copy_buffer(config.vm_instance, compiled))
-    (name,) = (one for one in dict(context.modules) if one != "hal")
+    (name,) = (name for name in dict(context.modules) if name != "hal")
     main = context.modules[name]["main"]
 
     def run(arguments: Iterable[Array]) -> list[Array]:
-        made = main(*arguments)
-        results = made if isinstance(made, (tuple, list)) else [made]
-        return [np.asarray(one.to_host()) for one in results]
+        returned = main(*arguments)
+        results = returned if isinstance(returned, (tuple, list)) else [returned]
+        return [np.asarray(result.to_host()) for result in results]
 
     return run

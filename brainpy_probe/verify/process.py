@@ -1,8 +1,8 @@
-"""Proves a capture in a worker; knows no text and no compiler.
+"""Verifies a capture in a worker process.
 
-XLA may end the process that calls it: jaxlib 0.4.13 aborts on HLO whose operands are not there.
-Then that is the finding, and the rest goes on in another process. What needs more time or memory
-than it may have is undecided: a good program may run for hours.
+XLA may end the process that calls it: jaxlib 0.4.13 aborts on HLO with missing operands. This is
+then a failed check, and the remaining jobs continue in another process. A job that reaches its
+limit of time or memory is undecided, as a valid program may run for hours.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from brainpy_probe.reader.program import Program
 from brainpy_probe.reader.worker import Ending, Limits, Worker, is_out_of_memory, requested
 from brainpy_probe.verify.checks import Check, failed, undecided
 from brainpy_probe.verify.files import check_arrays, check_files, check_forms
-from brainpy_probe.verify.runs import run_anew
-from brainpy_probe.verify.texts import prove, texts_of
+from brainpy_probe.verify.runs import check_runs
+from brainpy_probe.verify.texts import check_texts, texts_of
 
-__all__ = ["Job", "jobs_of", "prove_apart", "prove_here", "work"]
+__all__ = ["Job", "jobs_of", "verify_here", "verify_in_worker", "work"]
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be proved: the jobs of a capture, from one on."""
+    """The worker's task: the jobs of a capture, starting with the job number ``first``."""
 
     folder: str
     first: int
@@ -38,7 +38,7 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Message(msgspec.Struct, omit_defaults=True):
-    """What the process says in one line: a finding, what it is about to do, or that a job ended."""
+    """A line from the worker: a check, what it is about to do, or that a job has ended."""
 
     check: Check | None = None
     doing: str = ""
@@ -46,8 +46,8 @@ class _Message(msgspec.Struct, omit_defaults=True):
     raised: str = ""
 
 
-def prove_apart(capture: Capture, limits: Limits, *, with_iree: bool) -> Iterator[Check]:
-    """Prove a capture's texts and run its programs, whatever becomes of the process that does."""
+def verify_in_worker(capture: Capture, limits: Limits, *, with_iree: bool) -> Iterator[Check]:
+    """Run the jobs of a capture in a worker, which is started again after a job ended it."""
     jobs = jobs_of(capture, with_iree=with_iree)
     done = 0
     while done < len(jobs):
@@ -67,19 +67,19 @@ def prove_apart(capture: Capture, limits: Limits, *, with_iree: bool) -> Iterato
                     if done == len(jobs):
                         return
                     w.restart_clock()
-            yield _stopped(jobs[done], doing, w.ending(), limits)
+            yield _stopped_check(jobs[done], doing, w.ending(), limits)
             done += 1
 
 
 def _within(check: Check, limits: Limits) -> Check:
-    """Return a check, undecided if it failed for want of memory."""
+    """Return a check; if it failed for lack of memory, return it as undecided."""
     if check.outcome != "failed" or not is_out_of_memory(check.reason):
         return check
     reason = " ".join(Ending("memory", "").sentence(check.subject, limits))
     return replace(check, outcome="undecided", reason=reason)
 
 
-def _stopped(job: Job, doing: str, ending: Ending, limits: Limits) -> Check:
+def _stopped_check(job: Job, doing: str, ending: Ending, limits: Limits) -> Check:
     if ending.cause == "crash":
         reason = f"{doing or 'it'} ended the process: {ending.how}"
         return failed(job.subject, job.name, reason)
@@ -88,37 +88,37 @@ def _stopped(job: Job, doing: str, ending: Ending, limits: Limits) -> Check:
 
 
 def work() -> None:
-    """Do the jobs from one on, and say what is found: what the process is started for."""
+    """Run the jobs and write what they find. The worker process runs this function."""
     with requested() as (content, _, answers):
         request = msgspec.json.decode(content, type=_Request)
         capture = Capture(*read_manifest(request.folder, check_digest=False))
         for job in jobs_of(capture, with_iree=request.with_iree)[request.first :]:
             try:
                 for found in job.run():
-                    said = (
+                    message = (
                         _Message(doing=found) if isinstance(found, str) else _Message(check=found)
                     )
-                    _say(answers, said)
-            except Exception as error:  # where the capture is damaged, XLA raises what it likes
-                _say(answers, _Message(raised=describe_error(error)))
-            _say(answers, _Message(ended=True))
+                    _send(answers, message)
+            except Exception as error:  # on damaged content XLA raises many classes
+                _send(answers, _Message(raised=describe_error(error)))
+            _send(answers, _Message(ended=True))
 
 
-def _say(out: IO[bytes], message: _Message) -> None:
+def _send(out: IO[bytes], message: _Message) -> None:
     out.write(msgspec.json.encode(message) + b"\n")
     out.flush()
 
 
 @dataclass(frozen=True)
 class Job:
-    """Something to prove.
+    """A part of the verification.
 
     Attributes
     ----------
     subject, name : str
-        Of the check that has failed if it ends its process.
+        Subject and name of the check that fails if the job ends its process.
     run : callable
-        Yields what is found; before each step that may end the process, what it is about to do.
+        Yields checks, and before each step that may end the process a description of the step.
     """
 
     subject: str
@@ -127,7 +127,7 @@ class Job:
 
 
 def jobs_of(capture: Capture, *, with_iree: bool) -> list[Job]:
-    """Return the jobs of a capture: its files and arrays; with jaxlib its texts and programs."""
+    """Return the jobs of a capture: files and arrays, and with jaxlib its texts and programs."""
     manifest = capture.manifest
     jobs = [Job("files", "size and digest", partial(check_files, capture.path, manifest))]
     for record in manifest.programs:
@@ -137,20 +137,20 @@ def jobs_of(capture: Capture, *, with_iree: bool) -> list[Job]:
     if find_spec("jaxlib") is None:
         return jobs
     jobs += [
-        Job(texts.subject, "parses", partial(prove, capture.path, texts))
+        Job(texts.subject, "parses", partial(check_texts, capture.path, texts))
         for texts in texts_of(manifest)
     ]
     jaxlib = manifest.environment.jaxlib
     for program in (program.within(None) for program in capture.programs):
         run = partial(
-            run_anew, capture.path, program, _steps(capture, program), jaxlib, with_iree=with_iree
+            check_runs, capture.path, program, _steps(capture, program), jaxlib, with_iree=with_iree
         )
         jobs.append(Job(f"program {program.record.index}", "replay", run))
     return jobs
 
 
-def prove_here(capture: Capture, *, with_iree: bool) -> Iterator[Check]:
-    """Do the jobs of a capture in this process, which what is damaged may end."""
+def verify_here(capture: Capture, *, with_iree: bool) -> Iterator[Check]:
+    """Run the jobs of a capture in this process, which a damaged capture may end."""
     for job in jobs_of(capture, with_iree=with_iree):
         for found in job.run():
             if not isinstance(found, str):
@@ -158,6 +158,6 @@ def prove_here(capture: Capture, *, with_iree: bool) -> Iterator[Check]:
 
 
 def _steps(capture: Capture, program: Program) -> int | None:
-    calls = (one for one in capture.manifest.calls if one.program == program.record.index)
+    calls = (call for call in capture.manifest.calls if call.program == program.record.index)
     call = next(calls, None)
     return call.steps if call is not None and program.kind == "loop" else None

@@ -16,10 +16,10 @@ from brainpy_probe.verify import iree
 from brainpy_probe.verify.agreement import Agreement, agreement
 from brainpy_probe.verify.checks import Check, failed, passed, undecided
 
-__all__ = ["run_anew"]
+__all__ = ["check_runs"]
 
 
-def run_anew(
+def check_runs(
     folder: Path, program: Program, steps: int | None, jaxlib: str, *, with_iree: bool
 ) -> Iterator[Check | str]:
     """Run a program's forms by XLA, and by IREE if that is asked for.

@@ -1,7 +1,7 @@
-"""Proves a capture's texts anew, from the files alone; needs jaxlib, and knows no JAX, no BrainPy.
+"""Checks the texts of a capture from its files alone; needs only jaxlib.
 
-A parser may end the process on a text that is damaged, so that this runs in one of its own: it
-says what it reads before it does.
+A parser may end the process on a damaged text. Therefore each step yields what it reads before it
+reads it, and runs in a worker process.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from brainpy_probe.ir import identity, mlir
 from brainpy_probe.ir.dtypes import hlo_type, mlir_type
 from brainpy_probe.verify.checks import Check, failed, noted, passed, undecided
 
-__all__ = ["Texts", "prove", "texts_of"]
+__all__ = ["Texts", "check_texts", "texts_of"]
 
-# A constant that a printer has left out: MLIR's, and HLO's.
+# A constant that a printer elided: MLIR's and HLO's notation.
 _ELIDED = re.compile(rb"__elided__|constant\(\{\.\.\.\}\)")
 # The dialects of a program in plain StableHLO.
 _PLAIN = {"builtin", "func", "stablehlo"}
-_IN_MLIR = ("stablehlo", "mhlo", "vhlo", "mlirbc")
+_MLIR_KINDS = ("stablehlo", "mhlo", "vhlo", "mlirbc")
 
 
 @dataclass(frozen=True)
 class Texts:
-    """The texts of one program in one form, or of one compiled module.
+    """The texts of a program, of a portable program, or of a compiled module.
 
     Attributes
     ----------
     arguments, results : tuple of TensorSpec, or None
-        What the manifest says of a program's main; None for a module.
+        The signature of a program's main according to the manifest; None for a module.
     jaxlib : str
-        The jaxlib that wrote them.
+        The version of the jaxlib that wrote them.
     calls : set of str
-        The custom calls that the manifest says are in a program.
+        The custom calls of a program according to the manifest.
     plain : bool
-        Whether a program is the form for other compilers.
+        Whether it is a portable program.
     """
 
     subject: str
@@ -57,52 +57,52 @@ class Texts:
 
 
 def texts_of(manifest: Manifest) -> list[Texts]:
-    """Return all texts of a capture that jaxlib's parsers are for; XLA's dumps are not."""
+    """Return all texts of a capture that jaxlib can parse, without XLA's dumps."""
     jaxlib = manifest.environment.jaxlib
     found = []
     for program in manifest.programs:
         name, fidelity = f"program {program.index}", program.fidelity
         signature = (program.arguments, program.results, jaxlib)
-        found.append(Texts(name, _read(program.files), *signature, _calls(fidelity)))
+        found.append(Texts(name, _parsable(program.files), *signature, _calls(fidelity)))
         if program.portable is not None:
-            files, fidelity = _read(program.portable.files), program.portable.fidelity
+            files, fidelity = _parsable(program.portable.files), program.portable.fidelity
             name = f"{name}, portable"
             found.append(Texts(name, files, *signature, _calls(fidelity), plain=True))
-    proved: set[tuple[WrittenFile, ...]] = set()
+    seen: set[tuple[WrittenFile, ...]] = set()
     for module in manifest.modules:
-        files = _read(module.files)
-        if files not in proved:  # modules that were compiled into the same share their files
+        files = _parsable(module.files)
+        if files not in seen:  # equal modules share their files
             found.append(Texts(f"module {module.index}", files, None, None, jaxlib))
-        proved.add(files)
+        seen.add(files)
     return [texts for texts in found if texts.files]
 
 
-def _read(files: Sequence[WrittenFile]) -> tuple[WrittenFile, ...]:
-    return tuple(file for file in files if file.kind in (*_IN_MLIR, "hlo"))
+def _parsable(files: Sequence[WrittenFile]) -> tuple[WrittenFile, ...]:
+    return tuple(file for file in files if file.kind in (*_MLIR_KINDS, "hlo"))
 
 
 def _calls(fidelity: Fidelity) -> frozenset[str]:
     return frozenset((*fidelity.custom_calls, *fidelity.host_callbacks))
 
 
-def prove(folder: Path, texts: Texts) -> Iterator[Check | str]:
-    """Prove the texts of one program or module.
+def check_texts(folder: Path, texts: Texts) -> Iterator[Check | str]:
+    """Check the texts of one program or module.
 
     Yields
     ------
     Check or str
-        What was found, or what is done next.
+        A check, or a description of the next step.
     """
-    proving = _Proving(texts)
+    parsed = _ParsedTexts(texts)
     for file in texts.files:
         yield f"reading {file.path}"
-        yield proving.read(folder, file)
-    yield from proving.compared()
+        yield parsed.read(folder, file)
+    yield from parsed.compare()
 
 
 @dataclass
-class _Proving:
-    """The texts of one program or module while they are proved."""
+class _ParsedTexts:
+    """The parsed texts of one program or module."""
 
     texts: Texts
 
@@ -112,11 +112,11 @@ class _Proving:
         self.paths = {file.kind: file.path for file in self.texts.files}
         self.differs = bindings.version_remark(self.texts.jaxlib)
 
-    def _wrong(self, name: str, reason: str) -> Check:
-        """Return a fault, or what is none for sure.
+    def _fault(self, name: str, reason: str) -> Check:
+        """Return a failed check; an undecided one if another jaxlib wrote the text.
 
-        Texts promise nothing from one version to the next: 0.12.0 reads no StableHLO text of
-        0.4.13 that slices, and names HLO's computations otherwise.
+        Texts are not stable across versions: 0.12.0 can't parse a StableHLO text of 0.4.13 with
+        slices, and gives HLO's computations other names.
         """
         if self.differs:
             return undecided(self.texts.subject, name, f"{reason} ({self.differs})")
@@ -128,21 +128,22 @@ class _Proving:
         try:
             content = read_file(folder, file)
         except DamagedCapture:
-            return undecided(subject, name, f"{file.path} is not the file that was written")
+            return undecided(subject, name, f"{file.path} was changed after it was written")
         self.contents[file.kind] = content
         try:
             module = _PARSERS[file.kind](content)
         except Exception as error:
-            return self._wrong(name, f"{file.path}: {_gist(error)}")
+            return self._fault(name, f"{file.path}: {_parser_message(error)}")
         self.modules[file.kind] = module
-        again = self._printed(file.kind)
-        if again and not self.differs:
-            return failed(subject, name, f"{file.path} prints otherwise: {again}")
+        difference = self._print_difference(file.kind)
+        if difference and not self.differs:
+            reason = f"{file.path} prints a different text: {difference}"
+            return failed(subject, name, reason)
         parser = "XLA's parser" if file.kind == "hlo" else "MLIR's parser, verified"
-        return passed(subject, name, f"by {parser}{f' ({self.differs})' if again else ''}")
+        return passed(subject, name, f"by {parser}{f' ({self.differs})' if difference else ''}")
 
-    def _printed(self, kind: str) -> str:
-        """Return in what a text of MLIR's differs from what its module prints."""
+    def _print_difference(self, kind: str) -> str:
+        """Return the first difference between an MLIR text and what its module prints."""
         if kind not in ("stablehlo", "mhlo"):
             return ""
         text = self.contents[kind].decode()
@@ -152,85 +153,85 @@ class _Proving:
             return identity.first_difference(text, printed)
         return ""
 
-    def compared(self) -> Iterator[Check]:
-        """Yield what the texts are beside one another."""
+    def compare(self) -> Iterator[Check]:
+        """Yield the checks that compare the texts with each other and with the manifest."""
         if self.contents:
-            yield self._elided()
+            yield self._check_elided()
         if not self.modules:
             return
         if self.texts.arguments is None or self.texts.results is None:
-            yield from self._module()
+            yield from self._check_module()
             return
-        yield from self._same()
-        yield self._signature(self.texts.arguments, self.texts.results)
-        yield from self._foreign()
+        yield from self._check_same()
+        yield self._check_signature(self.texts.arguments, self.texts.results)
+        yield from self._check_operations()
 
-    def _elided(self) -> Check:
+    def _check_elided(self) -> Check:
         name = "nothing elided"
-        # Of a module, the StableHLO is there to be read: its bytecode is complete.
+        # The StableHLO text of a module is for human readers; its bytecode is complete.
         module = self.texts.arguments is None
         checked = {k: v for k, v in self.contents.items() if not (module and k == "stablehlo")}
-        cut = [self.paths[kind] for kind, content in checked.items() if _ELIDED.search(content)]
-        if cut:
-            reason = f"a constant is left out in {', '.join(cut)}"
+        elided = [self.paths[kind] for kind, content in checked.items() if _ELIDED.search(content)]
+        if elided:
+            reason = f"a constant is elided in {', '.join(elided)}"
             return failed(self.texts.subject, name, reason)
-        return passed(self.texts.subject, name, f"no constant is left out of {_listed(checked)}")
+        return passed(self.texts.subject, name, f"no constant is elided in {_listed(checked)}")
 
-    def _module(self) -> Iterator[Check]:
+    def _check_module(self) -> Iterator[Check]:
         if not {"stablehlo", "mlirbc"} <= self.modules.keys():
             return
         lines = self.contents["stablehlo"].decode().splitlines(keepends=True)
         text = "".join(line for line in lines if not line.startswith("//"))
         printed = bindings.mlir_text(self.modules["mlirbc"], mlir.READABLE_ELEMENTS)
-        yield self._told_of(
+        yield self._same_check(
             "stablehlo", "the text of mlirbc", identity.first_difference(text, printed)
         )
 
-    def _foreign(self) -> Iterator[Check]:
-        """Yield what a program is made of that not every compiler knows."""
+    def _check_operations(self) -> Iterator[Check]:
+        """Check custom calls against the manifest, and dialects of a portable program."""
         subject, kind = self.texts.subject, self._in_stablehlo()
         if not kind:
             return
         path, module = self.paths[kind], self.modules[kind]
         found = set(mlir.custom_calls(mlir.operations(module)))
         if found != self.texts.calls:
-            reason = f"{path} calls {_words(found)}, the manifest says {_words(self.texts.calls)}"
+            reason = f"{path} calls {_words(found)}; the manifest lists {_words(self.texts.calls)}"
             yield failed(subject, "custom calls", reason)
         else:
-            yield passed(subject, "custom calls", f"{_words(found)}, as the manifest says")
+            yield passed(subject, "custom calls", f"{_words(found)}, as in the manifest")
         if not self.texts.plain:
             return
-        dialects = {one.name.partition(".")[0] for one in mlir.operations(module)}
+        dialects = {op.name.partition(".")[0] for op in mlir.operations(module)}
         others = dialects - _PLAIN
         if others:
             reason = f"{path} has operations of {_words(others)}"
-            # A callback has the place of its process beside it, and can't be handed over anyway.
-            bound = others == {"chlo"} or any(map(mlir.is_callback, found))
-            yield (noted if bound else failed)(subject, "plain", reason)
+            # A callback has a sharding, and can't run in another process in any case.
+            expected = others == {"chlo"} or any(map(mlir.is_callback, found))
+            yield (noted if expected else failed)(subject, "plain", reason)
         else:
-            yield passed(subject, "plain", "no operation but StableHLO's own")
+            yield passed(subject, "plain", "only operations of StableHLO")
 
     def _in_stablehlo(self) -> str:
         return next((kind for kind in ("stablehlo", "vhlo") if kind in self.modules), "")
 
-    def _same(self) -> Iterator[Check]:
-        """Yield for each text whether XLA makes the same HLO of it as of the first one."""
+    def _check_same(self) -> Iterator[Check]:
+        """Check for each text that XLA makes the same HLO of it as of the first text."""
         kinds = [kind for kind in ("stablehlo", "mhlo", "vhlo", "hlo") if kind in self.modules]
         if len(kinds) == 1:
-            reason = f"there is no other text than {kinds[0]}"
+            reason = f"there is only one text, {kinds[0]}"
             yield undecided(self.texts.subject, "same program", reason)
             return
         first, *others = kinds
         differences = self._differences(first, others)
         if len(others) > 1 and all(differences.values()):
-            # It may be the first one that is wrong: the others are to say so.
+            # If the others agree with each other, the first text is the wrong one.
             second, *rest = others
             if not any(self._differences(second, rest).values()):
-                whose = f"the program of {', '.join(others)}"
-                yield self._told_of(first, whose, differences[second])
+                expected = f"the program of {', '.join(others)}"
+                yield self._same_check(first, expected, differences[second])
                 return
         for kind in others:
-            yield self._told_of(kind, f"the program of {first}", differences[kind])
+            yield self._same_check(kind, f"the program of {first}", differences[kind])
 
     def _differences(self, first: str, others: Sequence[str]) -> dict[str, str]:
         return {kind: self._difference(first, kind) for kind in others}
@@ -238,31 +239,33 @@ class _Proving:
     def _difference(self, first: str, other: str) -> str:
         try:
             return _Origin(first, self.modules[first]).difference(other, self)
-        except Exception as error:  # XLA can't make HLO of one of them
-            return _gist(error)
+        except Exception as error:  # XLA can't translate one of them to HLO
+            return _parser_message(error)
 
-    def _told_of(self, kind: str, whose: str, difference: str) -> Check:
+    def _same_check(self, kind: str, expected: str, difference: str) -> Check:
         name = f"{kind} is the same"
         if difference:
-            reason = f"{self.paths[kind]} is not {whose}: {difference}"
-            return self._wrong(name, reason)
-        return passed(self.texts.subject, name, f"it is {whose}")
+            reason = f"{self.paths[kind]} is not {expected}: {difference}"
+            return self._fault(name, reason)
+        return passed(self.texts.subject, name, f"it is {expected}")
 
-    def _signature(self, arguments: Sequence[TensorSpec], results: Sequence[TensorSpec]) -> Check:
+    def _check_signature(
+        self, arguments: Sequence[TensorSpec], results: Sequence[TensorSpec]
+    ) -> Check:
         name = "signature"
         for kind, module in self.modules.items():
             try:
-                fault = _unlike_manifest(kind, module, arguments, results)
+                fault = _signature_difference(kind, module, arguments, results)
             except ValueError as error:
                 fault = first_line(error)
             if fault:
                 return failed(self.texts.subject, name, f"{self.paths[kind]}: {fault}")
-        reason = f"{len(arguments)} arguments and {len(results)} results are those of the manifest"
+        reason = f"{len(arguments)} arguments and {len(results)} results are as in the manifest"
         return passed(self.texts.subject, name, f"{reason}, in {_listed(self.modules)}")
 
 
 class _Origin:
-    """The text with which the others of a program are compared."""
+    """The text with which the other texts of a program are compared."""
 
     def __init__(self, kind: str, module: Any) -> None:
         self.module = module
@@ -270,17 +273,17 @@ class _Origin:
             self.module = _copy(module)
             bindings.run_passes(self.module, "hlo-legalize-to-stablehlo")
 
-    def difference(self, kind: str, proving: _Proving) -> str:
-        """Return the first line in which XLA makes something else of another text, or nothing."""
-        other = proving.modules[kind]
+    def difference(self, kind: str, parsed: _ParsedTexts) -> str:
+        """Return the first difference of another text's program; empty if it is the same."""
+        other = parsed.modules[kind]
         if kind == "hlo":
             here = bindings.hlo_canonical_text(bindings.hlo_of(self.module))
             return identity.first_difference(here, bindings.hlo_canonical_text(other))
         origin = _copy(self.module)
         if kind == "vhlo":
-            bindings.chlo_to_stablehlo(origin)  # bytecode has none
+            bindings.chlo_to_stablehlo(origin)  # the bytecode contains no CHLO
             return identity.ComparableModule(origin).difference(identity.ComparableModule(other))
-        # Each operation has its counterpart, dead ones too, which no HLO tells of.
+        # HLO contains no dead operations: compare the counts of all operations too.
         operations = identity.to_mhlo(origin)
         difference = identity.first_difference(operations, identity.operation_counts(other))
         back = _copy(other)
@@ -303,23 +306,23 @@ _PARSERS: Mapping[str, Callable[[bytes], Any]] = {
 }
 
 
-def _unlike_manifest(
+def _signature_difference(
     kind: str, module: Any, arguments: Sequence[TensorSpec], results: Sequence[TensorSpec]
 ) -> str:
-    """Return in what main's signature is another than the manifest's."""
-    taken, given = _types(kind, module)
-    return _disagreement("argument", [_expected(kind, one) for one in arguments], taken) or (
-        _disagreement("result", [_expected(kind, one) for one in results], given)
-    )
+    """Return the first difference between main's signature and the manifest."""
+    argument_types, result_types = _types(kind, module)
+    return _first_mismatch(
+        "argument", [_expected(kind, spec) for spec in arguments], argument_types
+    ) or _first_mismatch("result", [_expected(kind, spec) for spec in results], result_types)
 
 
 def _types(kind: str, module: Any) -> tuple[list[str], list[str]]:
-    """Return main's arguments and results, each with its name where the dialect has one."""
+    """Return the types of main's arguments and results, with names if the dialect has them."""
     if kind == "hlo":
         return bindings.hlo_types(module)
     arguments = zip(mlir.argument_types(module), mlir.argument_names(module), strict=True)
     results = zip(mlir.result_types(module), mlir.result_names(module), strict=True)
-    return [_named(*one) for one in arguments], [_named(*one) for one in results]
+    return [_named(*pair) for pair in arguments], [_named(*pair) for pair in results]
 
 
 def _named(kind: str, name: str) -> str:
@@ -335,17 +338,17 @@ def _expected(kind: str, spec: TensorSpec) -> str:
     return _named(mlir_type(spec.shape, spec.dtype), name)
 
 
-def _disagreement(what: str, expected: Sequence[str], found: Sequence[str]) -> str:
+def _first_mismatch(noun: str, expected: Sequence[str], found: Sequence[str]) -> str:
     if len(expected) != len(found):
-        return f"main has {len(found)} {what}s, the manifest {len(expected)}"
-    for position, (one, other) in enumerate(zip(expected, found, strict=True)):
-        if one != other:
-            return f"{what} {position} is {other}, in the manifest {one}"
+        return f"main has {len(found)} {noun}s, the manifest {len(expected)}"
+    for position, (wanted, actual) in enumerate(zip(expected, found, strict=True)):
+        if wanted != actual:
+            return f"{noun} {position} is {actual}, in the manifest {wanted}"
     return ""
 
 
-def _gist(error: Exception) -> str:
-    """Return what a parser found; MLIR's says first that it found something."""
+def _parser_message(error: Exception) -> str:
+    """Return a parser's error; MLIR's message begins with lines that do not contain it."""
     lines = [line.strip() for line in str(error).splitlines() if "error:" in line]
     return lines[0][:300] if lines else first_line(error)
 

@@ -282,9 +282,9 @@ _ANALYSIS_AND_READER = (
     ),
     Fault(
         "other bits are always explained",
-        "Replay.verdict",
-        "if self.reasons:",
-        "if True:",
+        "decide",
+        "if not reasons:",
+        "if False:",
         "tests/verify/test_bits.py -k other",
     ),
     Fault(
@@ -348,21 +348,21 @@ _ANALYSIS_AND_READER = (
 _VERIFY_AND_SHELL = (
     Fault(
         "an elided constant passes",
-        "_Proving._elided",
-        "if cut:",
+        "_ParsedTexts._check_elided",
+        "if elided:",
         "if False:",
         "tests/verify/test_verify.py -k left_out",
     ),
     Fault(
         "calls that the manifest lacks pass",
-        "_Proving._foreign",
+        "_ParsedTexts._check_operations",
         "found != self.texts.calls",
         "False",
         "tests/verify",
     ),
     Fault(
         "another signature passes",
-        "_Proving._signature",
+        "_ParsedTexts._check_signature",
         "if fault:",
         "if False:",
         "tests/verify/test_verify.py",
@@ -391,20 +391,20 @@ _VERIFY_AND_SHELL = (
     Fault(
         "coarse floats must be equal",
         "Agreement.close",
-        "or (self.difference.ulps or 0) <= _NEIGHBOURS",
+        "or (self.difference.ulps or 0) <= _ULPS",
         "",
         "tests/unit/test_agreement.py",
     ),
     Fault(
         "a reader that crashed passes",
-        "prove_apart",
-        "yield _stopped(jobs[done], doing, w.ending(), limits)",
+        "verify_in_worker",
+        "yield _stopped_check(jobs[done], doing, w.ending(), limits)",
         "w.ending()",
         "tests/verify/test_verify.py -k reader",
     ),
     Fault(
         "a dot file may name others",
-        "_laid_out",
+        "_lay_out",
         "if named:",
         "if False:",
         "tests/cli/test_graph.py",

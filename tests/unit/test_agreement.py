@@ -111,4 +111,4 @@ def test_the_first_step_is_the_first_of_other_bits() -> None:
     one, other = _floats(NAN, 1.0, 1.0), _floats(NAN, 1.0, NAN)
     found = agreement(one, other, steps=3)
     assert found.step == 2
-    assert "1 NaN in one alone" in str(found)
+    assert "1 NaN in only one of the two" in str(found)

@@ -23,7 +23,7 @@ from brainpy_probe.format.reading import read_manifest
 from brainpy_probe.verify import iree
 from brainpy_probe.verify.api import verify
 from brainpy_probe.verify.checks import Check
-from brainpy_probe.verify.texts import prove, texts_of
+from brainpy_probe.verify.texts import check_texts, texts_of
 from tests import eras
 from tests.altering import alter, rewrite
 from tests.networks import ABSENT
@@ -161,7 +161,9 @@ def test_a_program_and_its_plain_form_differ_in_their_calls(tmp_path: Path) -> N
 
 
 def _told(folder: Path, texts: Any, name: str) -> list[Check]:
-    return [one for one in prove(folder, texts) if isinstance(one, Check) and one.name == name]
+    return [
+        one for one in check_texts(folder, texts) if isinstance(one, Check) and one.name == name
+    ]
 
 
 def _swap(folder: Path) -> None:

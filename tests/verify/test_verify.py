@@ -152,7 +152,7 @@ def test_without_jaxlib_the_files_alone_are_checked(whole: Path) -> None:
         check=True,
     )
     *others, last = done.stdout.splitlines()
-    assert last.startswith("failed parse and replay jaxlib is not here: pip install jaxlib==")
+    assert last.startswith("failed parse and replay jaxlib is not installed: pip install jaxlib==")
     assert all(line.startswith("passed") for line in others)
 
 
@@ -164,7 +164,7 @@ def test_iree_is_asked_for_where_it_is_not_installed(
     monkeypatch.setitem(sys.modules, "iree", None)
     done = _run(whole, "--with", "iree")
     assert done.exit_code == 1
-    assert "iree.compiler and iree.runtime can't be imported here" in done.stderr
+    assert "iree.compiler and iree.runtime can't be imported" in done.stderr
     assert "pip install 'brainpy-probe[iree]'" in done.stderr
 
 
@@ -266,7 +266,7 @@ def test_a_flipped_byte_is_found_in_every_file_in_turn(copy: Path) -> None:
         content = (copy / name).read_bytes()
         flip(copy / name)
         faults = [check for check in check_files(copy, manifest) if check.outcome == "failed"]
-        assert [check.reason for check in faults] == [f"{name} has another digest"]
+        assert [check.reason for check in faults] == [f"{name} was changed: its digest differs"]
         (copy / name).write_bytes(content)
 
 
@@ -279,7 +279,7 @@ def test_every_flipped_file_is_named_and_the_exit_code_is_1(dumped: Path, tmp_pa
     done = _run(copy)
     assert done.exit_code == 1
     for name in names:
-        assert f"{name} has another digest" in done.stdout
+        assert f"{name} was changed: its digest differs" in done.stdout
 
 
 def test_a_flipped_byte_of_the_manifest_is_found_wherever_it_is(copy: Path) -> None:
@@ -344,7 +344,7 @@ def _folder(path: Path) -> None:
         (Path.unlink, "is missing"),
         (_folder, "is no file"),
         (_fifo, "is no file"),
-        (lambda path: path.write_bytes(path.read_bytes()[::-1]), "another digest"),
+        (lambda path: path.write_bytes(path.read_bytes()[::-1]), "its digest differs"),
     ],
     ids=["truncated", "emptied", "renamed", "missing", "folder", "pipe", "reversed"],
 )
@@ -552,7 +552,7 @@ def test_a_constant_that_is_left_out_is_named(
 
 def test_a_portable_form_that_is_not_there_is_missed(copy: Path) -> None:
     alter(copy, lambda manifest: manifest["programs"][0].update(portable=None))
-    _assert_told(copy, ("program 0, portable | forms", "asked for"))
+    _assert_told(copy, ("program 0, portable | forms", "requested"))
 
 
 @pytest.mark.parametrize("kind", DIALECTS)
