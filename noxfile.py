@@ -56,6 +56,8 @@ def _stack(name: str) -> None:
 
 for _name in PYTHONS:
     _stack(_name)
+# The others are for those who ask for them: nox -s mutants.
+nox.options.sessions = ["lint", *(f"stack-{name}" for name in PYTHONS)]
 
 
 @nox.session(python=PYTHONS["2022"])

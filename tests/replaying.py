@@ -17,6 +17,7 @@ from jax.tree_util import tree_leaves
 
 import brainpy_probe as probe
 from brainpy_probe.compat import bindings
+from brainpy_probe.ir import kernels
 from tests import eras, watching
 from tests.networks import by_name
 from tests.sharing import made_once
@@ -91,9 +92,9 @@ class Taken:
 def captured(name: str) -> Taken:
     """Return what is made once in a test run of each network.
 
-    A network with BrainPy's kernels is run once in each process: their code is in its memory.
+    Up to BrainPy 2.6 a network with its kernels is run once in each process, which alone has them.
     """
-    process = f"-{os.getpid()}" if name.startswith("einet") else ""
+    process = f"-{os.getpid()}" if name.startswith("einet") and not eras.SINCE_2_7 else ""
     return made_once(f"network-{name}{process}", functools.partial(_taken, name))
 
 
@@ -203,6 +204,8 @@ class Replayer:
         self, program: probe.Program, dialect: str, inlined: Mapping[str, Array] | None = None
     ) -> None:
         assert not program.fidelity.host_callbacks
+        if eras.SINCE_2_7:  # another process may have captured it
+            kernels.register(program.fidelity.custom_calls, program.record.kernels)
         self.program = program
         module = _module(program, dialect)
         if inlined:

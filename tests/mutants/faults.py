@@ -54,7 +54,7 @@ _FORMAT = (
         "write_atomically",
         "os.unlink(temporary)",
         "pass",
-        "tests/verify/test_store.py -k write",
+        "tests/unit/test_store.py",
     ),
     Fault(
         "a line is written behind a torn one",
@@ -191,7 +191,7 @@ _COMPAT_AND_IR = (
         "first_difference",
         "if left == right:",
         "if True:",
-        "tests/ir/test_dialects.py",
+        "tests/unit/test_identity.py",
     ),
     Fault(
         "a text that is printed otherwise passes",
@@ -487,14 +487,14 @@ _RECORDING = (
         "Ledger.leave",
         "self._take_out(0)",
         "pass",
-        "tests/capture/test_patching.py",
+        "tests/unit/test_patches.py",
     ),
     Fault(
         "another tool's wrapper is taken out",
         "_Installed.remove",
         "self.sits_at() is not self.wrapper",
         "False",
-        "tests/capture/test_patching.py",
+        "tests/unit/test_patches.py",
     ),
     Fault(
         "a copy is a wrapper",

@@ -72,7 +72,7 @@ import brainpy_probe as probe
 told = {{}}
 for name, run in json.loads(sys.argv[1]).items():
     try:
-        done = probe.load(run).programs[0].replay()
+        done = probe.load(run).programs[0].within(None).replay()
     except probe.CannotReplay as error:
         told[name] = {{"error": str(error)}}
         continue
@@ -134,7 +134,7 @@ import sys
 {ABSENT_THERE}
 import numpy as np
 import brainpy_probe as probe
-program = probe.load(sys.argv[1]).programs[0]
+program = probe.load(sys.argv[1]).programs[0].within(None)
 times = np.load(sys.argv[2])
 given, made = program.data(), []
 for number, time in enumerate(times):
