@@ -3,21 +3,27 @@
 Each is put into a copy of this checkout, and the tests that it names are run there until one
 fails. A test that fails without the fault as well catches nothing: those that failed are run once
 more on an unchanged copy. The exit code is 1 if a fault was not caught.
+
+Importing BrainPy and JAX takes longer than most tests: processes that have done so fork for each
+fault. Neither has started a thread of its own by then, as XLA has no device yet.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
+import pickle
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from queue import Queue
 from typing import Literal, NamedTuple
+
+import pytest
 
 from tests.mutants.faults import FAULTS
 from tests.mutants.patching import Fault, broken
@@ -54,17 +60,25 @@ def _copied(folder: Path) -> Path:
 
 
 def _pytest(checkout: Path, arguments: list[str]) -> tuple[int, str]:
-    # The copy of the package comes before the installed one.
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(checkout)}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *_OPTIONS, *arguments],
-        cwd=checkout,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
+    """Run tests of a checkout in a forked process; return the exit code and what it printed."""
+    with tempfile.TemporaryFile() as printed:
+        child = os.fork()
+        if not child:
+            os.dup2(printed.fileno(), 1)
+            os.dup2(printed.fileno(), 2)
+            os.chdir(checkout)
+            sys.path.insert(0, str(checkout))
+            for name in [one for one in sys.modules if one.partition(".")[0] in ("tests", PACKAGE)]:
+                del sys.modules[name]
+            # What tests share is of this fault alone.
+            shared = tempfile.mkdtemp(dir=checkout.parent)
+            os.environ |= {"JAX_PLATFORMS": "cpu", "PROBE_TESTS_FOLDER": shared}
+            code = pytest.main([*_OPTIONS, *arguments])
+            sys.stdout.flush()
+            os._exit(int(code))
+        _, status = os.waitpid(child, 0)
+        printed.seek(0)
+        return os.waitstatus_to_exitcode(status), printed.read().decode(errors="replace")
 
 
 def _run(fault: Fault, checkout: Path) -> Ran:
@@ -83,29 +97,40 @@ def _run(fault: Fault, checkout: Path) -> Ran:
     return Ran(fault, "SURVIVED" if code == 0 else "BROKEN", seconds, "", output)
 
 
+def _work(faults: Sequence[Fault], checkout: Path, results: Path) -> None:
+    """Run some faults in this process's forks, and write what became of them."""
+    done = []
+    for fault in faults:
+        ran = _run(fault, checkout)
+        print(f"{ran.outcome:8} {ran.seconds:5.1f} s  {fault.name}: {ran.by}", flush=True)
+        done.append(ran)
+    results.write_bytes(pickle.dumps(done))
+
+
 def main(words: list[str]) -> int:
     """Run the faults, print what became of them, and return the exit code."""
     chosen = [one for one in FAULTS if not words or any(word in one.name for word in words)]
     for fault in chosen:
         broken(ROOT / PACKAGE, fault)
-    with tempfile.TemporaryDirectory(prefix="brainpy-probe-mutants-") as folder:
-        checkouts: Queue[Path] = Queue()
-        for number in range(WORKERS):
-            checkouts.put(_copied(Path(folder, str(number))))
-
-        def work(fault: Fault) -> Ran:
-            checkout = checkouts.get()
-            try:
-                ran = _run(fault, checkout)
-            finally:
-                checkouts.put(checkout)
-            print(f"{ran.outcome:8} {ran.seconds:5.1f} s  {fault.name}: {ran.by}", flush=True)
-            return ran
-
-        with ThreadPoolExecutor(WORKERS) as threads:
-            done = list(threads.map(work, chosen))
+    for name in ("jax", "brainpy", "typer.testing"):
+        importlib.import_module(name)
+    with tempfile.TemporaryDirectory(prefix="brainpy-probe-mutants-") as name:
+        folders = [Path(name, str(number)) for number in range(WORKERS)]
+        children = []
+        for number, folder in enumerate(folders):
+            checkout = _copied(folder / "checkout")
+            child = os.fork()
+            if not child:
+                _work(chosen[number::WORKERS], checkout, folder / "results")
+                os._exit(0)
+            children.append(child)
+        for child in children:
+            os.waitpid(child, 0)
+        done: list[Ran] = []
+        for folder in folders:
+            done += pickle.loads((folder / "results").read_bytes())  # noqa: S301
         by = sorted({ran.by for ran in done if ran.by})
-        code, output = _pytest(checkouts.get(), by) if by else (0, "")
+        code, output = _pytest(folders[0] / "checkout", by) if by else (0, "")
     wrong = [ran for ran in done if ran.outcome != "caught"]
     for ran in wrong:
         print(f"\n=== {ran.outcome}: {ran.fault}\n{ran.output[-1500:]}")
