@@ -39,13 +39,17 @@ _NO_TEXT = "The program itself (cap.programs) has those that were asked for."
 class Program:
     """A distinct program, ``program(constants, state, inputs) -> {outputs, monitors, state}``.
 
-    What reads or runs its content with jaxlib (:attr:`costs`, :meth:`replay`, :meth:`measure`) does
-    so in a process of its own, within :attr:`limits`: a damaged program may end it, or never end.
+    :attr:`costs`, :meth:`replay` and :meth:`measure` parse or run the program with jaxlib. They do
+    so in a worker process within :attr:`limits`, because a damaged program may crash the process,
+    or never end. :meth:`text` and :meth:`data` read the files in the calling process, and parse
+    nothing but the header of a safetensors file, which checks its own bounds.
 
     Attributes
     ----------
+    record : ProgramRecord
+        The program's entry in the manifest.
     limits : Limits or None
-        The seconds and the memory of that process; None where this one does it.
+        The seconds and the memory of the worker process; None to use the calling process.
     """
 
     _folder: Path
@@ -60,9 +64,9 @@ class Program:
         Parameters
         ----------
         limits : Limits or None
-            ``Limits(seconds=..., memory=...)``. None: this process itself reads and runs the
-            program. That needs no other process, and kernels that only this one has are there
-            (BrainPy 2.4 to 2.6); but a damaged program may end it.
+            ``Limits(seconds=..., memory=...)``; None to use the calling process. That starts no
+            other process, and has the kernels that only the calling process has (BrainPy 2.4 to
+            2.6), but a damaged program may end it.
         """
         return Program(self._folder, self.record, self._environment, self._plain, limits)
 

@@ -1,8 +1,8 @@
-"""A process that reads or runs what a capture holds, within limits; knows no task.
+"""Runs a function in a worker process, which has a limit of time and memory.
 
-A capture's content may end the process that reads it, or never end. So a process of its own does
-it, and this one kills it when its time is up. The request goes to it as one line of JSON and the
-bytes of arrays, and its answers come back in the same way: nothing is pickled.
+Content of a capture may crash the process that parses or runs it, or never end. The worker process
+takes that risk, and this process kills it at the time limit. A request is one line of JSON and the
+bytes of arrays; an answer has the same form. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -15,31 +15,40 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, Literal, Self
 
 from brainpy_probe.errors import BadSetting
 
-__all__ = ["Ending", "Limits", "Worker", "is_out_of_memory", "limit_memory", "requested"]
+__all__ = [
+    "Ending",
+    "Limits",
+    "Worker",
+    "end_with",
+    "is_out_of_memory",
+    "limit_memory",
+    "requested",
+]
 
-# Not multiprocessing: that would run the script again which asks.
+# multiprocessing would run the main script of the calling process again.
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
-    "from brainpy_probe.reader.worker import limit_memory; limit_memory(int(sys.argv.pop(1))); "
+    "from brainpy_probe.reader.worker import end_with, limit_memory; "
+    "limit_memory(int(sys.argv.pop(1))); end_with(int(sys.argv.pop(1))); "
     "from importlib import import_module; "
     "module, _, function = sys.argv.pop(1).partition(':'); "
     "getattr(import_module(module), function)()"
 )
-# Bytes of the stack of a thread: the limit on a process's data counts the stacks of its threads,
-# of which XLA starts two for each core.
+# Bytes of a thread's stack. The limit on a process's data includes the stacks of its threads, and
+# XLA starts two threads for each core.
 _STACK = 8 << 20
-# The most bytes of a line of an answer, of what a process writes into one file, and of what it has
-# said last on stderr.
+# The most bytes of a line of an answer, of a file that the worker writes, and of the end of its
+# stderr that is read.
 _LINE, _FILE, _TAIL = 256 << 20, 1 << 30, 1 << 16
 _TELLING = ("Check failed", "Error", "error:", "ERROR", "terminate called", "what():")
-# What XLA (jaxlib 0.4.13 to 0.12.0), C++, Python and OpenBLAS say where the system gives no more
-# memory.
+# Messages of XLA (jaxlib 0.4.13 to 0.12.0), C++, Python and OpenBLAS when memory runs out.
 _NO_MEMORY = (
     "Out of memory allocating",
     "RESOURCE_EXHAUSTED",
@@ -58,20 +67,20 @@ def _half_of_memory() -> int:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a task on a capture's content may use.
+    """The limits of a task on a capture's content.
 
     Attributes
     ----------
     seconds : float
-        How long it may take.
+        The longest time that the task may take.
     memory : int
-        How many bytes of memory its process may have of its own. The default is half of the
-        machine's. macOS does not hold a process to it.
+        The most bytes of private memory that its process may allocate. The default is half of the
+        machine's memory. macOS does not enforce this limit.
 
     Raises
     ------
     BadSetting
-        If one is not above 0.
+        If a limit is not above 0.
     """
 
     seconds: float = 300.0
@@ -85,21 +94,29 @@ class Limits:
 
 @dataclass(frozen=True)
 class Ending:
-    """Why a process ended before it had answered.
+    """Why a worker process ended without an answer.
 
     Attributes
     ----------
     cause : str
-        ``time`` or ``memory``, a limit; ``crash``, anything else.
+        ``time`` or ``memory`` for a limit, ``crash`` for anything else.
     how : str
-        For a crash the signal or the exit code, and the last that it said.
+        For a crash, the signal or the exit code, and the last error message on stderr.
     """
 
     cause: Literal["time", "memory", "crash"]
     how: str
 
     def sentence(self, doing: str, limits: Limits) -> tuple[str, str]:
-        """Return in a sentence what happened to what was done, and the remedy."""
+        """Return a sentence on what happened, and a remedy.
+
+        Parameters
+        ----------
+        doing : str
+            The task and its object, as ``Replaying LIF``.
+        limits : Limits
+            The limits of the task.
+        """
         if self.cause == "time":
             said = f"did not end within {limits.seconds:g} s and was stopped"
             return f"{doing} {said}.", "--timeout SECONDS gives it longer."
@@ -114,18 +131,18 @@ class Ending:
 
 
 class Worker:
-    """A process that is given a request, and whose answers are read until it ends.
+    """A worker process: it gets one request, and gives answers until it ends.
 
     Parameters
     ----------
     entry : str
-        The function that it runs, as ``module:function``.
+        The function that the process runs, as ``module:function``.
     limits : Limits
-        What it may use. Its time begins now, and again at each :meth:`restart_clock`.
+        Its limits. The time starts now, and again at each :meth:`restart_clock`.
     request : bytes
-        A line of JSON, which has no line end.
+        The request: JSON in one line, without the newline.
     arrays : sequence of memoryview
-        What follows the request.
+        The bytes that follow the request.
     """
 
     def __init__(
@@ -136,15 +153,15 @@ class Worker:
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
         path = json.dumps([place for place in sys.path if isinstance(place, str)])
         memory = limits.memory + 2 * _STACK * (os.cpu_count() or 1)
-        # The process itself is not to be captured.
+        # The worker process must not be captured.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("BRAINPY_PROBE")}
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter, on this package's code
-            [sys.executable, "-P", "-c", _START, path, str(memory), entry],
+            [sys.executable, "-P", "-c", _START, path, str(memory), str(os.getpid()), entry],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
             env=environment,
-            start_new_session=True,  # so that its own processes end with it
+            start_new_session=True,  # a process group, which is killed as a whole
         )
         self._clock = self._started_clock()
         with contextlib.suppress(BrokenPipeError), self._stream("stdin") as given:
@@ -153,21 +170,21 @@ class Worker:
                 given.write(array)
 
     def restart_clock(self) -> None:
-        """Give it its time again: another task begins."""
+        """Start the time limit again, for the next task."""
         self._clock.cancel()
         self._clock = self._started_clock()
 
     def lines(self) -> Iterator[bytes]:
-        """Yield each line that it answers."""
+        """Yield each line of the answers."""
         out = self._stream("stdout")
         while True:
             line = out.readline(_LINE)
-            if not line.endswith(b"\n"):  # else it ended while it wrote
+            if not line.endswith(b"\n"):  # the process ended while it wrote
                 return
             yield line
 
     def fill(self, target: memoryview) -> bool:
-        """Read as many bytes as there is room for; return whether there were so many."""
+        """Fill a buffer with the bytes of an answer; return False if there are too few."""
         out, done = self._stream("stdout"), 0
         while done < len(target):
             count = out.readinto(target[done:])  # type: ignore[attr-defined]
@@ -177,7 +194,7 @@ class Worker:
         return True
 
     def ending(self) -> Ending:
-        """End it, and return why it had ended before it had answered."""
+        """Wait for the end of the process, and return why it gave no answer."""
         self._end()
         if self._late:
             return Ending("time", "")
@@ -186,10 +203,10 @@ class Worker:
         code = self._process.returncode
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         said = [line.strip() for line in lines if any(word in line for word in _TELLING)]
-        # A process that gets no thread has no room for its stack.
+        # A thread that can not be created has no memory for its stack.
         if any(is_out_of_memory(line) or "pthread_create() failed" in line for line in said):
             return Ending("memory", how)
-        if how == "SIGKILL":  # not by us: by the system, which had no memory left
+        if how == "SIGKILL":  # sent by the system, which ran out of memory
             return Ending("memory", how)
         return Ending("crash", f"{how}: {said[-1][:300]}" if said else how)
 
@@ -234,14 +251,15 @@ class Worker:
 
 
 def is_out_of_memory(said: str) -> bool:
-    """Whether an exception's text says that the system gave no more memory."""
+    """Return whether the text of an exception says that memory ran out."""
     return any(words in said for words in _NO_MEMORY)
 
 
 def limit_memory(memory: int) -> None:
-    """Hold this process to a limit of memory, of its files, and have it leave no core file.
+    """Limit the memory of this process and the size of its files, and disable core files.
 
-    It is the limit on data, not on addresses: XLA reserves many more of these than it uses.
+    The limit is on data (``RLIMIT_DATA``), not on addresses, of which XLA reserves many more than
+    it uses.
     """
     import resource
 
@@ -256,12 +274,26 @@ def limit_memory(memory: int) -> None:
             resource.setrlimit(kind, (most, most))
 
 
+def end_with(parent: int) -> None:
+    """Kill this process and those that it starts once its parent has ended.
+
+    Nothing else stops an endless program after the parent was killed.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 @contextlib.contextmanager
 def requested() -> Iterator[tuple[bytes, IO[bytes], IO[bytes]]]:
-    """Give the request that this process was started on, what follows it, and where answers go.
+    """Give the request of this worker process, the stream behind it, and the stream of answers.
 
-    What XLA prints on stdout goes to stderr. The process ends with the block: nothing that an
-    extension does at Python's end may hold it up.
+    Output of XLA on stdout goes to stderr. The process ends with the block, without the exit
+    handlers of extension modules, which may hang.
     """
     given: Any = sys.stdin.buffer
     with os.fdopen(os.dup(1), "wb") as answers:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -87,6 +90,41 @@ def test_a_program_that_never_ends_is_stopped(copy: Path) -> None:
     assert replayed.outcome == "undecided"
     assert "did not end within 3 s" in replayed.reason
     assert program.costs.step.transcendentals == 1  # nothing runs
+
+
+RUNS_IT = """
+import brainpy_probe as probe, sys
+print("started", flush=True)
+probe.load(sys.argv[1]).programs[0].replay()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc has the children of a process")
+def test_a_worker_ends_with_the_process_that_started_it(copy: Path) -> None:
+    _with_program(copy, ENDLESS)
+    asking = subprocess.Popen([sys.executable, "-c", RUNS_IT, str(copy)], stdout=subprocess.PIPE)
+    with asking:
+        assert asking.stdout is not None
+        asking.stdout.readline()
+        children = Path(f"/proc/{asking.pid}/task/{asking.pid}/children")
+        _wait_until(lambda: bool(children.read_text().strip()))
+        worker = int(children.read_text())
+        asking.kill()
+    _wait_until(lambda: not _runs(worker))
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def _runs(process: int) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{process}/stat").read_text()
+    except FileNotFoundError:
+        return False
 
 
 def _doubling(depth: int) -> str:
@@ -211,7 +249,7 @@ def test_a_damaged_module_is_converted_in_a_process_of_its_own(copy: Path) -> No
 
 def test_a_call_that_no_record_names_is_not_run(copy: Path) -> None:
     program = probe.load(_with_program(copy, CALLBACK)).programs[0]
-    with pytest.raises(probe.CannotReplay, match="xla_ffi_python_cpu_callback, of which the man"):
+    with pytest.raises(probe.CannotReplay, match="xla_ffi_python_cpu_callback, which the manifest"):
         program.within(None).replay()
 
 
