@@ -45,7 +45,7 @@ _NO_SMALL_LOOPS = encode_field(3, encode_field(3, encode_field(500, _SMALL_LOOPS
 
 @functools.cache
 def _jaxlib() -> Any:
-    """Return jaxlib's module ``xla_client``, which needs no JAX."""
+    """Return the Python side of XLA's client, which needs no JAX."""
     return bindings.take("client")
 
 

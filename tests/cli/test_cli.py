@@ -108,7 +108,7 @@ def test_graph_draws_the_largest_files_of_a_module(cap: Any) -> None:
 def test_graph_refuses_a_module_that_is_not_there(cap: Any) -> None:
     result = _run("graph", cap.path, "--module", "jit_none")
     assert result.exit_code == 2
-    assert re.search(f"It has ({'|'.join(LOOP_MODULES)})", result.stderr)
+    assert re.search(f"Allowed: ({'|'.join(LOOP_MODULES)})", result.stderr)
 
 
 def test_graph_gives_the_line_to_install_what_is_missing(
