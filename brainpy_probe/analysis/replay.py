@@ -1,4 +1,4 @@
-"""Runs a captured program on arrays with jaxlib alone, and compares; knows no folder."""
+"""Runs a captured program on arrays with jaxlib alone, and compares its results with the run's."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ Arrays = Mapping[str, Array]
 
 
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
-    """One result beside that of the simulation.
+    """A result compared with that of the simulation.
 
     Attributes
     ----------
     name : str
         Its group and name, as ``state/E.V``.
     equal : bool or None
-        Whether it is the same bit for bit; None where there is nothing to compare it with.
+        Whether it is equal bit for bit; None if there is nothing to compare it with.
     difference : Difference or None
-        How far it is off, if it differs and the simulation's own was captured (``data="full"``).
+        The difference, if the simulation's result was captured (``data="full"``).
     """
 
     name: str
@@ -46,26 +46,26 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Replay:
-    """What a captured program gave when it ran again.
+    """The results of a captured program that ran again.
 
     Attributes
     ----------
     results : dict
         The results by group and name, as ``state/E.V``.
     compared : tuple of Compared
-        The same results, each beside that of the simulation.
+        The comparison of each result with that of the simulation.
     compile_seconds : float
-        How long XLA took to compile the program.
+        Time that XLA took to compile the program.
     run_seconds : tuple of float
-        How long each run took.
+        Time of each run.
     direct : tuple of str
-        The custom calls that XLA made itself, where the simulation's went through Python: BrainPy's
-        kernels, the same machine code, without what Python costs at each step.
+        The custom calls that XLA made directly, while those of the simulation went through Python:
+        BrainPy's kernels, with the same machine code, but without the cost of Python at each step.
     reasons : tuple of str
         Why XLA may compile the program to other bits than the run's.
     stepwise : Stepwise or None
-        How far it is from the run one step at a time, where it has other bits for such a reason,
-        and the run's results were captured (``data="full"``).
+        The comparison one step at a time, if bits differ for such a reason and the results of the
+        run were captured (``data="full"``).
     """
 
     results: dict[str, Array]
@@ -78,24 +78,24 @@ class Replay:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the program is the run's, as far as its results tell."""
-        equal = [one.name for one in self.compared if one.equal is True]
-        unlike = [one.name for one in self.compared if one.equal is False]
-        return decide(len(self.compared), equal, unlike, self.reasons, self.stepwise)
+        """Whether the program is the one that ran, according to its results."""
+        equal = [result.name for result in self.compared if result.equal is True]
+        unequal = [result.name for result in self.compared if result.equal is False]
+        return decide(len(self.compared), equal, unequal, self.reasons, self.stepwise)
 
     @property
     def equal(self) -> bool | None:
-        """Whether all results are the simulation's, bit for bit; None if one can't be compared."""
-        verdicts = {one.equal for one in self.compared}
-        if False in verdicts:
+        """Whether all results are equal bit for bit; None if one can't be compared."""
+        outcomes = {result.equal for result in self.compared}
+        if False in outcomes:
             return False
-        return None if None in verdicts else True
+        return None if None in outcomes else True
 
 
 def replay(
     record: ProgramRecord,
     content: bytes,
-    given: Arrays,
+    stored: Arrays,
     expected: Arrays,
     overrides: Arrays,
     repeat: int = 1,
@@ -109,44 +109,45 @@ def replay(
         The program.
     content : bytes
         Its VHLO bytecode, or its StableHLO text.
-    given : mapping
-        The arguments by group and name.
+    stored : mapping
+        The captured arguments by group and name.
     expected : mapping
-        What the simulation gave, as far as it was captured.
+        The captured results of the simulation.
     overrides : mapping
-        Arguments to take instead; nothing is compared then.
+        Arguments to use instead; the results are then not compared.
     repeat : int
-        How many times it runs.
+        The number of runs.
     reasons : sequence of str
-        Why XLA may compile it to other bits than the run's, besides what the record tells.
+        Why XLA may compile it to other bits than the run's, in addition to those in the record.
 
     Raises
     ------
     BadSetting
-        If an argument to take instead does not fit.
+        If an array in ``overrides`` does not fit.
     CannotReplay
-        If the program can't be compiled or run here.
+        If the program can't be compiled or run in this environment.
     """
     if repeat < 1:
-        raise BadSetting(f"repeat={repeat!r} is not allowed.", "Allowed: 1 and more.")
+        raise BadSetting(f"repeat={repeat!r} is not allowed.", "Allowed: 1 or more.")
     _register(record)
-    arguments = [{**given, **overrides}[spec.path] for spec in record.arguments]
+    arguments = [{**stored, **overrides}[spec.path] for spec in record.arguments]
     content, direct = kernels.call_directly(content, record.fidelity.custom_calls)
     run = functools.partial(_run, record, content, arguments, {} if overrides else expected, repeat)
     reasons = (*reasons, *_reasons(record, content))
-    # XLA leaves a loop that calls Python as it is, and hoists a small one that does not. What was
-    # taken out of the loop may have been in a part that XLA compiled by itself.
+    # XLA does not hoist a small loop that calls Python, and hoists it without the call. Ops that
+    # used the removed call may have been in a part that XLA compiled separately. So both variants
+    # are tried.
     removed = bool(record.fidelity.removed) and execution.hoists_small_loops()
-    ways = [True, False] if removed else [False]
-    done = run(separate_ops=ways[0], compares=not overrides)
-    if removed and done.equal is False:
-        otherwise = run(separate_ops=ways[1], compares=True)
-        done = otherwise if otherwise.equal else done
+    variants = [True, False] if removed else [False]
+    replayed = run(separate_ops=variants[0], compares=not overrides)
+    if removed and replayed.equal is False:
+        second = run(separate_ops=variants[1], compares=True)
+        replayed = second if second.equal else replayed
     stepwise = None
-    stored = bool(expected) and all(s.path in expected for s in record.results if s.digest)
-    if done.equal is False and reasons and stored:
-        stepwise = _stepwise(record, content, arguments, expected, ways)
-    return replace(done, direct=direct, reasons=reasons, stepwise=stepwise)
+    complete = bool(expected) and all(s.path in expected for s in record.results if s.digest)
+    if replayed.equal is False and reasons and complete:
+        stepwise = _stepwise(record, content, arguments, expected, variants)
+    return replace(replayed, direct=direct, reasons=reasons, stepwise=stepwise)
 
 
 def _stepwise(
@@ -154,12 +155,12 @@ def _stepwise(
     content: bytes,
     arguments: Sequence[Array],
     expected: Arrays,
-    ways: Sequence[bool],
+    variants: Sequence[bool],
 ) -> Stepwise:
-    """Compare a program with its run step by step, compiled in either way; take what is nearest."""
+    """Compare a program with its run step by step; return the variant with least difference."""
     content = with_constants(content, _constants(record, arguments))
     found = []
-    for separate_ops in ways:
+    for separate_ops in variants:
 
         @functools.cache
         def executable(content: bytes, separate_ops: bool = separate_ops) -> execution.Executable:
@@ -171,12 +172,12 @@ def _stepwise(
 
         try:
             found.append(compare_steps(record, content, arguments, expected, run))
-        except Exception as error:  # whatever XLA and MLIR raise
-            problem = f"it can't be run from the states of its run: {first_line(error)}"
+        except Exception as error:  # XLA and MLIR raise many classes
+            problem = f"it can't run from the recorded states: {first_line(error)}"
             return Stepwise(problem=problem)
         if found[-1].agrees:
             break
-    return min(found, key=lambda one: (bool(one.another), len(one.flipped), one.ulps))
+    return min(found, key=lambda steps: (bool(steps.another), len(steps.flipped), steps.ulps))
 
 
 def _run(
@@ -189,18 +190,18 @@ def _run(
     separate_ops: bool,
     compares: bool,
 ) -> Replay:
-    """Compile a program in one way, run it, and compare what it gives."""
+    """Compile a variant of a program, run it, and compare its results."""
     executable, compile_seconds = _compiled(record, content, arguments, separate_ops=separate_ops)
     run_seconds = []
     try:
         placed = executable.put(arguments)
         for _ in range(repeat):
             begun = time.perf_counter()
-            made = executable.run(placed)
+            outputs = executable.run(placed)
             run_seconds.append(time.perf_counter() - begun)
     except Exception as error:
-        raise CannotReplay(f"{record.name} failed as it ran: {first_line(error)}.") from error
-    results = dict(zip((s.path for s in record.results), executable.take(made), strict=True))
+        raise CannotReplay(f"{record.name} failed while it ran: {first_line(error)}.") from error
+    results = dict(zip((s.path for s in record.results), executable.take(outputs), strict=True))
     compared = [
         _compare(spec, results[spec.path], expected.get(spec.path))
         if compares
@@ -212,24 +213,24 @@ def _run(
 
 def _reasons(record: ProgramRecord, content: bytes) -> list[str]:
     """Return why XLA may compile a program to other bits than the run's."""
-    reasons = [f"the run had what the program has not: {one}" for one in record.fidelity.removed]
+    reasons = [f"the program lacks a part of the run: {part}" for part in record.fidelity.removed]
     reasons += record.fidelity.reasons
     # sdy (0.10.2, 0.12.0), XLA's own calls (up to 0.4.30).
     if re.search(rb"sdy\.manual_computation|SPMDFullToShardShape", content):
-        reasons.append("it has a shard_map, whose body XLA compiles otherwise on one device")
+        reasons.append("XLA compiles the body of its shard_map differently on one device")
     partitions = re.search(rb"mhlo\.num_partitions = (\d+)", content)
     if partitions and partitions[1] != b"1":
-        reasons.append(f"it ran on {partitions[1].decode()} devices, and runs here on one")
+        reasons.append(f"it ran on {partitions[1].decode()} devices, and is replayed on one")
     return reasons
 
 
 def check_overrides(specs: Iterable[TensorSpec], overrides: Arrays) -> dict[str, Array]:
-    """Return arrays that are to be taken for arguments, in the arguments' own types.
+    """Return arrays that replace arguments, in the arguments' dtypes.
 
     Raises
     ------
     BadSetting
-        If there is no such argument, or the array is not of its shape and type.
+        If there is no such argument, or the shape or dtype of the array differs.
     """
     known = {spec.path: spec for spec in specs}
     checked = {}
@@ -241,12 +242,12 @@ def check_overrides(specs: Iterable[TensorSpec], overrides: Arrays) -> dict[str,
         spec, array = known[name], np.asarray(value)
         wanted = dtype_of(spec.dtype)
         if array.dtype.kind == "V" and array.dtype.itemsize == wanted.itemsize:
-            array = array.view(wanted)  # .npy knows no bfloat16, and keeps its bytes
+            array = array.view(wanted)  # .npy stores bfloat16 as bytes without a dtype
         if array.shape != spec.shape or array.dtype != wanted:
             raise BadSetting(
                 f"{name} is {spec.dtype} of shape {spec.shape}; "
-                f"what is to be taken for it is {array.dtype} of shape {array.shape}.",
-                "Give an array of that shape and type.",
+                f"the array that replaces it is {array.dtype} of shape {array.shape}.",
+                "Give an array of that shape and dtype.",
             )
         checked[name] = array
     return checked
@@ -255,14 +256,14 @@ def check_overrides(specs: Iterable[TensorSpec], overrides: Arrays) -> dict[str,
 def compiled(
     record: ProgramRecord, content: bytes, arguments: Sequence[Array], *, separate_ops: bool
 ) -> execution.Executable:
-    """Compile a program that calls BrainPy's kernels as the simulation did.
+    """Compile a program that calls BrainPy's kernels through Python, as in the simulation.
 
     With ``separate_ops`` the ops of a small loop are not compiled as one piece.
 
     Raises
     ------
     CannotReplay
-        If it can't be compiled here.
+        If it can't be compiled in this environment.
     """
     _register(record)
     return _compiled(record, content, arguments, separate_ops=separate_ops)[0]
@@ -286,12 +287,12 @@ def _register(record: ProgramRecord) -> None:
 def _compiled(
     record: ProgramRecord, content: bytes, arguments: Sequence[Array], *, separate_ops: bool = False
 ) -> tuple[execution.Executable, float]:
-    """Compile a program whose kernels are registered; return it, and how long XLA took."""
+    """Compile a program whose kernels are registered; return it, and the compile time."""
     begun = time.perf_counter()
     try:
         content = with_constants(content, _constants(record, arguments))
         executable = execution.Executable(content, separate_ops=separate_ops)
-    except Exception as error:  # whatever XLA raises; it has no class that all versions share
+    except Exception as error:  # XLA's exception class differs between versions
         missing = kernels.unregistered(record.fidelity.custom_calls)
         if any(target in str(error) for target in missing):
             raise _needs(record, missing, "") from error
@@ -302,7 +303,7 @@ def _compiled(
 
 
 def _constants(record: ProgramRecord, arguments: Sequence[Array]) -> dict[int, Array]:
-    """Return the arguments that were constants in the run's compiled code, by their positions."""
+    """Return the arguments that were constants in the run's compiled code, by position."""
     return {
         position: array
         for position, (spec, array) in enumerate(zip(record.arguments, arguments, strict=True))
@@ -311,31 +312,31 @@ def _constants(record: ProgramRecord, arguments: Sequence[Array]) -> dict[int, A
 
 
 def _needs(record: ProgramRecord, missing: Sequence[str], problem: str) -> CannotReplay:
-    said = f"{record.name} calls kernels that only BrainPy registers: {', '.join(missing)}."
+    message = f"{record.name} calls kernels that only BrainPy registers: {', '.join(missing)}."
     if problem:
-        said += f" {problem}"
+        message += f" {problem}"
     if any(target.startswith("brainevent_") for target in missing):
         remedy = (
-            "Replay where the BrainPy is installed that it was captured with, or capture with "
-            "portable=True and replay program.portable (brainpy-probe replay --portable)."
+            "Install the BrainPy with which it was captured, or capture with portable=True and "
+            "replay program.portable (brainpy-probe replay --portable)."
         )
     else:
         remedy = (
-            "They are of one process alone, and BrainPy up to 2.6 has no plain form of its own: "
-            "capture with a later one and portable=True."
+            "These kernels exist only in the process of the capture, and BrainPy up to 2.6 can't "
+            "lower without them. Capture with a later BrainPy and portable=True."
         )
-    return CannotReplay(said, remedy)
+    return CannotReplay(message, remedy)
 
 
-def _compare(spec: TensorSpec, made: Array, expected: Array | None) -> Compared:
-    if made.shape != spec.shape or made.dtype != dtype_of(spec.dtype):
+def _compare(spec: TensorSpec, result: Array, expected: Array | None) -> Compared:
+    if result.shape != spec.shape or result.dtype != dtype_of(spec.dtype):
         raise CannotReplay(
-            f"{spec.path} came as {made.dtype} of shape {made.shape}; "
+            f"{spec.path} has dtype {result.dtype} and shape {result.shape}; "
             f"the manifest has {spec.dtype} of shape {spec.shape}."
         )
     if expected is not None:
-        apart = difference(made, expected)
-        return Compared(name=spec.path, equal=apart is None, difference=apart)
+        differences = difference(result, expected)
+        return Compared(name=spec.path, equal=differences is None, difference=differences)
     if not spec.digest:
         return Compared(name=spec.path, equal=None)
-    return Compared(name=spec.path, equal=digest_of(as_bytes(made)) == spec.digest)
+    return Compared(name=spec.path, equal=digest_of(as_bytes(result)) == spec.digest)

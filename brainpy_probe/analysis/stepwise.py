@@ -1,7 +1,7 @@
-"""Compares a program with its run one step at a time, so that differences do not grow.
+"""Compares a program with its run one step at a time, so that differences do not accumulate.
 
-Each step begins with the states that the run itself recorded. What differs then is the rounding of
-one step, or the program is another one.
+Each step starts from the states that the run itself recorded. A difference after the step is then
+the rounding of one step, or a different program.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ __all__ = ["AGREES", "ANOTHER", "Stepwise", "compare_steps"]
 Arrays = Mapping[str, Array]
 Run = Callable[[bytes, Sequence[Sequence[Array]]], Sequence[Sequence[Array]]]
 
-# The most ulps by which two compilations of one program are apart after a step. XLA contracts a
-# product and a sum, or takes another approximation of exp: 1 or 2 ulps each.
+# The largest difference in ulps after a step between two compilations of the same program. XLA
+# contracts a product and a sum, or uses another approximation of exp: 1 or 2 ulps each.
 AGREES = 4
-# The ulps after a step from which on no rounding explains a difference. In between it may be
-# either: sums of many numbers in another order, or a constant that was changed a little.
+# Differences after a step above this number of ulps are not caused by rounding. Differences in
+# between may have either cause: another order of long sums, or a slightly changed constant.
 ANOTHER = 1 << 10
-# Below this fraction of an array's largest magnitude a difference is measured in the ulps of that:
-# next to a zero crossing every difference has many ulps.
+# Below this fraction of an array's largest magnitude, a difference is measured in ulps of that
+# fraction: next to a zero crossing every difference has many ulps.
 _FLOOR = 1e-3
-_MOST = float(1 << 62)
+_MAX_ULPS = float(1 << 62)
 
 
 class Stepwise(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a program is from its run, each step begun with the run's own states.
+    """The difference between a program and its run when each step starts from the run's states.
 
     Attributes
     ----------
     ulps : int
-        The largest difference of a float, in units in the last place of it, or of a thousandth of
-        its array's largest magnitude where that is more.
+        The largest difference of a float, in units in the last place of the float, or of a
+        thousandth of its array's largest magnitude if that is more.
     farthest : str
         The result with that difference; empty if no float differs.
     flipped : tuple of str
@@ -50,11 +50,11 @@ class Stepwise(msgspec.Struct, frozen=True, kw_only=True):
     read : tuple of str
         The states that each step took from the run.
     hidden : tuple of str
-        The states that pass differences on from step to step, because no result records them.
+        The states through which differences pass from step to step, because no result records them.
     another : tuple of str
-        The results with a difference that no rounding of the states before the step explains.
+        The results with a difference that rounding of the states before the step does not explain.
     problem : str
-        Why the program can't be run from the run's states; else empty.
+        Why the program can't run from the run's states; otherwise empty.
     """
 
     ulps: int = 0
@@ -67,18 +67,19 @@ class Stepwise(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def agrees(self) -> bool:
-        """Whether the two differ by the rounding of a step alone."""
+        """Whether program and run differ only by the rounding of one step."""
         return self.ulps <= AGREES and not self.flipped and not self.problem
 
 
 def compare_steps(
-    record: ProgramRecord, content: bytes, given: Sequence[Array], expected: Arrays, run: Run
+    record: ProgramRecord, content: bytes, arguments: Sequence[Array], expected: Arrays, run: Run
 ) -> Stepwise:
     """Run a program with the states that its run recorded, and compare.
 
-    A float that differs by more than :data:`ANOTHER` ulps may come of a threshold that the state
-    passes on one side or the other. So the program runs again with all floats of its states a
-    little off, up and down: what the run gave lies within what these give, or is another program's.
+    A float that differs by more than :data:`ANOTHER` ulps may be caused by a threshold that the
+    state crosses or not. Therefore the program also runs with all floats of its states slightly
+    changed, up and down. If the results of the run are not within the range of these results, the
+    program is a different one.
 
     Parameters
     ----------
@@ -86,13 +87,13 @@ def compare_steps(
         The program.
     content : bytes
         Its VHLO bytecode, or its StableHLO text.
-    given : sequence of ndarray
+    arguments : sequence of ndarray
         Its arguments, in order.
     expected : mapping
-        What the run gave, by group and name, as far as it was captured.
+        The captured results of the run, by group and name.
     run : callable
         ``run(content, rows)`` compiles a program once, runs it on each row of arguments, and
-        returns the results of each.
+        returns the results of each row.
     """
     loop = read_loop(content) if record.kind == "loop" else None
     recorded = {} if loop is None else _recorded(record, loop, expected)
@@ -100,33 +101,37 @@ def compare_steps(
     if loop is not None and recorded:
         content = loop.with_recorded(recorded)
     paths = [spec.path for spec in record.results]
-    arrays = [*given, *recorded.values()]
+    arrays = [*arguments, *recorded.values()]
     states = [number for number, spec in enumerate(record.arguments) if spec.role == "state"]
-    states += range(len(given), len(arrays))
-    (results,) = run(content, [arrays])
-    made = dict(zip(paths, results, strict=True))
+    states += range(len(arguments), len(arrays))
+    (row,) = run(content, [arrays])
+    results = dict(zip(paths, row, strict=True))
     found = Stepwise(
-        **_measured(made, expected),
+        **_measure(results, expected),
         read=tuple(record.arguments[position].name for position in recorded),
         hidden=tuple(record.arguments[n].name for n, passed_on in growing.items() if passed_on),
     )
     if found.ulps <= ANOTHER and not found.flipped:
         return found
-    nudged = [dict(zip(paths, one, strict=True)) for one in run(content, _nudged(arrays, states))]
+    rows = run(content, _perturbed(arrays, states))
+    perturbed = [dict(zip(paths, row, strict=True)) for row in rows]
     first = bool(found.hidden) or (record.kind == "loop" and loop is None)
     unsure = {f"state/{record.arguments[position].name}" for position in growing}
     another = []
     for spec in record.results:
         if spec.path not in expected or spec.path in unsure or (first and spec.axis is None):
             continue
-        arrays = [_entries(one[spec.path], spec, first) for one in (expected, made, *nudged)]
-        if _is_another(*arrays):
+        arrays = [
+            _entries(found_results[spec.path], spec, first)
+            for found_results in (expected, results, *perturbed)
+        ]
+        if _is_unexplained(*arrays):
             another.append(spec.path)
     return msgspec.structs.replace(found, another=tuple(another))
 
 
 def _recorded(record: ProgramRecord, loop: Loop, expected: Arrays) -> dict[int, Array]:
-    """Return the recorded values of states after each step, by the states' positions."""
+    """Return the recorded values of states after each step, by the positions of the states."""
     places = {spec.path: number for number, spec in enumerate(record.arguments)}
     found: dict[int, Array] = {}
     for spec in record.results:
@@ -140,15 +145,15 @@ def _recorded(record: ProgramRecord, loop: Loop, expected: Arrays) -> dict[int, 
 
 
 def _entries(array: Array, spec: TensorSpec, first: bool) -> Array:
-    """Return an array; or its entry of the first step, which alone began as the run's did."""
+    """Return an array, or only its first step, which alone started from the run's state."""
     return array.take(0, axis=spec.axis) if first and spec.axis is not None else array
 
 
-def _measured(made: Arrays, expected: Arrays) -> dict[str, Any]:
-    """Return how far floats are apart, and which booleans and integers differ."""
+def _measure(results: Arrays, expected: Arrays) -> dict[str, Any]:
+    """Return the largest difference of floats, and the booleans and integers that differ."""
     ulps, farthest, flipped = 0, "", []
     for path, array in expected.items():
-        parts = _parts(array), _parts(made[path])
+        parts = _real_parts(array), _real_parts(results[path])
         if not is_float(parts[0].dtype):
             if (parts[0] != parts[1]).any():
                 flipped.append(path)
@@ -159,62 +164,65 @@ def _measured(made: Arrays, expected: Arrays) -> dict[str, Any]:
     return {"ulps": ulps, "farthest": farthest, "flipped": tuple(flipped)}
 
 
-def _parts(array: Array) -> Array:
-    """Return an array of real numbers: of complex ones their parts."""
+def _real_parts(array: Array) -> Array:
+    """Return an array of real numbers: the parts of complex numbers."""
     if array.dtype.kind != "c":
         return array
     return np.ascontiguousarray(array).reshape(-1).view(f"f{array.dtype.itemsize // 2}")
 
 
-def _ulps(one: Array, other: Array) -> Array:
-    """Return how many ulps floats are apart, rounded up; very many where one alone is NaN."""
-    import ml_dtypes  # also of bfloat16 and its kin
+def _ulps(left: Array, right: Array) -> Array:
+    """Return the differences of floats in ulps, rounded up; the maximum if only one is NaN."""
+    import ml_dtypes  # its finfo also supports bfloat16 and the float8 types
 
-    a, b = one.astype(np.float64), other.astype(np.float64)
+    a, b = left.astype(np.float64), right.astype(np.float64)
     with np.errstate(all="ignore"):
         size = np.maximum(np.abs(a), np.abs(b))
         finite = np.where(np.isfinite(size), size, 0.0)
         size = np.maximum(finite, _FLOOR * finite.max(initial=0.0))
         _, exponent = np.frexp(size)
-        apart = np.abs(a - b) / np.ldexp(1.0, exponent - 1 - ml_dtypes.finfo(one.dtype).nmant)
+        distance = np.abs(a - b) / np.ldexp(1.0, exponent - 1 - ml_dtypes.finfo(left.dtype).nmant)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
-    apart = np.where(same, 0.0, np.where(np.isnan(apart), _MOST, apart))
-    ulps: Array = np.minimum(np.ceil(apart), _MOST).astype(np.int64)
+    distance = np.where(same, 0.0, np.where(np.isnan(distance), _MAX_ULPS, distance))
+    ulps: Array = np.minimum(np.ceil(distance), _MAX_ULPS).astype(np.int64)
     return ulps
 
 
-def _nudged(arrays: Sequence[Array], states: Sequence[int]) -> list[list[Array]]:
-    """Return four rows of arguments: the floats of the states are some ulps up, down, or either."""
+def _perturbed(arrays: Sequence[Array], states: Sequence[int]) -> list[list[Array]]:
+    """Return four rows of arguments, with the states' floats some ulps up, down, or mixed."""
     random = np.random.RandomState(0)
     signs = {n: np.where(random.rand(*arrays[n].shape) < 0.5, 1.0, -1.0) for n in states}
-    ways: list[dict[int, Any]] = [dict.fromkeys(states, way) for way in (1.0, -1.0)]
-    ways += [{n: way * signs[n] for n in states} for way in (1.0, -1.0)]
+    directions: list[dict[int, Any]] = [dict.fromkeys(states, sign) for sign in (1.0, -1.0)]
+    directions += [{n: sign * signs[n] for n in states} for sign in (1.0, -1.0)]
     return [
-        [_off(array, way[n]) if n in way else array for n, array in enumerate(arrays)]
-        for way in ways
+        [
+            _perturb(array, direction[n]) if n in direction else array
+            for n, array in enumerate(arrays)
+        ]
+        for direction in directions
     ]
 
 
-def _off(array: Array, way: Any) -> Array:
+def _perturb(array: Array, direction: Any) -> Array:
     import ml_dtypes
 
-    kind = _parts(array).dtype
-    if not is_float(kind):
+    dtype = _real_parts(array).dtype
+    if not is_float(dtype):
         return array
     wide = np.complex128 if array.dtype.kind == "c" else np.float64
-    moved = array.astype(wide) * (1.0 + way * AGREES * float(ml_dtypes.finfo(kind).eps))
+    moved = array.astype(wide) * (1.0 + direction * AGREES * float(ml_dtypes.finfo(dtype).eps))
     return np.asarray(moved.astype(array.dtype))
 
 
-def _is_another(run: Array, *made: Array) -> bool:
-    """Whether what a run gave is beyond all that the program gives, rounding left aside."""
-    expected, *others = map(_parts, (run, *made))
+def _is_unexplained(run: Array, *results: Array) -> bool:
+    """Return whether a result of the run is outside of the range of the program's results."""
+    expected, *others = map(_real_parts, (run, *results))
     if not is_float(expected.dtype):
         low, high = functools.reduce(np.minimum, others), functools.reduce(np.maximum, others)
         return bool(((expected < low) | (expected > high)).any())
     low, high = functools.reduce(np.fmin, others), functools.reduce(np.fmax, others)
     nearest = np.where(expected < low, low, np.where(expected > high, high, expected))
-    # Where one alone is NaN in all, that is beyond.
+    # If only one of both is NaN in all runs, the result is outside.
     nearest = np.where(np.isnan(expected) | np.isnan(low), others[0], nearest)
     explained = functools.reduce(np.logical_or, map(np.isnan, others)) & np.isnan(expected)
     return bool(((_ulps(expected, nearest) > ANOTHER) & ~explained).any())

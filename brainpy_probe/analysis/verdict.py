@@ -1,4 +1,4 @@
-"""Decides from a replay's results whether the program is the run's; runs and compares nothing."""
+"""Decides from the results of a replay whether the program is the one that ran."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ __all__ = ["Verdict", "decide"]
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What a replay says of the program.
+    """The verdict on a program after its replay.
 
     Attributes
     ----------
     outcome : str
-        ``bit for bit``: it gives what the run gave. ``agrees``: it gives other bits for a known
-        reason, and one step at a time it is within 4 ulps of the run. ``undecided``: it gives
-        other bits for a known reason, and the two can't be told from rounding that grows; or there
-        is nothing to compare with. ``failed``: it is not the program that ran. It gives other
-        bits, and nothing is known that explains them, or no rounding does.
+        ``bit for bit``: all results are equal. ``agrees``: the bits differ for a known reason, and
+        one step at a time the program is within 4 ulps of the run. ``undecided``: the bits differ
+        for a known reason, and the differences may be rounding that grows; or there is nothing to
+        compare with. ``failed``: it is not the program that ran, because nothing known explains the
+        different bits, or rounding does not.
     reason : str
-        Why, in a sentence.
+        The reason as a sentence.
     """
 
     outcome: Literal["bit for bit", "agrees", "undecided", "failed"]
@@ -34,53 +34,55 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 def decide(
     count: int,
     equal: Sequence[str],
-    unlike: Sequence[str],
+    unequal: Sequence[str],
     reasons: Sequence[str],
     stepwise: Stepwise | None,
 ) -> Verdict:
-    """Decide whether a program is the run's.
+    """Decide whether a program is the one that ran.
 
     Parameters
     ----------
     count : int
-        How many results it has.
-    equal, unlike : sequence of str
-        Those that are the run's bit for bit, and those that are not; the others are not known.
+        The number of results.
+    equal, unequal : sequence of str
+        The results whose bits are equal, and those that differ; the others are not known.
     reasons : sequence of str
-        Why XLA may compile it to other bits than the run's.
+        Why XLA may compile the program to other bits than the run's.
     stepwise : Stepwise or None
-        How far it is from the run one step at a time, where that was compared.
+        The comparison one step at a time, if it was made.
     """
     if len(equal) == count:
-        said = f"{count} results, bit for bit the simulation's"
-        return Verdict(outcome="bit for bit", reason=said)
-    if not unlike:
-        said = f"{len(equal)} of {count} results are bit for bit the simulation's"
-        said = said if equal else "it runs"
-        said += "; the capture has neither the other results nor their digests"
-        return Verdict(outcome="undecided", reason=said)
-    said = f"other bits than the simulation's in {', '.join(unlike)}"
+        text = f"{count} results, bit for bit the simulation's"
+        return Verdict(outcome="bit for bit", reason=text)
+    if not unequal:
+        text = f"{len(equal)} of {count} results are bit for bit the simulation's"
+        text = text if equal else "it runs"
+        text += "; the capture has no results or digests to compare the others with"
+        return Verdict(outcome="undecided", reason=text)
+    text = f"other bits than the simulation's in {', '.join(unequal)}"
     if not reasons:
-        said += ", and nothing is known that explains it"
-        return Verdict(outcome="failed", reason=said)
+        text += ", and nothing known explains it"
+        return Verdict(outcome="failed", reason=text)
     because = f"because {'; '.join(reasons)}"
     if stepwise is None:
-        said += f", {because}; only capture(data='full') has what a step at a time is compared with"
-        return Verdict(outcome="undecided", reason=said)
-    if stepwise.agrees and len(equal) + len(unlike) == count:
+        text += f", {because}; capture(data='full') allows a comparison step by step"
+        return Verdict(outcome="undecided", reason=text)
+    if stepwise.agrees and len(equal) + len(unequal) == count:
         return Verdict(outcome="agrees", reason=f"at most {_ulps(stepwise)} a step, {because}")
     if stepwise.agrees:
-        unknown = count - len(equal) - len(unlike)
-        said = f"at most {_ulps(stepwise)} a step, {because}; {unknown} of {count} are not known"
-        return Verdict(outcome="undecided", reason=said)
-    if stepwise.another:
-        said = (
-            f"{', '.join(stepwise.another)} differ within one step from the run's own state by "
-            f"more than {ANOTHER:,} ulps or in whole numbers, which neither rounding explains nor "
-            f"that {'; '.join(reasons)}"
+        unknown = count - len(equal) - len(unequal)
+        text = (
+            f"at most {_ulps(stepwise)} a step, {because}; {unknown} of {count} were not compared"
         )
-        return Verdict(outcome="failed", reason=said)
-    return Verdict(outcome="undecided", reason=f"{said}, {because}; {_open(stepwise)}")
+        return Verdict(outcome="undecided", reason=text)
+    if stepwise.another:
+        text = (
+            f"{', '.join(stepwise.another)} differ after one step from the run's own state by more "
+            f"than {ANOTHER:,} ulps or in integers. Neither rounding explains this nor that "
+            f"{'; '.join(reasons)}"
+        )
+        return Verdict(outcome="failed", reason=text)
+    return Verdict(outcome="undecided", reason=f"{text}, {because}; {_why_undecided(stepwise)}")
 
 
 def _ulps(stepwise: Stepwise) -> str:
@@ -88,15 +90,15 @@ def _ulps(stepwise: Stepwise) -> str:
     return f"{count} in {stepwise.farthest}" if stepwise.farthest else count
 
 
-def _open(stepwise: Stepwise) -> str:
-    """Say why a comparison step by step does not decide."""
-    said = [stepwise.problem] if stepwise.problem else []
+def _why_undecided(stepwise: Stepwise) -> str:
+    """Return why a comparison step by step does not decide."""
+    reasons = [stepwise.problem] if stepwise.problem else []
     if stepwise.ulps > AGREES:
-        said.append(f"{_ulps(stepwise)} a step, of which at most {AGREES} agree")
+        reasons.append(f"{_ulps(stepwise)} a step, more than {AGREES}")
     if stepwise.flipped:
-        said.append(f"{', '.join(stepwise.flipped)} differ")
+        reasons.append(f"{', '.join(stepwise.flipped)} differ")
     if stepwise.hidden:
-        said.append(
+        reasons.append(
             f"differences may grow in {', '.join(stepwise.hidden)}, which no monitor recorded"
         )
-    return ", ".join(said)
+    return ", ".join(reasons)

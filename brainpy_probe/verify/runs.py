@@ -1,4 +1,4 @@
-"""Runs a captured program anew, by XLA and by IREE, and compares; knows no compiler's interface."""
+"""Runs a captured program with XLA and with IREE, and compares the results."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ __all__ = ["check_runs"]
 def check_runs(
     folder: Path, program: Program, steps: int | None, jaxlib: str, *, with_iree: bool
 ) -> Iterator[Check | str]:
-    """Run a program's forms by XLA, and by IREE if that is asked for.
+    """Run a program and its portable program with XLA, and if requested with IREE.
 
-    The form that ran must give the simulation's bits. The portable form may sum in another order:
-    its booleans and integers must be the same, its floats within the tolerance. The same goes for
-    another compiler, and for XLA of another version.
+    The program that ran must give the simulation's bits. The portable program may sum in another
+    order: its booleans and integers must be equal, its floats within the tolerance. The same
+    applies to another compiler, and to XLA of another version.
 
     Parameters
     ----------
@@ -44,73 +44,73 @@ def check_runs(
     Yields
     ------
     Check or str
-        What became of each form, or what is done next.
+        A check, or a description of the next step.
     """
     subject = f"program {program.record.index}"
     yield f"running {subject} by XLA"
-    expected = _Expected(program.results, _stored(program), _THE_RUN, steps)
+    expected = _Expected(program.results, _stored(program), _SIMULATION, steps)
     differs = bindings.version_remark(jaxlib)
-    check, made = _replayed(subject, program, differs)
-    if check.outcome == "undecided" and made and differs and expected.arrays:
-        check = expected.compared(subject, "replay", made, f" ({differs})")
+    check, results = _replay(subject, program, differs)
+    if check.outcome == "undecided" and results and differs and expected.arrays:
+        check = expected.compare(subject, "replay", results, f" ({differs})")
         if check.outcome == "failed":
             check = undecided(subject, "replay", check.reason)
     yield check
-    if not expected.arrays and made:
-        # If it passed, its digests are those of what the simulation gave.
-        whose = _THE_RUN if check.outcome == "passed" else "XLA gives"
-        expected = replace(expected, arrays=made, whose=whose)
+    if not expected.arrays and results:
+        # If the check passed, the results have the digests of the simulation's results.
+        source = _SIMULATION if check.outcome == "passed" else "XLA gives"
+        expected = replace(expected, arrays=results, source=source)
     if program.portable is not None:
         subject = f"{subject}, portable"
         yield f"running {subject}, by XLA"
-        check, made = _replayed(subject, program.portable, differs)
-        if check.outcome != "passed" and made and expected.arrays:
-            compared = expected.compared(subject, "replay", made)
+        check, results = _replay(subject, program.portable, differs)
+        if check.outcome != "passed" and results and expected.arrays:
+            compared = expected.compare(subject, "replay", results)
             # Rounding that grows from step to step exceeds every tolerance.
-            grows = check.outcome == "undecided" and expected.whose == _THE_RUN
+            grows = check.outcome == "undecided" and expected.source == _SIMULATION
             check = check if grows and compared.outcome == "failed" else compared
         yield check
-        if made and not expected.arrays:
-            expected = replace(expected, arrays=made, whose="XLA gives")
+        if results and not expected.arrays:
+            expected = replace(expected, arrays=results, source="XLA gives")
     if with_iree:
         yield f"running {subject} by IREE"
-        yield _run_by_iree(folder, subject, program.portable or program, expected)
+        yield _check_iree(folder, subject, program.portable or program, expected)
 
 
 # How a check names the results of the run itself.
-_THE_RUN = "the simulation gave"
+_SIMULATION = "the simulation gave"
 
 
 @dataclass(frozen=True)
 class _Expected:
-    """What a program's results should be, in order; no arrays if that is not known."""
+    """The expected results of a program in order, without arrays if they are unknown."""
 
     specs: Sequence[TensorSpec]
     arrays: Sequence[Array]
-    whose: str
+    source: str
     steps: int | None
 
-    def compared(self, subject: str, name: str, made: Sequence[Array], remark: str = "") -> Check:
-        """Compare results with what they should be."""
-        if len(made) != len(self.specs):
-            return failed(subject, name, f"it has {len(made)} results, not {len(self.specs)}")
+    def compare(self, subject: str, name: str, results: Sequence[Array], remark: str = "") -> Check:
+        """Compare results with the expected ones."""
+        if len(results) != len(self.specs):
+            return failed(subject, name, f"it has {len(results)} results, not {len(self.specs)}")
         pairs = [
-            (spec, agreement(one, other, self.steps if spec.role in _RECORDED else None))
-            for spec, one, other in zip(self.specs, self.arrays, made, strict=True)
+            (spec, agreement(expected, result, self.steps if spec.role in _RECORDED else None))
+            for spec, expected, result in zip(self.specs, self.arrays, results, strict=True)
         ]
-        apart = [f"{spec.role} {spec.name}: {one}" for spec, one in pairs if not one.close]
-        if apart:
-            return failed(subject, name, f"not what {self.whose}: {'; '.join(apart)}{remark}")
-        return passed(subject, name, f"what {self.whose}: {_summed_up(pairs)}{remark}")
+        faults = [f"{spec.role} {spec.name}: {found}" for spec, found in pairs if not found.close]
+        if faults:
+            return failed(subject, name, f"not what {self.source}: {'; '.join(faults)}{remark}")
+        return passed(subject, name, f"what {self.source}: {_summary(pairs)}{remark}")
 
 
-# The roles of the results that have an entry for each time step.
+# The roles of results that have an entry for each time step.
 _RECORDED = ("monitor", "output")
 
 
-def _summed_up(pairs: Sequence[tuple[TensorSpec, Agreement]]) -> str:
-    exact = sum(one.exact for _, one in pairs)
-    floats = [(spec, one) for spec, one in pairs if not one.exact]
+def _summary(pairs: Sequence[tuple[TensorSpec, Agreement]]) -> str:
+    exact = sum(found.exact for _, found in pairs)
+    floats = [(spec, found) for spec, found in pairs if not found.exact]
     words = [f"{exact} results of booleans and integers equal"] if exact else []
     if floats:
         spec, worst = max(floats, key=lambda pair: pair[1].relative)
@@ -119,71 +119,67 @@ def _summed_up(pairs: Sequence[tuple[TensorSpec, Agreement]]) -> str:
 
 
 def _stored(program: Program) -> list[Array]:
-    """Return what the simulation gave, in order; nothing if not all of it is stored."""
+    """Return the captured results of the simulation in order; empty if some are not stored."""
     try:
         stored = list(program.data("results").values())
-    except ProbeError:  # not captured; or damaged, which the checks of files tell
+    except ProbeError:  # not captured, or damaged, which the checks of files report
         return []
     return stored if len(stored) == len(program.results) else []
 
 
-def _replayed(subject: str, form: Program, differs: str) -> tuple[Check, list[Array]]:
-    """Run a program by XLA; return whether each result is the simulation's, and the results."""
+def _replay(subject: str, program: Program, differs: str) -> tuple[Check, list[Array]]:
+    """Run a program with XLA; return the check of its results, and the results."""
     name = "replay"
-    if not form.dialects and "vhlo" not in form.paths:
-        reason = f"there is no text of it, and no bytecode. {' '.join(form.fidelity.notes)}"
+    if not program.dialects and "vhlo" not in program.paths:
+        reason = f"it has neither a text nor bytecode. {' '.join(program.fidelity.notes)}"
         return undecided(subject, name, reason.strip()), []
     try:
-        run = form.replay()
+        replayed = program.replay()
     except BadSetting as error:  # its arrays were not captured
         return undecided(subject, name, str(error)), []
     except CannotReplay as error:
-        lacking = form.fidelity.custom_calls or form.fidelity.host_callbacks or differs
+        lacking = program.fidelity.custom_calls or program.fidelity.host_callbacks or differs
         return (undecided if lacking else failed)(subject, name, str(error)), []
-    except Exception as error:  # where manifest and program disagree, XLA raises what it likes
+    except Exception as error:  # if manifest and program disagree, XLA raises many classes
         return failed(subject, name, describe_error(error)), []
-    verdict = run.verdict
-    made = list(run.results.values())
+    verdict = replayed.verdict
+    results = list(replayed.results.values())
     if verdict.outcome == "agrees":
-        return passed(subject, name, f"agrees, {verdict.reason}"), made
-    decided = {"bit for bit": passed, "undecided": undecided, "failed": failed}[verdict.outcome]
-    return decided(subject, name, verdict.reason), made
+        return passed(subject, name, f"agrees, {verdict.reason}"), results
+    check = {"bit for bit": passed, "undecided": undecided, "failed": failed}[verdict.outcome]
+    return check(subject, name, verdict.reason), results
 
 
-def _runnable(form: Program) -> bool:
-    return bool({"stablehlo", "vhlo"} & form.paths.keys())
-
-
-def _run_by_iree(folder: Path, subject: str, form: Program, expected: _Expected) -> Check:
+def _check_iree(folder: Path, subject: str, program: Program, expected: _Expected) -> Check:
     name = "IREE"
-    why_not = _why_not(form, expected)
-    if why_not:
-        return undecided(subject, name, why_not)
-    files = {file.kind: file for file in form.record.files}
-    # Today's IREE reads the bytecode of every version; the text of 0.4.13 only in part.
+    obstacle = _obstacle(program, expected)
+    if obstacle:
+        return undecided(subject, name, obstacle)
+    files = {file.kind: file for file in program.record.files}
+    # IREE reads the bytecode of every version, but not every text of 0.4.13.
     source = files.get("vhlo") or files["stablehlo"]
     try:
         run = iree.runner(iree.compile_for_cpu(read_file(folder, source)))
-        made = run(form.data("data").values())
-    except Exception as error:  # IREE raises what it likes, too
+        results = run(program.data("data").values())
+    except Exception as error:  # IREE raises many classes
         return failed(subject, name, describe_error(error))
-    return expected.compared(subject, name, made)
+    return expected.compare(subject, name, results)
 
 
-def _why_not(form: Program, expected: _Expected) -> str:
-    """Return why IREE can't be given a program, or nothing."""
-    calls = (*form.fidelity.custom_calls, *form.fidelity.host_callbacks)
+def _obstacle(program: Program, expected: _Expected) -> str:
+    """Return why a program can't be compiled by IREE and compared; empty if it can."""
+    calls = (*program.fidelity.custom_calls, *program.fidelity.host_callbacks)
     if calls:
         names = ", ".join(calls)
-        return f"the code of {names} is not in it; capture(portable=True) writes out what it can"
-    if not _runnable(form):
-        return "there is neither VHLO bytecode nor a StableHLO text of it"
+        return f"it lacks the code of {names}; capture(portable=True) avoids kernels where possible"
+    if not {"stablehlo", "vhlo"} & program.paths.keys():
+        return "it has neither VHLO bytecode nor a StableHLO text"
     try:
-        given = form.data("data")
+        arguments = program.data("data")
     except ProbeError as error:
         return str(error)
-    if len(given) != len(form.arguments):
+    if len(arguments) != len(program.arguments):
         return "not all of its arguments are stored"
     if not expected.arrays:
-        return "there is nothing to compare with; capture(data='full') stores the results"
+        return "there are no results to compare with; capture(data='full') stores them"
     return ""

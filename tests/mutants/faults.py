@@ -276,7 +276,7 @@ _ANALYSIS_AND_READER = (
     Fault(
         "a replay is always equal",
         "_compare",
-        "equal=apart is None",
+        "equal=differences is None",
         "equal=True",
         "tests/verify/test_replay.py -k difference",
     ),

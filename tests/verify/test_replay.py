@@ -200,7 +200,7 @@ def test_the_portable_form_stands_for_brainpys_kernels(
     if not NAMES_KERNELS:
         assert done.returncode == shell.returncode == 1
         for said in (done.stderr, shell.stderr):
-            assert "of one process alone" in said
+            assert "only in the process of the capture" in said
             assert "BrainPy up to 2.6 has no plain form of its own" in said
         return
     assert done.returncode == 0, done.stderr
@@ -233,7 +233,7 @@ def test_brainpys_kernels_are_loaded_where_they_are(tmp_path: Path) -> None:
         assert f"{count} of {count} results are the simulation's, bit for bit." in done.stdout
         return
     assert done.returncode == 1
-    assert "They are of one process alone" in done.stderr
+    assert "These kernels exist only in the process of the capture" in done.stderr
 
 
 # --- What it gives ----------------------------------------------------------------------------
@@ -425,9 +425,9 @@ def test_a_constant_may_be_overridden_too(out: Path) -> None:
     [
         ({"state/W": np.zeros(2, np.float32)}, "has no argument 'state/W'. It has "),
         ({"V": np.zeros(2, np.float32)}, "has no argument 'V'. It has "),
-        ({"state/V": np.zeros(2, np.float32)}, "what is to be taken for it is float32 of shape (2"),
-        ({"state/V": "float64"}, "what is to be taken for it is float64 of shape"),
-        ({"state/V": "int32"}, "what is to be taken for it is int32 of shape"),
+        ({"state/V": np.zeros(2, np.float32)}, "the array that replaces it is float32 of shape (2"),
+        ({"state/V": "float64"}, "the array that replaces it is float64 of shape"),
+        ({"state/V": "int32"}, "the array that replaces it is int32 of shape"),
     ],
     ids=lambda one: one if isinstance(one, str) else "",
 )
