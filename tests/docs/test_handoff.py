@@ -56,7 +56,9 @@ def test_the_page_works_from_top_to_bottom(tmp_path: Path) -> None:
     (run,) = (folder / "handoff").glob("run-*")
     (program,) = probe.load(run).programs
     assert re.search(r"^MLRStableHLO_v[\d.]+$", printed, re.MULTILINE)
-    assert len(re.findall(r"agrees with the simulation$", printed, re.MULTILINE)) >= len(program.results)
+    assert len(re.findall(r"agrees with the simulation$", printed, re.MULTILINE)) >= len(
+        program.results
+    )
     # What IREE went on with is what XLA goes on with.
     following = {k: v for k, v in program.data("results").items() if k.startswith("state/")}
     following["inputs/indices"] = program.data()["inputs/indices"] + np.int32(200)
