@@ -184,8 +184,17 @@ def _aval(shape: Iterable[int], dtype: str) -> ShapedArray:
 _MHLO_PREFIX = "mhlo."
 
 
-def check_calls(record: ProgramRecord, content: bytes) -> None:
+def check_calls(record: ProgramRecord, content: bytes, jaxlib: str) -> None:
     """Check the custom calls of a program, given as StableHLO text or VHLO bytecode.
+
+    Parameters
+    ----------
+    record : ProgramRecord
+        The program.
+    content : bytes
+        Its content.
+    jaxlib : str
+        The version of jaxlib that wrote it.
 
     Raises
     ------
@@ -201,9 +210,13 @@ def check_calls(record: ProgramRecord, content: bytes) -> None:
             if not target.startswith(_MHLO_PREFIX)
         }
     except Exception as error:  # MLIR's exception class differs between versions
+        remark = bindings.version_remark(jaxlib)
         raise CannotReplay(
-            f"{record.name} can't be read by jaxlib: {describe_error(error)}",
-            "brainpy-probe verify says which of its files is damaged.",
+            f"{record.name} can't be read by jaxlib: {describe_error(error)}"
+            + (f" ({remark})" if remark else ""),
+            "Use the version of jaxlib that wrote it, or a later one."
+            if remark
+            else "brainpy-probe verify says which of its files is damaged.",
         ) from error
     named = record.fidelity.custom_calls.keys() | set(record.fidelity.host_callbacks)
     hidden = sorted(found - named)

@@ -234,7 +234,7 @@ class Program:
             task = self._task("replay", repeat=repeat, overrides=tuple(taken))
             return ask_replay(task, self.limits, taken)
         form, content = self._parsed(bindings.as_stablehlo)
-        check_calls(self.record, content)
+        check_calls(self.record, content, self._environment.jaxlib)
         given = {} if all(spec.path in taken for spec in self.arguments) else self.data()
         expected = self.data("results") if any(spec.file for spec in self.results) else {}
         return replay(self.record, content, given, expected, taken, repeat, self._reasons(form))
@@ -282,7 +282,7 @@ class Program:
         if self.limits is not None:
             return ask_measuring(self._task("measure"), self.limits)
         _, content = self._parsed(bindings.as_stablehlo)
-        check_calls(self.record, content)
+        check_calls(self.record, content, self._environment.jaxlib)
         return measure(self.record, content, self.data())
 
     @property
@@ -345,8 +345,8 @@ class Program:
         except Exception as error:  # XLA's parsers have no class that all versions share
             if other:
                 raise CannotReplay(
-                    f"{self.name} was {other}, which can't read it: {describe_error(error)}.",
-                    "Replay it where that jaxlib, or a later one, is installed.",
+                    f"{self.name} can't be read by jaxlib: {describe_error(error)} ({other})",
+                    "Use the version of jaxlib that wrote it, or a later one.",
                 ) from error
             raise DamagedCapture(
                 f"{self.paths[form]} can't be read by jaxlib: {describe_error(error)}", _ANOTHER

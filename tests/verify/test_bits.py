@@ -23,11 +23,17 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 from msgspec.structs import replace
 
+try:
+    from jax import shard_map
+except ImportError:  # up to JAX 0.4.30
+    from jax.experimental.shard_map import shard_map
+
 import brainpy_probe as probe
 from brainpy_probe.analysis.replay import Replay, replay
 from brainpy_probe.ir import execution
 from brainpy_probe.ir.constants import with_constants
 from brainpy_probe.verify.api import verify
+from tests.altering import alter, rewrite
 from tests.eras import SINCE_2_4, DynamicalSystem
 from tests.processes import told_by
 from tests.replaying import DIALECTS
@@ -258,6 +264,42 @@ def test_a_state_that_nothing_recorded_leaves_it_undecided() -> None:
     done = _with_factor(_chaotic("n"), "3.87500024", "progress bar")
     assert done.verdict.outcome == "undecided", done.verdict
     assert "differences may grow in x, which no monitor recorded" in done.verdict.reason
+
+
+class Sharded(DynamicalSystem):
+    """Updates its state within a shard_map over the only device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x = bm.Variable(jnp.linspace(0.1, 0.9, 8))
+        spec = PartitionSpec("n")
+        self.step = shard_map(jnp.sin, mesh=_places()["mesh"].mesh, in_specs=spec, out_specs=spec)
+
+    def update(self) -> Any:
+        self.x.value = self.step(bm.as_jax(self.x))
+
+
+def test_a_shard_map_is_a_reason_for_other_bits(out: Path) -> None:
+    with probe.capture(out, data="full", strict=True) as cap:
+        bp.DSRunner(Sharded(), monitors=["x"], progress_bar=False).run(0.3)
+    done = cap.programs[0].replay()
+    assert done.verdict.outcome == "bit for bit", done.verdict
+    # JAX 0.10 and 0.12 lower a shard_map over one device to its body.
+    held = re.search(r"manual_computation|SPMDFullToShardShape", cap.programs[0].text())
+    assert any("shard_map" in reason for reason in done.reasons) is bool(held)
+
+
+def test_bytecode_of_a_newer_jaxlib_is_undecided(tmp_path: Path) -> None:
+    path = _chaotic("x", "n").paths["vhlo"]
+    folder = shutil.copytree(path.parents[2], tmp_path / "run")
+    alter(folder, lambda manifest: manifest["environment"]["versions"].update(jaxlib="99.0"))
+    name = str(path.relative_to(path.parents[2]))
+    rewrite(folder, name, b"operations.of_tomorrow()")
+    checks = verify(folder, limits=None).checks
+    assert [check for check in checks if check.outcome == "failed"] == []
+    (replayed,) = [check for check in checks if check.name == "replay"]
+    assert replayed.outcome == "undecided"
+    assert "written with jaxlib 99.0" in replayed.reason
 
 
 class PlacedByHand(DynamicalSystem):

@@ -133,7 +133,8 @@ def changed(eqns: Sequence[Any], change: Callable[[Any], Any]) -> list[Any]:
                 made[id(value)] = of_jaxpr(value)
             return made[id(value)]
         if isinstance(value, (tuple, list)) and any(isinstance(one, _JAXPRS) for one in value):
-            return type(value)(map(of_value, value))
+            made_of = getattr(type(value), "_make", type(value))  # JAX has named tuples of jaxprs
+            return made_of(map(of_value, value))
         return value
 
     def of_jaxpr(jaxpr: Any) -> Any:
