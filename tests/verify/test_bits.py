@@ -289,17 +289,21 @@ def test_a_shard_map_is_a_reason_for_other_bits(out: Path) -> None:
     assert any("shard_map" in reason for reason in done.reasons) is bool(held)
 
 
-def test_bytecode_of_a_newer_jaxlib_is_undecided(tmp_path: Path) -> None:
-    path = _chaotic("x", "n").paths["vhlo"]
+def test_a_text_that_only_a_newer_jaxlib_reads_is_refused(tmp_path: Path) -> None:
+    program = _chaotic("x", "n")
+    path = program.paths["stablehlo"]
     folder = shutil.copytree(path.parents[2], tmp_path / "run")
-    alter(folder, lambda manifest: manifest["environment"]["versions"].update(jaxlib="99.0"))
-    name = str(path.relative_to(path.parents[2]))
-    rewrite(folder, name, b"operations.of_tomorrow()")
-    checks = verify(folder, limits=None).checks
-    assert [check for check in checks if check.outcome == "failed"] == []
-    (replayed,) = [check for check in checks if check.name == "replay"]
-    assert replayed.outcome == "undecided"
-    assert "written with jaxlib 99.0" in replayed.reason
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["environment"]["versions"]["jaxlib"] = "99.0"
+        kept = [file for file in manifest["programs"][0]["files"] if file["kind"] != "vhlo"]
+        manifest["programs"][0]["files"] = kept
+
+    alter(folder, change)
+    newer = program.text().replace("stablehlo.multiply", "stablehlo.of_tomorrow")
+    rewrite(folder, str(path.relative_to(path.parents[2])), newer.encode())
+    with pytest.raises(probe.CannotReplay, match=r"written with jaxlib 99\.0"):
+        probe.load(folder).programs[0].replay()
 
 
 class PlacedByHand(DynamicalSystem):
