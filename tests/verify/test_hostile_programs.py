@@ -20,8 +20,9 @@ from brainpy_probe.verify.api import verify
 from tests.altering import alter, rewrite
 from tests.commands import refused
 from tests.eras import SINCE_2_7
+from tests.networks import by_name
+from tests.verify.test_fuzz import FOLDERS
 
-TEXT = "programs/000-LIF/program.stablehlo.mlir"
 BYTECODE = "programs/000-LIF/program.vhlo.mlirbc"
 SCALAR = "tensor<f32>"
 
@@ -57,10 +58,12 @@ def _with_program(
     content = (
         f"module @LIF {{\n{functions}\nfunc.func public @main() -> {result} {{ {body}\n}}\n}}\n"
     ).encode()
-    (folder / TEXT).write_bytes(content)
+    record = probe.load(folder).programs[0].record
+    (text,) = [file.path for file in record.files if file.kind == "stablehlo"]
+    (folder / text).write_bytes(content)
     spec = {"name": "x", "role": "state", "shape": shape, "dtype": "float32"}
     spec["nbytes"] = 4 * math.prod(shape)
-    file = {"path": TEXT, "kind": "stablehlo", "size": len(content), "digest": digest_of(content)}
+    file = {"path": text, "kind": "stablehlo", "size": len(content), "digest": digest_of(content)}
 
     def change(manifest: dict[str, Any]) -> None:
         program = manifest["programs"][0]
@@ -214,6 +217,35 @@ def test_lapack_with_wrong_operands_ends_no_command(fault: str, copy: Path) -> N
       : ({types}) -> (tensor<1x1xf32>, tensor<1xi32>, tensor<1xi32>)
     return %1#0 : tensor<1x1xf32>"""
     refused("LIF", "replay", _with_program(copy, body, "tensor<1x1xf32>", (1, 1), calls=(LU,)))
+
+
+# Operands and result of brainevent's kernel for a sparse product, and what it says of them.
+KERNEL = {
+    "count": ("(%w)", "tensor<33xi32>", "not enough arguments"),
+    "ranks": ("(%w, %i, %i, %s)", "tensor<33x1xi32>", "EINet failed"),
+}
+
+
+@pytest.mark.skipif(FOLDERS <= 100, reason="one of the longer tests: numba compiles the kernel")
+@pytest.mark.skipif(not SINCE_2_7, reason="BrainPy has kernels of brainevent since 2.7")
+@pytest.mark.parametrize("fault", KERNEL)
+def test_a_kernel_with_wrong_operands_ends_no_command(fault: str, tmp_path: Path) -> None:
+    case = by_name("einet")
+    runner = case.build()
+    with probe.capture(tmp_path, strict=True) as cap:
+        case.run(runner)
+    (kernel,) = cap.programs[0].fidelity.custom_calls
+    given, indices, said = KERNEL[fault]
+    types = {"%w": "tensor<1xf32>", "%i": indices, "%s": "tensor<32xi1>"}
+    operands = ", ".join(types[name] for name in given.strip("()").split(", "))
+    body = f"""
+    %w = stablehlo.constant dense<1.0> : tensor<1xf32>
+    %i = stablehlo.constant dense<1> : {indices}
+    %s = stablehlo.constant dense<true> : tensor<32xi1>
+    %1 = stablehlo.custom_call @{kernel}{given} {{mhlo.backend_config = {{}}}}
+      : ({operands}) -> tensor<32xf32>
+    return %1 : tensor<32xf32>"""
+    refused(said, "replay", _with_program(cap.path, body, "tensor<32xf32>", (32,), calls=(kernel,)))
 
 
 @pytest.mark.parametrize("command", ["costs", "replay", "measure"])
