@@ -1,6 +1,5 @@
-"""What a user holds: a capture, its programs, modules and calls, live or read from a folder.
+"""What a user works with: a capture, its programs, modules and calls, live or read from a folder.
 
 Start with :mod:`.capture`; :mod:`.program`, :mod:`.module` and :mod:`.call` are its parts. Content
-of a capture is parsed and run in a worker process (:mod:`.worker`), which has a limit of time and
-memory.
+of a capture is parsed and run in a worker process (:mod:`.worker`) with limits of time and memory.
 """

@@ -1,4 +1,4 @@
-"""A call of a capture: what ran, for how long, and with which program."""
+"""A call of a capture: its model, its times, and its program."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class PredictCall:
 
     @property
     def steps(self) -> int | None:
-        """The number of time steps, or None if the call failed before it was known."""
+        """The number of time steps, or None if the call failed before it computed them."""
         return self.record.steps
 
     @property
     def timing(self) -> Timing:
-        """Seconds of the run itself, by phase, as without the probe."""
+        """Seconds of the run itself by phase, without those of the probe."""
         return self.record.native
 
     @property
@@ -57,10 +57,10 @@ class PredictCall:
 
     @property
     def error(self) -> Failure | None:
-        """What the run raised."""
+        """The exception that the run raised."""
         return self.record.error
 
     @property
     def failure(self) -> Failure | None:
-        """What went wrong in the probe."""
+        """The failure of the probe itself."""
         return self.record.failure

@@ -1,4 +1,4 @@
-"""A capture as its reader sees it, while it goes on or loaded from disk; knows no BrainPy."""
+"""The user's view of a capture, while it is open or loaded from disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ __all__ = ["Capture", "load"]
 class Capture:
     """What one ``with`` block captured: calls, programs, modules, findings.
 
-    Given by :func:`brainpy_probe.capture` while it is filled, and by :func:`load` from disk.
+    :func:`brainpy_probe.capture` returns it while it is being filled, :func:`load` reads it from
+    disk.
 
     Attributes
     ----------
@@ -37,20 +38,21 @@ class Capture:
 
     @property
     def manifest(self) -> Manifest:
-        """The capture's index, as typed records; each look at it shows it as it is then."""
+        """The records of the capture as they are at this moment."""
         return self._index.manifest
 
     @property
     def programs(self) -> tuple[Program, ...]:
         """The distinct programs, in the order in which they first ran."""
         manifest = self.manifest
-        ran = manifest.environment
-        return tuple(Program(self.path, record, ran) for record in manifest.programs)
+        return tuple(
+            Program(self.path, record, manifest.environment) for record in manifest.programs
+        )
 
     @property
     def calls(self) -> tuple[PredictCall, ...]:
         """The predict calls, in the order in which they ended."""
-        manifest = self.manifest  # once: another thread may add to it meanwhile
+        manifest = self.manifest  # read once, because another thread may add to it
         programs = [
             Program(self.path, record, manifest.environment) for record in manifest.programs
         ]
@@ -69,7 +71,7 @@ class Capture:
 
     @property
     def modules(self) -> tuple[CompiledModule, ...]:
-        """The modules that JAX compiled or took from its cache, in the order of their ends."""
+        """The modules that JAX compiled or read from its cache, in the order of their ends."""
         return tuple(CompiledModule(self.path, record) for record in self.manifest.modules)
 
     @property
@@ -79,17 +81,17 @@ class Capture:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What is worth knowing or doing, each with figures and a remedy."""
+        """What the user may want to act on, each with figures and a remedy."""
         return find(self.manifest)
 
     @property
     def text(self) -> str:
-        """The text of the last program that ran, in the first dialect asked for.
+        """The text of the last program that ran, in the first requested dialect.
 
         Raises
         ------
         ProbeError
-            If there is none.
+            If the capture has no program.
         """
         for call in reversed(self.calls):
             if call.program is not None:
@@ -107,7 +109,7 @@ class Capture:
                 if finding.slug == "jit-disabled"
             ]
         if calls or not self.manifest.complete:
-            return "; ".join(reasons) or "it has no call that was recorded"
+            return "; ".join(reasons) or "no call was recorded"
         return "no runner's predict was called in the block"
 
     def __repr__(self) -> str:
@@ -116,7 +118,7 @@ class Capture:
     def __str__(self) -> str:
         from brainpy_probe.reader.summary import as_text
 
-        # For print(): a name or a path may have what stdout can't encode.
+        # For print(): a name or a path may contain characters that stdout can't encode.
         encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
         text = as_text(self.path, self.manifest)
         return text.encode(encoding, "backslashreplace").decode(encoding)
@@ -128,7 +130,7 @@ class Capture:
 
 
 def load(path: str | os.PathLike[str]) -> Capture:
-    """Read a capture folder; BrainPy and JAX are not needed.
+    """Read a capture folder. This needs neither BrainPy nor JAX.
 
     Parameters
     ----------
@@ -138,13 +140,14 @@ def load(path: str | os.PathLike[str]) -> Capture:
     Returns
     -------
     Capture
-        The same records as when it was captured.
+        The records of the capture.
 
     Raises
     ------
     FileNotFoundError
-        If it is no capture folder.
+        If the path is not a capture folder.
     DamagedCapture
-        If the manifest is cut off, altered, of a later version, or names files outside its folder.
+        If the manifest is truncated, was changed, has a later format version, or names files
+        outside of its folder.
     """
     return Capture(*read_manifest(path))

@@ -18,7 +18,7 @@ __all__ = ["CompiledModule"]
 
 @dataclass(frozen=True)
 class CompiledModule:
-    """A module that JAX compiled, or took from its persistent cache, in the block.
+    """A module that JAX compiled, or read from its persistent cache, in the block.
 
     :meth:`convert` parses the module's bytecode with jaxlib. It does so in a worker process within
     :attr:`limits`, because damaged bytecode may end the process that parses it.
@@ -28,7 +28,7 @@ class CompiledModule:
     record : ModuleRecord
         The module's entry in the manifest.
     limits : Limits or None
-        The seconds and the memory of the worker process; None to use the calling process.
+        The limits of the worker process; None to use the calling process.
     """
 
     _folder: Path
@@ -52,12 +52,12 @@ class CompiledModule:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for modules of equal content."""
+        """Equal for modules with equal content."""
         return self.record.fingerprint
 
     @property
     def call(self) -> int | None:
-        """The number of the predict call that it was compiled for; None outside of any."""
+        """The number of the predict call during which it was compiled; None outside of any call."""
         return self.record.call
 
     @property
@@ -77,7 +77,7 @@ class CompiledModule:
 
     @property
     def why(self) -> str:
-        """Why it was compiled, in a sentence."""
+        """Why it was compiled, as a sentence."""
         return self.record.why
 
     @property
@@ -93,14 +93,14 @@ class CompiledModule:
         return tuple(self._folder / file.path for file in files if file.kind == "xla")
 
     def text(self, kind: str = "hlo") -> str:
-        """Return a text: ``"hlo"``, the optimised HLO that runs, or ``"stablehlo"``, to read.
+        """Return a text: ``"hlo"``, the optimised HLO, or ``"stablehlo"``, for human readers.
 
         Raises
         ------
         BadSetting
             If there is no such text.
         DamagedCapture
-            If the file is missing or altered.
+            If the file is missing or was changed.
         """
         for file in self.record.files:
             if file.kind == kind and kind in ("hlo", "stablehlo"):
@@ -108,9 +108,9 @@ class CompiledModule:
         raise BadSetting(f"{self.name} has no text {kind!r}.", "Allowed: hlo, stablehlo.")
 
     def convert(self, dialect: str = "stablehlo") -> str:
-        """Return the module as JAX handed it to XLA, complete, in a dialect; needs jaxlib.
+        """Return the complete module that JAX passed to XLA, in a dialect; needs jaxlib.
 
-        It is converted from the bytecode in the capture. Nothing is optimised: the HLO that runs is
+        It is converted from the bytecode in the capture, before optimisation. The optimised HLO is
         ``text("hlo")``.
 
         Parameters
@@ -121,17 +121,17 @@ class CompiledModule:
         Raises
         ------
         UnknownDialect
-            If it is another.
+            If the dialect does not exist.
         DamagedCapture
-            If the bytecode is missing or altered.
+            If the bytecode is missing or was changed.
         CannotConvert
             If this jaxlib can't read the bytecode or write that dialect.
         Stopped
-            If it needs more time or memory than its limits, or ends its process.
+            If it reaches a limit of time or memory, or ends its process.
         """
         from brainpy_probe.ir.dialects import convert
 
-        chosen = next((one for one in DIALECTS if one == dialect), None)
+        chosen = next((known for known in DIALECTS if known == dialect), None)
         if chosen is None:
             raise UnknownDialect(dialect, DIALECTS)
         content = next((file for file in self.record.files if file.kind == "mlirbc"), None)

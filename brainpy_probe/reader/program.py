@@ -1,4 +1,4 @@
-"""A program of a capture: its texts, its arrays, what it costs, and running it again."""
+"""A program of a capture: its texts, arrays and costs, and its replay."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ __all__ = ["Program"]
 
 _T = TypeVar("_T")
 
-# The kinds of files that hold arrays; a shared one is another program's.
+# The kinds of files with arrays; a shared file belongs to another program.
 _ARRAYS = ("data", "results", "shared")
-_ANOTHER = "brainpy-probe verify shows what else is wrong; capture again."
-_NO_TEXT = "The program itself (cap.programs) has those that were asked for."
+_DAMAGED = "brainpy-probe verify lists all damaged files. Capture again."
+_NO_TEXT = "The program itself (cap.programs) has the requested texts."
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Program:
         Parameters
         ----------
         limits : Limits or None
-            ``Limits(seconds=..., memory=...)``; None to use the calling process. That starts no
-            other process, and has the kernels that only the calling process has (BrainPy 2.4 to
-            2.6), but a damaged program may end it.
+            ``Limits(seconds=..., memory=...)``; None to use the calling process. The latter starts
+            no other process, and can call kernels that exist only in the calling process (BrainPy
+            2.4 to 2.6), but a damaged program may end it.
         """
         return Program(self._folder, self.record, self._environment, self._plain, limits)
 
@@ -77,12 +77,12 @@ class Program:
 
     @property
     def kind(self) -> ProgramKind:
-        """``loop`` for the whole run, ``step`` where the runner's loop is Python's."""
+        """``loop`` for a whole run, ``step`` for one step of a runner whose loop is in Python."""
         return self.record.kind
 
     @property
     def fingerprint(self) -> str:
-        """Equal for programs of equal computation, names, shapes and dtypes."""
+        """Equal for programs with equal computation, names, shapes and dtypes."""
         return self.record.fingerprint
 
     @property
@@ -97,24 +97,23 @@ class Program:
 
     @property
     def fidelity(self) -> Fidelity:
-        """How faithfully the texts stand for what ran."""
+        """How faithfully the texts represent what ran."""
         return self.record.fidelity
 
     @property
     def portable(self) -> Program | None:
-        """The same program without the kernels that only BrainPy has, if it was asked for.
+        """The same program without the kernels that only BrainPy has, if it was requested.
 
-        Its texts, its fidelity and its bytecode are those of that form; arguments and results
-        are the same.
+        It has its own texts, fidelity and bytecode; its arguments and results are the same.
         """
-        form = self.record.portable
-        if form is None:
+        portable = self.record.portable
+        if portable is None:
             return None
         arrays = [file for file in self.record.files if file.kind in _ARRAYS]
-        files = (*form.files, *arrays)
+        files = (*portable.files, *arrays)
         record = replace(
             self.record,
-            fidelity=form.fidelity,
+            fidelity=portable.fidelity,
             files=files,
             portable=None,
             kernels=(),
@@ -125,7 +124,7 @@ class Program:
 
     @property
     def dialects(self) -> tuple[str, ...]:
-        """The dialects of which there is a text, in the order asked for."""
+        """The dialects in which there is a text, in the requested order."""
         binary = {"vhlo", *_ARRAYS}
         return tuple(file.kind for file in self.record.files if file.kind not in binary)
 
@@ -133,7 +132,7 @@ class Program:
     def paths(self) -> dict[str, Path]:
         """The program's own files by kind: a dialect, ``vhlo``, ``data``, ``results``.
 
-        An argument that an earlier program was given too stands in that program's file.
+        An argument that an earlier program also took is stored in that program's file.
         """
         own = [file for file in self.record.files if file.kind != "shared"]
         return {file.kind: self._folder / file.path for file in own}
@@ -144,28 +143,28 @@ class Program:
         Parameters
         ----------
         dialect : str, optional
-            Which of :attr:`dialects`; default the first.
+            One of :attr:`dialects`; by default the first.
 
         Raises
         ------
         BadSetting
             If that dialect was not captured.
         DamagedCapture
-            If the file is missing or altered.
+            If the file is missing or was changed.
         """
         if not self.dialects:
             reasons = " ".join(self.fidelity.notes) or "No dialect was captured."
-            raise BadSetting(f"{self.name} has no text in this form. {reasons}", _NO_TEXT)
+            raise BadSetting(f"{self.name} has no text. {reasons}", _NO_TEXT)
         wanted = self.dialects[0] if dialect is None else dialect
         if wanted not in self.dialects:
             raise BadSetting(
                 f"This capture has no text in {wanted!r}.",
-                f"It has {', '.join(self.dialects)}; capture(dialect=...) decides which.",
+                f"It has {', '.join(self.dialects)}. Request others with capture(dialect=...).",
             )
         return read_text(self._folder, self._file(wanted))
 
     def data(self, kind: str = "data") -> dict[str, np.ndarray[Any, Any]]:
-        """Return the arrays of the program's first call, by group and name, as ``state/E.V``.
+        """Return the arrays of the program's first call by group and name, as ``state/E.V``.
 
         Parameters
         ----------
@@ -177,14 +176,14 @@ class Program:
         BadSetting
             If these arrays were not captured.
         DamagedCapture
-            If a file is missing or altered, or does not hold what the manifest says.
+            If a file is missing, was changed, or does not match the manifest.
         """
         specs = self.results if kind == "results" else self.arguments
         stored = [spec for spec in specs if spec.file]
         if kind not in ("data", "results") or (specs and not stored):
             raise BadSetting(
                 f"This capture has no arrays {kind!r}.",
-                "capture(data='inputs') writes 'data', capture(data='full') 'results' as well.",
+                "capture(data='inputs') writes 'data'; capture(data='full') also writes 'results'.",
             )
         written = {file.path: file for file in self.record.files}
         raw = {
@@ -204,53 +203,54 @@ class Program:
         Parameters
         ----------
         repeat : int
-            How many times it runs.
+            The number of runs.
         overrides : mapping, optional
-            Arguments to take instead of the captured ones, by group and name, as ``state/E.V``.
-            The results are compared with nothing then.
+            Arrays to use instead of captured arguments, by group and name, as ``state/E.V``. The
+            results are then not compared.
 
         Returns
         -------
         Replay
-            The results by group and name, how each compares, and the seconds.
+            The results by group and name, their comparison, and the seconds.
 
         Raises
         ------
         BadSetting
-            If the arguments were not captured, or what is to be taken instead does not fit.
+            If the arguments were not captured, or an array in ``overrides`` does not fit.
         DamagedCapture
-            If a file is missing or altered.
+            If a file is missing or was changed.
         CannotReplay
-            If the program can't be compiled or run here.
+            If the program can't be compiled or run in this environment.
         Stopped
-            If it needs more time or memory than its limits, or ends its process.
+            If it reaches a limit of time or memory, or ends its process.
         """
         from brainpy_probe.analysis.replay import check_overrides, replay
         from brainpy_probe.compat import bindings
         from brainpy_probe.ir.kernels import check_calls
 
-        taken = check_overrides(self.arguments, overrides or {})
+        replaced = check_overrides(self.arguments, overrides or {})
         if self.limits is not None:
-            task = self._task("replay", repeat=repeat, overrides=tuple(taken))
-            return ask_replay(task, self.limits, taken)
+            task = self._task("replay", repeat=repeat, overrides=tuple(replaced))
+            return ask_replay(task, self.limits, replaced)
         form, content = self._parsed(bindings.as_stablehlo)
         check_calls(self.record, content, self._environment.jaxlib)
-        given = {} if all(spec.path in taken for spec in self.arguments) else self.data()
+        stored = {} if all(spec.path in replaced for spec in self.arguments) else self.data()
         expected = self.data("results") if any(spec.file for spec in self.results) else {}
-        return replay(self.record, content, given, expected, taken, repeat, self._reasons(form))
+        reasons = self._reasons(form)
+        return replay(self.record, content, stored, expected, replaced, repeat, reasons)
 
     @property
     def costs(self) -> Costs:
-        """What each component costs, as XLA counts it before it optimises; needs jaxlib.
+        """The cost of each component, counted by XLA before optimisation; needs jaxlib.
 
         Raises
         ------
         CannotReplay
             If there is no text of the program that XLA reads.
         DamagedCapture
-            If the file is missing or altered.
+            If the file is missing or was changed.
         Stopped
-            If it needs more time or memory than its limits, or ends its process.
+            If it reaches a limit of time or memory, or ends its process.
         """
         from brainpy_probe.analysis.costs import count, hlo_module
 
@@ -267,13 +267,13 @@ class Program:
         BadSetting
             If the arguments were not captured.
         DamagedCapture
-            If a file is missing or altered.
+            If a file is missing or was changed.
         CannotMeasure
-            If this jaxlib does not tell which op ran when, or there is no loop to measure.
+            If this jaxlib has no profiler with per-op events, or there is no loop to measure.
         CannotReplay
-            If the program can't be compiled here.
+            If the program can't be compiled in this environment.
         Stopped
-            If it needs more time or memory than its limits, or ends its process.
+            If it reaches a limit of time or memory, or ends its process.
         """
         from brainpy_probe.analysis.measure import measure
         from brainpy_probe.compat import bindings
@@ -287,11 +287,11 @@ class Program:
 
     @property
     def measured(self) -> Measured | None:
-        """How long each component ran, where ``capture(profile=True)`` measured it."""
+        """The run time of each component, if ``capture(profile=True)`` measured it."""
         return self.record.measured
 
     def _reasons(self, form: str) -> list[str]:
-        """Return why XLA may compile one form of the program to other bits than the run's."""
+        """Return why XLA may compile a form of the program to other bits than the run's."""
         from brainpy_probe.compat import bindings
         from brainpy_probe.ir.processor import processor
 
@@ -349,7 +349,7 @@ class Program:
                     "Use the version of jaxlib that wrote it, or a later one.",
                 ) from error
             raise DamagedCapture(
-                f"{self.paths[form]} can't be read by jaxlib: {describe_error(error)}", _ANOTHER
+                f"{self.paths[form]} can't be read by jaxlib: {describe_error(error)}", _DAMAGED
             ) from error
 
     def _file(self, kind: str) -> WrittenFile:

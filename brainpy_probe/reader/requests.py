@@ -146,9 +146,9 @@ def ask_replay(
     from brainpy_probe.analysis.replay import Replay
 
     doing = f"Replaying {task.record.name}"
-    given = [as_bytes(overrides[name]) for name in task.overrides]
+    contents = [as_bytes(overrides[name]) for name in task.overrides]
     results = {}
-    with Worker(_ENTRY, limits, msgspec.json.encode(task), given) as worker:
+    with Worker(_ENTRY, limits, msgspec.json.encode(task), contents) as worker:
         found = _answer(worker, limits, doing)
         for spec in task.record.results:
             array = np.empty(spec.shape, dtype_of(spec.dtype))
@@ -172,7 +172,7 @@ def _answer(worker: Worker, limits: Limits, doing: str) -> Any:
     line = next(worker.lines(), None)
     if line is None:
         raise _stopped(worker.ending(), limits, doing)
-    # json, since msgspec writes infinity as null, and the largest difference may be infinite.
+    # json, because msgspec writes infinity as null, and a difference may be infinite.
     answer = msgspec.convert(json.loads(line), Answer)
     if answer.slug == Stopped.slug:
         raise _stopped(Ending("memory", ""), limits, doing)

@@ -1,4 +1,4 @@
-"""Does the tasks of :mod:`.requests` in the worker process, and answers."""
+"""Runs the tasks of :mod:`.requests` in the worker process, and answers."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ _REMEDY = "The capture is damaged, or this jaxlib does not read it: brainpy-prob
 
 def serve() -> None:
     """Do one task and write the answer. The worker process runs this function."""
-    with requested() as (request, given, answers):
+    with requested() as (request, stream, answers):
         task = msgspec.json.decode(request, type=ProgramTask | Conversion)
-        answer, content = _answered(task, given)
+        answer, content = _answer(task, stream)
         answers.write(json.dumps(msgspec.to_builtins(answer)).encode() + b"\n")
         for piece in content:
             answers.write(piece)
 
 
-def _answered(
-    task: ProgramTask | Conversion, given: IO[bytes]
+def _answer(
+    task: ProgramTask | Conversion, stream: IO[bytes]
 ) -> tuple[Answer, list[bytes | memoryview]]:
     """Return the answer to a task, and the bytes that follow it."""
-    _leave_out(task)
+    _block_imports(task)
     try:
-        return _done(task, given)
+        return _run(task, stream)
     except Exception as error:
-        said = describe_error(error)
-        if isinstance(error, MemoryError) or is_out_of_memory(said):
+        reason = describe_error(error)
+        if isinstance(error, MemoryError) or is_out_of_memory(reason):
             return Answer(slug=Stopped.slug), []
         if not isinstance(error, ProbeError):
             # On damaged content, XLA and the code that reads its answers raise many classes.
             if isinstance(task, Conversion):
-                error = DamagedCapture(f"{task.record.name} can't be converted: {said}", _REMEDY)
+                error = DamagedCapture(f"{task.record.name} can't be converted: {reason}", _REMEDY)
             else:
-                done = {"costs": "counted", "measure": "measured", "replay": "replayed"}[task.what]
-                error = CannotReplay(f"{task.record.name} can't be {done}: {said}", _REMEDY)
+                verb = {"costs": "counted", "measure": "measured", "replay": "replayed"}[task.what]
+                error = CannotReplay(f"{task.record.name} can't be {verb}: {reason}", _REMEDY)
         return Answer(slug=error.slug, message=error.message, remedy=error.remedy), []
 
 
-def _done(
-    task: ProgramTask | Conversion, given: IO[bytes]
+def _run(
+    task: ProgramTask | Conversion, stream: IO[bytes]
 ) -> tuple[Answer, list[bytes | memoryview]]:
     if isinstance(task, Conversion):
         module = CompiledModule(Path(task.folder), task.record, None)
@@ -65,41 +65,41 @@ def _done(
         return Answer(found=program.costs), []
     if task.what == "measure":
         return Answer(found=program.measure()), []
-    return _replayed(program, task, given)
+    return _replay(program, task, stream)
 
 
-def _leave_out(task: ProgramTask | Conversion) -> None:
+def _block_imports(task: ProgramTask | Conversion) -> None:
     """Make packages unimportable that the task does not need and that take long to import."""
-    # brainevent's units look for matplotlib, and nothing is drawn: importing it takes 0.4 s of the
-    # 3.6 s that EINet takes at scale 1 (saiunit 0.6.0 does without: _matplotlib_compat.py).
+    # brainevent's units import matplotlib if it is installed, which takes 0.4 s of the 3.6 s of
+    # EINet at scale 1. It is optional (saiunit 0.6.0: _matplotlib_compat.py).
     needless = ["matplotlib"]
     if (
         isinstance(task, Conversion)
         or task.what == "costs"
         or not task.record.fidelity.custom_calls
     ):
-        # jaxlib imports JAX's class of shardings if JAX is installed (1 s), and does without.
+        # jaxlib imports JAX's sharding class if JAX is installed (1 s), but does not need it.
         needless.append("jax")
     sys.modules.update(dict.fromkeys(needless))  # type: ignore[arg-type]  # None: not importable
 
 
-def _replayed(
-    program: Program, task: ProgramTask, given: IO[bytes]
+def _replay(
+    program: Program, task: ProgramTask, stream: IO[bytes]
 ) -> tuple[Answer, list[bytes | memoryview]]:
-    overrides = _overrides(task.record, task.overrides, given)
-    done = program.replay(repeat=task.repeat, overrides=overrides)
-    arrays = [done.results[spec.path] for spec in task.record.results]
+    overrides = _overrides(task.record, task.overrides, stream)
+    replayed = program.replay(repeat=task.repeat, overrides=overrides)
+    arrays = [replayed.results[spec.path] for spec in task.record.results]
     for spec, array in zip(task.record.results, arrays, strict=True):
         if array.shape != spec.shape or array.dtype != dtype_of(spec.dtype):
             raise CannotReplay(
-                f"{spec.path} came as {array.dtype} of shape {array.shape}; "
+                f"{spec.path} has dtype {array.dtype} and shape {array.shape}; "
                 f"the manifest has {spec.dtype} of shape {spec.shape}."
             )
-    answer = Answer(found={**vars(done), "results": {}})
+    answer = Answer(found={**vars(replayed), "results": {}})
     return answer, [as_bytes(array) for array in arrays]
 
 
-def _overrides(record: ProgramRecord, names: tuple[str, ...], given: IO[bytes]) -> dict[str, Any]:
+def _overrides(record: ProgramRecord, names: tuple[str, ...], stream: IO[bytes]) -> dict[str, Any]:
     """Read the arrays that follow a request."""
     import numpy as np
 
@@ -107,6 +107,6 @@ def _overrides(record: ProgramRecord, names: tuple[str, ...], given: IO[bytes]) 
     arrays = {}
     for name in names:
         array = np.empty(specs[name].shape, dtype_of(specs[name].dtype))
-        given.readinto(as_bytes(array))  # type: ignore[attr-defined]
+        stream.readinto(as_bytes(array))  # type: ignore[attr-defined]
         arrays[name] = array
     return arrays

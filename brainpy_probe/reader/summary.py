@@ -1,4 +1,4 @@
-"""A capture as a table of 80 columns, or as HTML; knows only records."""
+"""A capture as a table of 80 columns, or as HTML."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ def _summary(path: Path, manifest: Manifest) -> Group:
         Text(f"{', '.join(versions)} on {environment.backend}, Python {environment.python}")
     )
     if not manifest.complete:
-        unended = (
-            f"The capture did not end: process {environment.pid} was killed, or still runs. What "
-            "had ended until then is here."
+        incomplete = (
+            f"The capture did not end: process {environment.pid} was killed, or is still running. "
+            "It has the calls that had ended."
         )
-        parts.append(Text(unended, style="yellow"))
+        parts.append(Text(incomplete, style="yellow"))
     if environment.untested:
         parts.append(Text(environment.untested, style="yellow"))
     if manifest.calls:
@@ -73,7 +73,7 @@ def _summary(path: Path, manifest: Manifest) -> Group:
     if manifest.modules:
         parts += ["", _modules(manifest)]
     for call in manifest.calls:
-        parts += _troubles(call)
+        parts += _problems(call)
     parts += [_lost(module) for module in manifest.lost_modules]
     findings = find(manifest)
     if findings:
@@ -124,7 +124,7 @@ def _finding(finding: Finding) -> Text:
 
 
 def _table(*columns: tuple[str, JustifyMethod]) -> Table:
-    # A cell is folded only where its column can't be wide enough.
+    # A cell is folded only if its column is too narrow.
     return plain_table(
         *(
             Column(name, justify=justify, overflow="fold", min_width=min(len(name), 8))
@@ -134,7 +134,7 @@ def _table(*columns: tuple[str, JustifyMethod]) -> Table:
 
 
 def _calls(manifest: Manifest) -> Table:
-    # Most runs have numba compile nothing.
+    # In most runs numba compiles nothing.
     compiled = any(call.native.numba != 0.0 for call in manifest.calls)
     phases = [name for name in Timing.__struct_fields__ if name != "numba" or compiled]
     seconds: list[tuple[str, JustifyMethod]] = [(name, "right") for name in phases]
@@ -151,9 +151,7 @@ def _calls(manifest: Manifest) -> Table:
             *(_second(getattr(call.native, name)) for name in phases),
             _second(call.probe.wall),
         )
-    table.caption = (
-        "seconds of the run itself, - where that is not known; probe: what the probe added"
-    )
+    table.caption = "seconds of the run itself, - if unknown; probe: time that the probe added"
     table.caption_justify = "left"
     return table
 
@@ -174,21 +172,21 @@ def _program(program: ProgramRecord) -> Group:
         ("bytes", "right"),
     )
     for role in _ROLES:
-        given = [spec for spec in program.arguments if spec.role == role]
-        made = [spec for spec in program.results if spec.role == role]
-        if given or made:
-            table.add_row(role, *_count(given), *_count(made))
+        arguments = [spec for spec in program.arguments if spec.role == role]
+        results = [spec for spec in program.results if spec.role == role]
+        if arguments or results:
+            table.add_row(role, *_count(arguments), *_count(results))
     parts: list[Any] = [head, table, _files(program)]
     if program.portable is not None:
-        parts.append(_forms(program, program.portable))
+        parts.append(_portable_costs(program, program.portable))
     parts += [Text(f"! {line}", overflow="fold") for line in _remarks(program)]
     return Group(*parts)
 
 
-def _forms(program: ProgramRecord, portable: PortableProgram) -> Group:
-    """Tell what the form for other compilers costs beside the one that ran."""
+def _portable_costs(program: ProgramRecord, portable: PortableProgram) -> Group:
+    """Return a table that compares the costs of the portable program and the one that ran."""
     table = _table(
-        ("form", "left"), ("bytecode", "right"), ("custom calls", "right"),
+        ("program", "left"), ("bytecode", "right"), ("custom calls", "right"),
         ("flops", "right"), ("bytes moved", "right"),
     )  # fmt: skip
     for name, files, fidelity, cost in (
@@ -197,10 +195,11 @@ def _forms(program: ProgramRecord, portable: PortableProgram) -> Group:
     ):
         size = next((f"{file.size:,}" for file in files if file.kind == "vhlo"), "none")
         calls = len(fidelity.custom_calls) + len(fidelity.host_callbacks)
-        told = [f"{cost[one]:,.0f}" if one in cost else "?" for one in ("flops", "bytes accessed")]
-        table.add_row(name, size, f"{calls}", *told)
-    how = "a step, by XLA's count before it optimises; nothing within a custom call"
-    return Group(table, Text(how))
+        kinds = ("flops", "bytes accessed")
+        counts = [f"{cost[kind]:,.0f}" if kind in cost else "?" for kind in kinds]
+        table.add_row(name, size, f"{calls}", *counts)
+    caption = "per step, XLA's counts before optimisation, without the code of custom calls"
+    return Group(table, Text(caption))
 
 
 def _count(specs: list[TensorSpec]) -> tuple[str, str]:
@@ -218,10 +217,10 @@ def _files(program: ProgramRecord) -> Table:
 def _proof(check: Any) -> str:
     if check is None:
         return ""
-    said = ["parsed back" if check.parsed else "NOT parsed back"]
+    results = ["parsed back" if check.parsed else "NOT parsed back"]
     if check.returns is not None:
-        said.append("leads back to StableHLO" if check.returns else "does NOT lead back")
-    return ", ".join(said)
+        results.append("leads back to StableHLO" if check.returns else "does NOT lead back")
+    return ", ".join(results)
 
 
 def _remarks(program: ProgramRecord) -> list[str]:
@@ -236,8 +235,8 @@ def _remarks(program: ProgramRecord) -> list[str]:
         remarks.append(f"Constants in the text: {', '.join(fidelity.inlined_constants)}.")
     if fidelity.removed:
         remarks.append(
-            f"Left out, since it calls Python: {', '.join(fidelity.removed)}. "
-            "XLA may compile what is left to other bits."
+            f"Removed, because it calls Python: {', '.join(fidelity.removed)}. "
+            "XLA may compile the rest to other bits."
         )
     if fidelity.unused:
         remarks.append(f"The program does not read {', '.join(fidelity.unused)}.")
@@ -250,17 +249,17 @@ def _remarks(program: ProgramRecord) -> list[str]:
     return remarks
 
 
-def _troubles(call: CallRecord) -> list[Any]:
+def _problems(call: CallRecord) -> list[Any]:
     lines = []
     if call.error is not None:
         lines.append(f"call {call.index} raised {call.error.kind}: {call.error.message}")
     if call.failure is not None:
         nested = call.failure.kind == InsideTransformation.__name__
-        what = "no program" if nested else f"the probe failed: {call.failure.kind}"
-        lines.append(f"call {call.index}: {what}: {call.failure.message}")
-    said = [Text(f"! {in_one_line(line)}", style="red", overflow="fold") for line in lines]
+        problem = "no program" if nested else f"the probe failed: {call.failure.kind}"
+        lines.append(f"call {call.index}: {problem}: {call.failure.message}")
+    errors = [Text(f"! {in_one_line(line)}", style="red", overflow="fold") for line in lines]
     notes = [f"! call {call.index}: {note}" for note in call.notes]
-    return [*said, *(Text(note, style="yellow", overflow="fold") for note in notes)]
+    return [*errors, *(Text(note, style="yellow", overflow="fold") for note in notes)]
 
 
 def _lost(module: LostModule) -> Text:
