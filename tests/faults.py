@@ -23,11 +23,12 @@ from brainpy_probe.format import atomic, index
 from brainpy_probe.format import folder as store
 from brainpy_probe.format.folder import JOURNAL, MANIFEST
 from brainpy_probe.format.records import Manifest
-from brainpy_probe.recording import hooks, session, unwritten
+from brainpy_probe.recording import hooks
 from brainpy_probe.recording.modules import compiler_hooks, log, phase_events
 from brainpy_probe.recording.patches import LEDGER
-from brainpy_probe.recording.program import lowering, tensors
-from brainpy_probe.recording.session import Session
+from brainpy_probe.recording.program import lowering, tensors, writing
+from brainpy_probe.recording.sessions import call_records, pending_records, program_log, session
+from brainpy_probe.recording.sessions.session import Session
 from brainpy_probe.settings import Settings
 from brainpy_probe.verify.files import check_files
 from tests import eras
@@ -38,7 +39,19 @@ _BY_PATH = ("open", "mkdir", "replace", "unlink")
 _BY_NUMBER = ("write", "fstat", "ftruncate", "close")
 _INDEX = (MANIFEST, JOURNAL)
 # The modules that record.
-_RECORDING = (session, unwritten, log, lowering, tensors, store, atomic, index)
+_RECORDING = (
+    session,
+    program_log,
+    call_records,
+    pending_records,
+    log,
+    lowering,
+    writing,
+    tensors,
+    store,
+    atomic,
+    index,
+)
 _LINES = {module.__file__ for module in _RECORDING}
 
 

@@ -2,7 +2,7 @@
 
 Each component of a model runs within a JAX name scope of its own: a marker followed by its full
 name, as in ``jit(EINet)/while/body/~EINet/~E2E/~E2E.comm/mul``. The innermost scope names the
-component to which the op enclosing_component.
+component to which the op belongs.
 """
 
 from __future__ import annotations

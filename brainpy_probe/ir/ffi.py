@@ -1,5 +1,8 @@
 """Compiles handlers of XLA's FFI that call numba kernels directly.
 
+brainevent registers a Python function for a kernel, which XLA calls at each step: on two processors
+that takes 2.1 s of the 2.7 s that EINet at scale 1 runs (10,000 steps).
+
 A call frame and its buffers are read as 64-bit words, in the layout of xla/ffi/api/c_api.h, which
 ships with jaxlib (0.10.2, 0.12.0) and only ever appends to its structs.
 """

@@ -264,6 +264,8 @@ def limit_memory(memory: int) -> None:
     import resource
 
     for kind, most in (
+        # Not RLIMIT_AS: XLA reserves up to 1.5 GB of addresses for a tiny program. jaxlib reports a
+        # refused allocation as an error. macOS does not enforce this limit.
         (resource.RLIMIT_DATA, memory),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, _FILE),

@@ -1,4 +1,4 @@
-"""The context manager: checks its arguments, opens a session, closes it; does nothing else."""
+"""The context manager ``capture()``: checks its arguments, and opens and closes a session."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from brainpy_probe.reader.capture import Capture
 from brainpy_probe.settings import Settings
 
 if TYPE_CHECKING:
-    from brainpy_probe.recording.session import Session
+    from brainpy_probe.recording.sessions.session import Session
 
 __all__ = ["CaptureScope", "capture"]
 
@@ -33,42 +33,41 @@ def capture(
     Parameters
     ----------
     out : str or path, optional
-        The parent folder; each capture makes a folder ``run-...`` of its own in it and never
-        overwrites one. Default: ``brainpy-probe`` in the working directory.
+        The parent folder. Each capture makes its own folder ``run-...`` in it, and overwrites
+        nothing. Default: ``brainpy-probe`` in the working directory.
     dialect : str or iterable of str
         ``"stablehlo"``, ``"mhlo"``, ``"hlo"``, or several of them.
     xla_dump : str, iterable of str or bool
-        What XLA is to dump for each module that is compiled in the block: ``"text"``, ``"dot"``,
-        ``"html"``, ``"proto"``, several of them, or True for all; buffer assignment, LLVM IR and
-        object files come along where XLA writes them.
+        The files that XLA dumps for each module compiled in the block: ``"text"``, ``"dot"``,
+        ``"html"``, ``"proto"``, several of them, or True for all. XLA also writes buffer
+        assignment, LLVM IR and object files, depending on the backend.
     data : str
-        Which arrays are written beside the texts: ``"none"``; ``"inputs"`` (constants, initial
-        state and inputs; of the results their digests); or ``"full"`` (the results too).
+        The arrays that are stored: ``"none"``; ``"inputs"`` (constants, initial state and inputs,
+        and digests of the results); or ``"full"`` (the results too).
     portable : bool
-        Lower each program once more, from the same trace, without the kernels that only BrainPy
-        has, for compilers that have never heard of them; :attr:`Program.portable` has that form.
-        BrainPy's backends, JAX's caches and the native run are left alone.
+        Also lower each program, from the same trace, without the kernels that only BrainPy has, for
+        other compilers. :attr:`Program.portable` has the result. BrainPy's backends, JAX's caches
+        and the native run are not affected.
     profile : bool
-        Measure how long each component of the model runs: after a program's first run, a copy of it
-        is compiled, runs on the same arrays three times more, the last time under XLA's profiler;
-        :attr:`Program.measured` has the seconds. The native run is left alone.
+        Measure the run time of each component of the model. After a program's first run, a copy of
+        it is compiled and runs three times on the same arrays, the last time under XLA's profiler.
+        :attr:`Program.measured` has the seconds. The native run is not affected.
     trace_eager : bool
         Trace the step of a run that BrainPy does not compile (``jit=False``, or JAX's
-        ``jax_disable_jit``), and capture that as its program. Such a run has no program of its
-        own: the step's Python runs once more, before the run, for each new program. Its effects
-        are then undone where the probe can reach them: Variables, random states, attributes,
-        containers, NumPy arrays, globals and closure cells of the model's functions. It can't undo
-        what was drawn from iterators and generators in closures, tuples or slots, what was written
-        to a ``bytearray``, an ``array.array``, a file or a file descriptor, nor changes of context
-        variables, of ``os.environ`` and of attributes of functions.
+        ``jax_disable_jit``), and capture it as the run's program. For this, the step's Python code
+        runs once more before the run, for each new program. The probe then undoes its effects on
+        Variables, random states, attributes, containers, NumPy arrays, globals and closure cells of
+        the model's functions. It cannot undo effects on iterators and generators in closures,
+        tuples or slots, on a ``bytearray``, an ``array.array``, a file or a file descriptor, on
+        context variables, on ``os.environ``, and on attributes of functions.
     strict : bool
-        Raise a :class:`ProbeError` after the run when the probe itself fails, where otherwise the
-        failure becomes a warning and a record.
+        Raise a :class:`ProbeError` after the run if the probe itself fails. Otherwise a failure
+        becomes a warning and a record.
 
     Returns
     -------
     CaptureScope
-        A context manager that gives a :class:`Capture`.
+        A context manager that returns a :class:`Capture`.
 
     Raises
     ------
@@ -98,7 +97,7 @@ def capture(
 
 
 class CaptureScope:
-    """The ``with`` block of one capture; made by :func:`capture`, used once."""
+    """The context manager of one capture, made by :func:`capture`. It can be used once."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -110,19 +109,19 @@ class CaptureScope:
         Raises
         ------
         PrivateNameMissing
-            If BrainPy or JAX is missing, or of a version that the probe can't work with.
+            If BrainPy or JAX is missing, or its version is not supported.
         CannotWrite
-            If the capture folder can't be made or written; it is an OSError.
+            If the capture folder can't be made or written. It is an OSError.
         """
-        # Late, since importing brainpy_probe must import neither jax nor brainpy.
+        # Imported here, because importing brainpy_probe must import neither jax nor brainpy.
         from brainpy_probe.compat import versions
         from brainpy_probe.recording import hooks
         from brainpy_probe.recording.modules import phase_events
         from brainpy_probe.recording.patches import LEDGER
-        from brainpy_probe.recording.session import Session
+        from brainpy_probe.recording.sessions.session import Session
 
         if self._session is not None:
-            raise BadSetting("This capture was used already.", "Call capture() for each block.")
+            raise BadSetting("This capture was used before.", "Call capture() for each block.")
         versions.resolve()
         phase_events.install_listeners()
         patches = hooks.patches()
@@ -143,13 +142,13 @@ class CaptureScope:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the capture and put every patched attribute back.
+        """Close the capture and restore every patched attribute.
 
         Raises
         ------
         ProbeError
-            With ``strict=True``, if the manifest can't be written; never over the block's own
-            exception.
+            With ``strict=True``, if the manifest can't be written, and the block itself has raised
+            no exception.
         """
         from brainpy_probe.recording.patches import LEDGER
 

@@ -1,7 +1,8 @@
-"""Renders the program of a run while XLA compiles it, in a thread.
+"""Renders the program of a run in a thread, while XLA compiles the run.
 
-The jaxpr is complete by then, and the run's own thread waits for XLA without Python's lock. The
-thread is gone before that one goes on: it never runs while the simulation's Python does.
+The jaxpr is complete by then, and the run's own thread waits for XLA without Python's global lock.
+The rendering thread ends before the run goes on, so it never runs beside the simulation's Python
+code.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import threading
 from collections.abc import Iterator
 
 from brainpy_probe.compat import jax_tracing
-from brainpy_probe.recording.calls import OWN_WORK, RunningCall
+from brainpy_probe.recording.calls import RunningCall
+from brainpy_probe.recording.current import OWN_WORK
 from brainpy_probe.recording.patches import LEDGER
 
 __all__ = ["rendering_ahead"]
@@ -22,9 +24,9 @@ _NAME = "brainpy-probe"
 
 @contextlib.contextmanager
 def rendering_ahead(call: RunningCall | None, module: str) -> Iterator[None]:
-    """Render the program of a call in a thread, which has ended when the block has.
+    """Render the program of a call in a thread, which ends with the block.
 
-    Without a thread nothing is lost: what is not rendered by the end of the call is rendered then.
+    If no thread can be started, the program is rendered at the end of the call.
 
     Parameters
     ----------
@@ -33,7 +35,7 @@ def rendering_ahead(call: RunningCall | None, module: str) -> Iterator[None]:
     module : str
         The module's name.
     """
-    if call is None or not call.compiles(module):
+    if call is None or not call.may_compile(module):
         yield
         return
     thread = threading.Thread(
@@ -41,24 +43,24 @@ def rendering_ahead(call: RunningCall | None, module: str) -> Iterator[None]:
     )
     try:
         thread.start()
-    except RuntimeError:  # the interpreter is ending, or the system has no more threads
+    except RuntimeError:  # the interpreter exits, or the system has no more threads
         yield
         return
     try:
         yield
     finally:
-        with call.noting():
+        with call.own_work():
             thread.join()
 
 
 def _render(call: RunningCall, settings: object) -> None:
     """Have each session render the program of a call.
 
-    A setting of JAX's that holds in the run's thread alone (``jax.enable_x64`` as a context, a
-    device) does not hold in this one: then the program is rendered at the end of the call.
+    This thread lacks settings of JAX that hold only in the run's thread (``jax.enable_x64`` as a
+    context, a device). If there are any, the program is rendered at the end of the call.
     """
-    with contextlib.suppress(Exception):  # rendered at the end of the call, where it is recorded
+    with contextlib.suppress(Exception):  # at the end of the call, rendering fails visibly
         if jax_tracing.trace_settings() == settings:
             OWN_WORK.set(True)
             for session in LEDGER.users:
-                session.compiles(call)
+                session.render_ahead(call)

@@ -1,4 +1,4 @@
-"""What is noted of one predict call while it runs; knows neither how it is seen nor what for."""
+"""The data that the recorder collects about one predict call while it runs."""
 
 from __future__ import annotations
 
@@ -7,33 +7,31 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
 from brainpy_probe.compat import jax_tracing
 from brainpy_probe.errors import CannotCapture, InsideTransformation, describe_error
 from brainpy_probe.format.common_records import Timing
+from brainpy_probe.recording.current import CURRENT_WATCH
 from brainpy_probe.recording.guard import Guard
 from brainpy_probe.recording.modules.compilation import PENDING_PHASES, SERIALS, Compilation
 from brainpy_probe.recording.modules.timing import Stopwatch, add_timings
-from brainpy_probe.recording.patches import LEDGER
 from brainpy_probe.recording.snapshot import Snapshot
 from brainpy_probe.recording.tracing.traces import InnerEvents, LoopRun, StepTrace
+from brainpy_probe.recording.types import Array, Pytree, Runner
+
+if TYPE_CHECKING:
+    from brainpy_probe.recording.model.names import ModelNames
+    from brainpy_probe.recording.model.scopes import ComponentNames
 
 __all__ = [
-    "CURRENT_CALL",
-    "CURRENT_WATCH",
-    "OPEN_CALLS",
-    "OWN_WORK",
     "RunningCall",
-    "guard",
-    "kept",
-    "left_running",
-    "name_guard",
+    "copy_containers",
+    "is_xla_running",
 ]
 
 
@@ -44,48 +42,50 @@ class RunningCall:
     Attributes
     ----------
     trace_eager : bool
-        Whether the step is to be traced where BrainPy does not compile it.
+        Whether to trace the step if BrainPy does not compile it.
     nested : bool
-        Whether it began within another JAX transformation.
+        Whether the call began inside another JAX transformation.
     step : StepTrace or None
-        The step, where BrainPy does not compile it and the probe traced it.
-    predicts, own_predicts : int
-        How often the runner's ``_predict`` was called, and BrainPy's own.
+        The step, if BrainPy does not compile it and the probe traced it.
+    predicts, brainpy_predicts : int
+        The number of calls of the runner's ``_predict``, and of BrainPy's own.
     overlaps : bool
-        Whether another call went on at the same time, which may have changed Variables as well.
+        Whether another call ran at the same time, which may have changed Variables as well.
     swaps_axes : bool
         Whether the runner swaps the first two axes of each result after its loop.
-    given, returned : tree of arrays or None
-        What BrainPy's own ``_predict`` returned, and what the runner's did.
+    brainpy_result, runner_result : pytree of arrays or None
+        The results of BrainPy's own ``_predict``, and of the runner's.
     monitors : dict or None
-        What the runner holds by the names of its monitors when BrainPy's own ``predict`` has ended.
-    clock : int or None
-        How many times of steps it holds then.
+        The runner's monitors by name, at the end of BrainPy's own ``predict``.
+    recorded_times : int or None
+        The number of step times that the runner has at that moment.
     snapshot : Snapshot or None
         The values of the model's Variables before and after BrainPy's own ``_predict``.
     repeats : int
-        How often a function that was noted ran again.
+        How often a recorded function ran again.
+    seen_functions : dict
+        The functions that have run in the call, by their ``id``.
     candidates : list of (bool, LoopRun or StepTrace)
-        What may be the run: the outermost loops and compiled functions, and for each whether its
-        function is the step of this runner, over the indices of this call.
-    readings : list of ModelNames
-        The names in the model, as they were read in the call.
+        The outermost loops and compiled functions, one of which may be the run. For each, whether
+        it is the step of this runner over the indices of this call.
+    name_readings : list of ModelNames
+        The names of the model's objects at several moments of the call.
     numba : list of str
-        The functions that numba has compiled for it.
+        The functions that numba compiled for the call.
     unfinished : bool
-        Whether XLA went on running it when the native call had returned.
+        Whether XLA still ran the program when the native call had returned.
     notes : list of str
-        What a reader of the call's program must know.
+        Limitations of the call's program.
     first_states : dict
-        The values of a jitted step's Variables after the first step, in the order of its trace, by
+        The values of a jitted step's Variables after the first step, in the order of the trace, by
         the ``id`` of the candidate (BrainPy 2.7 and later).
-    coming : LoopRun, StepTrace or None
-        What is the run as far as is known, traced and about to be compiled.
+    upcoming : LoopRun, StepTrace or None
+        The loop or step that is traced and about to be compiled, if it is the run.
     ahead : dict
-        What each session made of it meanwhile, by the session's ``id``.
+        The program that each session rendered during the compilation, by the session's ``id``.
     """
 
-    runner: Any
+    runner: Runner
     trace_eager: bool = False
     serial: int = field(default_factory=SERIALS.__next__)
     watch: Stopwatch = field(default_factory=Stopwatch)
@@ -101,17 +101,17 @@ class RunningCall:
     step_failure: Exception | None = None
     problem: Exception | None = None
     predicts: int = 0
-    own_predicts: int = 0
+    brainpy_predicts: int = 0
     candidates: list[tuple[bool, LoopRun | StepTrace]] = field(default_factory=list)
     repeats: int = 0
-    noted: dict[int, Any] = field(default_factory=dict)
-    coming: LoopRun | StepTrace | None = None
-    first_states: dict[int, list[Any]] = field(default_factory=dict)
+    seen_functions: dict[int, Any] = field(default_factory=dict)
+    upcoming: LoopRun | StepTrace | None = None
+    first_states: dict[int, list[Pytree]] = field(default_factory=dict)
     ahead: dict[int, Any] = field(default_factory=dict)
-    given: Any = None
-    returned: Any = None
+    brainpy_result: Pytree = None
+    runner_result: Pytree = None
     monitors: dict[str, Any] | None = None
-    clock: int | None = None
+    recorded_times: int | None = None
     snapshot: Snapshot | None = None
     overlaps: bool = False
     swaps_axes: bool = False
@@ -120,9 +120,9 @@ class RunningCall:
     tracing: InnerEvents | None = None
     nested: bool = False
     compilations: list[Compilation] = field(default_factory=list)
-    components: Any = None
+    components: ComponentNames | None = None
     component: str = ""
-    readings: list[Any] = field(default_factory=list)
+    name_readings: list[ModelNames] = field(default_factory=list)
     numba: list[str] = field(default_factory=list)
     unfinished: bool = False
     notes: list[str] = field(default_factory=list)
@@ -133,50 +133,53 @@ class RunningCall:
     _ended: bool = False
 
     def end(self) -> None:
-        """Note that the native call has returned or raised, and whether XLA still runs it."""
+        """Mark the end of the native call, and find out whether XLA still runs its program."""
         with self._ending:
             self._ended = True
         self.watch.stop()
-        with self.noting():
-            values = None if self.snapshot is None else self.snapshot.ended_with()
-            held = jax.tree_util.tree_leaves((self.given, self.returned, values))
-            running = [leaf for leaf in held if _is_running(leaf)]
+        with self.own_work():
+            values = None if self.snapshot is None else self.snapshot.final_values()
+            results = jax.tree_util.tree_leaves((self.brainpy_result, self.runner_result, values))
+            running = [leaf for leaf in results if _is_pending(leaf)]
             _LEFT_RUNNING[:] = [weakref.ref(leaf) for leaf in running]
             self.unfinished = bool(running)
         if self.unfinished:
             self.watch.mark_unmeasured("numba")
 
     def settle(self) -> float:
-        """Wait until XLA has run the call, and return the seconds: they are not the probe's."""
+        """Wait until XLA has run the program; return the seconds, which are not the probe's own."""
         begun = time.perf_counter()
         if self.unfinished:
-            arrays: list[Any] = [there() for there in _LEFT_RUNNING]
+            arrays: list[Any] = [reference() for reference in _LEFT_RUNNING]
             for array in arrays:
                 if array is not None and not array.is_deleted():
                     array.block_until_ready()
         return time.perf_counter() - begun
 
     def forget(self) -> None:
-        """Let go of all that was traced, so that it lives no longer than without the probe.
+        """Release all traces and values, so that they live no longer than without the probe.
 
-        Not for the memory alone: from 0.10 on, JAX keeps what it has made of a NumPy array as long
-        as a trace holds it, and gives a next run the same again, even if the array was changed in
-        place meanwhile (``canonicalize_value``; jax 0.10.2, 0.12.0).
+        This does not only save memory. From 0.10 on, JAX keeps its converted copy of a NumPy array
+        while a trace refers to it, and uses the copy in the next run, even if the array was changed
+        in place meanwhile (``canonicalize_value``; jax 0.10.2, 0.12.0).
         """
         self.candidates.clear()
-        self.noted.clear()
+        self.seen_functions.clear()
         self.ahead.clear()
         self.first_states.clear()
-        self.step = self.coming = self.given = self.returned = None
+        self.step = self.upcoming = self.brainpy_result = self.runner_result = None
         self.xs, self.monitors, self.snapshot, self.error = (), None, None, None
 
     @property
     def is_over(self) -> bool:
-        """Whether the native call has returned or raised."""
+        """Whether the native call has ended, by return or exception."""
         return self._ended
 
-    def takes(self, compilation: Compilation) -> bool:
-        """Note a module, unless the call has ended: a thread that it started goes on compiling."""
+    def add_compilation(self, compilation: Compilation) -> bool:
+        """Add a module, unless the call has ended; return whether it was added.
+
+        A thread that the call started may still compile modules after the call.
+        """
         with self._ending:
             if not self._ended:
                 self.compilations.append(compilation)
@@ -184,63 +187,68 @@ class RunningCall:
 
     @property
     def user_inputs(self) -> int | None:
-        """How many inputs the user gave, beside the step indices; None if it gave no indices."""
+        """The number of the user's inputs, without the indices; None if the call has no indices."""
         return None if self.indices is None else len(self.xs)
 
     @contextlib.contextmanager
     def predicting(self, *, own: bool) -> Iterator[bool]:
-        """Mark a block as the runner's ``_predict``, or as BrainPy's own; say if it is outermost.
+        """Mark a block as a call of ``_predict``; yield whether it is the outermost one.
 
-        What ran before the block, such as a warm-up in ``reset_state()``, is not the run; neither
-        is what runs after it.
+        Loops before the block, such as a warm-up in ``reset_state()``, are not the run, and neither
+        are loops after it.
+
+        Parameters
+        ----------
+        own : bool
+            Whether it is BrainPy's own ``_predict``, and not a subclass's.
         """
         outermost = not self._predicting
         self.predicts += outermost
-        self.own_predicts += own
+        self.brainpy_predicts += own
         self._predicting += 1
         self._within_own = own
         self.candidates.clear()
-        self.noted.clear()
+        self.seen_functions.clear()
         self.first_states.clear()
         self.repeats = 0
-        self.coming = None
+        self.upcoming = None
         try:
             yield outermost
         finally:
             self._predicting -= 1
             self._within_own = False
-            self.coming = None
+            self.upcoming = None
 
     def may_be_run(self, is_step: bool) -> bool:
-        """Whether a loop or function that now runs outermost may be the run.
+        """Return whether an outermost loop or function that runs now may be the run.
 
-        Within BrainPy's own ``_predict``, that is the step of this runner alone. A runner of the
+        Within BrainPy's own ``_predict``, only the step of this runner may be. A runner of the
         user's may run its model without that method.
         """
         if self._within_own:
             return is_step
-        return not self.own_predicts and bool(self._predicting or not self.predicts)
+        return not self.brainpy_predicts and bool(self._predicting or not self.predicts)
 
-    def scans_its_indices(self, xs: Any) -> bool:
-        """Whether what a loop is scanned over begins with the indices of this call themselves."""
+    def scans_its_indices(self, xs: Pytree) -> bool:
+        """Return whether the scanned arrays begin with the indices of this call."""
         return self.indices is not None and any(
             x is self.indices for x in jax.tree_util.tree_leaves(xs)[:2]
         )
 
     def run(self) -> LoopRun | StepTrace:
-        """Return the loop or the step that is the run, decided by what it is.
+        """Return the loop or step that is the run.
 
         Raises
         ------
         CannotCapture
-            If there is none, or several of which none is the whole.
+            If there is none, or if there are several and none of them is the whole run.
         """
         if self.nested:
             raise InsideTransformation
         if self.problem is not None:
             raise self.problem
         runner = type(self.runner).__qualname__
-        times = max(self.predicts, self.own_predicts)
+        times = max(self.predicts, self.brainpy_predicts)
         if times > 1:
             raise CannotCapture(
                 f"{runner} ran its model {times} times within one call.",
@@ -248,9 +256,9 @@ class RunningCall:
             )
         if self.step is not None:
             return self.step
-        found = [ran for is_step, ran in self.candidates if is_step]
+        found = [run for is_step, run in self.candidates if is_step]
         if not found:
-            found = [ran for _, ran in self.candidates]
+            found = [run for _, run in self.candidates]
         if len(found) > 1:
             raise CannotCapture(
                 f"{runner} ran {len(found)} loops or compiled functions outside of "
@@ -271,51 +279,55 @@ class RunningCall:
         )
 
     @property
-    def ended_its_loop(self) -> bool:
-        """Whether BrainPy's own loop ran to its end, whatever failed after it."""
-        return bool(self.own_predicts) and any(isinstance(r, LoopRun) for _, r in self.candidates)
+    def has_ended_loop(self) -> bool:
+        """Whether BrainPy's own loop ran to its end, even if the call failed later."""
+        return bool(self.brainpy_predicts) and any(
+            isinstance(r, LoopRun) for _, r in self.candidates
+        )
 
-    def compiles(self, module: str) -> bool:
-        """Whether a module may be what is traced and about to run."""
-        if isinstance(self.coming, LoopRun):
+    def may_compile(self, module: str) -> bool:
+        """Return whether a module may be the compilation of the upcoming run."""
+        if isinstance(self.upcoming, LoopRun):
             return module == jax_tracing.LOOP_MODULE
-        return self.coming is not None
+        return self.upcoming is not None
 
-    def compiled_since(self, count: int, name: str) -> Compilation | None:
-        """Return the only module of a name since that many were compiled, or None."""
-        found = [one for one in self.compilations[count:] if one.name == name]
+    def compilation_since(self, count: int, name: str) -> Compilation | None:
+        """Return the only compilation of a name after the first ``count``, or None."""
+        found = [
+            compilation for compilation in self.compilations[count:] if compilation.name == name
+        ]
         return found[0] if len(found) == 1 else None
 
-    def swapped(self, array: Any, result: Any) -> None:
-        """Note an array and the same with its first two axes swapped; neither is kept alive."""
+    def add_swap(self, array: Array, result: Array) -> None:
+        """Record that a result is an array with its first two axes swapped; keep neither alive."""
         known = isinstance(array, jax.Array) and isinstance(result, jax.Array)
         if known and self.candidates:
             self.swaps.append((weakref.ref(array), weakref.ref(result)))
 
-    def is_swapped(self, array: Any, result: Any) -> bool:
-        """Whether a result is what ``jax.numpy.moveaxis`` made of this very array."""
-        return any(made() is result and source() is array for source, made in self.swaps)
+    def is_swapped(self, array: Array, result: Array) -> bool:
+        """Return whether ``jax.numpy.moveaxis`` made a result from an array."""
+        return any(moved() is result and source() is array for source, moved in self.swaps)
 
     @contextlib.contextmanager
-    def inside(self) -> Iterator[InnerEvents]:
-        """Mark a block as the inside of a trace or loop: what is traced there is not outermost."""
-        self.tracing = inside = InnerEvents()
+    def inside_trace(self) -> Iterator[InnerEvents]:
+        """Mark a block as inside of a trace or loop: loops in it are not outermost."""
+        self.tracing = events = InnerEvents()
         try:
-            yield inside
+            yield events
         finally:
             self.tracing = None
 
     @contextlib.contextmanager
-    def noting(self, *, names: bool = False) -> Iterator[None]:
-        """Do work of ours amid the run: a failure is for the record, the time not the run's.
+    def own_work(self, *, names: bool = False) -> Iterator[None]:
+        """Do the probe's own work during the run: exclude its time, and record a failure.
 
-        What fails costs the call its program; ``names`` says that it costs no more than a name.
+        After a failure the call has no program, or with ``names`` only lacks a name.
         """
         watch = Stopwatch()
         token = CURRENT_WATCH.set(watch)
         phases = PENDING_PHASES.get()
         try:
-            with Guard(self.has_no_name if names else self.failed):
+            with Guard(self.add_name_failure if names else self.add_failure):
                 yield
         finally:
             CURRENT_WATCH.reset(token)
@@ -324,62 +336,35 @@ class RunningCall:
             self.preparation = add_timings(self.preparation, watch.timing())
             self.watch.exclude_interval(watch)
 
-    def failed(self, error: Exception) -> None:
-        """Note what failed in the probe's own work: the call will have no program."""
+    def add_failure(self, error: Exception) -> None:
+        """Record a failure of the probe's own work: the call will have no program."""
         self.problem = self.problem or error
 
-    def has_no_name(self, error: Exception) -> None:
-        """Note that something could not be named: the program goes without that name."""
-        note = f"Not all of the model has its name: {describe_error(error)}"
+    def add_name_failure(self, error: Exception) -> None:
+        """Record that an object could not be named: the program will lack that name."""
+        note = f"Some objects of the model could not be named: {describe_error(error)}"
         if note not in self.notes:
             self.notes.append(note)
 
 
-def kept(tree: Any) -> Any:
-    """Copy a tree's containers, not its leaves: predict adds ``ts`` to the monitors' own dict."""
+def copy_containers(tree: Pytree) -> Pytree:
+    """Copy a pytree's containers, not its leaves: predict adds ``ts`` to the dict of monitors."""
     return jax.tree_util.tree_map(lambda leaf: leaf, tree)
 
 
-# The calls whose native run goes on, in all threads, by their serial numbers.
-OPEN_CALLS: dict[int, RunningCall] = {}
-# What the last call left that XLA had not made yet when it returned.
+# Arrays of the last call that XLA had not computed when the call returned.
 _LEFT_RUNNING: list[weakref.ref[Any]] = []
 
 
-def left_running() -> bool:
-    """Whether XLA still runs what a call left."""
-    return any(_is_running(there()) for there in _LEFT_RUNNING)
+def is_xla_running() -> bool:
+    """Return whether XLA still computes results of the last call."""
+    return any(_is_pending(reference()) for reference in _LEFT_RUNNING)
 
 
-def _is_running(array: Any) -> bool:
-    """Whether XLA has not made an array yet: JAX hands programs to XLA, and does not wait."""
+def _is_pending(array: Array) -> bool:
+    """Return whether XLA has not computed an array yet: JAX does not wait for XLA."""
     if not isinstance(array, jax.Array) or isinstance(array, jax.core.Tracer):
         return False
-    there: Any = array
-    # A typed random key can't be asked; what was drawn with it can.
-    return hasattr(there, "is_ready") and not there.is_deleted() and not there.is_ready()
-
-
-CURRENT_CALL: ContextVar[RunningCall | None] = ContextVar("brainpy_probe_call", default=None)
-CURRENT_WATCH: ContextVar[Stopwatch | None] = ContextVar("brainpy_probe_watch", default=None)
-# Whether what runs in this thread is the probe's own work on what has ended: nobody watches that.
-OWN_WORK: ContextVar[bool] = ContextVar("brainpy_probe_own_work", default=False)
-
-
-def _failed(error: Exception) -> None:
-    call = CURRENT_CALL.get()
-    if call is not None:
-        call.failed(error)
-        return
-    for user in LEDGER.users:
-        user.failed_within(error)
-
-
-def _has_no_name(error: Exception) -> None:
-    call = CURRENT_CALL.get()
-    if call is not None:
-        call.has_no_name(error)
-
-
-# What fails under the first costs the call that goes on its program, under the second a name.
-guard, name_guard = Guard(_failed), Guard(_has_no_name)
+    value: Any = array
+    # A typed random key has no is_ready; the numbers drawn with it have.
+    return hasattr(value, "is_ready") and not value.is_deleted() and not value.is_ready()

@@ -1,4 +1,4 @@
-"""Guards the probe's own work amid a user's run: what fails there never reaches the run."""
+"""Keeps failures of the probe's own work away from the user's run."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ __all__ = ["Guard"]
 
 
 class Guard:
-    """A context for the probe's own work: what that raises is noted, and the run goes on.
+    """A context for the probe's own work, which catches and reports exceptions.
 
     Every wrapper and listener does its own work under a guard, and calls the user's function
-    outside of it. An interrupt (Ctrl-C) is the user's, and passes. One guard may be entered several
-    times, by several threads: it keeps nothing.
+    outside of it. An interrupt (Ctrl-C) is not caught. A guard has no state: several threads may
+    enter the same guard, also several times.
 
     Parameters
     ----------
-    note : callable
-        NativeResults what was raised.
+    report : callable
+        Called with the exception.
     """
 
-    __slots__ = ("_note",)
+    __slots__ = ("_report",)
 
-    def __init__(self, note: Callable[[Exception], object]) -> None:
-        self._note = note
+    def __init__(self, report: Callable[[Exception], object]) -> None:
+        self._report = report
 
     def __enter__(self) -> None:
         pass
@@ -39,5 +39,5 @@ class Guard:
         if not isinstance(error, Exception):
             return False
         with contextlib.suppress(Exception):
-            self._note(error)
+            self._report(error)
         return True

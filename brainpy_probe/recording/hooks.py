@@ -1,6 +1,6 @@
-"""The thin wrappers: they note what passes by and hand a finished call on; they make no program.
+"""Wrappers around the runners of BrainPy: they record each call and pass it to the sessions.
 
-Each wrapper calls what it wraps exactly once, returns what that returns and raises what it raises.
+Each wrapper calls the wrapped function exactly once, returns its result and raises its exception.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from typing import Any
 import jax
 
 from brainpy_probe.compat import brainpy_model, brainpy_runner, jax_compiler, jax_tracing
-from brainpy_probe.recording.calls import (
+from brainpy_probe.recording.calls import RunningCall, copy_containers
+from brainpy_probe.recording.current import (
     CURRENT_CALL,
     CURRENT_WATCH,
     OPEN_CALLS,
     OWN_WORK,
-    RunningCall,
     guard,
-    kept,
     name_guard,
 )
 from brainpy_probe.recording.model import scopes
@@ -29,134 +28,141 @@ from brainpy_probe.recording.modules import compiler_hooks, dumps, phase_events
 from brainpy_probe.recording.modules.compilation import PENDING_PHASES
 from brainpy_probe.recording.modules.timing import Stopwatch, add_timings
 from brainpy_probe.recording.patches import LEDGER, Patch
+from brainpy_probe.recording.recorder import Recorder
 from brainpy_probe.recording.snapshot import Snapshot
 from brainpy_probe.recording.tracing import eager, state_traces, variable_traces
-from brainpy_probe.recording.types import Args, Kwargs, Wrapped
+from brainpy_probe.recording.types import Args, Kwargs, Runner, Wrapped
 
 __all__ = ["compiler_patches", "patches"]
 
 
 def compiler_patches() -> list[Patch]:
-    """Return what is to be wrapped of JAX's compiler, which needs no BrainPy."""
+    """Return the patches of JAX's compiler, which work without BrainPy."""
     return compiler_hooks.patches()
 
 
 def patches() -> list[Patch]:
-    """Return what is to be wrapped while a capture is open."""
+    """Return all patches, to be installed while a capture is open."""
     return [
         *compiler_patches(),
         *_runner_patches(brainpy_runner.take("runner")),
         Patch(jax.numpy, "moveaxis", moveaxis),
-        *_traces().patches(),
+        *_trace_hooks().patches(),
     ]
 
 
-def _traces() -> ModuleType:
-    """Return the module that knows how this BrainPy traces."""
+def _trace_hooks() -> ModuleType:
+    """Return the module for the way in which this BrainPy traces."""
     return state_traces if brainpy_model.on_brainstate() else variable_traces
 
 
-def _runner_patches(runner: Any) -> list[Patch]:
-    """Patch DSRunner, and the subclasses that run the model without it (``BPFF.predict``)."""
+def _runner_patches(runner: Runner) -> list[Patch]:
+    """Return the patches of DSRunner, and of subclasses with their own methods (``BPFF``)."""
     handlers = {
         "predict": brainpys_predict if brainpy_runner.is_brainpys_own(runner) else predict,
         "_predict": own_predict if runner is brainpy_runner.take("runner") else inner_predict,
     }
-    found = [
+    patches = [
         Patch(runner, name, handler) for name, handler in handlers.items() if name in vars(runner)
     ]
-    found += scopes.runner_patches(runner)
+    patches += scopes.runner_patches(runner)
     for subclass in runner.__subclasses__():
-        found += _runner_patches(subclass)
-    return found
+        patches += _runner_patches(subclass)
+    return patches
 
 
 def predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for the ``predict`` of a user's own runner."""
-    with _watched(instance):
+    """Wrap the ``predict`` of a user's own runner."""
+    with _recorded(instance):
         return wrapped(*args, **kwargs)
 
 
 def brainpys_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for ``DSRunner.predict``, or that of a trainer of BrainPy's.
+    """Wrap ``DSRunner.predict`` or the ``predict`` of a trainer of BrainPy's: record the monitors.
 
-    Notes what the user holds then; a subclass may go on to change it.
+    A subclass may change the monitors afterwards.
     """
-    with _watched(instance):
+    with _recorded(instance):
         result = wrapped(*args, **kwargs)
         call = CURRENT_CALL.get()
-        # Of several the innermost, which ends first.
+        # If several predicts are nested, the innermost ends first.
         if call is not None and call.runner is instance and call.monitors is None:
-            with call.noting():
-                call.monitors, call.clock = brainpy_runner.held_monitors(instance, call.given)
+            with call.own_work():
+                call.monitors, call.recorded_times = brainpy_runner.held_monitors(
+                    instance, call.brainpy_result
+                )
         return result
 
 
 def inner_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for the ``_predict`` of a subclass, which may never call BrainPy's own."""
-    with _watched(instance):
+    """Wrap the ``_predict`` of a subclass, which may not call BrainPy's own."""
+    with _recorded(instance):
         call = CURRENT_CALL.get()
         if call is None or call.runner is not instance:
             return wrapped(*args, **kwargs)
         with call.predicting(own=False) as outermost:
             _prepare(call, wrapped, args, kwargs, own=False)
             result = wrapped(*args, **kwargs)
-            with call.noting():
-                call.returned = kept(result) if outermost else call.returned
+            with call.own_work():
+                if outermost:
+                    call.runner_result = copy_containers(result)
         return result
 
 
 def own_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for ``DSRunner._predict``, which opens the loop that is the run.
+    """Wrap ``DSRunner._predict``, which runs the loop over time.
 
-    Subclasses call it without ``predict`` (BPTT).
+    Some subclasses (BPTT) call it without ``predict``.
     """
-    with _watched(instance):
+    with _recorded(instance):
         call = CURRENT_CALL.get()
         if call is None or call.runner is not instance:
             return wrapped(*args, **kwargs)
         with call.predicting(own=True) as outermost:
             _prepare(call, wrapped, args, kwargs, own=True)
             result = wrapped(*args, **kwargs)
-            with call.noting():
-                call.given = kept(result)
-                call.returned = call.given if outermost else call.returned
+            with call.own_work():
+                call.brainpy_result = copy_containers(result)
+                if outermost:
+                    call.runner_result = call.brainpy_result
                 if call.snapshot is not None:
                     call.snapshot.end()
         return result
 
 
 def moveaxis(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Stand in for ``jax.numpy.moveaxis``: notes which result of its loop a runner swaps axes of.
+    """Wrap ``jax.numpy.moveaxis``: record the results whose axes a runner swaps after its loop.
 
-    With a batching mode and ``data_first_axis="B"`` a runner swaps the first two axes of each
+    With a batching mode and ``data_first_axis="B"``, a runner swaps the first two axes of each
     result after its loop (brainpy 2.3.8: _src/dyn/runners.py; 2.4.6, 2.6.0: _src/runners.py; 2.8.2,
-    2.9.0: runners.py). Noted by identity: comparing 64 MB takes longer than many a run.
+    2.9.0: runners.py). The arrays are recorded by identity, since a comparison of 64 MB takes
+    longer than many runs.
     """
     result = wrapped(*args, **kwargs)
     call = CURRENT_CALL.get()
     if call is not None and not call.tracing and args[1:] == (0, 1) and not kwargs:
         with guard:
-            call.swapped(args[0], result)
+            call.add_swap(args[0], result)
     return result
 
 
 @contextlib.contextmanager
-def _watched(runner: Any) -> Iterator[None]:
-    """Watch a call of a runner, unless it is within one that is watched already.
+def _recorded(runner: Runner) -> Iterator[None]:
+    """Record a call of a runner, unless it is part of a recorded call of the same runner.
 
-    A context, no function around the call: JAX keeps the stack of each op that it traces.
+    It is a context manager and not a function around the call, because JAX keeps the call stack of
+    each op that it traces.
     """
     sessions = LEDGER.users
     outer = CURRENT_CALL.get()
-    if outer is not None and outer.is_over:  # an interrupt has left it there
+    if outer is not None and outer.is_over:  # left by an interrupt
         outer = None
     if not sessions or OWN_WORK.get() or (outer is not None and outer.runner is runner):
         yield
         return
     trace_eager = any(session.settings.trace_eager for session in sessions)
     call = RunningCall(runner, trace_eager)
-    with call.noting():
+    with call.own_work():
         call.nested = not jax_tracing.trace_state_clean()
         call.jit = brainpy_runner.compiles_its_step(runner)
         phase_events.listen_to_numba()
@@ -164,12 +170,12 @@ def _watched(runner: Any) -> Iterator[None]:
         call.watch.begin()
     OPEN_CALLS[call.serial] = call
     for other in tuple(OPEN_CALLS.values()):
-        if other.is_over:  # an interrupt has left it there
+        if other.is_over:  # left by an interrupt
             OPEN_CALLS.pop(other.serial, None)
         elif other is not call:
             other.overlaps = call.overlaps = True
     call_token, watch_token = CURRENT_CALL.set(call), CURRENT_WATCH.set(call.watch)
-    phases_token = PENDING_PHASES.set(())  # what was traced before leads to no module of the call
+    phases_token = PENDING_PHASES.set(())  # earlier traces lead to no module of this call
     try:
         yield
     except BaseException as error:
@@ -185,12 +191,13 @@ def _watched(runner: Any) -> Iterator[None]:
         CURRENT_WATCH.reset(watch_token)
         CURRENT_CALL.reset(call_token)
         OPEN_CALLS.pop(call.serial, None)
-        _hand_on(call, sessions)
+        _finish(call, sessions)
         if outer is not None:
             outer.watch.exclude(time.perf_counter() - call.watch.begun)
 
 
-def _hand_on(call: RunningCall, sessions: tuple[Any, ...]) -> None:
+def _finish(call: RunningCall, sessions: tuple[Recorder, ...]) -> None:
+    """Have the sessions record a call that has ended, and release it."""
     try:
         failure = compiler_hooks.record_event(call, sessions)
     finally:
@@ -203,32 +210,32 @@ def _hand_on(call: RunningCall, sessions: tuple[Any, ...]) -> None:
 
 
 def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs, *, own: bool) -> None:
+    """Record the arguments of ``_predict`` and a snapshot of the Variables; name the model."""
     watch = Stopwatch()
     token = CURRENT_WATCH.set(watch)
     try:
-        given = brainpy_runner.predict_arguments(wrapped, args, kwargs)
-        call.indices, call.xs, call.shared_args = given
-        call.jit = brainpy_runner.compiles_its_step(
-            call.runner
-        )  # on 2.3.8 predict has just decided it
+        arguments = brainpy_runner.predict_arguments(wrapped, args, kwargs)
+        call.indices, call.xs, call.shared_args = arguments
+        # Again, since predict of 2.3.8 has just decided it.
+        call.jit = brainpy_runner.compiles_its_step(call.runner)
         call.nested = call.nested or not jax_tracing.trace_state_clean()
         if call.indices is not None:
             call.i0 = int(call.runner.i0)
         if not (call.jit or call.trace_eager):
-            return  # nothing is traced, so there is nothing to name
+            return  # nothing is traced, so no names are needed
         with name_guard:
             if not jax_compiler.names_are_in_cache_keys():
                 scopes.name_components(call)
         if not own or call.nested:
             return
         if call.indices is not None:
-            call.step = eager.trace_step(call, _traces().trace_function)
+            call.step = eager.trace_step(call, _trace_hooks().trace_function)
         call.swaps_axes = brainpy_runner.swaps_axes(call.runner)
         with name_guard:
-            known = call.components or scopes.read_components(call.runner)
-            call.snapshot = Snapshot(known.names.variables())
+            components = call.components or scopes.read_components(call.runner)
+            call.snapshot = Snapshot(components.names.variables())
     except Exception as error:
-        # Not ours to raise: if the arguments are wrong, the native call says so better.
+        # Not raised here: if the arguments are wrong, the native call raises a better error.
         call.step_failure = error
     finally:
         CURRENT_WATCH.reset(token)

@@ -1,4 +1,4 @@
-"""Puts wrapt wrappers in and takes them out exactly; knows no library that it patches."""
+"""Installs wrapt wrappers, and removes them, so that every attribute is the original again."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from typing import Any
 import wrapt
 
 from brainpy_probe.recording.identity_dict import IdentityDict
+from brainpy_probe.recording.recorder import Recorder
 
 __all__ = ["LEDGER", "Ledger", "Patch", "unwrapped"]
 
 Handler = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 _ABSENT = object()
-# Generic classes from wrapt 2 on, and not before: no version has both to say what they wrap.
+# These classes are generic from wrapt 2 on, and not before. So they can't be parametrised.
 _FunctionWrapper: Any = wrapt.FunctionWrapper
 _BoundFunctionWrapper: Any = wrapt.BoundFunctionWrapper
 
@@ -30,11 +31,11 @@ class Patch:
     Parameters
     ----------
     owner : class or module
-        Whose attribute it is.
+        The object that has the attribute.
     name : str
         The attribute's name.
     handler : callable
-        Called as ``handler(wrapped, instance, args, kwargs)`` in the attribute's place.
+        Called as ``handler(wrapped, instance, args, kwargs)`` instead of the attribute.
     """
 
     owner: Any
@@ -42,8 +43,8 @@ class Patch:
     handler: Handler
 
 
-class _Copied:
-    """How a wrapper is pickled and copied: as what it wraps is, which is what the user named."""
+class _CopiesOriginal:
+    """Pickles and copies a wrapper as the wrapped function, which is the object the user means."""
 
     __wrapped__: Any
 
@@ -53,10 +54,10 @@ class _Copied:
             return original.__reduce_ex__(protocol)
         owner, name = wrapper._self_place
         if sys.modules.get(original.__module__) is owner and vars(owner).get(name) is wrapper:
-            return name  # a global of this name, as pickle writes a function
+            return name  # a global of this name, as pickle stores a function
         if isinstance(owner, type):
             return getattr, (owner, name)
-        return copy.copy, (original,)  # a function's copy is the function itself
+        return copy.copy, (original,)  # the copy of a function is the function itself
 
     def __reduce__(self) -> Any:
         return self.__reduce_ex__(2)
@@ -69,23 +70,23 @@ class _Copied:
 
 
 def unwrapped(value: Any) -> Any:
-    """Return what stands beneath a wrapper of the probe's own; any other value as it is."""
+    """Return the object that the probe's wrappers wrap, or the value itself if it is no wrapper."""
     while type(value) in (_Wrapper, _BoundWrapper):
         value = value.__wrapped__
     return value
 
 
 def _installed_wrapper(wrapper: Any) -> Any:
-    """Return the wrapper that was installed, given it or what it gave to an instance or a class."""
+    """Return the installed wrapper, given this wrapper or one bound to an instance or class."""
     return wrapper if isinstance(wrapper, _Wrapper) else wrapper._self_parent
 
 
-class _BoundWrapper(_Copied, _BoundFunctionWrapper):  # type: ignore[misc]
-    """What an instance or a class finds where a wrapper is installed."""
+class _BoundWrapper(_CopiesOriginal, _BoundFunctionWrapper):  # type: ignore[misc]
+    """A wrapper that is bound to an instance or a class."""
 
 
-class _Wrapper(_Copied, _FunctionWrapper):  # type: ignore[misc]
-    """A wrapper that stands in for an attribute."""
+class _Wrapper(_CopiesOriginal, _FunctionWrapper):  # type: ignore[misc]
+    """A wrapper that replaces an attribute."""
 
     __bound_function_wrapper__ = _BoundWrapper
 
@@ -100,12 +101,12 @@ class _Installed:
     original: Any
     wrapper: Any
 
-    def sits_at(self) -> Any:
+    def current(self) -> Any:
         return vars(self.patch.owner).get(self.patch.name, _ABSENT)
 
     def remove(self) -> bool:
-        """Put the original back if the attribute is still our wrapper; say whether it was."""
-        if self.sits_at() is not self.wrapper:
+        """Restore the original if the attribute is still this wrapper; return whether it was."""
+        if self.current() is not self.wrapper:
             return False
         if self.original is _ABSENT:
             delattr(self.patch.owner, self.patch.name)
@@ -113,8 +114,9 @@ class _Installed:
             setattr(self.patch.owner, self.patch.name, self.original)
         return True
 
-    def is_beneath(self) -> bool:
-        return any(layer is self.wrapper for layer in _layers(self.sits_at()))
+    def is_wrapped(self) -> bool:
+        """Return whether another wrapper is around this one."""
+        return any(layer is self.wrapper for layer in _layers(self.current()))
 
 
 def _layers(outermost: Any) -> Iterator[Any]:
@@ -128,46 +130,46 @@ def _layers(outermost: Any) -> Iterator[Any]:
 
 @dataclass
 class Ledger:
-    """What is patched at present, and for whom.
+    """The installed patches, and the recorders that use them.
 
-    The first user puts the patches in, a later one what has come since (a runner's class that was
-    not there yet), the last one takes them out. A wrapper that another tool
-    has wrapped in the meantime stays where it is, idle, and is used again or removed later: what
-    lies over it is not ours to take off.
+    The first recorder installs the patches, and a later one adds missing ones (of a runner's class
+    that did not exist before). The last one removes them. A wrapper that another tool has wrapped
+    meanwhile stays, without effect, and is used again or removed later, since the other tool's
+    wrapper must not be removed.
 
     Attributes
     ----------
-    users : tuple
-        Who is watching.
+    users : tuple of Recorder
+        The recorders of the open captures.
     numba : object or None
-        What listens to numba, which is told once for the process.
+        The listener of numba's events, which is registered once per process.
     is_listening : bool
         Whether the listener of JAX's durations is registered, which happens once per process.
-    noted : IdentityDict
-        What the wrappers have noted of a runner; forgotten when nobody watches any more.
+    component_names : IdentityDict
+        The component names of each runner's model; cleared when the last capture ends.
     steps : IdentityDict
-        What the steps of a runner were traced into that BrainPy does not trace; likewise.
+        The traces of each runner's steps that BrainPy does not trace; cleared likewise.
     """
 
-    users: tuple[Any, ...] = ()
+    users: tuple[Recorder, ...] = ()
     is_listening: bool = False
     numba: Any = None
-    noted: IdentityDict[Any] = field(default_factory=IdentityDict)
+    component_names: IdentityDict[Any] = field(default_factory=IdentityDict)
     steps: IdentityDict[Any] = field(default_factory=IdentityDict)
     _installed: list[_Installed] = field(default_factory=list)
     _covered: list[_Installed] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def enter(self, user: Any, patches: list[Patch]) -> None:
-        """Add a user, and put in what is not in yet of the patches, all of them or none."""
+    def enter(self, user: Recorder, patches: list[Patch]) -> None:
+        """Add a recorder, and install the missing patches, all of them or none."""
         with self._lock:
             if not self.users:
-                self._take_out(0)  # what an interrupt has left there
+                self._remove_from(0)  # patches that an interrupt has left
             self.extend(patches)
             self.users = (*self.users, user)
 
     def extend(self, patches: list[Patch]) -> None:
-        """Put in what is not in yet of the patches, all of them or none."""
+        """Install the missing patches, all of them or none."""
         with self._lock:
             before = len(self._installed)
             try:
@@ -175,44 +177,44 @@ class Ledger:
                     if not self._has(patch):
                         self._install(patch)
             except BaseException:
-                self._take_out(before)
+                self._remove_from(before)
                 raise
 
-    def leave(self, user: Any) -> None:
-        """Take a user out, and after the last one the patches."""
+    def leave(self, user: Recorder) -> None:
+        """Remove a recorder, and after the last one the patches."""
         with self._lock:
-            self.users = tuple(one for one in self.users if one is not user)
+            self.users = tuple(other for other in self.users if other is not user)
             if not self.users:
-                self._take_out(0)
-                self.noted.clear()
+                self._remove_from(0)
+                self.component_names.clear()
                 self.steps.clear()
 
     def _has(self, patch: Patch) -> bool:
         return any(
-            one.patch.owner is patch.owner and one.patch.name == patch.name
-            for one in self._installed
+            installed.patch.owner is patch.owner and installed.patch.name == patch.name
+            for installed in self._installed
         )
 
     def _install(self, patch: Patch) -> None:
         for covered in self._covered:
             if (covered.patch.owner, covered.patch.name) == (patch.owner, patch.name):
                 self._covered.remove(covered)
-                if covered.is_beneath():
+                if covered.is_wrapped():
                     self._installed.append(covered)
                     return
                 break
         original = vars(patch.owner).get(patch.name, _ABSENT)
         wrapped = getattr(patch.owner, patch.name) if original is _ABSENT else original
         wrapper = _Wrapper(wrapped, patch)
-        # Noted before it is done: what an interrupt strikes between is taken out all the same.
+        # Recorded first, so that the patch is removed even if an interrupt strikes in between.
         self._installed.append(_Installed(patch, original, wrapper))
         setattr(patch.owner, patch.name, wrapper)
 
-    def _take_out(self, left: int) -> None:
-        """Take patches out, the last one first, until so many are left."""
-        while len(self._installed) > left:
+    def _remove_from(self, number: int) -> None:
+        """Remove the patches from a number on, the last one first."""
+        while len(self._installed) > number:
             installed = self._installed[-1]
-            if not installed.remove() and installed.is_beneath():
+            if not installed.remove() and installed.is_wrapped():
                 self._covered.append(installed)
             self._installed.pop()
 

@@ -1,6 +1,6 @@
-"""The capture of a whole process, in a folder that is made when there is something to record.
+"""Captures a whole process, in a folder that is made at the first recorded event.
 
-Knows how processes begin and end; what is recorded, and how, is the session's.
+This module handles the begin and the end of processes. A session does the recording.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from brainpy_probe.format.folder import RunFolder
 from brainpy_probe.format.records import Manifest
 from brainpy_probe.recording import hooks
 from brainpy_probe.recording.calls import RunningCall
-from brainpy_probe.recording.failures import FailureLog
 from brainpy_probe.recording.modules import dumps, phase_events
 from brainpy_probe.recording.modules.compilation import Compilation
 from brainpy_probe.recording.patches import LEDGER, Patch
-from brainpy_probe.recording.session import Session
+from brainpy_probe.recording.sessions.failures import FailureLog
+from brainpy_probe.recording.sessions.session import Session
+from brainpy_probe.recording.types import Args, Kwargs, Wrapped
 from brainpy_probe.settings import Settings
 
 __all__ = ["ProcessCapture"]
@@ -34,10 +35,9 @@ __all__ = ["ProcessCapture"]
 
 @dataclass(eq=False)
 class ProcessCapture:
-    """What the ledger has for a user where a whole process is captured.
+    """The recorder of a whole process.
 
-    A process that was forked makes a capture of its own; what the process from which it was forked
-    had captured until then is in that one's.
+    A forked process makes its own capture. Events before the fork are in the parent's capture.
     """
 
     settings: Settings
@@ -53,25 +53,25 @@ class ProcessCapture:
         self._failures = FailureLog(self.settings.strict, print_to_stderr)
 
     def begin_with_jax(self) -> None:
-        """Watch JAX's compiler while BrainPy is imported: that may compile, as on 2.8.2.
+        """Patch JAX's compiler during BrainPy's import, which compiles a module on 2.8.2.
 
-        These modules are recorded when there is something else to record.
+        These modules are recorded when the session opens.
         """
         phase_events.install_listeners()
         LEDGER.enter(self, hooks.compiler_patches())
 
     def give_up(self) -> None:
-        """Watch no more, since BrainPy could not be imported, or can't be watched."""
+        """Stop recording, because BrainPy could not be imported or patched."""
         LEDGER.leave(self)
         self._forget_early()
 
     def begin(self) -> None:
-        """Watch BrainPy and JAX from now on until the process ends.
+        """Patch BrainPy and JAX until the process ends.
 
         Raises
         ------
         PrivateNameMissing
-            If BrainPy or JAX is of a version that the probe can't work with.
+            If the version of BrainPy or JAX is not supported.
         """
         try:
             versions.resolve()
@@ -86,45 +86,45 @@ class ProcessCapture:
         self._is_begun = True
         atexit.register(self.finish)
         os.register_at_fork(after_in_child=self._forked)
-        # Processes of multiprocessing end by os._exit(): they run their own finalizers, those only
-        # that were made once the process had been set up.
+        # Processes of multiprocessing end by os._exit(). They run only the finalizers that were
+        # made after the process had been set up.
         multiprocessing.util.register_after_fork(self, ProcessCapture._finish_with_child)
         if multiprocessing.parent_process() is not None:
             self._finish_with_child()
 
-    def ended(self, event: RunningCall | Compilation) -> ProbeError | None:
-        """Record a call, or a module that was compiled outside of any."""
+    def record(self, event: RunningCall | Compilation) -> ProbeError | None:
+        """Record a call that has ended, or a module that no call compiled."""
         try:
             if not self._is_begun and isinstance(event, Compilation):
                 self._early.append((event, event.dumps))
-                event.dumps = None  # kept until it is recorded
+                event.dumps = None  # so that the files stay until the module is recorded
                 return None
             session = self._opened()
-            return None if session is None else session.ended(event)
+            return None if session is None else session.record(event)
         except Exception as error:
-            return self.failed(error)
+            return self.report_failure(error)
 
-    def interrupted(self, event: RunningCall | Compilation, error: BaseException) -> None:
-        """Keep what could not be recorded in mind, if a capture is open."""
+    def mark_interrupted(self, event: RunningCall | Compilation, error: BaseException) -> None:
+        """Mark an event as lost, whose recording an interrupt prevented, if a session is open."""
         if self._session is not None:
-            self._session.interrupted(event, error)
+            self._session.mark_interrupted(event, error)
 
-    def compiles(self, call: RunningCall) -> None:
+    def render_ahead(self, call: RunningCall) -> None:
         """Render the program of a call that is about to run."""
         session = self._opened()
         if session is not None:
-            session.compiles(call)
+            session.render_ahead(call)
 
-    def failed(self, failure: Exception) -> ProbeError | None:
-        """Tell of a failure of the probe; or return it for the user who asked for that."""
-        return self._failures.note(failure, None)
+    def report_failure(self, failure: Exception) -> ProbeError | None:
+        """Report a failure of the probe; return the error to raise, with ``strict=True``."""
+        return self._failures.report(failure, None)
 
-    def failed_within(self, failure: Exception) -> None:
-        """Tell of a failure where nothing can be raised; strictly it is told when all has ended."""
-        self._failures.keep(failure)
+    def defer_failure(self, failure: Exception) -> None:
+        """Report a failure where nothing can be raised; with ``strict=True`` at the end."""
+        self._failures.defer(failure)
 
     def finish(self) -> None:
-        """Close the capture, if there is one of this process, and say what is in it; once."""
+        """Close this process's capture, if there is one, and print a summary. Runs once."""
         if self not in LEDGER.users:
             return
         LEDGER.leave(self)
@@ -139,26 +139,26 @@ class ProcessCapture:
             self._forget_early()
             if session is None and not self._is_child and not self._failures.happened:
                 print_to_stderr(f"no runner's predict was called in process {os.getpid()}")
-            problem = self._failures.ended()
+            problem = self._failures.finish()
             if problem is not None:
                 print_to_stderr(problem)
         except Exception as error:
-            self.failed(error)
+            self.report_failure(error)
 
     def _patches(self) -> list[Patch]:
-        def runner_made(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-            """Stand in for ``DSRunner.__init__``: its class may be one of the script's own."""
+        def runner_made(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+            """Wrap ``DSRunner.__init__``: patch subclasses that the script has defined since."""
             if self in LEDGER.users:
                 try:
                     LEDGER.extend(hooks.patches())
                 except Exception as error:
-                    self.failed(error)
+                    self.report_failure(error)
             return wrapped(*args, **kwargs)
 
         return [*hooks.patches(), Patch(brainpy_runner.take("runner"), "__init__", runner_made)]
 
     def _opened(self) -> Session | None:
-        """Return the session, opened if it is not yet; None once the capture has ended."""
+        """Open the session if it is not open, and return it; None after the end of the capture."""
         with self._lock:
             if self._session is None and not self._is_finished:
                 try:
@@ -167,7 +167,7 @@ class ProcessCapture:
                     raise CannotWrite(self.settings.out, error) from error
                 for compilation, folder in self._early:
                     compilation.dumps = folder
-                    self._session.ended(compilation)
+                    self._session.record(compilation)
                 self._forget_early()
         return self._session
 
@@ -187,9 +187,10 @@ class ProcessCapture:
 
 
 def _summary(manifest: Manifest, folder: RunFolder) -> str:
-    outside = [one for one in manifest.modules if one.call is None]
-    compiled = [one for one in manifest.modules if one.call is not None]
-    seconds = sum(one.seconds.compile or 0.0 for one in compiled)
+    """Return one line on the content of a capture, and the command that shows it."""
+    outside = [module for module in manifest.modules if module.call is None]
+    compiled = [module for module in manifest.modules if module.call is not None]
+    seconds = sum(module.seconds.compile or 0.0 for module in compiled)
     kinds = [call.failure.kind for call in manifest.calls if call.failure is not None]
     inside = kinds.count(InsideTransformation.__name__)
     if manifest.calls:
@@ -210,5 +211,5 @@ def _summary(manifest: Manifest, folder: RunFolder) -> str:
     return "; ".join([*lines, f"brainpy-probe show {shlex.quote(str(folder.path))}"])
 
 
-def _count(things: Sized, name: str) -> str:
-    return f"{len(things)} {name}" if len(things) == 1 else f"{len(things)} {name}s"
+def _count(records: Sized, name: str) -> str:
+    return f"{len(records)} {name}" if len(records) == 1 else f"{len(records)} {name}s"

@@ -1,8 +1,8 @@
-"""The values of a model's Variables before and after a run, compared by identity; copies none.
+"""The values of a model's Variables before and after a run, compared by identity.
 
-A run gives each Variable that it changes a new array, since a ``jax.Array`` never changes. What is
-no ``jax.Array`` is left out: a random state that was never drawn from holds its seed in NumPy's
-array, and makes a key of it when it is read (brainstate 0.5.4, 0.6.0: random).
+No value is copied: a ``jax.Array`` is immutable, so a run gives each Variable that it changes a new
+array. Other values are left out: an unused random state has its seed in a NumPy array, and makes a
+key of it at the first read (brainstate 0.5.4, 0.6.0: random).
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from typing import Any
 import jax
 
 from brainpy_probe.compat import brainpy_model
+from brainpy_probe.recording.types import Pytree, Variable
 
-__all__ = ["Snapshot", "same_leaves"]
+__all__ = ["Snapshot", "have_same_leaves"]
 
 
 class Snapshot:
-    """The values that Variables have when this is made, and those at the end of a run.
+    """The values of Variables at the begin of a run and at its end.
 
     Parameters
     ----------
     variables : iterable of (str, Variable)
-        The Variables by their names.
+        The Variables with their names.
 
     Attributes
     ----------
@@ -33,8 +34,8 @@ class Snapshot:
 
     def __init__(self, variables: Iterable[tuple[str, Any]]) -> None:
         self.names: dict[int, str] = {}
-        # Held, so that no other object gets one of these ids meanwhile.
-        self._variables: list[Any] = []
+        # Kept alive, so that no other object gets one of these ids.
+        self._variables: list[Variable] = []
         self._before: dict[int, Any] = {}
         for name, variable in variables:
             value = _value(variable)
@@ -45,31 +46,31 @@ class Snapshot:
         self._after: dict[int, Any] | None = None
 
     def end(self) -> None:
-        """Take the values again: the run has ended."""
+        """Store the values at the end of the run."""
         self._after = {id(variable): _value(variable) for variable in self._variables}
 
     @property
     def ended(self) -> bool:
-        """Whether the values at the end were taken."""
+        """Whether the values at the end are stored."""
         return self._after is not None
 
-    def ended_with(self) -> list[Any]:
-        """Return the values at the end of the run; none before that."""
+    def final_values(self) -> list[Any]:
+        """Return the values at the end of the run; an empty list before that."""
         return list((self._after or {}).values())
 
-    def holds(self, variable: Any) -> bool:
-        """Whether a Variable is one of these."""
+    def includes(self, variable: Variable) -> bool:
+        """Return whether the snapshot has a Variable."""
         return id(variable) in self.names
 
-    def before(self, variable: Any) -> Any:
+    def before(self, variable: Variable) -> Pytree:
         """Return a Variable's value before the run."""
         return self._before[id(variable)]
 
-    def after(self, variable: Any) -> Any:
+    def after(self, variable: Variable) -> Pytree:
         """Return a Variable's value after the run."""
         return (self._after or {})[id(variable)]
 
-    def changed(self) -> list[Any]:
+    def changed(self) -> list[Variable]:
         """Return the Variables whose value is another object after the run."""
         if self._after is None:
             return []
@@ -77,26 +78,27 @@ class Snapshot:
         return [
             variable
             for variable in self._variables
-            if not same_leaves(self._before[id(variable)], after[id(variable)])
+            if not have_same_leaves(self._before[id(variable)], after[id(variable)])
         ]
 
 
-def same_leaves(one: Any, other: Any) -> bool:
-    """Whether two arrays, or the arrays of two trees, are the same objects."""
-    if one is other:
+def have_same_leaves(first: Pytree, second: Pytree) -> bool:
+    """Return whether two pytrees have the same array objects as leaves."""
+    if first is second:
         return True
-    if isinstance(one, jax.Array) or isinstance(other, jax.Array):
+    if isinstance(first, jax.Array) or isinstance(second, jax.Array):
         return False
-    ones, others = jax.tree_util.tree_leaves(one), jax.tree_util.tree_leaves(other)
-    return len(ones) == len(others) and all(a is b for a, b in zip(ones, others, strict=True))
+    a_leaves, b_leaves = jax.tree_util.tree_leaves(first), jax.tree_util.tree_leaves(second)
+    same_number = len(a_leaves) == len(b_leaves)
+    return same_number and all(a is b for a, b in zip(a_leaves, b_leaves, strict=True))
 
 
-def _consists_of_arrays(tree: Any) -> bool:
+def _consists_of_arrays(tree: Pytree) -> bool:
     return all(isinstance(leaf, jax.Array) for leaf in jax.tree_util.tree_leaves(tree))
 
 
-def _value(variable: Any) -> Any:
-    """Return what a Variable holds; of a tree a copy, whose containers a run can't change."""
+def _value(variable: Variable) -> Pytree:
+    """Return a Variable's value; copy the containers of a pytree, since a run may change them."""
     value = brainpy_model.raw_value(variable)
     if isinstance(value, jax.Array):
         return value

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from brainpy_probe.format.records import Manifest
-from brainpy_probe.recording.calls import OWN_WORK
+from brainpy_probe.recording.current import OWN_WORK
 from tests import faults
 
 # All moments take minutes: some of them are tried unless this is set.

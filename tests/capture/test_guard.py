@@ -125,7 +125,7 @@ def test_a_name_that_fails_is_noted_beside_the_program(
     (program,) = cap.programs
     assert program.record.components == {}
     (note,) = (one for one in program.fidelity.notes if "as no version does" in one)
-    assert note.startswith("Not all of the model has its name")
+    assert note.startswith("Some objects of the model could not be named")
 
 
 def test_variables_without_names_cost_no_program(

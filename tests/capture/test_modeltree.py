@@ -69,7 +69,7 @@ def _names_of(
     runner: Any, states: list[Any], arrays: list[Any], begun: ModelNames | None = None
 ) -> TraceNames:
     call = RunningCall(runner)
-    call.readings += [begun] if begun else []
+    call.name_readings += [begun] if begun else []
     return scopes.names_of(call, states, arrays)
 
 

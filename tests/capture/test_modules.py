@@ -23,9 +23,9 @@ import pytest
 import brainpy_probe as probe
 from brainpy_probe.compat import bindings
 from brainpy_probe.format.folder import RunFolder
-from brainpy_probe.recording import session
 from brainpy_probe.recording.model import names, scopes
 from brainpy_probe.recording.modules import log
+from brainpy_probe.recording.sessions import program_log
 from tests import eras
 from tests.eras import SINCE_2_7
 from tests.listening import durations
@@ -348,8 +348,8 @@ def test_what_is_known_of_a_run_is_not_made_again(
 ) -> None:
     done: list[str] = []
     for owner, name in (
-        (session, "render"),
-        (session, "write"),
+        (program_log, "render"),
+        (program_log, "write"),
         (log, "read_facts"),
         (names, "ModelNames"),
         (scopes, "ModelNames"),

@@ -15,7 +15,7 @@ import wrapt
 import brainpy_probe as probe
 from brainpy_probe.recording import hooks
 from brainpy_probe.recording.patches import LEDGER
-from brainpy_probe.recording.session import Session
+from brainpy_probe.recording.sessions.session import Session
 from brainpy_probe.settings import Settings
 from tests.eras import SINCE_2_4, DynamicalSystem, jit
 from tests.networks import by_name

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.recording import session
+from brainpy_probe.recording.sessions import program_log, session
 from tests import eras, watching
 from tests.networks import ABSENT, NETWORKS, SEED, UNSTABLE_NAMES, by_name
 from tests.replaying import captured
@@ -77,13 +77,13 @@ def _left_by(runs: int) -> list[float]:
     return left
 
 
-@pytest.mark.parametrize("fails", [None, "render", "write", "_made"])
+@pytest.mark.parametrize("fails", [None, "render", "write", "_write_call"])
 def test_a_run_takes_arrays_as_they_are_then(
     out: Path, monkeypatch: pytest.MonkeyPatch, fails: str | None
 ) -> None:
     """JAX converts an array once for as long as anything holds the trace, changed or not."""
     if fails is not None:
-        owner = session.Session if fails == "_made" else session
+        owner = session.Session if fails == "_write_call" else program_log
         monkeypatch.setattr(owner, fails, lambda *_, **__: 1 / 0)
     gc.collect()
     gc.disable()

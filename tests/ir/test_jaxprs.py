@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from brainpy_probe.compat import jax_tracing
-from brainpy_probe.recording.program import jaxprs
+from brainpy_probe.recording.program import evaluation, fingerprint, jaxprs
 
 W = np.sin(np.arange(9, dtype=np.float32)).reshape(3, 3)
 X = jnp.array([3.0, 1.0, -2.0])
@@ -83,7 +83,7 @@ def _evaluated(
 ) -> list[Any]:
     jaxpr = closed.jaxpr
     given = zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True)
-    return list(map(jaxprs.evaluate(jaxpr.eqns, given, lifted, drop), jaxpr.outvars))
+    return list(map(evaluation.evaluate(jaxpr.eqns, given, lifted, drop), jaxpr.outvars))
 
 
 @pytest.mark.parametrize("name", HIDING)
@@ -161,7 +161,7 @@ def test_results_whose_equation_was_left_out_are_none() -> None:
     closed = jax.make_jaxpr(lambda x: (jnp.cos(x), x + 1.0))(X)
     jaxpr = closed.jaxpr
     eqns = jaxprs.prune(jaxpr.eqns, jaxpr.outvars, lambda _: False, jaxpr.outvars[:1])
-    value = jaxprs.evaluate(eqns, [(jaxpr.invars[0], X)], {})
+    value = evaluation.evaluate(eqns, [(jaxpr.invars[0], X)], {})
     assert value(jaxpr.outvars[0]) is None
     assert value(jaxpr.outvars[1]).tolist() == [4.0, 2.0, -1.0]
     assert value(jaxpr.invars[0]) is X
@@ -219,7 +219,9 @@ def test_callbacks_are_found_wherever_they_hide() -> None:
 
 def _fingerprint(function: Callable[..., Any], *args: Any, extra: tuple[object, ...] = ()) -> str:
     jaxpr = jax.make_jaxpr(function)(*args).jaxpr
-    return jaxprs.fingerprint(jaxpr.eqns, [*jaxpr.constvars, *jaxpr.invars, *jaxpr.outvars], extra)
+    return fingerprint.fingerprint(
+        jaxpr.eqns, [*jaxpr.constvars, *jaxpr.invars, *jaxpr.outvars], extra
+    )
 
 
 def test_functions_traced_again_have_the_same_fingerprints() -> None:

@@ -371,7 +371,7 @@ def test_bytecode_needs_no_hlo_where_it_reads_back_alike(
     ],
 )
 def test_lowered_forms(value: Any, form: tuple[Any, ...]) -> None:
-    assert tensors.lowered_form(value) == form
+    assert tensors.lowered_type(value) == form
     if not isinstance(value, jax.ShapeDtypeStruct):
         array = tensors.to_numpy(value)
         assert (array.shape, str(array.dtype)) == form[:2]
@@ -381,7 +381,7 @@ def test_a_typed_random_key_is_its_words() -> None:
     key = _typed_key()
     assert jax_tracing.is_key(key)
     assert jax_tracing.is_extended(key.dtype)
-    assert tensors.lowered_form(key) == ((2,), "uint32", 8, "key<fry>")
+    assert tensors.lowered_type(key) == ((2,), "uint32", 8, "key<fry>")
     assert tensors.to_numpy(key).tolist() == [0, 7]
     for other in (X, 1.0, jax.random.PRNGKey(0), None):
         assert not jax_tracing.is_key(other)

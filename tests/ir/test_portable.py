@@ -39,7 +39,7 @@ def test_a_portable_program_needs_no_kernel_and_gives_the_same(name: str) -> Non
     assert portable.arguments == program.arguments
     if program.fidelity.custom_calls and not CHOOSES:
         assert portable.fidelity.custom_calls
-        assert any("no plain form" in note for note in portable.fidelity.notes)
+        assert any("no portable version" in note for note in portable.fidelity.notes)
         return
     assert portable.fidelity.custom_calls == {}
     recorded = program.data("results")

@@ -26,7 +26,7 @@ from brainpy_probe.format import component_names
 from brainpy_probe.format.cost_records import Count
 from brainpy_probe.ir import execution, hlo, profiler
 from brainpy_probe.recording.model import scopes
-from brainpy_probe.recording.program import lowering
+from brainpy_probe.recording.program import writing
 from tests import eras, watching
 from tests.networks import LOOP_MODULES, NETWORKS, by_name
 from tests.replaying import DIALECTS, captured
@@ -427,7 +427,7 @@ def test_a_measurement_that_fails_is_a_failure_of_the_probe(
     def fails(*_: object) -> None:
         raise RuntimeError("XLA gave up")
 
-    monkeypatch.setattr(lowering, "measure", fails)
+    monkeypatch.setattr(writing, "measure", fails)
     with pytest.raises(probe.ProbeError, match="XLA gave up"):
         _captured("lif", out, profile=True)
     with pytest.warns(probe.ProbeWarning, match="XLA gave up"):

@@ -41,7 +41,7 @@ class NumpyNames:
     _copies: IdentityDict[str] = field(default_factory=IdentityDict)
 
     def find(
-        self, constants: Sequence[Any], known: Collection[str]
+        self, constants: Sequence[Array], known: Collection[str]
     ) -> tuple[list[str | None], list[str]]:
         """Return the name of each constant, or None, and notes on ambiguous constants.
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from brainpy_probe.compat import brainpy_model
-from brainpy_probe.recording.types import NamedArrays
+from brainpy_probe.recording.types import NamedArrays, Pytree
 
 __all__ = [
     "leaf_names",
@@ -50,7 +50,7 @@ def leaf_names(named: Sequence[tuple[str, Any]]) -> list[list[str]]:
     return [list(itertools.islice(names, len(_flat(tree)))) for _, tree in named]
 
 
-def _flat(tree: Any) -> list[tuple[tuple[Any, ...], Any]]:
+def _flat(tree: Pytree) -> list[tuple[tuple[Any, ...], Any]]:
     """Return a pytree's leaves in JAX's order, each with its path."""
     if isinstance(tree, (jax.Array, np.ndarray)):
         return [((), tree)]
@@ -132,7 +132,7 @@ def named_inputs(
     return named | named_leaves(("inputs", rest[0] if len(rest) == 1 else rest))
 
 
-def named_results(result: Any) -> dict[str, NamedArrays]:
+def named_results(result: Pytree) -> dict[str, NamedArrays]:
     """Name the results of a step: ``(outputs, monitors)``, where monitors are a dict or None."""
     match result:
         case (outputs, (dict() | None) as monitors):

@@ -16,12 +16,13 @@ import jax
 
 from brainpy_probe.compat import brainpy_model, brainpy_runner, jax_tracing
 from brainpy_probe.format.component_names import INPUTS, MONITORS, scope
-from brainpy_probe.recording.calls import CURRENT_CALL, RunningCall, name_guard
+from brainpy_probe.recording.calls import RunningCall
+from brainpy_probe.recording.current import CURRENT_CALL, name_guard
 from brainpy_probe.recording.guard import Guard
 from brainpy_probe.recording.identity_dict import IdentityDict
 from brainpy_probe.recording.model.names import ModelNames, TraceNames
 from brainpy_probe.recording.patches import LEDGER, Patch
-from brainpy_probe.recording.types import Args, Kwargs, Wrapped
+from brainpy_probe.recording.types import Args, Array, Kwargs, Runner, Variable, Wrapped
 
 __all__ = [
     "ComponentNames",
@@ -105,39 +106,40 @@ def _ends(component: Any) -> list[Any]:
     return []
 
 
-def read_components(runner: Any) -> ComponentNames:
+def read_components(runner: Runner) -> ComponentNames:
     """Return the names of the components of a runner's model.
 
     They are kept while any session is open, and computed again when the model has changed.
     """
-    known: ComponentNames | None = LEDGER.noted.get(runner)
+    known: ComponentNames | None = LEDGER.component_names.get(runner)
     if known is None or not known.names.is_unchanged(runner):
-        known = LEDGER.noted.set(runner, ComponentNames(ModelNames(runner)))
+        known = LEDGER.component_names.set(runner, ComponentNames(ModelNames(runner)))
     return known
 
 
-def name_components(call: RunningCall) -> None:
+def name_components(call: RunningCall) -> ComponentNames:
     """Patch the components of a call's model, so that their ops are labelled in this call."""
     known = read_components(call.runner)
     LEDGER.extend(known.patches)
     call.components = known
-    if known.names not in call.readings:
-        call.readings.append(known.names)
+    if known.names not in call.name_readings:
+        call.name_readings.append(known.names)
+    return known
 
 
-def names_of(call: RunningCall, states: Sequence[Any], arrays: Sequence[Any]) -> TraceNames:
+def names_of(call: RunningCall, states: Sequence[Variable], arrays: Sequence[Array]) -> TraceNames:
     """Return the names of the Variables and arrays of a call's trace.
 
     Names from the begin of the call come first, since a step may replace an object with which it
     was traced. An object without such a name was created in the call, and has its present name.
     """
     found = TraceNames([None] * len(states), [None] * len(arrays))
-    with Guard(call.has_no_name):
-        for names in call.readings:
+    with Guard(call.add_name_failure):
+        for names in call.name_readings:
             found.add(names, states, arrays)
         if not found.is_complete:
             now = read_components(call.runner).names
-            if now not in call.readings:
+            if now not in call.name_readings:
                 found.add(now, states, arrays)
     return found
 
@@ -149,7 +151,7 @@ def lost_variables(call: RunningCall) -> tuple[str, ...]:
     Variable is not an argument of the run, and holds a tracer afterwards.
     """
     tracer = jax.core.Tracer
-    with Guard(call.has_no_name):
+    with Guard(call.add_name_failure):
         names = read_components(call.runner).names
         return tuple(
             name
@@ -159,7 +161,7 @@ def lost_variables(call: RunningCall) -> tuple[str, ...]:
     return ()
 
 
-def runner_patches(runner: Any) -> Iterator[Patch]:
+def runner_patches(runner: Runner) -> Iterator[Patch]:
     """Yield the patches of a runner's methods that set inputs and read monitors."""
     for name, handler in zip(brainpy_runner.STEP_PARTS, (inputs, monitors), strict=True):
         if name in vars(runner):
@@ -196,21 +198,22 @@ def _scope(instance: Any, name: str = "") -> contextlib.AbstractContextManager[N
     with name_guard:
         # Outside of a trace, each op would be compiled once more under another name.
         if not jax_tracing.trace_state_clean():
-            name = name or _name(call, instance)
+            name = name or _name(call, call.components, instance)
             if name not in ("", call.component):
                 return _NamedScope(call, name)
     return _NO_SCOPE
 
 
-def _name(call: RunningCall, instance: Any) -> str:
-    name: str | None = call.components.of(instance)
+def _name(call: RunningCall, components: ComponentNames, instance: Any) -> str:
+    """Return the name of a component; empty if it is not a part of the model."""
+    name = components.of(instance)
     if name is None:
-        with call.noting(names=True):
+        with call.own_work(names=True):
             # Names the model again if it has changed. Most often this is not a part of the model.
-            name_components(call)
-            name = call.components.of(instance)
+            components = name_components(call)
+            name = components.of(instance)
         if name is None:
-            call.components.mark_unnamed(instance)
+            components.mark_unnamed(instance)
     return name or ""
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from brainpy_probe.compat import bindings, jax_compiler, jax_tracing
 from brainpy_probe.ir import mlir
 from brainpy_probe.recording.background import rendering_ahead
-from brainpy_probe.recording.calls import CURRENT_CALL, OWN_WORK, RunningCall
+from brainpy_probe.recording.calls import RunningCall
+from brainpy_probe.recording.current import CURRENT_CALL, OWN_WORK
 from brainpy_probe.recording.modules import dumps, phase_events
 from brainpy_probe.recording.modules.compilation import (
     CURRENT_COMPILATION,
@@ -23,6 +24,7 @@ from brainpy_probe.recording.modules.compilation import (
 from brainpy_probe.recording.modules.pending import take_phases
 from brainpy_probe.recording.modules.timing import Phase
 from brainpy_probe.recording.patches import LEDGER, Patch
+from brainpy_probe.recording.recorder import Recorder
 from brainpy_probe.recording.types import Args, Kwargs, Wrapped
 
 __all__ = ["patches", "record_event"]
@@ -50,7 +52,7 @@ def compile_or_get_cached(wrapped: Wrapped, instance: Any, args: Args, kwargs: K
     if compilation is None:
         executable = wrapped(*args, **kwargs)
         if problem is not None:
-            _raise_first([session.failed(problem) for session in sessions])
+            _raise_first([session.report_failure(problem) for session in sessions])
         return executable
     token = CURRENT_COMPILATION.set(compilation)
     begun = time.perf_counter()
@@ -63,7 +65,7 @@ def compile_or_get_cached(wrapped: Wrapped, instance: Any, args: Args, kwargs: K
         compilation.compile = time.perf_counter() - begun
         CURRENT_COMPILATION.reset(token)
     call = CURRENT_CALL.get()
-    if call is None or not call.takes(compilation):
+    if call is None or not call.add_compilation(compilation):
         try:
             failure = record_event(compilation, sessions)
         finally:
@@ -72,7 +74,9 @@ def compile_or_get_cached(wrapped: Wrapped, instance: Any, args: Args, kwargs: K
     return compilation.executable
 
 
-def record_event(event: RunningCall | Compilation, sessions: Iterable[Any]) -> Exception | None:
+def record_event(
+    event: RunningCall | Compilation, sessions: Iterable[Recorder]
+) -> Exception | None:
     """Have every session record a call that has ended, or a module.
 
     If an interrupt (Ctrl-C) strikes while a session records, that session is informed that it has
@@ -87,9 +91,9 @@ def record_event(event: RunningCall | Compilation, sessions: Iterable[Any]) -> E
     interrupts: list[BaseException] = []
     for session in sessions:
         try:
-            failure = session.ended(event)
+            failure = session.record(event)
         except BaseException as error:
-            session.interrupted(event, error)
+            session.mark_interrupted(event, error)
             interrupts.append(error)
         else:
             failures += [failure] if failure is not None else []

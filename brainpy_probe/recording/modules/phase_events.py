@@ -16,14 +16,8 @@ from typing import Any
 import jax
 
 from brainpy_probe.compat import jax_compiler, jax_tracing
-from brainpy_probe.recording.calls import (
-    CURRENT_CALL,
-    CURRENT_WATCH,
-    OPEN_CALLS,
-    OWN_WORK,
-    guard,
-    left_running,
-)
+from brainpy_probe.recording.calls import is_xla_running
+from brainpy_probe.recording.current import CURRENT_CALL, CURRENT_WATCH, OPEN_CALLS, OWN_WORK, guard
 from brainpy_probe.recording.modules.compilation import PENDING_PHASES
 from brainpy_probe.recording.modules.pending import add_phase
 from brainpy_probe.recording.modules.timing import LISTENER, PHASES, Span, span_until_now
@@ -159,7 +153,7 @@ def _record_numba(span: Span, function: str) -> None:
         return
     calls = tuple(OPEN_CALLS.values())
     for call in calls:
-        if len(calls) > 1 or left_running():
+        if len(calls) > 1 or is_xla_running():
             # It is not known which call's program that is.
             call.watch.mark_unmeasured("numba")
         else:

@@ -1,4 +1,4 @@
-"""Makes a closed program of a call and writes it in each dialect.
+"""Makes a closed program of a call, lowers it, and writes it in each dialect.
 
-Start with :mod:`.closure`, then :mod:`.lowering`.
+Start with :mod:`.closure`, then :mod:`.lowering` and :mod:`.writing`.
 """

@@ -1,7 +1,7 @@
-"""Callbacks into the host that are no part of the model, taken out of a traced step.
+"""Removes callbacks into Python that are not part of the model from a traced step.
 
-A progress bar counts and calls back; a ``memory_efficient`` runner hands each step's monitors to
-Python. Knows no program.
+These are the updates of progress bars, BrainPy's own error checks, and the transfer of monitors in
+a ``memory_efficient`` runner.
 """
 
 from __future__ import annotations
@@ -15,44 +15,44 @@ from brainpy_probe.compat import brainpy_model, brainpy_runner, brainpy_transfor
 from brainpy_probe.recording.program import jaxprs
 from brainpy_probe.recording.program.step import TracedStep
 from brainpy_probe.recording.tracing import callables
-from brainpy_probe.recording.types import NamedArrays
+from brainpy_probe.recording.types import Atom, Equation
 
-__all__ = ["PROGRESS_BAR", "drop_progress_bar", "drop_taps", "take_offloaded_monitors"]
+__all__ = ["PROGRESS_BAR", "drop_brainpy_callbacks", "drop_progress_bar", "take_offloaded_monitors"]
 
 PROGRESS_BAR = "progress bar"
 
 
 def drop_progress_bar(step: TracedStep, carry: Any) -> bool:
-    """Leave a progress bar's callbacks out of a loop's step.
+    """Remove a progress bar's callbacks from the body of a loop.
 
-    brainstate's bar counts in the carry, ``(i, carry)``, and calls back in conditionals that give
-    no result (0.5.4, 0.6.0: transform/_progress_bar.py).
+    brainstate's bar has a counter in the carry, ``(i, carry)``, and calls Python in conditionals
+    without results (0.5.4, 0.6.0: transform/_progress_bar.py).
 
     Parameters
     ----------
     step : TracedStep
         The body of the loop; its ``eqns`` are changed.
     carry : Any
-        The loop's first carry.
+        The loop's initial carry.
 
     Returns
     -------
     bool
-        Whether the counter, the carry's first entry, has gone with the bar.
+        Whether the counter, the carry's first entry, was removed too.
     """
     bar = _bar_class()
 
-    def draws(eqn: Any) -> bool:
-        made = list(jaxprs.callbacks(eqn)) if id(eqn) in step.callers else []
-        return bool(made) and not eqn.outvars and all(_reaches(one, bar) for one in made)
+    def is_update(eqn: Equation) -> bool:
+        called = list(jaxprs.callbacks(eqn)) if id(eqn) in step.callers else []
+        return bool(called) and not eqn.outvars and all(_calls_method(c, bar) for c in called)
 
-    if not any(map(draws, step.eqns)):
+    if not any(map(is_update, step.eqns)):
         return False
     step.removed.append(PROGRESS_BAR)
     counted = isinstance(carry, tuple) and len(carry) == 2 and np.shape(carry[0]) == ()
     counter = [step.trace.invars[0], step.outs[0]] if counted else []
     step.dropped = counter
-    step.eqns = jaxprs.prune(step.eqns, step.outs, draws, counter[1:])
+    step.eqns = jaxprs.prune(step.eqns, step.outs, is_update, counter[1:])
     return counted
 
 
@@ -61,84 +61,84 @@ def _bar_class() -> type:
     return type(brainpy_transforms.take("progress-bar")().init(1))
 
 
-def take_offloaded_monitors(step: TracedStep) -> NamedArrays:
-    """Find the monitors that a step hands to the host, and leave that callback out.
+def take_offloaded_monitors(step: TracedStep) -> dict[str, Atom]:
+    """Remove the callback that passes a step's monitors to Python.
 
     Returns
     -------
     dict
-        The jaxpr's variables that hold them, by the monitors' names.
+        The jaxpr's variables for the monitors, by the monitors' names.
     """
     runner = step.call.runner
 
-    def offloads(eqn: Any) -> bool:
+    def offloads(eqn: Equation) -> bool:
         return (id(eqn) in step.callers and jax_tracing.has_unused_results(eqn)) and any(
-            _reaches(one, type(runner), brainpy_runner.MONITOR_TAKER)
-            for one in jaxprs.callbacks(eqn)
+            _calls_method(callback, type(runner), brainpy_runner.MONITOR_TAKER)
+            for callback in jaxprs.callbacks(eqn)
         )
 
-    found = [eqn for eqn in step.eqns if offloads(eqn)]
-    if not found:
+    offloading = [eqn for eqn in step.eqns if offloads(eqn)]
+    if not offloading:
         return {}
     step.removed.append("monitors handed to Python")
     step.eqns = [eqn for eqn in step.eqns if not offloads(eqn)]
-    atoms = list(found[0].invars)
+    atoms = list(offloading[0].invars)
     names = brainpy_runner.monitor_names(runner)
     if len(names) != len(atoms):
         names = [f"monitor.{position}" for position in range(len(atoms))]
     return dict(zip(names, atoms, strict=True))
 
 
-def drop_taps(step: TracedStep) -> None:
-    """Leave out what calls Python in BrainPy's own code and gives nothing back.
+def drop_brainpy_callbacks(step: TracedStep) -> None:
+    """Remove the callbacks into BrainPy's own code that return nothing.
 
-    That is the progress bar from before 2.7 (2.3.8, 2.4.6, 2.6.0: runners.py) and, in every
-    version, the checks that raise an error of BrainPy's, such as those of a delay's bounds
+    These are the progress bar before 2.7 (2.3.8, 2.4.6, 2.6.0: runners.py) and, in every version,
+    the checks that raise errors of BrainPy's, such as those of a delay's bounds
     (math/object_transform, check.py: jit_error).
     """
     calling = [eqn for eqn in step.eqns if id(eqn) in step.callers]
-    called = {_source(one) for eqn in calling for one in jaxprs.callbacks(eqn)}
+    called = {_source(callback) for eqn in calling for callback in jaxprs.callbacks(eqn)}
     if not called:
         return
-    homes = brainpy_model.brainpy_folders()
+    folders = brainpy_model.brainpy_folders()
 
-    def taps(eqn: Any) -> bool:
-        sources = [_source(one) for one in jaxprs.callbacks(eqn)]
+    def is_dropped(eqn: Equation) -> bool:
+        sources = [_source(callback) for callback in jaxprs.callbacks(eqn)]
         return (
             bool(sources) and jax_tracing.has_unused_results(eqn) and all(map(is_brainpys, sources))
         )
 
     def is_brainpys(source: str) -> bool:
-        return source.startswith(homes)
+        return source.startswith(folders)
 
     dropped = [
         _source(callback)
         for eqn in jaxprs.equations(step.eqns)
-        if taps(eqn)
+        if is_dropped(eqn)
         for callback in jaxprs.callbacks(eqn)
     ]
     if any(source.endswith("runners.py") for source in dropped):
         step.removed.append(PROGRESS_BAR)
     if any(not source.endswith("runners.py") for source in dropped):
         step.removed.append("BrainPy's own checks")
-    step.drop = taps
-    step.eqns = jaxprs.prune(step.eqns, step.outs, taps)
+    step.drop = is_dropped
+    step.eqns = jaxprs.prune(step.eqns, step.outs, is_dropped)
 
 
 def _source(callback: Any) -> str:
-    """Return the file of the first function in a callback that is not JAX's own."""
+    """Return the source file of the first function in a callback that is not JAX's own."""
     files = (
-        one.__code__.co_filename
-        for one in callables.inner_callables(callback)
-        if hasattr(one, "__code__") and not str(one.__module__).startswith("jax")
+        function.__code__.co_filename
+        for function in callables.inner_callables(callback)
+        if hasattr(function, "__code__") and not str(function.__module__).startswith("jax")
     )
     return next(files, "")
 
 
-def _reaches(callback: Any, owner: type, method: str | None = None) -> bool:
-    """Whether a callable is, wraps or closes over a method of an instance of a class."""
+def _calls_method(callback: Any, owner: type, method: str | None = None) -> bool:
+    """Return whether a callable is, wraps or closes over a method of an instance of a class."""
     return any(
-        isinstance(getattr(one, "__self__", None), owner)
-        and method in (None, getattr(one, "__name__", None))
-        for one in callables.inner_callables(callback)
+        isinstance(getattr(function, "__self__", None), owner)
+        and method in (None, getattr(function, "__name__", None))
+        for function in callables.inner_callables(callback)
     )

@@ -1,9 +1,9 @@
-"""Makes a closed program of what a predict call ran; knows no dialect and no file.
+"""Makes a closed program of a call's trace.
 
-``program(constants, state, inputs) -> {outputs, monitors, state}``: every Variable that the run
-reads or writes is an argument and a result, every array that it closes over is an argument. The
-program is built of the jaxpr that BrainPy's own run traced, so that no line of the model runs
-again.
+The program is ``program(constants, state, inputs) -> {outputs, monitors, state}``. Every Variable
+that the run reads or writes is an argument and a result, and every array that the run closes over
+is an argument. The program evaluates the jaxpr of BrainPy's own trace, so that the model's Python
+code does not run again.
 """
 
 from __future__ import annotations
@@ -28,16 +28,21 @@ from brainpy_probe.recording.model.pytrees import (
 )
 from brainpy_probe.recording.modules.compilation import Compilation
 from brainpy_probe.recording.program.callbacks import (
+    drop_brainpy_callbacks,
     drop_progress_bar,
-    drop_taps,
     take_offloaded_monitors,
 )
-from brainpy_probe.recording.program.recorded import of_loop, of_step
-from brainpy_probe.recording.program.step import Known, TracedStep, form_of, refuse_tracers
+from brainpy_probe.recording.program.recorded_states import of_loop, of_step
+from brainpy_probe.recording.program.step import (
+    FingerprintCache,
+    TracedStep,
+    aval_of,
+    refuse_tracers,
+)
 from brainpy_probe.recording.tracing.traces import LoopRun, StepTrace
-from brainpy_probe.recording.types import NamedArrays
+from brainpy_probe.recording.types import NamedArrays, Pytree
 
-__all__ = ["ClosedProgram", "Named", "close"]
+__all__ = ["ClosedProgram", "NamedValue", "close"]
 
 _ROLES: dict[str, Role] = {"monitors": "monitor", "outputs": "output"}
 
@@ -45,8 +50,8 @@ Function = Callable[[NamedArrays, NamedArrays, NamedArrays], dict[str, NamedArra
 
 
 @dataclass(frozen=True)
-class Named:
-    """An argument or a result: its role, its name, its value, or its form if that is all known."""
+class NamedValue:
+    """An argument or a result: role, name, and value, or shape and dtype if it has no value yet."""
 
     role: Role
     name: str
@@ -60,43 +65,45 @@ class ClosedProgram:
     Attributes
     ----------
     function : callable
-        ``function(constants, state, inputs)``, each a dict of arrays by name; returns a dict with
-        ``outputs``, ``monitors`` and ``state``.
-    arguments, results : list of Named
-        In the order in which JAX flattens them. The results are forms, of class
-        ``jax.ShapeDtypeStruct``: what the run gave is attached when it has ended.
+        Takes ``constants``, ``state`` and ``inputs``, each a dict of arrays by name. Returns a dict
+        with ``outputs``, ``monitors`` and ``state``.
+    arguments, results : list of NamedValue
+        In the order in which JAX flattens them. The results are ``jax.ShapeDtypeStruct`` objects
+        until the run has ended.
     step : TracedStep
-        What the program consists of.
+        The traced step that the program evaluates.
     places : dict
-        Where each output and monitor stands among the leaves that the native loop or function
-        gave, by role and name; none for what a step hands to the host.
+        The position of each output and monitor among the leaves of the native loop's or function's
+        result, by role and name. Monitors that a step passes to Python have none.
     swapped : frozenset
         The outputs and monitors whose first two axes the runner swaps after its loop.
     records : dict
-        Of a loop, the results with an entry for each step, by role and name: the name of the state
-        whose values these are, or an empty one. Of a step, the results that are a state's value.
+        For a loop, the results with an entry for each step, by role and name; the value is the name
+        of the state that the result records, or empty. For a step, the results that are the value
+        of a state.
     native : Compilation or None
-        The module in which JAX compiled the same for BrainPy in this call, if that is known.
+        The module that JAX compiled for this run in this call, if it is known.
     native_arguments : tuple of str
-        The names of that module's arguments, in its order.
+        The names of that module's arguments, in order.
     compiled_in : bool
         Whether that module has the model's arrays as constants.
     components : dict
         The class of each component by its name; the model first.
     links : dict
-        The names of the components that each projection connects.
+        For each projection, the names of the two components that it connects.
     removed : tuple of str
-        What the run had and the program has not, because it calls Python.
+        The parts of the run that the program does not have, because they call Python.
     reasons : tuple of str
-        Why else XLA may compile the program to code that rounds differently from the run's.
+        Further reasons why XLA may compile the program to code that rounds differently from the
+        run's.
     """
 
     name: str
     kind: ProgramKind
     fingerprint: str
     function: Function
-    arguments: list[Named]
-    results: list[Named]
+    arguments: list[NamedValue]
+    results: list[NamedValue]
     step: TracedStep
     places: dict[tuple[Role, str], int]
     swapped: frozenset[tuple[Role, str]]
@@ -111,64 +118,62 @@ class ClosedProgram:
     reasons: tuple[str, ...] = ()
 
     def grouped(self) -> tuple[NamedArrays, NamedArrays, NamedArrays]:
-        """Return the values of the arguments as ``function`` takes them."""
+        """Return the values of the arguments, as three dicts for ``function``."""
         groups: dict[str, NamedArrays] = {"constant": {}, "state": {}, "input": {}}
         for argument in self.arguments:
             groups[argument.role][argument.name] = argument.value
         return groups["constant"], groups["state"], groups["input"]
 
 
-def close(call: RunningCall, run: LoopRun | StepTrace, known: Known) -> ClosedProgram:
-    """Make the closed program of a call.
-
-    It needs nothing that only the end of the call gives.
+def close(call: RunningCall, run: LoopRun | StepTrace, cache: FingerprintCache) -> ClosedProgram:
+    """Make the closed program of a call, which may still be running.
 
     Parameters
     ----------
     call : RunningCall
         The call.
     run : LoopRun or StepTrace
-        What it runs.
-    known : Known
-        What the capture knows from calls before.
+        The trace of its loop or step.
+    cache : FingerprintCache
+        The fingerprints of the capture's earlier programs.
 
     Raises
     ------
-    CannotCapture
+    InsideTransformation
         If the run is part of another function's trace.
     """
     if isinstance(run, LoopRun):
-        return _close_loop(call, run, known)
-    return _close_step(call, run, known)
+        return _close_loop(call, run, cache)
+    return _close_step(call, run, cache)
 
 
-def _close_loop(call: RunningCall, loop: LoopRun, known: Known) -> ClosedProgram:
+def _close_loop(call: RunningCall, loop: LoopRun, cache: FingerprintCache) -> ClosedProgram:
     refuse_tracers(loop.carry, loop.xs)
-    step = TracedStep(call, loop.step, known)
+    step = TracedStep(call, loop.step, cache)
     if brainpy_transforms.orders_by_address() and len(loop.step.states) > 1:
         step.reasons.append("BrainPy 2.4 to 2.6 orders a loop's Variables by their addresses")
-    counted = _leave_host_out(step, loop.carry)
+    counted = _drop_callbacks(step, loop.carry)
     carry = loop.carry[1] if counted else loop.carry
     carried = named_leaves(("carry", carry))
     scanned = named_inputs(loop.xs, call.user_inputs, ("times", "indices"))
     xs_tree = jax.tree_util.tree_structure(loop.xs)
     carry_tree = jax.tree_util.tree_structure(carry)
     written = step.written
-    last, ys = _made(step)
-    made = {
+    last, ys = _result_leaves(step)
+    outputs = {
         role: {name: leaf.of_steps(loop.length) for name, leaf in leaves.items()}
         for role, leaves in named_results(ys).items()
     }
-    swapped = _swapped(call, made)
-    made["outputs"] |= named_leaves(("carry", last[1] if counted else last))
+    swapped = _swapped(call, outputs)
+    outputs["outputs"] |= named_leaves(("carry", last[1] if counted else last))
 
     def program(
         constants: NamedArrays, state: NamedArrays, inputs: NamedArrays
     ) -> dict[str, NamedArrays]:
         before = step.state_values(state)
 
-        # The loop carries the states in the order of the native one, on which XLA's fusions and so
-        # the results' bits depend.
+        # The loop carries the states in the native order, since XLA's fusions, and so the bits of
+        # the results, depend on the order.
         def body(looped: Any, x: Any) -> tuple[Any, Any]:
             changing, user = step.in_order(looped[0]), looped[1]
             states = [c if w else b for c, b, w in zip(changing, before, written, strict=True)]
@@ -191,19 +196,19 @@ def _close_loop(call: RunningCall, loop: LoopRun, known: Known) -> ClosedProgram
         results["outputs"] |= named_leaves(("carry", user))
         return {**results, "state": step.state_leaves(after)}
 
-    given = scanned | carried
     recorded = of_loop(step, loop)
-    closed = _closed(step, "loop", program, given, made, swapped, recorded, loop.options)
+    inputs = scanned | carried
+    closed = _closed(step, "loop", program, inputs, outputs, swapped, recorded, loop.options)
     closes_over = [n for n in range(len(loop.step.states)) if n not in loop.carried]
     counter = ["progress bar"] if counted else []
-    # The order among what the loop's body closes over is JAX's own.
+    # JAX chooses the order of the values that the body closes over.
     closed_over = ["constant"] * (len(loop.step.constants) + len(step.names_of(closes_over)))
     native = [*closed_over, *step.names_of(loop.carried), *counter, *carried, *scanned]
     return replace(closed, native_arguments=tuple(native))
 
 
-def _close_step(call: RunningCall, trace: StepTrace, known: Known) -> ClosedProgram:
-    step = TracedStep(call, trace, known)
+def _close_step(call: RunningCall, trace: StepTrace, cache: FingerprintCache) -> ClosedProgram:
+    step = TracedStep(call, trace, cache)
     if trace is call.step:
         step.reasons.append("the run computed each operation by itself (jit=False)")
     if not trace.includes_loop:
@@ -212,23 +217,25 @@ def _close_step(call: RunningCall, trace: StepTrace, known: Known) -> ClosedProg
             "or it has none: the program is one step."
         )
     offloaded = take_offloaded_monitors(step)
-    _leave_host_out(step)
+    _drop_callbacks(step)
     leading = ("times", "indices") if trace.includes_loop else ("t", "i")
-    given = named_inputs(trace.args, call.user_inputs, leading)
-    taken = set(given)
-    given |= {unique_name(k, taken): v for k, v in named_leaves(*trace.kwargs.items()).items()}
-    given = {k: v if hasattr(v, "dtype") else np.asarray(v) for k, v in given.items()}
-    made = named_results(_made(step))
-    # A step that is the whole run as well: BPFF has no loop over time.
-    swapped = _swapped(call, made) if trace.includes_loop or call.indices is None else frozenset()
-    made["monitors"] |= {name: _Leaf(None, form_of(atom)) for name, atom in offloaded.items()}
+    arguments = named_inputs(trace.args, call.user_inputs, leading)
+    taken = set(arguments)
+    arguments |= {unique_name(k, taken): v for k, v in named_leaves(*trace.kwargs.items()).items()}
+    arguments = {k: v if hasattr(v, "dtype") else np.asarray(v) for k, v in arguments.items()}
+    outputs = named_results(_result_leaves(step))
+    # A step without indices is the whole run as well: BPFF has no loop over time.
+    swapped = (
+        _swapped(call, outputs) if trace.includes_loop or call.indices is None else frozenset()
+    )
+    outputs["monitors"] |= {name: _Leaf(None, aval_of(atom)) for name, atom in offloaded.items()}
 
     def program(
         constants: NamedArrays, state: NamedArrays, inputs: NamedArrays
     ) -> dict[str, NamedArrays]:
         result, new, monitors = step.run(
             constants,
-            [inputs[name] for name in given],
+            [inputs[name] for name in arguments],
             step.state_values(state),
             lambda value: {name: value(atom) for name, atom in offloaded.items()},
         )
@@ -239,61 +246,61 @@ def _close_step(call: RunningCall, trace: StepTrace, known: Known) -> ClosedProg
 
     kind: ProgramKind = "loop" if trace.includes_loop else "step"
     recorded = of_step(step, enumerate(trace.result), includes_loop=trace.includes_loop)
-    closed = _closed(step, kind, program, given, made, swapped, recorded)
-    handed = of_step(step, offloaded.items(), includes_loop=False)
-    records = closed.records | {("monitor", name): state for name, state in handed.items()}
-    native = (*step.names_of(range(len(trace.states))), *given)
-    # A whole run is a step of BrainPy 2.3 alone, which gives its jit the Variables; JAX 0.4 makes
-    # constants of what else a jit takes from around it.
+    closed = _closed(step, kind, program, arguments, outputs, swapped, recorded)
+    monitored = of_step(step, offloaded.items(), includes_loop=False)
+    records = closed.records | {("monitor", name): state for name, state in monitored.items()}
+    native = (*step.names_of(range(len(trace.states))), *arguments)
+    # Only BrainPy 2.3 compiles a whole run as one function. Its jit takes the Variables as
+    # arguments, and JAX 0.4 makes constants of all other arrays.
     return replace(
         closed, native_arguments=native, compiled_in=trace.includes_loop, records=records
     )
 
 
-def _leave_host_out(step: TracedStep, carry: Any = None) -> bool:
-    """Take the callbacks out that are no part of the model; say whether a counter went along."""
+def _drop_callbacks(step: TracedStep, carry: Pytree = None) -> bool:
+    """Remove callbacks that are not part of the model; return whether a counter was removed."""
     if not step.callers:
         return False
     counted = brainpy_model.on_brainstate() and drop_progress_bar(step, carry)
-    drop_taps(step)
+    drop_brainpy_callbacks(step)
     return counted
 
 
 @dataclass(frozen=True)
 class _Leaf:
-    """A leaf of what a function returns: its place among these, and its form."""
+    """A leaf of a function's result: its position there, and its shape and dtype."""
 
     place: int | None
-    form: jax.ShapeDtypeStruct
+    aval: jax.ShapeDtypeStruct
 
     def of_steps(self, length: int) -> _Leaf:
-        """Return the same leaf of all steps of a loop."""
-        shape = (length, *self.form.shape)
-        return _Leaf(self.place, shape_and_dtype(shape, self.form.dtype))
+        """Return the leaf for all steps of a loop."""
+        shape = (length, *self.aval.shape)
+        return _Leaf(self.place, shape_and_dtype(shape, self.aval.dtype))
 
     def swapped(self) -> _Leaf:
         """Return the leaf with its first two axes swapped."""
-        first, second, *rest = self.form.shape
-        return _Leaf(self.place, shape_and_dtype((second, first, *rest), self.form.dtype))
+        first, second, *rest = self.aval.shape
+        return _Leaf(self.place, shape_and_dtype((second, first, *rest), self.aval.dtype))
 
 
-def _made(step: TracedStep) -> Any:
-    """Return what a traced function returns, each leaf with its place and form."""
-    leaves = [_Leaf(place, form_of(atom)) for place, atom in enumerate(step.trace.result)]
+def _result_leaves(step: TracedStep) -> Pytree:
+    """Return the result of a traced function as a pytree of :class:`_Leaf`."""
+    leaves = [_Leaf(place, aval_of(atom)) for place, atom in enumerate(step.trace.result)]
     return step.trace.result_tree.unflatten(leaves)
 
 
-def _swapped(call: RunningCall, made: dict[str, NamedArrays]) -> frozenset[tuple[str, str]]:
-    """Return which results have their first two axes swapped by BrainPy's own ``_predict``."""
+def _swapped(call: RunningCall, outputs: dict[str, NamedArrays]) -> frozenset[tuple[str, str]]:
+    """Swap the first two axes of the results as BrainPy's ``_predict`` does; return which."""
     if not call.swaps_axes:
         return frozenset()
-    found: list[tuple[str, str]] = []
-    for role, leaves in made.items():
+    swapped: list[tuple[str, str]] = []
+    for role, leaves in outputs.items():
         for name, leaf in leaves.items():
-            if len(leaf.form.shape) >= 2:
+            if len(leaf.aval.shape) >= 2:
                 leaves[name] = leaf.swapped()
-                found.append((role, name))
-    return frozenset(found)
+                swapped.append((role, name))
+    return frozenset(swapped)
 
 
 def _swap_axes(results: dict[str, NamedArrays], swapped: Collection[tuple[str, str]]) -> None:
@@ -306,32 +313,34 @@ def _closed(
     kind: ProgramKind,
     program: Function,
     inputs: NamedArrays,
-    made: dict[str, NamedArrays],
+    outputs: dict[str, NamedArrays],
     swapped: frozenset[tuple[str, str]],
     recorded: dict[int, str],
     *extra: object,
 ) -> ClosedProgram:
-    def named(role: Role, leaves: NamedArrays) -> list[Named]:
-        return [Named(role, name, leaves[name]) for name in sorted(leaves)]
+    """Return the closed program of a function, with the fingerprint of the step."""
 
-    def results(role: Role, leaves: NamedArrays) -> list[Named]:
-        return [Named(role, name, leaves[name].form) for name in sorted(leaves)]
+    def named(role: Role, leaves: NamedArrays) -> list[NamedValue]:
+        return [NamedValue(role, name, leaves[name]) for name in sorted(leaves)]
+
+    def results(role: Role, leaves: NamedArrays) -> list[NamedValue]:
+        return [NamedValue(role, name, leaves[name].aval) for name in sorted(leaves)]
 
     name = type(step.call.runner.target).__name__
     program.__name__ = program.__qualname__ = name
-    forms = [(one, signature(value)) for one, value in inputs.items()]
-    names = {role: list(leaves) for role, leaves in made.items()}
-    state = step.state_forms()
+    signatures = [(key, signature(value)) for key, value in inputs.items()]
+    names = {role: list(leaves) for role, leaves in outputs.items()}
+    state = step.final_state_avals()
     places = {
         (role, name): leaf.place
         for group, role in _ROLES.items()
-        for name, leaf in made[group].items()
+        for name, leaf in outputs[group].items()
         if leaf.place is not None
     }
     return ClosedProgram(
         name,
         kind,
-        step.fingerprint(kind, forms, names, list(state), sorted(swapped), *extra),
+        step.fingerprint(kind, signatures, names, list(state), sorted(swapped), *extra),
         program,
         [
             *named("constant", step.constants),
@@ -339,8 +348,8 @@ def _closed(
             *named("input", inputs),
         ],
         [
-            *results("monitor", made["monitors"]),
-            *results("output", made["outputs"]),
+            *results("monitor", outputs["monitors"]),
+            *results("output", outputs["outputs"]),
             *named("state", state),
         ],
         step,

@@ -1,4 +1,4 @@
-"""Finds what the first step of a run gave, for a program of one step."""
+"""Finds the results of the first step of a run, for a program of one step."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.model.pytrees import named_leaves, named_results
 from brainpy_probe.recording.program.closure import ClosedProgram
 from brainpy_probe.recording.tracing.traces import LoopRun, StepTrace
-from brainpy_probe.recording.types import NamedArrays
+from brainpy_probe.recording.types import NamedArrays, Pytree
 
-__all__ = ["first_step", "not_kept"]
+__all__ = ["first_step_results", "missing_results"]
 
 Results = dict[tuple[Role, str], Any]
 
 
-def first_step(
-    call: RunningCall, run: LoopRun | StepTrace, closed: ClosedProgram, *, is_own: bool
+def first_step_results(
+    call: RunningCall, run: LoopRun | StepTrace, closed: ClosedProgram, *, is_brainpy_result: bool
 ) -> Results:
-    """Return what the first step of a run gave, by role and name, as far as the run keeps it.
+    """Return the results of a run's first step, by role and name, as far as the run keeps them.
 
-    A jitted step gives arrays, which are seen when it has run: all of them up to BrainPy 2.6, the
-    states from 2.7 on. The other results are the first entries of what the runner stacked. A step
-    that ran operation by operation leaves no states but those that a monitor records.
+    The results of a jitted step are recorded after it has run: all of them up to BrainPy 2.6, the
+    states from 2.7 on. The other results are the first entries of the arrays that the runner
+    stacked. A step that ran operation by operation leaves only states that a monitor records.
 
     Parameters
     ----------
@@ -37,69 +37,72 @@ def first_step(
         The step.
     closed : ClosedProgram
         Its program.
-    is_own : bool
-        Whether the runner returned what BrainPy's own ``_predict`` returned.
+    is_brainpy_result : bool
+        Whether the runner returned the result of BrainPy's own ``_predict``.
     """
-    found: Results = {}
+    results: Results = {}
     if run.native is not None:
-        found |= {key: run.native.results[n] for key, n in closed.places.items()}
-        after: list[Any] | None = run.native.after
+        results |= {key: run.native.results[n] for key, n in closed.places.items()}
+        after: list[Pytree] | None = run.native.after
     else:
-        after = call.first_states.get(id(run)) or _only_states(call, closed)
+        after = call.first_states.get(id(run)) or _states_after_only_step(call, closed)
     if after is not None:
         final = [
             use.value if value is None else value
             for use, value in zip(closed.step.states, closed.step.in_order(after), strict=True)
         ]
         leaves = closed.step.state_leaves(final)
-        found |= {("state", name): leaf for name, leaf in leaves.items()}
-    if call.own_predicts and not brainpy_runner.overrides_results(call.runner):
-        wanted = {(one.role, one.name) for one in closed.results} - found.keys()
-        stacked = {} if call.given is None else named_results(call.given)
+        results |= {("state", name): leaf for name, leaf in leaves.items()}
+    if call.brainpy_predicts and not brainpy_runner.overrides_results(call.runner):
+        missing = {(item.role, item.name) for item in closed.results} - results.keys()
+        stacked = {} if call.brainpy_result is None else named_results(call.brainpy_result)
         monitors = stacked.get("monitors", {})
-        if call.monitors and is_own:
+        if call.monitors and is_brainpy_result:
             monitors = monitors or named_leaves(("", dict(call.monitors)))
-        found |= _first_entries(call, "output", stacked.get("outputs", {}), wanted)
-        found |= _first_entries(call, "monitor", monitors, wanted)
+        results |= _first_entries(call, "output", stacked.get("outputs", {}), missing)
+        results |= _first_entries(call, "monitor", monitors, missing)
     for key, state in closed.records.items():
-        if state and key in found:
-            found.setdefault(("state", state), found[key])
-    return found
+        if state and key in results:
+            results.setdefault(("state", state), results[key])
+    return results
 
 
-def _only_states(call: RunningCall, closed: ClosedProgram) -> list[Any] | None:
+def _states_after_only_step(call: RunningCall, closed: ClosedProgram) -> list[Pytree] | None:
     """Return the states after a run of one step, in the order of the trace."""
     snapshot = call.snapshot
     if len(call.indices) != 1 or snapshot is None or not snapshot.ended or call.overlaps:
         return None
     variables = [use.variable for use in closed.step.trace.states]
-    if not all(map(snapshot.holds, variables)):
+    if not all(map(snapshot.includes, variables)):
         return None
     return [snapshot.after(variable) for variable in variables]
 
 
 def _first_entries(
-    call: RunningCall, role: Role, stacked: NamedArrays, wanted: set[tuple[Role, str]]
+    call: RunningCall, role: Role, stacked: NamedArrays, names: set[tuple[Role, str]]
 ) -> Results:
-    found: Results = {}
+    """Return the first entries of stacked arrays with the given names."""
+    entries: Results = {}
     for name, array in stacked.items():
-        if (role, name) in wanted and isinstance(array, jax.Array | np.ndarray):
+        if (role, name) in names and isinstance(array, jax.Array | np.ndarray):
             if jax_tracing.is_key(array):
                 continue
-            # By NumPy: indexing would have JAX compile a module in the user's process.
+            # With NumPy, since indexing would have JAX compile a module in the user's process.
             axis = 1 if call.swaps_axes and array.ndim >= 2 else 0
-            found[role, name] = np.asarray(array).take(0, axis=axis)
-    return found
+            entries[role, name] = np.asarray(array).take(0, axis=axis)
+    return entries
 
 
-def not_kept(closed: ClosedProgram, found: Results) -> tuple[str, ...]:
+def missing_results(closed: ClosedProgram, results: Results) -> tuple[str, ...]:
     """Return a note on the results of a program of one step that its run did not keep."""
     names = [
-        f"{one.role} {one.name}" for one in closed.results if (one.role, one.name) not in found
+        f"{item.role} {item.name}"
+        for item in closed.results
+        if (item.role, item.name) not in results
     ]
     if not names:
         return ()
     return (
-        f"The run did not keep what its first step gave for {', '.join(names)}: a replay has "
-        "nothing to compare it with. A monitor of a state keeps it.",
+        f"The run did not keep the results of its first step for {', '.join(names)}, so a replay "
+        "has nothing to compare with. A monitor of a state would keep it.",
     )

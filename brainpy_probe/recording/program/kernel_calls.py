@@ -1,4 +1,4 @@
-"""Calls of BrainPy's own kernels in a jaxpr, as records; knows no program."""
+"""Records the calls of BrainPy's own kernels in a jaxpr."""
 
 from __future__ import annotations
 
@@ -11,42 +11,43 @@ import numpy as np
 from brainpy_probe.compat import brainevent_kernels
 from brainpy_probe.format.program_records import AbstractArray, KernelCall
 from brainpy_probe.recording.program import jaxprs
+from brainpy_probe.recording.types import Equation
 
 __all__ = ["kernel_calls"]
 
 
-def kernel_calls(eqns: Sequence[Any]) -> tuple[KernelCall, ...]:
-    """Return the calls of kernels that can be registered again elsewhere, each once.
+def kernel_calls(eqns: Sequence[Equation]) -> tuple[KernelCall, ...]:
+    """Return the distinct calls of kernels that another process can register.
 
-    A call whose parameters are more than numbers, words and shapes is left out.
+    A call with parameters other than numbers, strings and shapes is left out.
     """
     names = brainevent_kernels.kernel_names()
-    found: dict[bytes, KernelCall] = {}
+    calls: dict[bytes, KernelCall] = {}
     for eqn in jaxprs.equations(eqns):
         if eqn.primitive.name in names:
             try:
-                call = _recorded(eqn)
+                call = _record(eqn)
             except TypeError:
                 continue
-            found.setdefault(msgspec.json.encode(call), call)
-    return tuple(found.values())
+            calls.setdefault(msgspec.json.encode(call), call)
+    return tuple(calls.values())
 
 
-def _recorded(eqn: Any) -> KernelCall:
+def _record(eqn: Equation) -> KernelCall:
     avals = [atom.aval for atom in eqn.invars]
     return KernelCall(
         name=eqn.primitive.name,
         arguments=tuple((tuple(aval.shape), str(aval.dtype)) for aval in avals),
-        parameters={name: _plain(value) for name, value in eqn.params.items()},
+        parameters={name: _parameter(value) for name, value in eqn.params.items()},
     )
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
-    """Return a parameter as :data:`~brainpy_probe.format.program_records.Parameter` has it."""
+def _parameter(value: Any, depth: int = 0) -> Any:
+    """Return a parameter as a :data:`~brainpy_probe.format.program_records.Parameter`."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (tuple, list)) and depth < 2:
-        return tuple(_plain(one, depth + 1) for one in value)
+        return tuple(_parameter(item, depth + 1) for item in value)
     if (
         depth < 2
         and not isinstance(value, np.ndarray)

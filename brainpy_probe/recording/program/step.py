@@ -1,4 +1,4 @@
-"""A step that BrainPy traced, its states and arrays named, to be evaluated again; knows no loop."""
+"""A traced step with named states and arrays, which can be evaluated inside another trace."""
 
 from __future__ import annotations
 
@@ -22,45 +22,46 @@ from brainpy_probe.recording.model.pytrees import (
 )
 from brainpy_probe.recording.model.scopes import names_of
 from brainpy_probe.recording.program import jaxprs
+from brainpy_probe.recording.program.evaluation import evaluate
+from brainpy_probe.recording.program.fingerprint import fingerprint
 from brainpy_probe.recording.tracing.callables import callable_key
 from brainpy_probe.recording.tracing.traces import StepTrace
-from brainpy_probe.recording.types import NamedArrays
+from brainpy_probe.recording.types import Atom, Equation, NamedArrays, Pytree, Var, Variable
 
-__all__ = ["Known", "TracedStep", "form_of", "refuse_tracers"]
+__all__ = ["FingerprintCache", "TracedStep", "aval_of", "refuse_tracers"]
 
 _leaves = jax.tree_util.tree_leaves
 
 
-def refuse_tracers(*trees: Any) -> None:
-    """Raise if any of the values that a run takes, holds or gives is that of another trace.
+def refuse_tracers(*trees: Pytree) -> None:
+    """Check that no value of a run is a tracer.
 
     Raises
     ------
-    CannotCapture
-        If one is: the run is part of another function's trace.
+    InsideTransformation
+        If one is a tracer: the run is part of another function's trace.
     """
     if any(isinstance(leaf, jax.core.Tracer) for leaf in _leaves(trees)):
         raise InsideTransformation
 
 
-def form_of(atom: Any) -> jax.ShapeDtypeStruct:
-    """Return the shape and the dtype of a variable or a literal of a jaxpr."""
+def aval_of(atom: Atom) -> jax.ShapeDtypeStruct:
+    """Return the shape and dtype of a variable or a literal of a jaxpr."""
     return shape_and_dtype(atom.aval.shape, atom.aval.dtype)
 
 
 @dataclass(frozen=True)
-class Known:
-    """What a capture knows from its calls so far.
+class FingerprintCache:
+    """The fingerprints of the steps of one capture.
 
     Attributes
     ----------
     fingerprints : dict
-        Those of their steps, by a digest of all but the equations, and by that of the module into
-        which JAX lowered these.
+        Fingerprints by the digest of the compiled module, and a digest of everything else.
     traced : mapping
-        The same by the jaxpr, for as long as that is there.
+        Fingerprints by the jaxpr, for as long as the jaxpr exists.
     called : dict
-        By fingerprint, the Python that the programs call back, each with a number.
+        For each fingerprint, the Python functions that its programs call, each with a number.
     """
 
     fingerprints: dict[Hashable, str] = field(default_factory=dict)
@@ -71,57 +72,58 @@ class Known:
 
 
 class TracedStep:
-    """A traced step whose equations can be chosen and which can be run inside another trace.
+    """A traced step. Equations can be removed from it, and it can run inside another trace.
 
     Parameters
     ----------
     call : RunningCall
-        The call in which it ran.
+        The call in which the step ran.
     trace : StepTrace
-        What BrainPy traced.
-    known : Known
-        What the capture knows from calls before.
+        The trace.
+    cache : FingerprintCache
+        The fingerprints of the capture's earlier steps.
 
     Attributes
     ----------
     states : list of StateUse
-        The Variables in the order of their names, which is that of the program.
+        The Variables, in the order of their names, which is also the program's order.
     names : list of str
-        Their names.
+        The names of the Variables.
     written : list of bool
-        For each of them whether the step writes it.
+        For each Variable, whether the step writes it.
     outs : list of Var or Literal
-        The leaves of what the step returns, then of what it writes.
+        The leaves of the step's return value, then of the Variables that it writes.
     eqns : list of equations
-        Those that :meth:`run` evaluates; at first all of them.
+        The equations that :meth:`run` evaluates; initially all.
     callers : frozenset of int
-        The ``id`` of each of them that calls Python at run time, at whatever depth.
-    drop : callable
-        Whether an equation is to be left out, at whatever depth; at first none is.
+        The ``id`` of each equation that calls Python at run time, at any depth.
+    drop : callable or None
+        Returns whether an equation, at any depth, is to be left out.
     dropped : list of Var
-        Arguments and results of the step that are no part of the program.
+        Arguments and results of the step that are not part of the program.
     removed : list of str
-        What was left out of the step because it calls Python.
+        The parts of the step that were removed because they call Python.
     reasons : list of str
-        Why else XLA may compile the program to code that rounds differently from the run's.
+        Further reasons why XLA may compile the program to code that rounds differently from the
+        run's.
     notes : list of str
-        What a reader of the program must know.
+        Limitations of the program.
 
     Raises
     ------
-    CannotCapture
+    InsideTransformation
         If the call ran inside another JAX transformation.
     """
 
-    def __init__(self, call: RunningCall, trace: StepTrace, known: Known) -> None:
+    def __init__(self, call: RunningCall, trace: StepTrace, cache: FingerprintCache) -> None:
         self.call, self.trace = call, trace
-        self._known = known
+        self._cache = cache
         self.notes: list[str] = []
         self.removed: list[str] = []
         self.reasons: list[str] = []
-        self.dropped: list[Any] = []
-        self.drop: Callable[[Any], bool] | None = None
-        self.eqns: list[Any] = list(trace.eqns)
+        self.dropped: list[Var] = []
+        self.drop: jaxprs.Predicate | None = None
+        self.eqns: list[Equation] = list(trace.eqns)
         self._survey = jaxprs.survey(self.eqns)
         self.callers = self._survey.callers
         outer = {id(array) for _, array in trace.constants}
@@ -137,8 +139,8 @@ class TracedStep:
             unique_name(name or getattr(variable, "name", None) or "variable", taken)
             for name, variable in zip(found.states, variables, strict=True)
         ]
-        # BrainPy's order may be that of the objects' addresses: the names' own is the same in
-        # every process (2.4.6, 2.6.0: object_transform/controls.py, dicts keyed by id).
+        # Sorted by name, which is the same in every process. BrainPy's own order may be that of the
+        # objects' addresses (2.4.6, 2.6.0: object_transform/controls.py, dicts keyed by id).
         self._order = sorted(range(len(names)), key=names.__getitem__)
         self.states = self.in_order(trace.states)
         self.names = self.in_order(names)
@@ -162,30 +164,30 @@ class TracedStep:
         """The names of the components that each projection connects."""
         return {} if self.call.components is None else self.call.components.links
 
-    def in_order(self, of_trace: Sequence[Any]) -> list[Any]:
-        """Return what is given for each Variable of the trace in the order of the names."""
-        return [of_trace[position] for position in self._order]
+    def in_order(self, values: Sequence[Any]) -> list[Any]:
+        """Reorder one value per Variable from the trace's order to the order of the names."""
+        return [values[position] for position in self._order]
 
-    def as_traced(self, of_names: Sequence[Any]) -> list[Any]:
-        """Return what is given in the order of the names in that of the trace."""
-        given = dict(zip(self._order, of_names, strict=True))
-        return [given[position] for position in range(len(given))]
+    def as_traced(self, values: Sequence[Any]) -> list[Any]:
+        """Reorder one value per Variable from the order of the names to the trace's order."""
+        by_position = dict(zip(self._order, values, strict=True))
+        return [by_position[position] for position in range(len(by_position))]
 
     def names_of(self, positions: Sequence[int]) -> list[str]:
-        """Return the names of the leaves of Variables, given their positions in the trace."""
+        """Return the names of the leaves of Variables, by the Variables' positions in the trace."""
         names = {position: number for number, position in enumerate(self._order)}
         chosen = [names[position] for position in positions]
         return [name for number in chosen for name in self._leaf_names[number]]
 
-    def state_forms(self) -> NamedArrays:
-        """Return the forms of the Variables' values after the step, by name."""
-        forms: NamedArrays = {}
+    def final_state_avals(self) -> NamedArrays:
+        """Return the shapes and dtypes of the Variables' values after the step, by name."""
+        avals: NamedArrays = {}
         for leaves, use in zip(self._leaf_names, self.states, strict=True):
             atoms = use.reads if use.writes is None else use.writes
-            forms |= dict(zip(leaves, map(form_of, atoms), strict=True))
-        return forms
+            avals |= dict(zip(leaves, map(aval_of, atoms), strict=True))
+        return avals
 
-    def writes(self) -> list[tuple[Any, str]]:
+    def writes(self) -> list[tuple[Atom, str]]:
         """Return the atoms that the step writes, each with the name of the state's leaf."""
         return [
             (atom, leaf)
@@ -198,7 +200,7 @@ class TracedStep:
         return named_leaves(*zip(self.names, values, strict=True))
 
     def state_values(self, state: NamedArrays) -> list[Any]:
-        """Return the Variables' values, as trees, given their leaves by name."""
+        """Return the Variables' values, as pytrees, given their leaves by name."""
         return [
             jax.tree_util.tree_unflatten(
                 jax.tree_util.tree_structure(use.value),
@@ -211,7 +213,7 @@ class TracedStep:
         self,
         constants: NamedArrays,
         args: Sequence[Any],
-        states: Sequence[Any],
+        states: Sequence[Variable],
         read: Callable[[Callable[[Any], Any]], Any] = lambda _: None,
     ) -> tuple[Any, list[Any], Any]:
         """Evaluate the step.
@@ -225,82 +227,84 @@ class TracedStep:
         states : sequence
             The value of each Variable.
         read : callable, optional
-            Called in the end with a function from the jaxpr's variables to their values.
+            Called at the end with a function that returns the value of a jaxpr variable.
 
         Returns
         -------
         result, states, read
-            The step's result, the new value of each Variable, and what ``read`` returned.
+            The step's result, the new value of each Variable, and the result of ``read``.
         """
         arrays = [constants[name] for name in self.constants]
         constvars = [var for var, _ in self.trace.constants]
-        given = [
+        inputs = [
             *zip(constvars, arrays[: len(constvars)], strict=True),
             *zip(self.trace.invars, args, strict=True),
         ]
         new: list[Any] = []
         for use, value in zip(self.states, states, strict=True):
-            fed, kept = brainpy_transforms.split_key(value) if use.splits else (value, value)
+            used, kept = brainpy_transforms.split_key(value) if use.splits else (value, value)
             new.append(kept)
-            given += zip(use.reads, _leaves(fed), strict=True)
+            inputs += zip(use.reads, _leaves(used), strict=True)
         lifted = {id(a): value for a, value in zip(self._arrays, arrays, strict=True)}
-        value_of = jaxprs.evaluate(self.eqns, given, lifted, self.drop)
+        value_of = evaluate(self.eqns, inputs, lifted, self.drop)
         for number, use in enumerate(self.states):
             if use.writes is not None:
-                tree: Any = jax.tree_util.tree_structure(use.value)
+                tree: Pytree = jax.tree_util.tree_structure(use.value)
                 new[number] = tree.unflatten(map(value_of, use.writes))
         result = self.trace.result_tree.unflatten(map(value_of, self.trace.result))
         return result, new, read(value_of)
 
     def fingerprint(self, *extra: object) -> str:
-        """Return a digest of all that decides the program, and of what each argument of it is.
+        """Return a digest of everything on which the program depends, and of its arguments.
 
-        Where this very run had the step compiled, the module stands for the equations, together
-        with what enters them where: it is byte for byte the same if they are, and its bytes are at
-        hand. Programs that call back different Python have different fingerprints, though this
-        Python is in no digest: they are numbered, from nothing on, in the order of their runs.
+        If this run compiled the step, the digest of the compiled module is used in place of the
+        equations, together with the use of each argument: equal equations give equal modules, and
+        that digest is known. Programs that call different Python functions have different
+        fingerprints: functions cannot be digested, so they are numbered in the order of their runs.
 
         Parameters
         ----------
         *extra
-            What else tells the program from others, by its ``repr``.
+            Further objects on which the program depends; each enters by its ``repr``.
         """
         model = type(self.call.runner.target).__name__
-        forms = [(k, signature(v)) for k, v in (self.constants | self.state).items()]
+        signatures = [(k, signature(v)) for k, v in (self.constants | self.state).items()]
         splits = [use.splits for use in self.states]
-        told = [model, self.names, self.written, splits, forms, self.notes, *extra]
-        told += [self.removed, self.reasons]
-        told += [self.components, brainevent_kernels.lowering_settings()]
-        compilation, known = self.trace.compilation, self._known.fingerprints
-        others = repr([*told, self._order]).encode()
+        properties: list[object] = [model, self.names, self.written, splits, signatures]
+        properties += [self.notes, *extra, self.removed, self.reasons]
+        properties += [self.components, brainevent_kernels.lowering_settings()]
+        compilation, known = self.trace.compilation, self._cache.fingerprints
+        others = repr([*properties, self._order]).encode()
         key: Hashable
         if compilation is not None:
             key = compilation.digest, digest_of(others + self._uses())
         elif self.trace.jaxpr is not None:
-            # The very same jaxpr, of which the same equations are left: nothing else decides.
-            known = self._known.traced.setdefault(self.trace.jaxpr, {})
-            left = tuple(map(id, self.eqns)), tuple(map(id, self.dropped)), self.drop is None
-            key = digest_of(others), left
+            # The same jaxpr with the same equations left: the program depends on nothing else.
+            known = self._cache.traced.setdefault(self.trace.jaxpr, {})
+            kept = tuple(map(id, self.eqns)), tuple(map(id, self.dropped)), self.drop is None
+            key = digest_of(others), kept
         else:
-            return self._numbered(self._fingerprint(told))
+            return self._numbered(self._fingerprint(properties))
         if key not in known:
-            known[key] = self._fingerprint(told)
+            known[key] = self._fingerprint(properties)
         return self._numbered(known[key])
 
     def _numbered(self, found: str) -> str:
-        """Return the fingerprint of the program that calls back what this one calls."""
+        """Extend a fingerprint by the number of the Python functions that the program calls."""
         calling = [eqn for eqn in self.eqns if id(eqn) in self.callers]
         called = tuple(
-            callable_key(one) for eqn in calling for one in jaxprs.callbacks(eqn, self.drop)
+            callable_key(callback)
+            for eqn in calling
+            for callback in jaxprs.callbacks(eqn, self.drop)
         )
         if not calling:
             return found
-        numbers = self._known.called.setdefault(found, {})
+        numbers = self._cache.called.setdefault(found, {})
         number = numbers.setdefault(called, len(numbers))
         return found if number == 0 else digest_of(f"{found} {number}".encode())
 
     def _uses(self) -> bytes:
-        """Return what enters the traced equations where, as bytes."""
+        """Return which arguments each equation uses, as bytes."""
         trace = self.trace
         variables = [var for var, _ in trace.constants] + list(trace.invars)
         variables += [var for use in trace.states for var in use.reads]
@@ -308,9 +312,9 @@ class TracedStep:
         inner = repr(self._survey.occurrences).encode()
         return inner + jaxprs.uses(trace.eqns, variables, results)
 
-    def _fingerprint(self, told: list[object]) -> str:
+    def _fingerprint(self, properties: list[object]) -> str:
         atoms = [var for var, _ in self.trace.constants] + self.trace.invars
         atoms = [*atoms, *(var for use in self.states for var in use.reads), *self.outs]
-        atoms = [atom for atom in atoms if not any(atom is one for one in self.dropped)]
-        numbers = {id(one): number for number, one in enumerate(self._arrays)}
-        return jaxprs.fingerprint(self.eqns, atoms, told, self.drop, numbers)
+        atoms = [atom for atom in atoms if not any(atom is var for var in self.dropped)]
+        numbers = {id(array): number for number, array in enumerate(self._arrays)}
+        return fingerprint(self.eqns, atoms, properties, self.drop, numbers)

@@ -85,7 +85,7 @@ def _trace(
             entry[1] = iter([item])
         return step(*args)
 
-    with call.inside(), side_effects_undone(call.runner) as reachable, jax.disable_jit(False):
+    with call.inside_trace(), side_effects_undone(call.runner) as reachable, jax.disable_jit(False):
         trace = trace_function(step_with_items, args, kwargs, reachable)
         return _TracedStep(trace, global_random_states())
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from brainpy_probe.recording.tracing.usercode import is_user_module
+from brainpy_probe.recording.types import Array
 
 __all__ = ["ByEquality", "ByIdentity", "ByReference", "is_constant", "is_made_in_python"]
 
@@ -52,7 +53,7 @@ class ByReference:
 
     __slots__ = ("_reference",)
 
-    def __init__(self, array: Any) -> None:
+    def __init__(self, array: Array) -> None:
         self._reference = weakref.ref(array)
 
     def __eq__(self, other: object) -> bool:

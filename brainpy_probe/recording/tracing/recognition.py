@@ -18,6 +18,7 @@ import numpy as np
 from brainpy_probe.compat import brainpy_runner, jax_tracing
 from brainpy_probe.recording.tracing.contents import comparable_state, inspect
 from brainpy_probe.recording.tracing.usercode import NotComparable, is_user_module
+from brainpy_probe.recording.types import Runner
 
 __all__ = ["StepDependencies", "global_random_states"]
 
@@ -45,7 +46,7 @@ class StepDependencies:
         If the step depends on an object that cannot be compared.
     """
 
-    def __init__(self, runner: Any, *arguments: Any) -> None:
+    def __init__(self, runner: Runner, *arguments: Any) -> None:
         self._without: frozenset[str] = frozenset()
         own = all(
             not is_user_module(_defining_module(type(runner), name))
@@ -59,7 +60,7 @@ class StepDependencies:
             self._rows, _ = self._read(runner, arguments)
         self._settings = jax_tracing.trace_settings()
 
-    def _read(self, runner: Any, arguments: tuple[Any, ...]) -> tuple[list[_Row], set[str]]:
+    def _read(self, runner: Runner, arguments: tuple[Any, ...]) -> tuple[list[_Row], set[str]]:
         """Return the content of each reachable object, and the names that functions use."""
         root = [runner, *arguments, *self._read_settings()]
         objects: list[Any] = [root]
@@ -80,7 +81,7 @@ class StepDependencies:
     def _read_settings(self) -> list[dict[str, Any]]:
         return brainpy_runner.step_settings(saved_by_step=self._is_brainpy_step)
 
-    def is_unchanged(self, runner: Any, *arguments: Any) -> bool:
+    def is_unchanged(self, runner: Runner, *arguments: Any) -> bool:
         """Return whether the content of all objects is the same as before."""
         try:
             return self._settings == jax_tracing.trace_settings() and self._has_same_content(
@@ -89,7 +90,7 @@ class StepDependencies:
         except Exception:  # an object that cannot be compared now, or an error in the user's code
             return False
 
-    def _has_same_content(self, runner: Any, arguments: tuple[Any, ...]) -> bool:
+    def _has_same_content(self, runner: Runner, arguments: tuple[Any, ...]) -> bool:
         current: list[Any] = [_ABSENT] * len(self._rows)
         current[0] = [runner, *arguments, *self._read_settings()]
         names: set[str] = set()

@@ -25,6 +25,7 @@ import numpy as np
 from brainpy_probe.compat import brainpy_model, brainpy_runner
 from brainpy_probe.recording.model.tree import children, walk
 from brainpy_probe.recording.tracing.usercode import is_user_module, names_in
+from brainpy_probe.recording.types import Runner
 
 __all__ = ["first_items", "side_effects_undone"]
 
@@ -33,7 +34,7 @@ _ABSENT = object()
 
 
 @contextlib.contextmanager
-def side_effects_undone(runner: Any) -> Iterator[list[Any]]:
+def side_effects_undone(runner: Runner) -> Iterator[list[Any]]:
     """Undo, at the end of the block, its changes of a runner, its model and their functions.
 
     Yields

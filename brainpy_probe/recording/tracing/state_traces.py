@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from brainpy_probe.compat import brainpy_runner, brainpy_transforms, jax_tracing
-from brainpy_probe.recording.calls import CURRENT_CALL
+from brainpy_probe.recording.current import CURRENT_CALL
 from brainpy_probe.recording.patches import Patch
 from brainpy_probe.recording.tracing.callables import contains_method
 from brainpy_probe.recording.tracing.traces import LoopRun, NativeResults, StateUse, StepTrace
@@ -36,7 +36,7 @@ def make_jaxpr(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> A
     call = CURRENT_CALL.get()
     if call is None or call.tracing:
         return wrapped(*args, **kwargs)
-    with call.inside():
+    with call.inside_trace():
         return wrapped(*args, **kwargs)
 
 
@@ -50,19 +50,19 @@ def get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs)
     call = CURRENT_CALL.get()
     if call is None or call.tracing:
         return states
-    if id(instance) in call.noted:
+    if id(instance) in call.seen_functions:
         call.repeats += 1
         return states
-    call.noted[id(instance)] = instance, False, None
-    with call.noting():
+    call.seen_functions[id(instance)] = instance, False, None
+    with call.own_work():
         is_step = contains_method(instance.fun, call.runner, brainpy_runner.STEP)
         if call.may_be_run(is_step):
             kwargs = {name: value for name, value in kwargs.items() if name != "compile_if_miss"}
             trace = _step(instance, args, kwargs)
-            call.noted[id(instance)] = instance, is_step, trace
+            call.seen_functions[id(instance)] = instance, is_step, trace
             if brainpy_transforms.is_jitted(instance):
                 call.candidates.append((is_step, trace))
-                call.coming = trace if is_step else None
+                call.upcoming = trace if is_step else None
     return states
 
 
@@ -78,17 +78,17 @@ def assign_state_vals(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwarg
     _, run = call.candidates[-1]
     if id(run) in call.first_states or not isinstance(run, StepTrace):
         return result
-    with call.noting():
+    with call.own_work():
         if _is_trace_of(instance, run):
             call.first_states[id(run)] = [use.variable.value for use in run.states]
     return result
 
 
 def _is_trace_of(states: Any, run: StepTrace) -> bool:
-    """Whether a trace of brainstate's has the very Variables of a function, in their order."""
+    """Return whether a state trace of brainstate's has the Variables of a function, in order."""
     variables = [use.variable for use in run.states]
     return len(variables) == len(states.states) and all(
-        one is other for one, other in zip(variables, states.states, strict=True)
+        a is b for a, b in zip(variables, states.states, strict=True)
     )
 
 
@@ -98,25 +98,25 @@ def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     if call is None or call.tracing:
         return wrapped(*args, **kwargs)
     is_step, trace = False, None
-    with call.noting():
+    with call.own_work():
         arguments = jax_tracing.scan_arguments(*args, **kwargs)
         body = brainpy_transforms.scanned_function(arguments["f"])
-        _, is_step, trace = call.noted.get(id(body), (None, False, None))
+        _, is_step, trace = call.seen_functions.get(id(body), (None, False, None))
     if trace is None:
         return wrapped(*args, **kwargs)
     loop: LoopRun | None = None
-    with call.noting():
+    with call.own_work():
         is_step = is_step and call.scans_its_indices(arguments["xs"])
         if call.may_be_run(is_step):
             loop = _loop(trace, arguments)
-            call.coming = loop if is_step else None
+            call.upcoming = loop if is_step else None
     compiled = len(call.compilations)
-    with call.inside():
+    with call.inside_trace():
         result = wrapped(*args, **kwargs)
-    with call.noting():
-        call.coming = None
+    with call.own_work():
+        call.upcoming = None
         if loop is not None:
-            compilation = call.compiled_since(compiled, jax_tracing.LOOP_MODULE)
+            compilation = call.compilation_since(compiled, jax_tracing.LOOP_MODULE)
             (after, last), ys = result
             native = NativeResults(jax.tree_util.tree_leaves((last, ys)), list(after))
             step = replace(trace, compilation=compilation)

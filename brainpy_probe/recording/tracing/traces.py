@@ -10,10 +10,12 @@ import jax
 
 from brainpy_probe.recording.modules.compilation import Compilation
 from brainpy_probe.recording.types import (
+    Args,
     Array,
     Atom,
     Equation,
     Jaxpr,
+    Kwargs,
     Pytree,
     PyTreeDef,
     Var,
@@ -97,8 +99,8 @@ class StepTrace:
 
     eqns: Sequence[Equation]
     constants: list[tuple[Var, Array]]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    args: Args
+    kwargs: Kwargs
     invars: list[Var]
     states: list[StateUse]
     result: list[Atom]

@@ -17,7 +17,8 @@ import jax
 
 from brainpy_probe.compat import brainpy_model, brainpy_runner, brainpy_transforms, jax_tracing
 from brainpy_probe.errors import CannotCapture
-from brainpy_probe.recording.calls import CURRENT_CALL, RunningCall, guard
+from brainpy_probe.recording.calls import RunningCall
+from brainpy_probe.recording.current import CURRENT_CALL, guard
 from brainpy_probe.recording.patches import Patch
 from brainpy_probe.recording.tracing.callables import contains_method
 from brainpy_probe.recording.tracing.traces import LoopRun, NativeResults, StateUse, StepTrace
@@ -62,7 +63,7 @@ def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     call = _outermost()
     variables, is_step = None, False
     if call is not None:
-        with call.noting():
+        with call.own_work():
             arguments = jax_tracing.scan_arguments(*args, **kwargs)
             is_step = contains_method(arguments["f"], call.runner, brainpy_runner.STEP)
             is_step = is_step and call.scans_its_indices(arguments["xs"])
@@ -71,11 +72,11 @@ def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     if call is None or variables is None:
         return wrapped(*args, **kwargs)
     compiled = len(call.compilations)
-    with call.inside() as events:
+    with call.inside_trace() as events:
         result = wrapped(*args, **kwargs)
-    with call.noting():
+    with call.own_work():
         loop = _loop(events.scan, variables, arguments["xs"], result)
-        compilation = call.compiled_since(compiled, jax_tracing.LOOP_MODULE)
+        compilation = call.compilation_since(compiled, jax_tracing.LOOP_MODULE)
         loop = replace(loop, step=replace(loop.step, compilation=compilation))
         call.candidates.append((is_step, loop))
     return result
@@ -152,27 +153,27 @@ def _loop(
 def jit_call(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap the call of a ``bm.jit`` function: record the outermost ones of a call."""
     call = _outermost()
-    if call is None or id(instance) in call.noted:
+    if call is None or id(instance) in call.seen_functions:
         if call is not None:
             call.repeats += 1
         return wrapped(*args, **kwargs)
     is_step, values = False, None
-    with call.noting():
+    with call.own_work():
         is_step = _is_step_or_loop(call, instance, args)
         if call.may_be_run(is_step):
             before = brainpy_transforms.jit_variables(instance)
             values = {key: brainpy_model.raw_value(variable) for key, variable in before.items()}
     if values is None:
-        call.noted[id(instance)] = instance
+        call.seen_functions[id(instance)] = instance
         return wrapped(*args, **kwargs)
     compiled = len(call.compilations)
-    with call.inside() as events:
+    with call.inside_trace() as events:
         result = wrapped(*args, **kwargs)
-    call.noted[id(instance)] = instance
-    with call.noting():
+    call.seen_functions[id(instance)] = instance
+    with call.own_work():
         values = values if events.split is None else events.split
         trace = _jitted(call, instance, values, args, kwargs, result)
-        compilation = call.compiled_since(compiled, brainpy_transforms.jit_module(instance))
+        compilation = call.compilation_since(compiled, brainpy_transforms.jit_module(instance))
         call.candidates.append((is_step, replace(trace, compilation=compilation)))
     return result
 
@@ -204,7 +205,7 @@ def _jitted(
     values: dict[Any, Any],
     args: Args,
     kwargs: Kwargs,
-    result: Any,
+    result: Pytree,
 ) -> StepTrace:
     """Return the record of a ``bm.jit`` function that has run, from JAX's trace cache."""
     variables = brainpy_transforms.jit_variables(transform)
@@ -316,7 +317,7 @@ def trace_function(
         for variable, value in zip(variables, values, strict=True):
             brainpy_model.set_raw_value(variable, value)
     jaxpr, number = closed.jaxpr, len(variables)
-    tree: Any = jax.tree_util.tree_structure(shapes)
+    tree: Pytree = jax.tree_util.tree_structure(shapes)
     result_tree = tree.children()[0]
     returned = result_tree.num_leaves
     read = {id(var) for eqn in jaxpr.eqns for var in eqn.invars}

@@ -1,4 +1,4 @@
-"""The probe's own failures in one capture: each is told once, and all are counted."""
+"""Reports the probe's own failures in one capture: each kind once, with a count at the end."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ __all__ = ["FailureLog"]
 
 @dataclass
 class FailureLog:
-    """What failed in the probe, and how often.
+    """The probe's failures, counted by kind.
 
     Parameters
     ----------
     strict : bool
-        Whether the user asked for an exception in place of a warning.
-    tell : callable
-        Tells the user a sentence.
+        Whether the user asked for an exception instead of a warning.
+    show : callable
+        Shows a sentence to the user.
     """
 
     strict: bool
-    tell: Callable[[str], None]
+    show: Callable[[str], None]
     _counts: dict[str, int] = field(default_factory=dict)
-    _kept: ProbeError | None = None
+    _deferred: ProbeError | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def happened(self) -> bool:
-        """Whether anything failed that was told of."""
+        """Whether a failure was shown to the user."""
         return bool(self._counts)
 
-    def note(self, failure: Exception, traceback_in: Path | None) -> ProbeError | None:
-        """Tell of a failure if it is the first of its kind.
+    def report(self, failure: Exception, traceback_in: Path | None) -> ProbeError | None:
+        """Show a failure to the user if it is the first of its kind.
 
         Parameters
         ----------
         failure : Exception
-            What was raised.
+            The exception.
         traceback_in : Path or None
-            The capture folder if it has the traceback.
+            The capture folder, if it has the traceback.
 
         Returns
         -------
         ProbeError or None
-            What the user asked to be raised. A run inside a transformation has no program, which
-            is told and no failure of the probe.
+            The error to raise, with ``strict=True``. A run inside a transformation is shown, but is
+            not a failure of the probe.
         """
         error = _as_probe_error(failure, traceback_in)
         is_failure = not isinstance(failure, InsideTransformation)
@@ -62,27 +62,28 @@ class FailureLog:
             is_first = kind not in self._counts
             self._counts[kind] = self._counts.get(kind, 0) + is_failure
         if is_first:
-            self.tell(f"{error} The simulation went on.")
-        _forget_frames(failure)
+            self.show(f"{error} The simulation went on.")
+        _release_frames(failure)
         return None
 
-    def keep(self, failure: Exception) -> None:
-        """Tell of a failure where nothing can be raised: :meth:`ended` returns it instead."""
-        error = self.note(failure, None)
-        self._kept = self._kept or error
+    def defer(self, failure: Exception) -> None:
+        """Report a failure where nothing can be raised; :meth:`finish` returns the error."""
+        error = self.report(failure, None)
+        self._deferred = self._deferred or error
 
-    def ended(self) -> ProbeError | None:
-        """Tell how often the same failed; return what was kept to be raised."""
+    def finish(self) -> ProbeError | None:
+        """Show the number of repeated failures; return the deferred error to raise, if any."""
         repeated = [f"{count} times: {kind}" for kind, count in self._counts.items() if count > 1]
         if repeated:
-            self.tell(f"The probe failed {'; '.join(repeated)}")
-        return self._kept
+            self.show(f"The probe failed {'; '.join(repeated)}")
+        return self._deferred
 
 
-def _forget_frames(failure: BaseException | None) -> None:
-    """Let go of the frames in which an exception was raised, and of what the run traced in them.
+def _release_frames(failure: BaseException | None) -> None:
+    """Release the frames of an exception, with the run's traces in them.
 
-    They would live until Python collects cycles. See :meth:`RunningCall.forget`.
+    Otherwise they would live until Python's garbage collector runs. See
+    :meth:`RunningCall.forget`.
     """
     seen: set[int] = set()
     while failure is not None and id(failure) not in seen:

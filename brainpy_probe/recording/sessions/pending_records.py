@@ -1,4 +1,4 @@
-"""What was begun to be recorded and is not in the index; knows no file."""
+"""Keeps the records of calls and modules that are not in the index of a capture yet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from brainpy_probe.format.common_records import Failure
 from brainpy_probe.format.index import Index
 from brainpy_probe.format.records import Addition, CallRecord, LostModule
 
-__all__ = ["Begun", "Owed"]
+__all__ = ["PendingRecord", "PendingRecords"]
 
 _INTERRUPTED = Failure(
     kind="Interrupted", message="It was interrupted while it was recorded.", traceback=""
@@ -18,15 +18,16 @@ _INTERRUPTED = Failure(
 
 
 @dataclass
-class Begun:
-    """A call, or a module that was compiled outside of any, that has begun to be recorded.
+class PendingRecord:
+    """A call, or a module that no call compiled, whose recording has begun.
 
     Attributes
     ----------
     before : int
-        How many additions the index had when it began; with one more it has this, too.
+        The number of additions that the index had at the begin. With one more addition, the index
+        has this record.
     call : CallRecord or None
-        What can be said of the call in any case; its number is not known yet.
+        The parts of the call's record that are known in any case, without its number.
     modules : tuple of str
         The names of the modules.
     failure : Failure
@@ -41,46 +42,46 @@ class Begun:
 
 
 @dataclass
-class Owed:
-    """What the index of one capture still owes.
+class PendingRecords:
+    """The calls and modules that the index of one capture does not have yet.
 
-    What is begun is owed until the next addition to the index: each has all that is owed.
+    Each addition to the index includes all of them, so none is lost without a record.
 
     Parameters
     ----------
     index : Index
-        The records that the disk has.
+        The records that are on disk.
     """
 
     index: Index
-    _begun: dict[int, Begun] = field(default_factory=dict)  # by serial number
+    _begun: dict[int, PendingRecord] = field(default_factory=dict)  # by serial number
 
     def begin(
         self, serial: int, thread: str, call: CallRecord | None, modules: tuple[str, ...]
-    ) -> Begun:
-        """Owe what begins to be recorded, until the next addition to the index."""
-        begun = Begun(self.index.additions, thread, call, modules)
+    ) -> PendingRecord:
+        """Add a call or module, which is pending until the next addition to the index."""
+        begun = PendingRecord(self.index.additions, thread, call, modules)
         self._begun[serial] = begun
         return begun
 
-    def was_begun(self, serial: int) -> bool:
-        """Whether a call or a module has begun to be recorded."""
+    def has_begun(self, serial: int) -> bool:
+        """Return whether the recording of a call or module has begun."""
         return serial in self._begun
 
-    def owes(self, begun: Begun) -> bool:
-        """Whether the index does not have something yet."""
-        return self.index.additions <= begun.before
+    def is_pending(self, record: PendingRecord) -> bool:
+        """Return whether the index does not have a record yet."""
+        return self.index.additions <= record.before
 
     def addition(self) -> Addition:
-        """Return the records of what is owed: calls without a program, modules by name."""
-        owed: list[Begun] = []
+        """Return the pending records: calls without a program, and modules by name."""
+        pending: list[PendingRecord] = []
         for begun in reversed(self._begun.values()):
-            if not self.owes(begun):
+            if not self.is_pending(begun):
                 break
-            owed.append(begun)
+            pending.append(begun)
         calls: list[CallRecord] = []
         lost: list[LostModule] = []
-        for begun in reversed(owed):
+        for begun in reversed(pending):
             number = None
             if begun.call is not None:
                 number = self.index.calls + len(calls)

@@ -1,0 +1,149 @@
+"""Evaluates jaxprs inside a trace of the probe's.
+
+A jaxpr that BrainPy traced is evaluated once more, so that the user's Python code does not run
+again. On the way, equations can be left out, and constants of inner jaxprs become arguments.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from brainpy_probe.compat import jax_tracing
+from brainpy_probe.recording.program.jaxprs import (
+    Predicate,
+    core,
+    inner_jaxprs,
+    open_jaxpr,
+    prune,
+)
+from brainpy_probe.recording.types import Atom, ClosedJaxpr, Equation, Jaxpr, Var
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    eqns: Sequence[Equation],
+    inputs: Iterable[tuple[Var, Any]],
+    lifted: Mapping[int, Any],
+    drop: Predicate | None = None,
+) -> Callable[[Atom], Any]:
+    """Evaluate equations, inside a trace or outside.
+
+    Parameters
+    ----------
+    eqns : sequence of equations
+        The equations, in their order.
+    inputs : iterable of (Var, value)
+        The values of the input variables.
+    lifted : mapping
+        Values for constants of inner jaxprs, by the constant's ``id``. An inner jaxpr with such a
+        constant is evaluated inline where JAX allows no further argument.
+    drop : callable, optional
+        Returns whether an equation of an inner jaxpr is to be left out.
+
+    Returns
+    -------
+    callable
+        Returns the value of a Var or Literal; None if its equation was left out.
+    """
+    values: dict[Var, Any] = dict(inputs)
+
+    def value(atom: Atom) -> Any:
+        return atom.val if isinstance(atom, core.Literal) else values.get(atom)
+
+    for _, same_settings in itertools.groupby(eqns, jax_tracing.equation_settings):
+        group = list(same_settings)
+        with jax_tracing.equation_context(group[0]):
+            for eqn in group:
+                operands = [value(atom) for atom in eqn.invars]
+                outs = _apply(eqn, operands, lifted, drop)
+                values.update(zip(eqn.outvars, outs, strict=True))
+    return value
+
+
+def _apply(
+    eqn: Equation, operands: list[Any], lifted: Mapping[int, Any], drop: Predicate | None
+) -> Sequence[Any]:
+    if _is_changed(eqn, lifted, drop):
+        rebuilt = _rebuild(eqn, operands, lifted, drop)
+        if rebuilt is not None:
+            return rebuilt
+    return jax_tracing.bind_equation(eqn, operands)
+
+
+def _is_changed(eqn: Equation, lifted: Mapping[int, Any], drop: Predicate | None) -> bool:
+    """Return whether an inner jaxpr has lifted constants or equations to drop."""
+    return any(
+        any(id(constant) in lifted for constant in getattr(inner, "consts", ()))
+        or any(
+            (drop is not None and drop(within)) or _is_changed(within, lifted, drop)
+            for within in open_jaxpr(inner).eqns
+        )
+        for inner in inner_jaxprs(eqn)
+    )
+
+
+def _rebuild(
+    eqn: Equation, operands: list[Any], lifted: Mapping[int, Any], drop: Predicate | None
+) -> Sequence[Any] | None:
+    """Evaluate an equation with changed inner jaxprs; return None where that is not supported."""
+
+    def function(closed: Jaxpr | ClosedJaxpr) -> Callable[..., list[Any]]:
+        consts = [lifted.get(id(c), c) for c in getattr(closed, "consts", ())]
+        jaxpr = open_jaxpr(closed)
+        eqns = jaxpr.eqns if drop is None else prune(jaxpr.eqns, jaxpr.outvars, drop)
+
+        def run(*args: Any) -> list[Any]:
+            inputs = zip(jaxpr.constvars + jaxpr.invars, [*consts, *args], strict=True)
+            return list(map(evaluate(eqns, inputs, lifted, drop), jaxpr.outvars))
+
+        return run
+
+    params = eqn.params
+    match eqn.primitive.name:
+        case "scan":
+            constants, carried = jax_tracing.scan_operands(params)
+            fixed, rest = operands[:constants], operands[constants:]
+            init, xs = rest[:carried], rest[carried:]
+            body = function(params["jaxpr"])
+
+            def step(carry: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:
+                outs = body(*fixed, *carry, *x)
+                return outs[:carried], outs[carried:]
+
+            carry, ys = jax.lax.scan(
+                step,
+                init,
+                xs,
+                length=params["length"],
+                reverse=params["reverse"],
+                unroll=params["unroll"],
+            )
+            return [*carry, *ys]
+        case "while":
+            split = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
+            cond_consts, body_consts, init = (
+                operands[: split[0]],
+                operands[split[0] : split[1]],
+                operands[split[1] :],
+            )
+            cond, body = function(params["cond_jaxpr"]), function(params["body_jaxpr"])
+            return list(
+                jax.lax.while_loop(
+                    lambda carry: cond(*cond_consts, *carry)[0],
+                    lambda carry: body(*body_consts, *carry),
+                    init,
+                )
+            )
+        case "cond":
+            index, *rest = operands
+            branches = [function(branch) for branch in params["branches"]]
+            return list(jax.lax.switch(index, branches, *rest))
+    inner = inner_jaxprs(eqn)
+    if len(inner) == 1 and len(open_jaxpr(inner[0]).invars) == len(operands):
+        return function(inner[0])(*operands)
+    return None

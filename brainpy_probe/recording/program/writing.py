@@ -1,0 +1,301 @@
+"""Writes the files of a rendered program, and makes its record.
+
+The texts and the arguments are written before the run has ended, the results afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from msgspec.structs import replace
+
+from brainpy_probe.analysis.measure import measure
+from brainpy_probe.errors import CannotMeasure, CannotReplay, first_line
+from brainpy_probe.format.common_records import WrittenFile
+from brainpy_probe.format.folder import RunFolder, safe_name
+from brainpy_probe.format.program_records import (
+    GROUPS,
+    DialectCheck,
+    Fidelity,
+    PortableProgram,
+    ProgramRecord,
+    TensorSpec,
+)
+from brainpy_probe.ir import mlir
+from brainpy_probe.ir.dialects import Lowered
+from brainpy_probe.recording.program import tensors
+from brainpy_probe.recording.program.closure import ClosedProgram, NamedValue
+from brainpy_probe.recording.program.lowering import LoweredProgram, RenderedProgram
+from brainpy_probe.settings import Settings
+
+__all__ = ["WrittenProgram", "known_values", "write", "write_ahead"]
+
+_FILES = {
+    "stablehlo": "program.stablehlo.mlir",
+    "mhlo": "program.mhlo.mlir",
+    "hlo": "program.hlo.txt",
+    "vhlo": "program.vhlo.mlirbc",
+}
+
+
+@dataclass(frozen=True)
+class WrittenProgram:
+    """The files of a program that are written before its run has ended: texts and arguments.
+
+    Attributes
+    ----------
+    place : str
+        The folder of its files, relative to the capture folder.
+    texts : list of WrittenFile
+        The texts.
+    portable : PortableProgram or None
+        The version for other compilers, if it was asked for.
+    arguments : dict
+        The place of each argument, by group and name.
+    """
+
+    place: str
+    texts: list[WrittenFile]
+    portable: PortableProgram | None
+    arguments: dict[str, tensors.Stored]
+
+
+def write_ahead(
+    rendered: RenderedProgram,
+    index: int,
+    settings: Settings,
+    folder: RunFolder,
+    arrays: tensors.ArrayFiles,
+) -> WrittenProgram:
+    """Write the texts and the arguments of a program whose run has not ended.
+
+    Parameters
+    ----------
+    rendered, index, settings, folder, arrays
+        As for :func:`write`.
+    """
+    closed = rendered.closed
+    with folder.rollback_on_error():
+        place = folder.reserve("programs", index, safe_name(closed.name))
+        texts = _write_texts(place, rendered.native, folder)
+        portable = _portable(place, rendered, folder)
+        data = f"{place}/data.safetensors"
+        arguments = _store(data, "data", closed.arguments, settings, arrays)
+    return WrittenProgram(place, texts, portable, arguments)
+
+
+def write(
+    rendered: RenderedProgram,
+    written: WrittenProgram,
+    index: int,
+    settings: Settings,
+    folder: RunFolder,
+    arrays: tensors.ArrayFiles,
+) -> tuple[ProgramRecord, Exception | None]:
+    """Write a program's results, measure the program if asked for, and make its record.
+
+    Parameters
+    ----------
+    rendered : RenderedProgram
+        The program.
+    written : WrittenProgram
+        The result of :func:`write_ahead`.
+    index : int
+        Its number in the capture.
+    settings : Settings
+        The capture's settings; ``data`` decides which arrays are written.
+    folder : RunFolder
+        The capture folder.
+    arrays : ArrayFiles
+        The arrays that the capture has written so far.
+
+    Returns
+    -------
+    ProgramRecord
+        The program's record; its fidelity lists the texts that could not be made.
+    Exception or None
+        The first failure among the parts that were asked for.
+    """
+    closed, native = rendered.closed, rendered.native
+    place, arguments = written.place, written.arguments
+    results_file = f"{place}/results.safetensors"
+    results = _store(results_file, "results", closed.results, settings, arrays)
+    has_names = bool(native.lowered.owners & closed.components.keys())
+    record = ProgramRecord(
+        index=index,
+        name=closed.name,
+        kind=closed.kind,
+        fingerprint=closed.fingerprint,
+        arguments=_specs(native.lowered.token_types, closed.arguments, arguments),
+        results=_result_specs(closed, native.lowered.token_types, results),
+        fidelity=_fidelity(native, closed),
+        files=(*written.texts, *_files_of(place, arguments), *_files_of(place, results)),
+        portable=written.portable,
+        kernels=native.kernels,
+        compiled_in=closed.compiled_in,
+        components=closed.components if has_names else {},
+        links=closed.links if has_names else {},
+    )
+    problem = rendered.problem
+    if settings.profile:
+        record, unmeasured = _measured(record, native, closed)
+        problem = problem or unmeasured
+    return record, problem
+
+
+def _measured(
+    record: ProgramRecord, native: LoweredProgram, closed: ClosedProgram
+) -> tuple[ProgramRecord, Exception | None]:
+    """Measure the run time of each component, or record why it cannot be measured.
+
+    A program that cannot be measured is not a failure of the probe.
+    """
+    texts = native.renderings
+    try:
+        rendering = next((texts[kind] for kind in ("vhlo", "stablehlo") if kind in texts), None)
+        if rendering is None:
+            raise CannotMeasure(
+                "The program was captured neither as VHLO nor as StableHLO.",
+                "Capture with dialect='stablehlo'.",
+            )
+        values = {f"{GROUPS[arg.role]}/{arg.name}": arg.value for arg in closed.arguments}
+        arrays = {name: tensors.to_numpy(value) for name, value in values.items()}
+        return replace(record, measured=measure(record, rendering.content, arrays).measured), None
+    except (CannotMeasure, CannotReplay) as error:
+        return replace(record, unmeasured=first_line(error)), None
+    except Exception as error:
+        return replace(record, unmeasured=first_line(error)), error
+
+
+def _fidelity(program: LoweredProgram, closed: ClosedProgram, *notes: str) -> Fidelity:
+    """Return how exactly a program's texts represent the run."""
+    lowered = program.lowered
+    return Fidelity(
+        checks={kind: rendering.check for kind, rendering in program.renderings.items()}
+        | {
+            kind: DialectCheck(parsed=False, detail=f"there is no text: {first_line(error)}")
+            for kind, error in program.problems.items()
+        },
+        chlo={kind: text.chlo for kind, text in program.renderings.items() if text.chlo},
+        custom_calls=_custom_calls(lowered, closed),
+        host_callbacks=tuple(filter(mlir.is_callback, lowered.custom_calls)),
+        inlined_constants=tuple(kind for kind, _ in mlir.large_constants(lowered.operations)),
+        removed=closed.removed,
+        reasons=closed.reasons,
+        unused=program.unused,
+        notes=(*closed.notes, *lowered.notes, *notes),
+    )
+
+
+def _portable(place: str, rendered: RenderedProgram, folder: RunFolder) -> PortableProgram | None:
+    """Write the portable version, if it was asked for. Its notes list what is not portable."""
+    closed, portable = rendered.closed, rendered.portable
+    if portable is None:
+        return None
+    if isinstance(portable, Exception):
+        reason = f"The program can't be lowered to plain StableHLO: {first_line(portable)}"
+        return PortableProgram(fidelity=Fidelity(notes=(reason,)))
+    fidelity = _fidelity(portable, closed)
+    if fidelity.custom_calls:
+        note = f"Some kernels have no portable version here: {', '.join(fidelity.custom_calls)}."
+        fidelity = _fidelity(portable, closed, note)
+    return PortableProgram(
+        fidelity=fidelity,
+        cost=portable.cost,
+        native_cost=rendered.native.cost,
+        files=tuple(_write_texts(f"{place}/portable", portable, folder)),
+    )
+
+
+def _write_texts(place: str, program: LoweredProgram, folder: RunFolder) -> list[WrittenFile]:
+    return [
+        folder.write(f"{place}/{_FILES[kind]}", kind, rendering.content)
+        for kind, rendering in program.renderings.items()
+    ]
+
+
+def _store(
+    name: str, kind: str, group: list[NamedValue], settings: Settings, arrays: tensors.ArrayFiles
+) -> dict[str, tensors.Stored]:
+    """Write values, or only compute their digests, or neither, as the settings ask for."""
+    values = known_values(group)
+    if settings.data == "none":
+        return {}
+    if kind == "data" or settings.data == "full":
+        return arrays.write(name, kind, values, share=kind == "data")
+    return arrays.digested(values)
+
+
+def _files_of(place: str, stored: dict[str, tensors.Stored]) -> list[WrittenFile]:
+    """Return the files that have the values. Files of another program have the kind ``shared``."""
+    files = {item.file.path: item.file for item in stored.values() if item.file is not None}
+    own = [file for path, file in files.items() if path.startswith(f"{place}/")]
+    shared = [replace(file, kind="shared") for file in files.values() if file not in own]
+    return [*own, *shared]
+
+
+def known_values(group: list[NamedValue]) -> dict[str, Any]:
+    """Return the values that are known, by group and name, such as ``state/E.V``."""
+    return {
+        f"{GROUPS[item.role]}/{item.name}": item.value
+        for item in group
+        if not isinstance(item.value, jax.ShapeDtypeStruct)
+    }
+
+
+def _custom_calls(lowered: Lowered, closed: ClosedProgram) -> dict[str, tuple[str, ...]]:
+    """Return the targets of opaque custom calls, each with the constants that it depends on."""
+    constants: dict[str, tuple[str, ...]] = {}
+    for target, calls in lowered.custom_calls.items():
+        if mlir.is_callback(target):
+            continue
+        ops = lowered.operations
+        numbers = {n for call in calls for n in mlir.feeding_arguments(lowered.module, ops, call)}
+        arguments = [closed.arguments[n - lowered.tokens] for n in sorted(numbers)]
+        constants[target] = tuple(arg.name for arg in arguments if arg.role == "constant")
+    return constants
+
+
+def _specs(
+    tokens: Sequence[tuple[tuple[int, ...], str]],
+    group: list[NamedValue],
+    stored: dict[str, tensors.Stored],
+) -> tuple[TensorSpec, ...]:
+    """Return the specs of a program's tokens, then of its arguments or results."""
+    token_specs = [
+        TensorSpec(name=f"token.{n}", role="token", shape=shape, dtype=dtype, nbytes=0)
+        for n, (shape, dtype) in enumerate(tokens)
+    ]
+    return (*token_specs, *(_spec(item, stored) for item in group))
+
+
+def _result_specs(
+    closed: ClosedProgram,
+    tokens: Sequence[tuple[tuple[int, ...], str]],
+    stored: dict[str, tensors.Stored],
+) -> tuple[TensorSpec, ...]:
+    """Return the specs of the results, with the axis of those that have an entry for each step."""
+    specs = []
+    for spec in _specs(tokens, closed.results, stored):
+        key = spec.role, spec.name
+        records = closed.records.get(key)
+        if records is not None:
+            axis = 1 if key in closed.swapped else 0
+            spec = replace(spec, axis=axis if closed.kind == "loop" else None, records=records)
+        specs.append(spec)
+    return tuple(specs)
+
+
+def _spec(item: NamedValue, stored: dict[str, tensors.Stored]) -> TensorSpec:
+    shape, dtype, nbytes, key = tensors.lowered_type(item.value)
+    spec = TensorSpec(
+        name=item.name, role=item.role, shape=shape, dtype=dtype, nbytes=nbytes, key=key
+    )
+    place = stored.get(spec.path)
+    if place is None:
+        return spec
+    file = "" if place.file is None else place.file.path
+    return replace(spec, digest=place.digest, file=file, entry=place.entry)

@@ -1,0 +1,43 @@
+"""The interface of a session, as the patches and hooks use it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from brainpy_probe.errors import ProbeError
+from brainpy_probe.settings import Settings
+
+if TYPE_CHECKING:
+    from brainpy_probe.recording.calls import RunningCall
+    from brainpy_probe.recording.modules.compilation import Compilation
+
+__all__ = ["Recorder"]
+
+
+class Recorder(Protocol):
+    """Records the calls and modules of one capture, or of a whole process."""
+
+    @property
+    def settings(self) -> Settings:
+        """The capture's settings."""
+
+    def record(self, event: RunningCall | Compilation) -> ProbeError | None:
+        """Record a call that has ended, or a module that no call compiled.
+
+        Returns
+        -------
+        ProbeError or None
+            The error to raise, with ``strict=True``.
+        """
+
+    def mark_interrupted(self, event: RunningCall | Compilation, error: BaseException) -> None:
+        """Mark an event as lost, whose recording an interrupt prevented."""
+
+    def render_ahead(self, call: RunningCall) -> None:
+        """Render the program of a call that is about to run."""
+
+    def report_failure(self, failure: Exception) -> ProbeError | None:
+        """Report a failure of the probe; return the error to raise, with ``strict=True``."""
+
+    def defer_failure(self, failure: Exception) -> None:
+        """Report a failure where nothing can be raised; with ``strict=True`` at the end."""

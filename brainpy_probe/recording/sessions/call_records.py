@@ -1,0 +1,82 @@
+"""Makes the records of a call and of the environment from what was collected."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from collections.abc import Iterator
+
+import jax
+
+from brainpy_probe.compat.versions import PACKAGES, installed, untested
+from brainpy_probe.format.common_records import Failure, Timing
+from brainpy_probe.format.records import CallRecord, Environment
+from brainpy_probe.ir.processor import processor
+from brainpy_probe.recording.calls import RunningCall
+
+__all__ = ["environment", "minimal_record", "model_class", "timing_notes"]
+
+
+def minimal_record(call: RunningCall) -> CallRecord:
+    """Return the parts of a call's record that are known in any case, without its number."""
+    return CallRecord(
+        index=0,
+        runner=type(call.runner).__qualname__,
+        model=model_class(call),
+        thread=call.thread,
+        started=call.started,
+        i0=call.i0,
+        dt=_step_duration(call),
+        jit=call.jit,
+        steps=None if call.indices is None else len(call.indices),
+        native=call.watch.timing(),
+        numba=tuple(dict.fromkeys(call.numba)),
+        probe=call.preparation,
+        error=None if call.error is None else Failure.of(call.error),
+    )
+
+
+def timing_notes(call: RunningCall, native: Timing) -> Iterator[str]:
+    """Yield the reasons why seconds of a call are missing."""
+    if call.unfinished:
+        yield (
+            "XLA was still running the program when the call returned, because the call waits for "
+            "none of its results (numpy_mon_after_run=False, or no monitors). The run time is not "
+            "known."
+        )
+    if native.trace is None:
+        yield (
+            "JAX did not report the duration of its phases, because "
+            "jax.monitoring.clear_event_listeners() was called."
+        )
+    if native.numba is None and not call.unfinished:
+        yield "The seconds of numba's compilation cannot be separated from other work."
+
+
+def model_class(call: RunningCall) -> str:
+    """Return the name of the class of a call's model."""
+    return type(getattr(call.runner, "target", call.runner)).__qualname__
+
+
+def environment() -> Environment:
+    """Return the record of this process's environment."""
+    versions = {name: version for name in PACKAGES if (version := installed(name)) is not None}
+    return Environment(
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        python=platform.python_version(),
+        backend=jax.default_backend(),
+        versions=versions,
+        rank=jax.process_index() if jax.process_count() > 1 else None,
+        processor=processor(),
+        untested=untested(),
+    )
+
+
+def _step_duration(call: RunningCall) -> float:
+    """Return the milliseconds of one step, or 0 if the runner has none."""
+    try:
+        return float(getattr(call.runner, "dt", 0.0))
+    except Exception:  # a property of the user's own runner
+        return 0.0

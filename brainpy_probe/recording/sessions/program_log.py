@@ -1,0 +1,236 @@
+"""Makes the programs of one capture, writes their files, and recognises known programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from brainpy_probe.format.folder import RunFolder
+from brainpy_probe.format.index import named_files
+from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.recording.calls import RunningCall
+from brainpy_probe.recording.modules.compilation import Compilation
+from brainpy_probe.recording.modules.timing import Stopwatch
+from brainpy_probe.recording.program.closure import ClosedProgram, close
+from brainpy_probe.recording.program.lowering import RenderedProgram, render
+from brainpy_probe.recording.program.step import FingerprintCache
+from brainpy_probe.recording.program.tensors import ArrayFiles
+from brainpy_probe.recording.program.writing import (
+    WrittenProgram,
+    known_values,
+    write,
+    write_ahead,
+)
+from brainpy_probe.recording.sessions import consistency
+from brainpy_probe.recording.tracing.traces import LoopRun, StepTrace, is_same_run
+from brainpy_probe.settings import Settings
+
+__all__ = ["CallProgram", "ProgramLog"]
+
+
+@dataclass(frozen=True)
+class _RenderedAhead:
+    """A program that was made while XLA compiled the run.
+
+    Attributes
+    ----------
+    run : LoopRun or StepTrace
+        The trace of the run that was about to start.
+    notes : list of str
+        The notes on the call at that moment.
+    closed : ClosedProgram
+        The program.
+    rendered, written
+        The program's texts and files; None if the program was known already.
+    """
+
+    run: LoopRun | StepTrace
+    notes: list[str]
+    closed: ClosedProgram
+    rendered: RenderedProgram | None
+    written: WrittenProgram | None
+
+
+@dataclass
+class CallProgram:
+    """The program of a call, with its files written.
+
+    Attributes
+    ----------
+    record : ProgramRecord or None
+        The program's record; None if the call has no program.
+    digests : dict
+        The digests of the call's arrays.
+    notes : tuple of str
+        Notes on the call.
+    native : Compilation or None
+        The module that JAX compiled for the run in this call, if it is known.
+    native_arguments : tuple of str
+        The names of that module's arguments.
+    failure : Exception or None
+        Why there is no program, or why a part of it is missing.
+    """
+
+    record: ProgramRecord | None = None
+    digests: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    native: Compilation | None = None
+    native_arguments: tuple[str, ...] = ()
+    failure: Exception | None = None
+
+
+@dataclass
+class ProgramLog:
+    """The programs of one capture.
+
+    It knows only programs that the index has. A program whose record could not be written is not
+    kept, so the next call makes it again.
+
+    Parameters
+    ----------
+    settings : Settings
+        The capture's settings.
+    folder : RunFolder
+        The capture folder, with its index.
+    """
+
+    settings: Settings
+    folder: RunFolder
+    _arrays: ArrayFiles = field(init=False)
+    _cache: FingerprintCache = field(default_factory=FingerprintCache)
+    _results: consistency.KnownResults = field(default_factory=consistency.KnownResults)
+    _numbers: dict[str, int] = field(default_factory=dict)  # by fingerprint
+    _seen: int = 0
+    _unclaimed: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._arrays = ArrayFiles(self.folder)
+
+    def needs_rendering(self, call: RunningCall) -> bool:
+        """Return whether the upcoming run of a call has a program that was not rendered yet.
+
+        It was if this is the compilation of another function within the run.
+        """
+        if call.upcoming is None or not call.jit:
+            return False
+        before: _RenderedAhead | None = call.ahead.get(id(self))
+        return before is None or before.run is not call.upcoming
+
+    def render_ahead(self, call: RunningCall) -> None:
+        """Render the program of a call that is about to run, and write its texts and arguments.
+
+        After the call, :meth:`program_of` uses them if they belong to the run.
+        """
+        if call.upcoming is None:
+            return
+        for folder in self.reserved(call):
+            self.folder.discard(folder)
+        call.ahead.pop(id(self), None)
+        closed = close(call, call.upcoming, self._cache)
+        rendered = written = None
+        if self._known(closed.fingerprint) is None:
+            rendered = render(closed, self.settings)
+            written = self._write_ahead(rendered)
+            self._unclaimed.add(written.place)
+        notes = list(call.notes)
+        call.ahead[id(self)] = _RenderedAhead(call.upcoming, notes, closed, rendered, written)
+
+    def program_of(self, call: RunningCall, watch: Stopwatch) -> CallProgram:
+        """Make the program of a call that has ended, check it, and write its files."""
+        result = CallProgram()
+        try:
+            # A run without jit has a program only if its step was traced for that.
+            is_traced = call.jit or self.settings.trace_eager
+            if is_traced and (call.error is None or call.has_ended_loop):
+                run = call.run()
+                ahead = self._rendered_ahead(call, run)
+                closed = close(call, run, self._cache) if ahead is None else ahead.closed
+                result.native = closed.native
+                result.native_arguments = closed.native_arguments
+                if self.settings.data != "none" or closed.kind == "step":
+                    watch.exclude(call.settle())  # the following code reads values
+                closed, result.notes = consistency.with_results(call, run, closed)
+                with self.folder.rollback_on_error():
+                    result.record, result.failure, result.digests = self._record(closed, ahead)
+        except Exception as error:
+            result.failure = error
+        for folder in self.reserved(call):
+            files = () if result.record is None else result.record.files
+            if not any(file.path.startswith(folder) for file in files):
+                self.folder.discard(folder)
+        return result
+
+    def reserved(self, call: RunningCall) -> list[str]:
+        """Return the folder of the files that were written during the compilation, if any."""
+        ahead: _RenderedAhead | None = call.ahead.get(id(self))
+        return [] if ahead is None or ahead.written is None else [ahead.written.place]
+
+    def claim(self, folders: list[str]) -> None:
+        """Mark folders as used by a record of the index."""
+        self._unclaimed.difference_update(folders)
+
+    def discard_unclaimed(self) -> None:
+        """Remove the files of calls that still run or were interrupted."""
+        manifest = self.folder.index.manifest
+        claimed = {str(PurePosixPath(file.path).parent) for file in named_files(manifest)}
+        for folder in self._unclaimed - claimed:
+            self.folder.discard(folder)
+
+    def _rendered_ahead(self, call: RunningCall, run: LoopRun | StepTrace) -> _RenderedAhead | None:
+        """Return the program that was made during the compilation, if it belongs to this run."""
+        ahead: _RenderedAhead | None = call.ahead.get(id(self))
+        if ahead is None or not is_same_run(ahead.run, run) or ahead.notes != call.notes:
+            return None
+        trace = run.step if isinstance(run, LoopRun) else run
+        return dataclasses.replace(
+            ahead, closed=dataclasses.replace(ahead.closed, native=trace.compilation)
+        )
+
+    def _known(self, fingerprint: str) -> ProgramRecord | None:
+        """Return the program with a fingerprint, if the index has it."""
+        index = self.folder.index
+        while self._seen < index.programs:
+            record = index.program(self._seen)
+            self._arrays.keep(record)
+            self._numbers[record.fingerprint] = record.index
+            self._seen += 1
+        number = self._numbers.get(fingerprint)
+        return None if number is None else index.program(number)
+
+    def _write_ahead(self, rendered: RenderedProgram) -> WrittenProgram:
+        number = self.folder.index.programs
+        return write_ahead(rendered, number, self.settings, self.folder, self._arrays)
+
+    def _record(
+        self, closed: ClosedProgram, ahead: _RenderedAhead | None
+    ) -> tuple[ProgramRecord, Exception | None, dict[str, str]]:
+        """Return a program's record, a failure, and the call's digests; write a new program."""
+        record, problem = self._known(closed.fingerprint), None
+        if record is not None:
+            consistency.require_same_signature(closed, record)
+        else:
+            rendered = None if ahead is None else ahead.rendered
+            written = None if ahead is None else ahead.written
+            rendered = rendered or render(closed, self.settings)
+            written = written or self._write_ahead(rendered)
+            number = self.folder.index.programs
+            rendered = dataclasses.replace(rendered, closed=closed)
+            record, problem = write(
+                rendered, written, number, self.settings, self.folder, self._arrays
+            )
+        digests = self._digests(closed)
+        self._results.require_same(record, closed, digests)
+        return record, problem, digests
+
+    def _values(self, closed: ClosedProgram) -> dict[str, Any]:
+        """Return the values to digest, by the names of their digests."""
+        if self.settings.data == "none":
+            return {}
+        arguments = {f"in/{k}": v for k, v in known_values(closed.arguments).items()}
+        return arguments | {f"out/{k}": v for k, v in known_values(closed.results).items()}
+
+    def _digests(self, closed: ClosedProgram) -> dict[str, str]:
+        return {sys.intern(k): self._arrays.digests.of(v) for k, v in self._values(closed).items()}
