@@ -87,13 +87,13 @@ def block() -> list[bytes]:
 
 @dataclass
 class Keeper:
-    """A user of the ledger that keeps what is handed to it."""
+    """A recorder that keeps the calls and modules that it gets."""
 
     settings: Settings = field(default_factory=Settings)
     events: list[Any] = field(default_factory=list)
 
-    def ended(self, event: Any) -> None:
-        """Keep a call or a module, all of it: a call forgets what it ran when it was handed on."""
+    def record(self, event: Any) -> None:
+        """Keep a call or module, and its content, which a call otherwise releases afterwards."""
         event.forget = lambda: None
         self.events.append(event)
 
