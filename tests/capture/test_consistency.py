@@ -201,10 +201,10 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "Variables are exchanged": (lambda run: _states(run, _exchange_variables), "another value"),
     "values before are exchanged": (lambda run: _states(run, _exchange_values), "before the run"),
     "values after are exchanged": (_exchange_after, "a has another value after the run"),
-    "a Variable counts as a constant": (_lose_variable("b"), "changed b, which is no part"),
-    "so does the random state": (_lose_variable("random"), "changed random, which is no part"),
+    "a Variable counts as a constant": (_lose_variable("b"), "changed b, which is not part"),
+    "so does the random state": (_lose_variable("random"), "changed random, which is not part"),
     "a step is missing": (_fewer_steps, "runs 4 steps, the call ran 5"),
-    "an input is another one": (_other_input, "is not the one that was given"),
+    "an input is another one": (_other_input, "is not the user's array"),
 }
 
 

@@ -112,7 +112,7 @@ def test_a_run_without_jit_is_a_call_without_a_program(counted: Any) -> None:
 def test_the_finding_names_what_traces_it_and_its_price(counted: Any) -> None:
     *_, cap = counted
     (finding,) = (one for one in cap.findings if one.slug == "jit-disabled")
-    assert "there is no program" in finding.sentence
+    assert "no program was captured" in finding.sentence
     assert "capture(trace_eager=True)" in finding.remedy
     assert "once more" in finding.remedy
     with pytest.raises(probe.ProbeError, match="trace_eager=True"):
