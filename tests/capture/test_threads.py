@@ -79,7 +79,7 @@ def test_a_reader_while_the_capture_ends_sees_every_call(
 ) -> None:
     case = by_name("lif")
     runner = case.build()
-    read = reading._journal
+    read = reading._read_journal
     with probe.capture(out, strict=True) as cap:
         case.run(runner)
         scope = probe.capture(out, strict=True)
@@ -90,7 +90,7 @@ def test_a_reader_while_the_capture_ends_sees_every_call(
             scope.__exit__(None, None, None)  # the manifest was read, the journal was not
             return read(folder)
 
-        monkeypatch.setattr(reading, "_journal", late)
+        monkeypatch.setattr(reading, "_read_journal", late)
         loaded = probe.load(inner.path)
     assert len(loaded.calls) == 1
     assert loaded.manifest.complete
