@@ -12,7 +12,7 @@ nox.options.error_on_missing_interpreters = True
 # A stack is tested on an interpreter that is here, or not at all.
 nox.options.download_python = "never"
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
-# The tests start hundreds of interpreters: without bytecode each compiles BrainPy and JAX anew.
+# The tests start hundreds of interpreters: without bytecode each compiles BrainPy and JAX again.
 os.environ["UV_COMPILE_BYTECODE"] = "1"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 

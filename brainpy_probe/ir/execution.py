@@ -10,8 +10,11 @@ import contextlib
 import functools
 import importlib
 import importlib.util
+import platform
+import re
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +31,7 @@ __all__ = [
     "Executable",
     "cost_analysis",
     "hoists_small_loops",
+    "processor",
     "refuses_unknown_calls",
     "register_jaxlib_kernels",
     "registered_targets",
@@ -54,6 +58,29 @@ def version() -> str:
     import jaxlib
 
     return str(jaxlib.__version__)
+
+
+# Instructions that affect how XLA vectorises and contracts floats, on x86 and on ARM.
+_VECTOR_FLAGS = re.compile(r"(avx|fma|sse4|asimd|sve|f16c|amx)\w*")
+
+
+@functools.cache
+def processor() -> str:
+    """Return the model and the vector instructions of this CPU; empty if they are unknown.
+
+    XLA's code, and therefore its rounding, depends on them.
+    """
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor()
+    lines = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
+    facts = {name.strip().lower(): value.strip() for name, _, value in lines}
+    model = facts.get("model name") or " ".join(
+        facts[name] for name in ("cpu implementer", "cpu part") if name in facts
+    )
+    flags = facts.get("flags") or facts.get("features") or ""
+    return " ".join([model, *sorted(filter(_VECTOR_FLAGS.fullmatch, flags.split()))]).strip()
 
 
 @functools.cache
@@ -127,11 +154,11 @@ def register_jaxlib_kernels(targets: Iterable[str]) -> None:
         if library == "lapack":
             module._lapack.initialize()
         listed = _listed_targets()
-        for platform, kernels in getattr(module, "registrations", dict)().items():
+        for platform_name, kernels in getattr(module, "registrations", dict)().items():
             for name, kernel, api in kernels:
                 if name not in listed:
                     _jaxlib().register_custom_call_target(
-                        name, kernel, platform=platform, api_version=api
+                        name, kernel, platform=platform_name, api_version=api
                     )
         _INITIALISED.update(name for name, owner in libraries.items() if owner == library)
 

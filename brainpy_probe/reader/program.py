@@ -293,7 +293,7 @@ class Program:
     def _reasons(self, form: str) -> list[str]:
         """Return why XLA may compile a form of the program to other bits than the run's."""
         from brainpy_probe.compat import bindings
-        from brainpy_probe.ir.processor import processor
+        from brainpy_probe.ir.execution import processor
 
         ran = self._environment
         other = bindings.version_remark(ran.jaxlib)
@@ -301,11 +301,11 @@ class Program:
         if ran.backend != "cpu":
             reasons.append(f"it ran on a {ran.backend}, and here on a CPU")
         elif ran.processor and ran.processor != processor():
-            reasons.append("it ran on another CPU, for which XLA compiles otherwise")
+            reasons.append("it ran on another CPU, for which XLA compiles other code")
         if self._plain:
-            reasons.append("the portable form may take sums in another order")
+            reasons.append("the portable program may take sums in another order")
         if form == "vhlo" and any(self.fidelity.chlo.values()):
-            reasons.append("VHLO has the operations of CHLO written out")
+            reasons.append("CHLO's operations are decomposed in VHLO")
         return reasons
 
     def _task(self, what: Literal["costs", "replay", "measure"], **more: Any) -> ProgramTask:
@@ -322,7 +322,7 @@ class Program:
         """Return the form that is counted, measured and run, and what ``parse`` makes of it.
 
         It is the form that is nearest to what ran, so that all three are about the same operations.
-        The StableHLO text comes before VHLO, which has the operations of CHLO written out: XLA has
+        The StableHLO text comes before VHLO, in which CHLO's operations are decomposed: XLA has
         its own code for them, with other bits (erf; jaxlib 0.10.2, 0.12.0). VHLO comes first where
         another version of jaxlib wrote the capture: only VHLO is stable from version to version.
         """

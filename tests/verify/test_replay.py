@@ -219,7 +219,7 @@ def test_the_portable_form_stands_for_brainpys_kernels(
     assert shell.returncode == 0, shell.stdout + shell.stderr
     assert ("ulp" in shell.stdout) == differ
     told = " ".join(shell.stdout.split())
-    assert ("the portable form may take sums in another order" in told) == differ
+    assert ("the portable program may take sums in another order" in told) == differ
 
 
 def test_brainpys_kernels_are_loaded_where_they_are(tmp_path: Path) -> None:

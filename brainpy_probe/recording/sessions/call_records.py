@@ -12,7 +12,7 @@ import jax
 from brainpy_probe.compat.versions import PACKAGES, installed, untested
 from brainpy_probe.format.common_records import Failure, Timing
 from brainpy_probe.format.records import CallRecord, Environment
-from brainpy_probe.ir.processor import processor
+from brainpy_probe.ir.execution import processor
 from brainpy_probe.recording.calls import RunningCall
 
 __all__ = ["environment", "minimal_record", "model_class", "timing_notes"]
