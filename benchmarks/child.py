@@ -110,7 +110,7 @@ def _memory(name: str) -> float:
 
 
 def start(_: Work) -> Figures:
-    """Process brainpy_probe.pth, and beside it a file of the same length without code."""
+    """Process brainpy_probe.pth, and for comparison a file of the same length without code."""
     line = (ROOT / "brainpy_probe.pth").read_text()
     with tempfile.TemporaryDirectory() as folder:
         seconds = {}

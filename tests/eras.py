@@ -1,6 +1,6 @@
-"""What the installed BrainPy and JAX call the things that all of them have; knows no test.
+"""Names that differ between versions of BrainPy and JAX, for the installed ones.
 
-BrainPy's models were spelled anew in 2.4 and its state moved to brainstate in 2.7. A test that
+BrainPy's models got new names in 2.4, and its state moved to brainstate in 2.7. A test that
 takes these names runs on both sides of either line.
 """
 

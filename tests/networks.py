@@ -113,7 +113,7 @@ _CORTICAL: dict[str, Any] = {
 
 
 def _fixed_prob(prob: float, seed: int, **size: int) -> Any:
-    # Multiple connections are allowed because FixedProb otherwise compiles a Numba function anew
+    # Multiple connections are allowed because FixedProb otherwise compiles a Numba function again
     # for each connector: seconds for a network which runs in milliseconds.
     return _bp.conn.FixedProb(prob, allow_multi_conn=True, seed=seed, **size)
 

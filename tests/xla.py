@@ -1,4 +1,4 @@
-"""XLA as JAX calls it, but given an MLIR module; knows no capture and no network."""
+"""XLA as JAX calls it, for an MLIR module."""
 
 from __future__ import annotations
 

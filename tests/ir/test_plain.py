@@ -1,4 +1,4 @@
-"""What is written anew for other compilers: the same bits by XLA, before and after."""
+"""Rewrites for other compilers: XLA computes the same bits before and after."""
 
 from __future__ import annotations
 

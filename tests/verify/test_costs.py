@@ -509,7 +509,7 @@ def test_a_dense_comm_dominates_and_the_events_own_is_offered(out: Path) -> None
 
 @pytest.mark.skipif(not hasattr(bp, "dnn"), reason="this BrainPy has no comms")
 def test_each_comm_that_is_offered_computes_the_same() -> None:
-    # A probability is drawn anew for each form of a connection, a matrix is not.
+    # A probability is drawn again for each form of a connection, a matrix is not.
     matrix = np.random.default_rng(1).random((60, 40)) < 0.1
     conn = _bp.conn.MatConn(matrix)(60, 40)
     spikes = bm.arange(60) % 4 == 0

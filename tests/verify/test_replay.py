@@ -290,7 +290,7 @@ def _captured_lif(out: Path, **options: Any) -> probe.Capture:
 
 
 def _rewrite(folder: Path, change: Callable[[records.Manifest], records.Manifest]) -> None:
-    """Write a manifest anew, as the probe would have."""
+    """Write a manifest again, as the probe writes it."""
     _, manifest = reading.read_manifest(folder)
     written = store.RunFolder.__new__(store.RunFolder)
     written.path = folder
