@@ -138,7 +138,7 @@ class CannotCapture(ProbeError):
 
 
 class ProgramMismatch(ProbeError):
-    """The program that was made of a call does not give what the call left behind.
+    """The results of a call's program differ from what the call left behind.
 
     Parameters
     ----------
@@ -153,8 +153,8 @@ class ProgramMismatch(ProbeError):
         shown = "; ".join(self.differences[:5])
         more = len(self.differences) - 5
         super().__init__(
-            f"The call has no program, because the program does not give what the call left "
-            f"behind: {shown}{f'; and {more} more' if more > 0 else ''}.",
+            f"The program of this call was discarded, because its results differ from what the "
+            f"call left behind: {shown}{f'; and {more} more' if more > 0 else ''}.",
             "This is a bug of the probe. Please report it with the model and the output of "
             "brainpy-probe doctor --json.",
         )
