@@ -22,6 +22,7 @@ from tests import sharing  # noqa: F401 - makes the folder of the run
 _OF_STACKS = ("capture", "ir")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that each stack runs: ``-m every_stack``."""
     here = Path(__file__).parent

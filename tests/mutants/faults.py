@@ -61,7 +61,7 @@ _FORMAT = (
         "append_at",
         "if size > end:",
         "if False:",
-        "tests/capture/test_faults.py",
+        "tests/unit/test_store.py",
     ),
     Fault(
         "a line without room stays in part",

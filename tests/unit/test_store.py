@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import brainpy_probe as probe
+from brainpy_probe.format.atomic import append_at
 from brainpy_probe.format.digests import digest_of
 from brainpy_probe.format.folder import RunFolder
 
@@ -96,3 +97,13 @@ def test_processes_that_share_a_parent_lose_nothing(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_capture_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="not a capture"):
         probe.load(tmp_path)
+
+
+def test_a_line_is_written_where_the_last_whole_line_ends(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    end = append_at(journal, 0, b"one\n")
+    journal.write_bytes(b"one\na line that was cut")
+    assert append_at(journal, end, b"two\n") == 8
+    assert journal.read_bytes() == b"one\ntwo\n"
+    with pytest.raises(FileNotFoundError, match="8 bytes"):
+        append_at(journal, 9, b"three\n")
