@@ -24,6 +24,7 @@ from brainpy_probe.errors import FolderRemoved
 from brainpy_probe.format.folder import JOURNAL, MANIFEST, RunFolder
 from brainpy_probe.format.reading import manifest_digest_matches, newest_run, read_manifest
 from brainpy_probe.format.records import Addition, Manifest
+from tests.altering import alter
 from tests.networks import by_name
 
 ROOT = Path(__file__).parents[2]
@@ -66,12 +67,6 @@ def _files_no_larger_than(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def _change(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    manifest = json.loads((folder / MANIFEST).read_text())
-    change(manifest)
-    (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
 def _name_file(name: str) -> Callable[[dict[str, Any]], object]:
@@ -269,14 +264,14 @@ def test_a_manifest_of_another_kind_is_refused(copy: Path, content: bytes) -> No
 
 
 def test_a_later_version_is_refused_with_the_remedy(copy: Path) -> None:
-    _change(copy, lambda manifest: manifest.update(version=99, novelty={}))
+    alter(copy, lambda manifest: manifest.update(version=99, novelty={}))
     with pytest.raises(probe.DamagedCapture, match="version 99") as refusal:
         probe.load(copy)
     assert "Update" in refusal.value.remedy
 
 
 def test_another_format_is_refused(copy: Path) -> None:
-    _change(copy, lambda manifest: manifest.update(format="someone/else"))
+    alter(copy, lambda manifest: manifest.update(format="someone/else"))
     with pytest.raises(probe.DamagedCapture, match="someone/else"):
         probe.load(copy)
 
@@ -285,15 +280,15 @@ def test_another_format_is_refused(copy: Path) -> None:
     ("program", "fault"), [(1, "missing programs"), (-1, "Expected `int` >= 0")]
 )
 def test_a_call_of_a_missing_program_is_refused(copy: Path, program: int, fault: str) -> None:
-    _change(copy, lambda manifest: manifest["calls"][1].update(program=program))
+    alter(copy, lambda manifest: manifest["calls"][1].update(program=program))
     with pytest.raises(probe.DamagedCapture, match=fault):
         probe.load(copy)
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../b", "..\\x", "a\0b"])
 def test_a_file_outside_the_folder_is_refused(copy: Path, name: str) -> None:
-    _change(copy, _name_file(name))
-    with pytest.raises(probe.DamagedCapture):
+    alter(copy, _name_file(name))
+    with pytest.raises(probe.DamagedCapture, match="a file outside its folder"):
         probe.load(copy)
 
 
