@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -121,14 +122,19 @@ def main(words: list[str]) -> int:
             checkout = _copied(folder / "checkout")
             child = os.fork()
             if not child:
-                _work(chosen[number::WORKERS], checkout, folder / "results")
-                os._exit(0)
+                try:
+                    _work(chosen[number::WORKERS], checkout, folder / "results")
+                except BaseException:
+                    traceback.print_exc()
+                finally:
+                    os._exit(0)  # the folder is the parent's to remove
             children.append(child)
         for child in children:
             os.waitpid(child, 0)
         done: list[Ran] = []
         for folder in folders:
-            done += pickle.loads((folder / "results").read_bytes())  # noqa: S301
+            if (folder / "results").exists():
+                done += pickle.loads((folder / "results").read_bytes())  # noqa: S301
         by = sorted({ran.by for ran in done if ran.by})
         code, output = _pytest(folders[0] / "checkout", by) if by else (0, "")
     wrong = [ran for ran in done if ran.outcome != "caught"]
@@ -136,8 +142,9 @@ def main(words: list[str]) -> int:
         print(f"\n=== {ran.outcome}: {ran.fault}\n{ran.output[-1500:]}")
     if code != 0:
         print(f"\n=== these fail without a fault\n{output[-3000:]}")
-    print(f"\n{len(done) - len(wrong)} of {len(done)} faults were caught")
-    return int(bool(wrong) or code != 0)
+    caught = len(done) - len(wrong)
+    print(f"\n{caught} of {len(chosen)} faults were caught")
+    return int(caught < len(chosen) or code != 0)
 
 
 if __name__ == "__main__":
