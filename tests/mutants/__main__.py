@@ -108,6 +108,32 @@ def _work(faults: Sequence[Fault], checkout: Path, results: Path) -> None:
     results.write_bytes(pickle.dumps(done))
 
 
+def _all_run(faults: Sequence[Fault], parent: Path) -> tuple[list[Ran], str]:
+    """Run faults in some processes; return what became of them, and which tests fail anyway."""
+    folders = [parent / str(number) for number in range(WORKERS)]
+    children = []
+    for number, folder in enumerate(folders):
+        checkout = _copied(folder / "checkout")
+        child = os.fork()
+        if not child:
+            try:
+                _work(faults[number::WORKERS], checkout, folder / "results")
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(0)  # the folder is the parent's to remove
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    done: list[Ran] = []
+    for folder in folders:
+        if (folder / "results").exists():
+            done += pickle.loads((folder / "results").read_bytes())  # noqa: S301
+    by = sorted({ran.by for ran in done if ran.by})
+    code, output = _pytest(folders[0] / "checkout", by) if by else (0, "")
+    return done, output if code else ""
+
+
 def main(words: list[str]) -> int:
     """Run the faults, print what became of them, and return the exit code."""
     chosen = [one for one in FAULTS if not words or any(word in one.name for word in words)]
@@ -115,36 +141,16 @@ def main(words: list[str]) -> int:
         broken(ROOT / PACKAGE, fault)
     for name in ("jax", "brainpy", "typer.testing"):
         importlib.import_module(name)
-    with tempfile.TemporaryDirectory(prefix="brainpy-probe-mutants-") as name:
-        folders = [Path(name, str(number)) for number in range(WORKERS)]
-        children = []
-        for number, folder in enumerate(folders):
-            checkout = _copied(folder / "checkout")
-            child = os.fork()
-            if not child:
-                try:
-                    _work(chosen[number::WORKERS], checkout, folder / "results")
-                except BaseException:
-                    traceback.print_exc()
-                finally:
-                    os._exit(0)  # the folder is the parent's to remove
-            children.append(child)
-        for child in children:
-            os.waitpid(child, 0)
-        done: list[Ran] = []
-        for folder in folders:
-            if (folder / "results").exists():
-                done += pickle.loads((folder / "results").read_bytes())  # noqa: S301
-        by = sorted({ran.by for ran in done if ran.by})
-        code, output = _pytest(folders[0] / "checkout", by) if by else (0, "")
-    wrong = [ran for ran in done if ran.outcome != "caught"]
-    for ran in wrong:
-        print(f"\n=== {ran.outcome}: {ran.fault}\n{ran.output[-1500:]}")
-    if code != 0:
-        print(f"\n=== these fail without a fault\n{output[-3000:]}")
-    caught = len(done) - len(wrong)
+    with tempfile.TemporaryDirectory(prefix="brainpy-probe-mutants-") as folder:
+        done, failing = _all_run(chosen, Path(folder))
+    for ran in done:
+        if ran.outcome != "caught":
+            print(f"\n=== {ran.outcome}: {ran.fault}\n{ran.output[-1500:]}")
+    if failing:
+        print(f"\n=== these fail without a fault\n{failing[-3000:]}")
+    caught = sum(ran.outcome == "caught" for ran in done)
     print(f"\n{caught} of {len(chosen)} faults were caught")
-    return int(caught < len(chosen) or code != 0)
+    return int(caught < len(chosen) or bool(failing))
 
 
 if __name__ == "__main__":

@@ -219,7 +219,7 @@ _COMPAT_AND_IR = (
         "check_calls",
         "if hidden:",
         "if False:",
-        "tests/verify/test_hostile.py -k call",
+        "tests/verify/test_hostile_programs.py -k call",
     ),
     Fault(
         "no custom call is a callback",
@@ -327,14 +327,7 @@ _ANALYSIS_AND_READER = (
         "Worker._time_is_up",
         "self._kill()",
         "pass",
-        "tests/verify/test_hostile.py -k never_ends",
-    ),
-    Fault(
-        "a worker captures itself",
-        "Worker.__init__",
-        "if not k.startswith('BRAINPY_PROBE')",
-        "if True",
-        "tests/verify/test_hostile.py tests/verify/test_replay.py",
+        "tests/verify/test_hostile_programs.py -k never_ends",
     ),
     Fault(
         "the first program's text is given",

@@ -97,7 +97,7 @@ INDICES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("fault", INDICES)
-def test_an_index_that_is_none_isrefused(fault: str, copy: Path) -> None:
+def test_an_index_that_is_none_is_refused(fault: str, copy: Path) -> None:
     change, said = INDICES[fault]
     change(copy)
     refused(said, "show", copy)
@@ -274,7 +274,7 @@ SAYINGS: dict[str, tuple[Callable[[Manifest], object], str]] = {
 
 
 @pytest.mark.parametrize("fault", SAYINGS)
-def test_a_manifest_that_contradicts_itself_isrefused(fault: str, copy: Path) -> None:
+def test_a_manifest_that_contradicts_itself_is_refused(fault: str, copy: Path) -> None:
     change, said = SAYINGS[fault]
     alter(copy, change)
     refused(said, "show", copy)
@@ -291,7 +291,7 @@ def test_a_manifest_that_contradicts_itself_isrefused(fault: str, copy: Path) ->
     ],
     ids=["key twice", "NaN", "infinite", "5,000 digits", "half a pair"],
 )
-def test_json_that_readers_read_otherwise_isrefused(
+def test_json_that_readers_read_otherwise_is_refused(
     old: str, new: str, said: str, copy: Path
 ) -> None:
     text = (copy / MANIFEST).read_text()
