@@ -32,6 +32,7 @@ _PLACES = {
 }
 if eras.SINCE_2_7:
     _PLACES["brainstate.transform:StatefulFunction"] = ["make_jaxpr", "get_state_trace"]
+    _PLACES["brainstate._state:StateTraceStack"] = ["assign_state_vals_v2"]
 else:
     _TRANSFORM = "brainpy._src.math.object_transform"
     _PLACES[f"{_TRANSFORM}.jit:JITTransform"] = ["__call__"]
