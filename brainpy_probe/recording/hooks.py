@@ -46,7 +46,7 @@ def patches() -> list[Patch]:
     return [
         *compiler_patches(),
         *_runner_patches(brainpy_runner.take("runner")),
-        Patch(jax.numpy, "moveaxis", moveaxis),
+        Patch(jax.numpy, "moveaxis", _moveaxis),
         *_trace_hooks().patches(),
     ]
 
@@ -59,8 +59,8 @@ def _trace_hooks() -> ModuleType:
 def _runner_patches(runner: Runner) -> list[Patch]:
     """Return the patches of DSRunner, and of subclasses with their own methods (``BPFF``)."""
     handlers = {
-        "predict": brainpys_predict if brainpy_runner.is_brainpys_own(runner) else predict,
-        "_predict": own_predict if runner is brainpy_runner.take("runner") else inner_predict,
+        "predict": _brainpys_predict if brainpy_runner.is_brainpys_own(runner) else _predict,
+        "_predict": _own_predict if runner is brainpy_runner.take("runner") else _inner_predict,
     }
     patches = [
         Patch(runner, name, handler) for name, handler in handlers.items() if name in vars(runner)
@@ -71,13 +71,13 @@ def _runner_patches(runner: Runner) -> list[Patch]:
     return patches
 
 
-def predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+def _predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap the ``predict`` of a user's own runner."""
     with _recorded(instance):
         return wrapped(*args, **kwargs)
 
 
-def brainpys_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+def _brainpys_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap ``DSRunner.predict`` or the ``predict`` of a trainer of BrainPy's: record the monitors.
 
     A subclass may change the monitors afterwards.
@@ -94,7 +94,7 @@ def brainpys_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs
         return result
 
 
-def inner_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+def _inner_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap the ``_predict`` of a subclass, which may not call BrainPy's own."""
     with _recorded(instance):
         call = CURRENT_CALL.get()
@@ -109,7 +109,7 @@ def inner_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -
         return result
 
 
-def own_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+def _own_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap ``DSRunner._predict``, which runs the loop over time.
 
     Some subclasses (BPTT) call it without ``predict``.
@@ -130,7 +130,7 @@ def own_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> 
         return result
 
 
-def moveaxis(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+def _moveaxis(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap ``jax.numpy.moveaxis``: record the results whose axes a runner swaps after its loop.
 
     With a batching mode and ``data_first_axis="B"``, a runner swaps the first two axes of each

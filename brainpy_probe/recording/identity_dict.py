@@ -21,26 +21,26 @@ def reference(obj: Any) -> Callable[[], Any]:
         return lambda: obj
 
 
-Value = TypeVar("Value")
+_Value = TypeVar("_Value")
 
 
 @dataclass
-class IdentityDict(Generic[Value]):
+class IdentityDict(Generic[_Value]):
     """A dictionary with objects as keys, compared by identity. The keys may be unhashable.
 
     A key is not kept alive, and no later object with the same ``id`` is taken for it. A key without
     weak references is kept alive until the dictionary is cleared.
     """
 
-    _entries: dict[int, tuple[Callable[[], Any], Value]] = field(default_factory=dict)
+    _entries: dict[int, tuple[Callable[[], Any], _Value]] = field(default_factory=dict)
 
-    def get(self, obj: Any) -> Value | None:
+    def get(self, obj: Any) -> _Value | None:
         """Return the value of an object; None if it has none."""
         entry = self._entries.get(id(obj))
         # Python reuses ids: the reference shows whether the object is still the same.
         return entry[1] if entry is not None and entry[0]() is obj else None
 
-    def set(self, obj: Any, value: Value) -> Value:
+    def set(self, obj: Any, value: _Value) -> _Value:
         """Store the value of an object for as long as the object lives; return the value."""
         key, entries = id(obj), self._entries
 

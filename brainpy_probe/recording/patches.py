@@ -17,7 +17,7 @@ from brainpy_probe.recording.recorder import Recorder
 
 __all__ = ["LEDGER", "Ledger", "Patch", "unwrapped"]
 
-Handler = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
+_Handler = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 _ABSENT = object()
 # These classes are generic from wrapt 2 on, and not before. So they can't be parametrised.
 _FunctionWrapper: Any = wrapt.FunctionWrapper
@@ -40,7 +40,7 @@ class Patch:
 
     owner: Any
     name: str
-    handler: Handler
+    handler: _Handler
 
 
 class _CopiesOriginal:

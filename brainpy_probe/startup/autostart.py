@@ -22,7 +22,7 @@ from brainpy_probe.startup.import_hooks import around_import
 
 __all__ = ["has_started", "start"]
 
-USAGE = 2
+_USAGE = 2
 
 
 @functools.cache
@@ -41,7 +41,7 @@ def start() -> None:
         if asks_for_strictness(os.environ):
             print_to_stderr(describe_error(error))
             # Python prints an exception raised by a .pth file, and goes on.
-            os._exit(USAGE)
+            os._exit(_USAGE)
         print_to_stderr(f"{describe_error(error)} The script runs without the probe.")
 
 

@@ -15,10 +15,10 @@ from typing import Any
 
 __all__ = ["around_import", "silence_log"]
 
-MakeContext = Callable[[], contextlib.AbstractContextManager[object]]
+_MakeContext = Callable[[], contextlib.AbstractContextManager[object]]
 
 
-def around_import(name: str, make_context: MakeContext) -> None:
+def around_import(name: str, make_context: _MakeContext) -> None:
     """Execute a module within a context when it is imported; enter the context now if it was.
 
     Parameters
@@ -37,7 +37,7 @@ def around_import(name: str, make_context: MakeContext) -> None:
 class _Finder:
     """Finds one module by the other finders, and executes it within a context."""
 
-    def __init__(self, name: str, make_context: MakeContext) -> None:
+    def __init__(self, name: str, make_context: _MakeContext) -> None:
         self._name, self._make_context = name, make_context
 
     def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:

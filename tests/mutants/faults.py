@@ -673,7 +673,7 @@ _RECORDING = (
     ),
     Fault(
         "a function that ran twice ran once",
-        "get_state_trace",
+        "_get_state_trace",
         "call.repeats += 1",
         "pass",
         "tests/capture/test_consistency.py tests/capture/test_which_run.py",

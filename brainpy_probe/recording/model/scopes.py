@@ -77,7 +77,7 @@ class ComponentNames:
             if len(ends) == 2 and ends[0] and ends[1]:
                 self.links[name] = ends[0], ends[1]
         self.patches = [
-            Patch(cls, name, component_method)
+            Patch(cls, name, _component_method)
             for cls in classes
             for name in _METHODS
             if isinstance(vars(cls).get(name), FunctionType)
@@ -163,24 +163,24 @@ def lost_variables(call: RunningCall) -> tuple[str, ...]:
 
 def runner_patches(runner: Runner) -> Iterator[Patch]:
     """Yield the patches of a runner's methods that set inputs and read monitors."""
-    for name, handler in zip(brainpy_runner.STEP_PARTS, (inputs, monitors), strict=True):
+    for name, handler in zip(brainpy_runner.STEP_PARTS, (_inputs, _monitors), strict=True):
         if name in vars(runner):
             yield Patch(runner, name, handler)
 
 
-def component_method(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+def _component_method(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap a method of a component."""
     with _scope(instance):
         return wrapped(*args, **kwargs)
 
 
-def inputs(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+def _inputs(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap the method with which a runner passes the inputs to the model."""
     with _scope(None, INPUTS):
         return wrapped(*args, **kwargs)
 
 
-def monitors(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+def _monitors(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap the method with which a runner reads its monitors."""
     with _scope(None, MONITORS):
         return wrapped(*args, **kwargs)

@@ -34,13 +34,13 @@ def patches() -> list[Patch]:
     """Return the patches of JAX's compiler, to be installed while a capture is open."""
     compiler = jax_compiler.take("compiler")
     return [
-        Patch(compiler, "compile_or_get_cached", compile_or_get_cached),
-        Patch(compiler, jax_compiler.backend_compile_name(), backend_compile),
+        Patch(compiler, "compile_or_get_cached", _compile_or_get_cached),
+        Patch(compiler, jax_compiler.backend_compile_name(), _backend_compile),
     ]
 
 
-def compile_or_get_cached(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Wrap JAX's function of that name, which JAX calls for each module, cached or not."""
+def _compile_or_get_cached(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    """Wrap JAX's ``compile_or_get_cached``, which JAX calls for each module, cached or not."""
     sessions = () if OWN_WORK.get() else LEDGER.users
     compilation: Compilation | None = None
     problem: Exception | None = None
@@ -136,7 +136,7 @@ def _new_compilation(wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Compilatio
     )
 
 
-def backend_compile(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+def _backend_compile(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap XLA's compile function, which JAX calls for a module that no cache has."""
     compilation = CURRENT_COMPILATION.get()
     if compilation is None:

@@ -39,7 +39,7 @@ PHASES: dict[str, Phase] = {
 
 
 @dataclass
-class ListenerState:
+class _ListenerState:
     """The state of the probe's listener of JAX's events.
 
     Attributes
@@ -52,7 +52,7 @@ class ListenerState:
     losses: int = 0
 
 
-LISTENER = ListenerState()
+LISTENER = _ListenerState()
 
 
 def span_until_now(phase: Phase, seconds: float) -> Span:

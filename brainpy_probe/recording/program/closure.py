@@ -46,7 +46,7 @@ __all__ = ["ClosedProgram", "NamedValue", "close"]
 
 _ROLES: dict[str, Role] = {"monitors": "monitor", "outputs": "output"}
 
-Function = Callable[[NamedArrays, NamedArrays, NamedArrays], dict[str, NamedArrays]]
+_Function = Callable[[NamedArrays, NamedArrays, NamedArrays], dict[str, NamedArrays]]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class ClosedProgram:
     name: str
     kind: ProgramKind
     fingerprint: str
-    function: Function
+    function: _Function
     arguments: list[NamedValue]
     results: list[NamedValue]
     step: TracedStep
@@ -311,7 +311,7 @@ def _swap_axes(results: dict[str, NamedArrays], swapped: Collection[tuple[str, s
 def _closed(
     step: TracedStep,
     kind: ProgramKind,
-    program: Function,
+    program: _Function,
     inputs: NamedArrays,
     outputs: dict[str, NamedArrays],
     swapped: frozenset[tuple[str, str]],

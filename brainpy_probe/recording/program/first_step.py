@@ -17,12 +17,12 @@ from brainpy_probe.recording.types import NamedArrays, Pytree
 
 __all__ = ["first_step_results", "missing_results"]
 
-Results = dict[tuple[Role, str], Any]
+_Results = dict[tuple[Role, str], Any]
 
 
 def first_step_results(
     call: RunningCall, run: LoopRun | StepTrace, closed: ClosedProgram, *, is_brainpy_result: bool
-) -> Results:
+) -> _Results:
     """Return the results of a run's first step, by role and name, as far as the run keeps them.
 
     The results of a jitted step are recorded after it has run: all of them up to BrainPy 2.6, the
@@ -40,7 +40,7 @@ def first_step_results(
     is_brainpy_result : bool
         Whether the runner returned the result of BrainPy's own ``_predict``.
     """
-    results: Results = {}
+    results: _Results = {}
     if run.native is not None:
         results |= {key: run.native.results[n] for key, n in closed.places.items()}
         after: list[Pytree] | None = run.native.after
@@ -80,9 +80,9 @@ def _states_after_only_step(call: RunningCall, closed: ClosedProgram) -> list[Py
 
 def _first_entries(
     call: RunningCall, role: Role, stacked: NamedArrays, names: set[tuple[Role, str]]
-) -> Results:
+) -> _Results:
     """Return the first entries of stacked arrays with the given names."""
-    entries: Results = {}
+    entries: _Results = {}
     for name, array in stacked.items():
         if (role, name) in names and isinstance(array, jax.Array | np.ndarray):
             if jax_tracing.is_key(array):
@@ -93,7 +93,7 @@ def _first_entries(
     return entries
 
 
-def missing_results(closed: ClosedProgram, results: Results) -> tuple[str, ...]:
+def missing_results(closed: ClosedProgram, results: _Results) -> tuple[str, ...]:
     """Return a note on the results of a program of one step that its run did not keep."""
     names = [
         f"{item.role} {item.name}"

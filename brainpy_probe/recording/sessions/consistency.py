@@ -29,7 +29,7 @@ from brainpy_probe.recording.types import Array, NamedArrays
 
 __all__ = ["KnownResults", "require_same_signature", "with_results"]
 
-ResultTypes = Mapping[tuple[Role, str], Any]
+_ResultTypes = Mapping[tuple[Role, str], Any]
 
 # Arrays of at most this many bytes are compared by content where identity does not decide.
 _MAX_COMPARED_BYTES = 65536
@@ -167,7 +167,7 @@ class _Check:
     def results(self) -> Iterator[str]:
         """Compare the names, shapes and dtypes of outputs and monitors."""
         call, closed, native = self.call, self.closed, self.native
-        types: ResultTypes = {
+        types: _ResultTypes = {
             (item.role, item.name): item.value for item in closed.results if item.role != "state"
         }
         if native is not None:
@@ -182,7 +182,7 @@ class _Check:
             monitors = {name: value for (role, name), value in types.items() if role == "monitor"}
             yield from self._monitors(monitors, call.monitors)
 
-    def _compare_results(self, types: ResultTypes, held: dict[str, NamedArrays]) -> Iterator[str]:
+    def _compare_results(self, types: _ResultTypes, held: dict[str, NamedArrays]) -> Iterator[str]:
         """Compare the program's results with the return value of BrainPy's own ``_predict``."""
         overrides = brainpy_runner.overrides_results(self.call.runner)
         for role, group in _GROUPS:

@@ -29,7 +29,7 @@ from brainpy_probe.recording.types import Runner
 
 __all__ = ["first_items", "side_effects_undone"]
 
-Undo = Callable[[], object]
+_Undo = Callable[[], object]
 _ABSENT = object()
 
 
@@ -83,7 +83,7 @@ def _replayed(entry: list[Any], source: Any, first: list[Any]) -> Iterator[Any]:
     yield from first
 
 
-def _undo_libraries() -> list[Undo]:
+def _undo_libraries() -> list[_Undo]:
     """Return the functions that restore ``bp.share`` and the global random generators."""
     return [
         brainpy_runner.shared_context(),
@@ -135,7 +135,7 @@ def _slots(obj: Any) -> list[str]:
     return [name for name in itertools.chain.from_iterable(flat) if not name.startswith("__")]
 
 
-def _undo_object(obj: Any) -> list[Undo]:
+def _undo_object(obj: Any) -> list[_Undo]:
     """Return the functions that restore an object's own items and attributes."""
     if isinstance(obj, FunctionType):
         return _undo_names(obj)
@@ -156,7 +156,7 @@ def _undo_object(obj: Any) -> list[Undo]:
     return undo
 
 
-def _undo_generator(obj: Any) -> list[Undo]:
+def _undo_generator(obj: Any) -> list[_Undo]:
     if isinstance(obj, np.random.Generator):
         generator = obj.bit_generator
         return [functools.partial(setattr, generator, "state", generator.state)]
@@ -167,7 +167,7 @@ def _undo_generator(obj: Any) -> list[Undo]:
     return []
 
 
-def _undo_items(obj: Any) -> list[Undo]:
+def _undo_items(obj: Any) -> list[_Undo]:
     if isinstance(obj, np.ndarray) and obj.flags.writeable:
         return [functools.partial(np.copyto, obj, obj.copy())]
     if isinstance(obj, (list, deque)):
@@ -183,7 +183,7 @@ def _undo_items(obj: Any) -> list[Undo]:
     return _undo_entries(obj) if isinstance(obj, MutableMapping) else []
 
 
-def _undo_entries(mapping: MutableMapping[Any, Any]) -> list[Undo]:
+def _undo_entries(mapping: MutableMapping[Any, Any]) -> list[_Undo]:
     before = dict(mapping)
     # These run in reverse order: the entries first, then the iterators among them.
     undo = [u for key, value in before.items() for u in _undo_iterator(mapping, key, value)]
@@ -205,7 +205,7 @@ class _RecordingIterator:
         return self.items[-1]
 
 
-def _undo_iterator(container: Any, key: Any, value: Any) -> list[Undo]:
+def _undo_iterator(container: Any, key: Any, value: Any) -> list[_Undo]:
     """Replace an iterator by one that keeps its items, so that they can be drawn again."""
     if not isinstance(value, Iterator) or not hasattr(container, "__setitem__"):
         return []
@@ -218,9 +218,9 @@ def _undo_iterator(container: Any, key: Any, value: Any) -> list[Undo]:
     return [restore]
 
 
-def _undo_names(function: FunctionType) -> list[Undo]:
+def _undo_names(function: FunctionType) -> list[_Undo]:
     """Return the functions that restore a function's closure cells and globals."""
-    undo: list[Undo] = []
+    undo: list[_Undo] = []
     for cell in function.__closure__ or ():
         if not _is_empty(cell):
             undo.append(functools.partial(setattr, cell, "cell_contents", cell.cell_contents))

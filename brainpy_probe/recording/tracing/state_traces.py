@@ -24,14 +24,14 @@ def patches() -> list[Patch]:
     jax_tracing.take("scan")
     stateful = brainpy_transforms.take("stateful-function")
     return [
-        Patch(stateful, "make_jaxpr", make_jaxpr),
-        Patch(stateful, "get_state_trace", get_state_trace),
-        Patch(jax.lax, "scan", scan),
-        Patch(brainpy_transforms.take("state-trace"), "assign_state_vals_v2", assign_state_vals),
+        Patch(stateful, "make_jaxpr", _make_jaxpr),
+        Patch(stateful, "get_state_trace", _get_state_trace),
+        Patch(jax.lax, "scan", _scan),
+        Patch(brainpy_transforms.take("state-trace"), "assign_state_vals_v2", _assign_state_vals),
     ]
 
 
-def make_jaxpr(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+def _make_jaxpr(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap ``StatefulFunction.make_jaxpr``: loops that it traces are not outermost."""
     call = CURRENT_CALL.get()
     if call is None or call.tracing:
@@ -40,7 +40,7 @@ def make_jaxpr(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> A
         return wrapped(*args, **kwargs)
 
 
-def get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+def _get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap ``StatefulFunction.get_state_trace``: record the outermost traces of a call.
 
     Every loop and every jit calls it just before it runs, whether the jaxpr is new or comes from
@@ -66,7 +66,7 @@ def get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs)
     return states
 
 
-def assign_state_vals(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+def _assign_state_vals(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap ``StateTraceStack.assign_state_vals_v2``: record the states after a first jitted step.
 
     Every loop and every jit calls it just after it ran, with the states of its trace.
@@ -92,7 +92,7 @@ def _is_trace_of(states: Any, run: StepTrace) -> bool:
     )
 
 
-def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+def _scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap ``jax.lax.scan``: record the outermost loops of BrainPy's in a call."""
     call = CURRENT_CALL.get()
     if call is None or call.tracing:

@@ -40,11 +40,11 @@ __all__ = ["patches", "trace_function"]
 
 def patches() -> list[Patch]:
     """Return the patches of BrainPy and JAX, to be installed while a capture is open."""
-    found = [Patch(brainpy_transforms.take("jit-transform"), "__call__", jit_call)]
+    found = [Patch(brainpy_transforms.take("jit-transform"), "__call__", _jit_call)]
     if brainpy_transforms.splits_random_states():
-        found.append(Patch(brainpy_transforms.variable_stack(), "call_on_subset", call_on_subset))
-    found.append(Patch(jax.lax, "scan", scan))
-    found.append(Patch(jax_tracing.take("scan-primitive"), "bind", bind))
+        found.append(Patch(brainpy_transforms.variable_stack(), "call_on_subset", _call_on_subset))
+    found.append(Patch(jax.lax, "scan", _scan))
+    found.append(Patch(jax_tracing.take("scan-primitive"), "bind", _bind))
     return found
 
 
@@ -58,7 +58,7 @@ def _outermost() -> RunningCall | None:
     return None
 
 
-def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+def _scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap ``jax.lax.scan``: record the outermost loops of BrainPy's in a call."""
     call = _outermost()
     variables, is_step = None, False
@@ -82,7 +82,7 @@ def scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     return result
 
 
-def bind(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+def _bind(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap ``bind`` of JAX's scan primitive: record its operands and parameters.
 
     ``jax.lax.scan`` calls it after it has traced the body.
@@ -150,7 +150,7 @@ def _loop(
     return LoopRun(step, (), xs, options, list(range(len(keys))), native)
 
 
-def jit_call(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+def _jit_call(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap the call of a ``bm.jit`` function: record the outermost ones of a call."""
     call = _outermost()
     if call is None or id(instance) in call.seen_functions:
@@ -186,7 +186,7 @@ def _is_step_or_loop(call: RunningCall, transform: Any, args: Args) -> bool:
     return kept_loop and (call.indices is None or call.scans_its_indices(args))
 
 
-def call_on_subset(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+def _call_on_subset(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap BrainPy's split of the random states, just before a ``bm.jit`` function runs."""
     call = CURRENT_CALL.get()
     events = None if call is None else call.tracing
