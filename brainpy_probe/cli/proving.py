@@ -115,8 +115,8 @@ def replay(
 ) -> None:
     """Run a captured program again, without BrainPy and JAX, and compare its results.
 
-    Needs the constants, state and inputs that capture(data=...) writes. Exit code 1 if a result
-    differs from the simulation's without a known reason, or the program can't be run.
+    Needs the constants, state and inputs that capture(data=...) writes. Exit code 1 if
+    the program is not the simulation's, or can't be run.
     """
     from brainpy_probe.cli.tables import replay_table
 
@@ -132,6 +132,7 @@ def replay(
                 "path": str(capture.path),
                 "equal": replayed.equal,
                 "verdict": replayed.verdict,
+                "stepwise": replayed.stepwise,
                 "seconds": seconds,
                 "direct": replayed.direct,
                 "results": replayed.compared,

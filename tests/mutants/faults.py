@@ -672,6 +672,27 @@ _RECORDING = (
         "tests/capture/test_data.py",
     ),
     Fault(
+        "a step begins with the state after it",
+        "_select_state",
+        "create('subtract', counter.type, [counter, constant(1)])",
+        "counter",
+        "tests/verify/test_bits.py -k grows",
+    ),
+    Fault(
+        "another program is undecided",
+        "decide",
+        "if stepwise.another:",
+        "if False:",
+        "tests/verify/test_bits.py -k whatever_was_removed",
+    ),
+    Fault(
+        "a state that nothing recorded counts as recorded",
+        "compare_steps",
+        "bool(found.hidden)",
+        "False",
+        "tests/verify/test_bits.py -k nothing_recorded",
+    ),
+    Fault(
         "a function that ran twice ran once",
         "_get_state_trace",
         "call.repeats += 1",
