@@ -363,7 +363,7 @@ def test_a_difference_is_given_in_value_and_in_ulps(copy: Path) -> None:
     assert shown.exit_code == 1
     assert spec.path in shown.stdout
     assert f"differs in 3 elements, by at most {found.largest:.3g} ({steps} ulps)" in shown.stdout
-    assert "1 times NaN in one alone" in shown.stdout
+    assert "1 times NaN in only one of the two" in shown.stdout
     count = len(original)
     assert f"{count - 1} of {count} results are the simulation's" in shown.stdout
     assert "1 differ." in shown.stdout
@@ -474,7 +474,7 @@ def test_a_file_that_is_no_array_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("repeat", [0, -1])
 def test_no_run_at_all_is_refused(repeat: int) -> None:
-    with pytest.raises(probe.BadSetting, match="1 and more"):
+    with pytest.raises(probe.BadSetting, match="1 or more"):
         captured("lif").program.replay(repeat=repeat)
     assert _run("replay", captured("lif").capture.path, "--repeat", repeat).exit_code == 2
 
@@ -487,7 +487,7 @@ def test_a_program_that_is_not_there_is_refused() -> None:
     assert "has no program 1. It has 1, numbered from 0." in shown.stderr
     shown = _run("replay", run, "--portable")
     assert shown.exit_code == 2
-    assert "capture(portable=True) makes one" in shown.stderr
+    assert "Capture with portable=True" in shown.stderr
 
 
 def test_the_shell_command_tells_all_as_json() -> None:
