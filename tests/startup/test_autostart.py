@@ -355,7 +355,6 @@ FAILURES: dict[str, tuple[str, str, str | None]] = {
     "full": (FULL, "1", "File too large"),
     "no seam": (NO_SEAM, "1", "Tried: jax.nowhere:compiler"),
     "no loguru": (_blocked("loguru"), "1", "import of loguru halted"),
-    "no xxhash": (_blocked("xxhash"), "1", "import of xxhash halted"),
     "closed stderr": (CLOSED, "1", None),
 }
 
