@@ -69,8 +69,8 @@ def test_strings_are_read_as_mlir_prints_them(name: str) -> None:
     ir = bindings.take("mlir")
     with bindings.mlir_context():
         printed = str(ir.StringAttr.get(name))[1:-1]
-    assert locations._printed(name) == printed
-    assert locations._read(printed) == name
+    assert locations._escape(name) == printed
+    assert locations._unescape(printed) == name
 
 
 class Alike(eras.Group):

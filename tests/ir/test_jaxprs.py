@@ -195,9 +195,9 @@ def test_an_equation_is_left_out_at_any_depth(depth: str) -> None:
 
 def test_equations_change_within_a_linear_solve() -> None:
     closed = jax.make_jaxpr(jnp.linalg.solve)(jnp.eye(2), jnp.ones(2))
-    again = jaxprs.changed(closed.eqns, lambda eqn: eqn.replace(params=dict(eqn.params)))
+    again = jaxprs.map_equations(closed.eqns, lambda eqn: eqn.replace(params=dict(eqn.params)))
     given = zip(closed.jaxpr.invars, [jnp.eye(2), jnp.ones(2)], strict=True)
-    value_of = jaxprs.evaluate(again, given, {})
+    value_of = evaluation.evaluate(again, given, {})
     assert value_of(closed.jaxpr.outvars[0]).tolist() == [1.0, 1.0]
 
 

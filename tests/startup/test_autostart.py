@@ -232,7 +232,7 @@ def test_a_killed_process_keeps_the_calls_that_had_ended(ends: Any, way: str, co
     assert call.program is not None
     assert "func.func public @main" in call.program.text()
     assert call.program.data()
-    assert "was killed, or still runs" in str(captured)
+    assert "was killed, or is still running" in str(captured)
 
 
 def test_a_process_that_becomes_another_keeps_what_had_ended(ends: Any) -> None:

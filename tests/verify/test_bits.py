@@ -179,7 +179,7 @@ def test_an_ordered_callback_is_refused_with_the_reason(out: Path) -> None:
     (program,) = cap.programs
     said = "Calling calls back into the Python process of the capture: "
     assert cap.calls[0].failure is None
-    assert program.record.unmeasured.startswith((said, "This jaxlib does not tell"))
+    assert program.record.unmeasured.startswith((said, "This jaxlib can't profile"))
     with pytest.raises(probe.CannotReplay, match=said):
         program.replay()
     verified = verify(cap.path)

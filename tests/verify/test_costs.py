@@ -207,7 +207,9 @@ def test_a_loop_traced_before_the_capture_has_no_names(out: Path) -> None:
         case.run(runner)
     program = cap.programs[0]
     assert bool(program.record.components) is eras.COMPILES_EACH_RUN
-    said = any("traced before it was opened" in note for note in program.within(None).costs.notes)
+    said = any(
+        "traced before the capture was opened" in note for note in program.within(None).costs.notes
+    )
     assert said is not eras.COMPILES_EACH_RUN
 
 
