@@ -46,8 +46,8 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_scope_opens_once(out: Path) -> None:
     scope = probe.capture(out)
-    with scope, pytest.raises(probe.BadSetting, match="used already"), scope:
+    with scope, pytest.raises(probe.BadSetting, match="used before"), scope:
         pass
-    with pytest.raises(probe.BadSetting, match="used already"), scope:
+    with pytest.raises(probe.BadSetting, match="used before"), scope:
         pass
     assert len(list(out.iterdir())) == 1
