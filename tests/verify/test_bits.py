@@ -33,6 +33,7 @@ from brainpy_probe.analysis.replay import Replay, replay
 from brainpy_probe.ir import execution
 from brainpy_probe.ir.constants import with_constants
 from brainpy_probe.verify.api import verify
+from tests import eras
 from tests.altering import alter, rewrite
 from tests.eras import SINCE_2_4, DynamicalSystem
 from tests.processes import told_by
@@ -206,8 +207,10 @@ def test_other_bits_are_a_failure_unless_a_reason_is_known() -> None:
     assert text != program.text()
     given, expected = program.data(), program.data("results")
     done = replay(program.record, text.encode(), given, expected, {})
-    assert done.verdict.outcome == "failed"
-    assert "nothing known explains it" in done.verdict.reason
+    # Where the order of the loop's Variables depends on addresses, that is always a reason.
+    known = eras.ORDERS_BY_IDS
+    assert done.verdict.outcome == ("undecided" if known else "failed")
+    assert ("nothing known explains it" in done.verdict.reason) != known
     fidelity = replace(program.fidelity, removed=("progress bar",))
     record = replace(program.record, fidelity=fidelity)
     done = replay(record, text.encode(), given, expected, {})

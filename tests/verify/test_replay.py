@@ -23,6 +23,7 @@ import brainpy_probe as probe
 from brainpy_probe.cli import app, shell
 from brainpy_probe.format import digests, reading, records
 from brainpy_probe.format import folder as store
+from tests import eras
 from tests.altering import alter
 from tests.capture.test_program import seeded
 from tests.eras import DynamicalSystem
@@ -265,7 +266,8 @@ def test_digests_alone_tell_whether_a_replay_is_equal(out: Path) -> None:
     assert done.equal is False
     assert done.compared[0] == type(done.compared[0])(name=spec.path, equal=False)
     shown = _run("replay", cap.path)
-    assert shown.exit_code == 1
+    # Where the order of the loop's Variables depends on addresses, other bits may have that reason.
+    assert shown.exit_code == (0 if eras.ORDERS_BY_IDS else 1)
     assert "its digest differs" in shown.stdout
 
 
