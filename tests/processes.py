@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
+import signal
 import site
 import subprocess
 import sys
 import venv
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distribution, requires
 from pathlib import Path
@@ -17,6 +20,8 @@ from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tests.sharing import made_once
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,6 +32,54 @@ _NOT_INHERITED = ("XLA_", "JAX_", "BRAINPY_PROBE", "LOGURU_", "PYTHON")
 def _environment(added: dict[str, str]) -> dict[str, str]:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_INHERITED)}
     return {**inherited, "JAX_PLATFORMS": "cpu", **added}
+
+
+def start_python(source: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start a script in the repository's root, with ``sys.argv[1:]``."""
+    return subprocess.Popen(
+        [sys.executable, "-c", source, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """Have the system refuse to write more than so many bytes to a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def killed_capture() -> Path:
+    """Return the capture of a process that was killed after one run.
+
+    It is made once in a test run: a test that alters it copies the folder.
+    """
+    return made_once("killed-capture", _killed_capture)
+
+
+def _killed_capture(folder: Path) -> Path:
+    source = (
+        "import os, signal, sys\n"
+        "import brainpy_probe as probe\n"
+        "from tests.networks import by_name\n"
+        "case = by_name('lif'); runner = case.build()\n"
+        "with probe.capture(sys.argv[1]):\n"
+        "    case.run(runner)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    process = start_python(source, folder)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL, errors
+    (run,) = folder.glob("run-*")
+    return run
 
 
 def told_by(source: str, *arguments: str | Path, **environment: str) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 import brainpy as bp
 import brainpy.math as bm
+import jax
 import numpy as np
 from jax.tree_util import tree_leaves
 
@@ -31,6 +32,7 @@ __all__ = [
     "Replayer",
     "Taken",
     "captured",
+    "captured_calling_back",
     "captured_with",
     "compiled_in",
     "given_by",
@@ -140,6 +142,32 @@ def _captured_with(name: str, settings: dict[str, Any], folder: Path) -> Path:
     runner = case.build()
     with probe.capture(folder, strict=True, **settings) as capture:
         case.run(runner)
+    return capture.path
+
+
+class CallsBack(eras.DynamicalSystem):
+    """A model that calls back into Python at each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x = bm.Variable(bm.zeros(2))
+
+    def update(self) -> Any:
+        self.x.value = self.x + 1.0
+        jax.debug.callback(lambda _: None, self.x.value[0])
+        return self.x.value
+
+
+def captured_calling_back() -> probe.Capture:
+    """Return the capture of a model that calls back into Python, made once in a test run."""
+    return probe.load(made_once("calls-back", _captured_calling_back))
+
+
+def _captured_calling_back(folder: Path) -> Path:
+    runner = bp.DSRunner(CallsBack(), progress_bar=False)
+    dialects = ["stablehlo", "hlo"]
+    with probe.capture(folder, dialect=dialects, portable=True, strict=True) as capture:
+        runner.run(1.0)
     return capture.path
 
 

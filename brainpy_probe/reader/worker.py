@@ -47,7 +47,7 @@ _STACK = 8 << 20
 # The most bytes of a line of an answer, of a file that the worker writes, and of the end of its
 # stderr that is read.
 _LINE, _FILE, _TAIL = 256 << 20, 1 << 30, 1 << 16
-_TELLING = ("Check failed", "Error", "error:", "ERROR", "terminate called", "what():")
+_ERROR_WORDS = ("Check failed", "Error", "error:", "ERROR", "terminate called", "what():")
 # Messages of XLA (jaxlib 0.4.13 to 0.12.0), C++, Python and OpenBLAS when memory runs out.
 _NO_MEMORY = (
     "Out of memory allocating",
@@ -202,7 +202,7 @@ class Worker:
         lines = self._said.read().decode(errors="replace").splitlines()
         code = self._process.returncode
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        said = [line.strip() for line in lines if any(word in line for word in _TELLING)]
+        said = [line.strip() for line in lines if any(word in line for word in _ERROR_WORDS)]
         # A thread that can not be created has no memory for its stack.
         if any(is_out_of_memory(line) or "pthread_create() failed" in line for line in said):
             return Ending("memory", how)

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import os
-import resource
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,35 +12,15 @@ import brainpy_probe as probe
 from brainpy_probe.format.atomic import append_at
 from brainpy_probe.format.digests import digest_of
 from brainpy_probe.format.folder import RunFolder
+from tests.processes import files_no_larger_than, start_python
 
 ROOT = Path(__file__).parents[2]
-
-
-def _python(source: str, *args: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", source, *map(str, args)],
-        cwd=ROOT,
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@contextmanager
-def _files_no_larger_than(size: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_write_that_fails_half_way_keeps_the_old_file(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.write("a/text", "kind", b"old")
-    with _files_no_larger_than(1000), pytest.raises(OSError, match="large"):
+    with files_no_larger_than(1000), pytest.raises(OSError, match="large"):
         folder.write("a/text", "kind", b"new" * 1000)
     assert [path.name for path in (folder.path / "a").iterdir()] == ["text"]
     assert (folder.path / "a/text").read_bytes() == b"old"
@@ -86,7 +61,7 @@ def test_processes_that_share_a_parent_lose_nothing(tmp_path: Path) -> None:
         "    RunFolder(sys.argv[1]).write('mine', 'kind', f'{sys.argv[2]}-{n}'.encode())\n"
     )
     parent = tmp_path / "not" / "there"
-    processes = [_python(source, parent, number) for number in range(8)]
+    processes = [start_python(source, parent, number) for number in range(8)]
     for process in processes:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors

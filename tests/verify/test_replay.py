@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import brainpy.math as bm
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -29,7 +28,7 @@ from tests.capture.test_program import seeded
 from tests.eras import DynamicalSystem
 from tests.networks import ABSENT, by_name
 from tests.processes import ROOT, Interpreter
-from tests.replaying import Array, captured, named
+from tests.replaying import Array, captured, captured_calling_back, named
 
 pytestmark = pytest.mark.every_stack
 
@@ -518,27 +517,13 @@ def test_a_capture_without_arrays_is_said_to_have_none(out: Path) -> None:
         assert done.results[key].tobytes() == value.tobytes()
 
 
-class Telling(DynamicalSystem):
-    """Calls back into Python at each step."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.x = bm.Variable(bm.zeros(2))
-
-    def update(self) -> Any:
-        self.x.value = self.x + 1.0
-        jax.debug.callback(lambda _: None, self.x.value[0])
-        return self.x.value
-
-
-def test_a_program_that_calls_back_is_said_to_be_of_its_process(out: Path) -> None:
-    with probe.capture(out, strict=True) as cap:
-        seeded(Telling).run(0.5)
+def test_a_program_that_calls_back_is_said_to_be_of_its_process() -> None:
+    cap = captured_calling_back()
     with pytest.raises(
         probe.CannotReplay, match="calls back into the Python process of the capture"
     ):
         cap.programs[0].replay()
-    shown = _run("replay", out)
+    shown = _run("replay", cap.path)
     assert shown.exit_code == 1
     assert "Capture it without the callback." in shown.stderr
 

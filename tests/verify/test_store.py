@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import resource
 import shutil
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +20,7 @@ from brainpy_probe.format.reading import manifest_digest_matches, newest_run, re
 from brainpy_probe.format.records import Addition, Manifest
 from tests.altering import alter
 from tests.networks import by_name
+from tests.processes import files_no_larger_than, killed_capture, start_python
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,27 +43,6 @@ def copy(live: probe.Capture, tmp_path: Path) -> Path:
     return shutil.copytree(live.path, tmp_path / live.path.name)
 
 
-def _python(source: str, *args: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", source, *map(str, args)],
-        cwd=ROOT,
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@contextmanager
-def _files_no_larger_than(size: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def _name_file(name: str) -> Callable[[dict[str, Any]], object]:
     return lambda manifest: manifest["programs"][0]["files"][0].update(path=name)
 
@@ -76,21 +50,8 @@ def _name_file(name: str) -> Callable[[dict[str, Any]], object]:
 # --- writing ----------------------------------------------------------------------------------
 
 
-def test_a_block_that_is_killed_keeps_the_calls_that_had_ended(tmp_path: Path) -> None:
-    source = (
-        "import os, signal, sys\n"
-        "import brainpy_probe as probe\n"
-        "from tests.networks import by_name\n"
-        "case = by_name('lif'); runner = case.build()\n"
-        "with probe.capture(sys.argv[1]):\n"
-        "    case.run(runner)\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    process = _python(source, tmp_path)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == -signal.SIGKILL, errors
-    folder = newest_run(tmp_path)
-    assert folder is not None
+def test_a_block_that_is_killed_keeps_the_calls_that_had_ended() -> None:
+    folder = killed_capture()
     loaded = probe.load(folder)
     assert [(call.model, call.steps, call.error) for call in loaded.calls] == [("LIF", 100, None)]
     assert loaded.text.startswith("module @LIF")
@@ -186,7 +147,7 @@ def test_a_line_that_finds_no_room_leaves_the_journal_as_it_was(
     folder, whole = _cut_short(live, tmp_path)
     before = (folder.path / JOURNAL).read_bytes()
     addition = Addition(calls=(replace(whole.calls[-1], index=len(whole.calls)),))
-    with _files_no_larger_than(len(before) + 10), pytest.raises(OSError, match=JOURNAL):
+    with files_no_larger_than(len(before) + 10), pytest.raises(OSError, match=JOURNAL):
         folder.append(addition)
     assert (folder.path / JOURNAL).read_bytes() == before
     folder.append(addition)
@@ -231,7 +192,7 @@ def test_a_capture_loads_without_brainpy_and_jax(
         "print(json.dumps([msgspec.to_builtins(cap.manifest), arrays, str(cap),\n"
         "                  [program.text(d) for d in program.dialects]]))\n"
     )
-    process = _python(source, live.path)
+    process = start_python(source, live.path)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     program = live.programs[0]

@@ -6,15 +6,12 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import brainpy.math as bm
-import jax
 import pytest
 from safetensors.numpy import load_file, save
 from typer.testing import CliRunner
@@ -22,15 +19,14 @@ from typer.testing import CliRunner
 import brainpy_probe as probe
 from brainpy_probe.cli import app
 from brainpy_probe.format.folder import MANIFEST
-from brainpy_probe.format.reading import manifest_digest_matches, newest_run, read_manifest
+from brainpy_probe.format.reading import manifest_digest_matches, read_manifest
 from brainpy_probe.verify.api import Verification, verify
 from brainpy_probe.verify.checks import Check
 from brainpy_probe.verify.files import check_files
-from tests import eras
 from tests.altering import alter, files, flip, rewrite
 from tests.networks import by_name
-from tests.processes import ROOT
-from tests.replaying import DIALECTS, captured, captured_with
+from tests.processes import ROOT, killed_capture
+from tests.replaying import DIALECTS, captured, captured_calling_back, captured_with
 
 LIF = "programs/000-LIF"
 TEXTS = {
@@ -191,21 +187,8 @@ def test_what_is_not_in_the_manifest_is_noted(copy: Path) -> None:
     assert "notes.txt" in found[1].reason
 
 
-def test_a_capture_that_was_cut_off_passes_and_says_so(tmp_path: Path) -> None:
-    source = (
-        "import os, signal, sys\n"
-        "import brainpy_probe as probe\n"
-        "from tests.networks import by_name\n"
-        "case = by_name('lif'); runner = case.build()\n"
-        "with probe.capture(sys.argv[1]):\n"
-        "    case.run(runner)\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", source, tmp_path], cwd=ROOT, check=False)
-    assert done.returncode == -signal.SIGKILL
-    folder = newest_run(tmp_path)
-    assert folder is not None
-    verified = verify(folder, limits=None)
+def test_a_capture_that_was_cut_off_passes_and_says_so() -> None:
+    verified = verify(killed_capture(), limits=None)
     assert _faults(verified) == []
     (noted,) = (check for check in verified.checks if check.outcome == "noted")
     assert "did not end" in noted.reason
@@ -231,26 +214,8 @@ def test_without_data_there_is_nothing_to_replay(out: Path) -> None:
     assert _run(cap.path).exit_code == 0
 
 
-class Talking(eras.DynamicalSystem):
-    """A model that tells Python of each step."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.x = bm.Variable(bm.zeros(2))
-
-    def update(self) -> Any:
-        self.x.value = self.x + 1.0
-        jax.debug.callback(lambda _: None, self.x.value[0])
-        return self.x.value
-
-
-def test_a_program_that_calls_back_can_not_be_replayed(out: Path) -> None:
-    import brainpy as bp
-
-    runner: Any = bp.DSRunner(Talking(), progress_bar=False)
-    with probe.capture(out, dialect=["stablehlo", "hlo"], portable=True, strict=True) as cap:
-        runner.run(1.0)
-    undecided = _undecided(cap.path)
+def test_a_program_that_calls_back_can_not_be_replayed() -> None:
+    undecided = _undecided(captured_calling_back().path)
     assert undecided.keys() == {"replay"}
     assert "calls back" in undecided["replay"]
 

@@ -154,7 +154,7 @@ def _automatic_name(obj: Any) -> str:
         return ""
     try:
         name = str(obj.name)
-    except Exception:
+    except Exception:  # a property of the user's own class
         return ""
     cls = type(obj).__name__
     return name if name.startswith(cls) and name[len(cls) :].isdecimal() else ""

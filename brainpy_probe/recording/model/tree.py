@@ -83,7 +83,7 @@ def _parts(obj: Any, kind: int) -> tuple[Sequence[Any], list[Any]]:
         ordered = sorted(obj, key=_set_order) if isinstance(obj, (set, frozenset)) else obj
         attributes = _attributes(obj)
         return [*range(len(obj)), *attributes], [*ordered, *attributes.values()]
-    except Exception:
+    except Exception:  # an iterator or attribute of the user's own class; what it holds has no name
         return (), []
 
 

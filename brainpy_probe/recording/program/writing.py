@@ -155,10 +155,11 @@ def _measured(
     """
     texts = native.renderings
     try:
-        rendering = next((texts[kind] for kind in ("vhlo", "stablehlo") if kind in texts), None)
+        # The order of Program._parsed: CHLO's operations are decomposed in VHLO.
+        rendering = next((texts[kind] for kind in ("stablehlo", "vhlo") if kind in texts), None)
         if rendering is None:
             raise CannotMeasure(
-                "The program was captured neither as VHLO nor as StableHLO.",
+                "The program was captured neither as StableHLO nor as VHLO.",
                 "Capture with dialect='stablehlo'.",
             )
         values = {f"{GROUPS[arg.role]}/{arg.name}": arg.value for arg in closed.arguments}
