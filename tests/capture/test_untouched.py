@@ -39,6 +39,15 @@ def test_runs_leave_bit_for_bit_what_plain_runs_leave(name: str) -> None:
         assert program.fidelity.host_callbacks == ()
 
 
+def test_no_frame_of_the_probe_is_in_a_module() -> None:
+    package = str(Path(probe.__file__).parent).encode()
+    modules = [module for module in captured("lif").capture.modules if module.call is not None]
+    assert modules
+    for module in modules:
+        for path in module.paths.values():
+            assert package not in path.read_bytes(), path
+
+
 def test_every_network_runs_or_is_absent() -> None:
     assert len(set(NAMES)) == len(NAMES)
     assert not set(NAMES) & set(ABSENT)
