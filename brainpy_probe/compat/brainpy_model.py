@@ -23,12 +23,14 @@ __all__ = [
     "UPDATES",
     "VALUE",
     "brainpy_folders",
+    "derivatives_of",
     "distinct_variables",
     "on_brainstate",
     "raw_value",
     "set_raw_value",
     "state_class",
     "take",
+    "unit_of",
 ]
 
 NAMES.update(
@@ -61,6 +63,18 @@ NAMES.update(
         ),
         "array": PrivateName(
             "BrainPy's Array", ("brainpy.math:Array",), "public; brainpy 2.3.8 to 2.9.0"
+        ),
+        "integrator": PrivateName(
+            "BrainPy's base class of integrators",
+            ("brainpy.integrators:Integrator",),
+            "public; brainpy 2.3.8 to 2.9.0",
+        ),
+        "quantity": PrivateName(
+            "saiunit's number or array with a unit",
+            ("saiunit:Quantity",),
+            "public; saiunit 0.5.2, 0.6.0, whose class brainunit re-exports",
+            era="brainstate",
+            optional=True,
         ),
         "random-state": PrivateName(
             "the random state that BrainPy draws from",
@@ -143,6 +157,32 @@ def raw_value(array: Any) -> Any:
     a tracer there (brainpy 2.3.8 to 2.9.0: ndarray.py).
     """
     return array._value
+
+
+def derivatives_of(integrator: Any) -> list[tuple[str, tuple[str, ...], Any]]:
+    """Return the functions that an integrator integrates: kind, variables, function.
+
+    ``derivative`` has them by kind: ``f``, and ``g`` of a stochastic equation. A ``JointEq`` has
+    one function in ``eqs`` for each variable (2.3.8 to 2.9.0: integrators/base.py, ode/base.py,
+    sde/base.py, joint_eq.py).
+    """
+    variables = tuple(map(str, integrator.variables))
+    found: list[tuple[str, tuple[str, ...], Any]] = []
+    for kind, function in integrator.derivative.items():
+        equations = getattr(function, "eqs", None)
+        if equations is not None and len(equations) == len(variables):
+            parts = zip(variables, equations, strict=True)
+            found.extend((kind, (variable,), equation) for variable, equation in parts)
+        else:
+            found.append((kind, variables, function))
+    return found
+
+
+def unit_of(value: Any) -> tuple[Any, str]:
+    """Return a value without its unit, and the unit; it is empty if the value has none."""
+    if not (on_brainstate() and issubclass(type(value), take("quantity"))):
+        return value, ""
+    return value.mantissa, str(value.unit)
 
 
 def set_raw_value(array: Any, value: Any) -> None:

@@ -17,6 +17,7 @@ from brainpy_probe.format.common_records import (
     WrittenFile,
 )
 from brainpy_probe.format.cost_records import Measured
+from brainpy_probe.format.definition_records import ModelDefinition
 
 __all__ = [
     "GROUPS",
@@ -237,6 +238,9 @@ class ProgramRecord(Record, frozen=True, kw_only=True):
         Empty if the step was traced before the capture was opened.
     links : dict
         For each projection among the components, the names of the two components it connects.
+    definition : ModelDefinition or None
+        The equations, parameters and units of the components, as the model had them when the
+        program was first captured. None if an earlier version wrote the capture.
     measured : Measured or None
         Run time of each component, if it was requested (``profile=True``).
     unmeasured : str
@@ -256,5 +260,6 @@ class ProgramRecord(Record, frozen=True, kw_only=True):
     compiled_in: bool = False
     components: dict[str, str] = {}
     links: dict[str, tuple[str, str]] = {}
+    definition: ModelDefinition | None = None
     measured: Measured | None = None
     unmeasured: str = ""

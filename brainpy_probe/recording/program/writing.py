@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from brainpy_probe.analysis.measure import measure
 from brainpy_probe.errors import CannotMeasure, CannotReplay, first_line
 from brainpy_probe.format.common_records import WrittenFile
+from brainpy_probe.format.definition_records import ModelDefinition
 from brainpy_probe.format.folder import RunFolder, safe_name
 from brainpy_probe.format.program_records import (
     GROUPS,
@@ -26,6 +27,7 @@ from brainpy_probe.format.program_records import (
 )
 from brainpy_probe.ir import mlir
 from brainpy_probe.ir.dialects import Lowered
+from brainpy_probe.recording.model.definitions import read_definition
 from brainpy_probe.recording.program import tensors
 from brainpy_probe.recording.program.closure import ClosedProgram, NamedValue
 from brainpy_probe.recording.program.lowering import LoweredProgram, RenderedProgram
@@ -55,12 +57,15 @@ class WrittenProgram:
         The version for other compilers, if it was asked for.
     arguments : dict
         The place of each argument, by group and name.
+    definition : ModelDefinition or None
+        The definition of the model; None if its components are not known.
     """
 
     place: str
     texts: list[WrittenFile]
     portable: PortableProgram | None
     arguments: dict[str, tensors.Stored]
+    definition: ModelDefinition | None
 
 
 def write_ahead(
@@ -78,13 +83,15 @@ def write_ahead(
         As for :func:`write`.
     """
     closed = rendered.closed
+    components = closed.step.call.components
+    definition = None if components is None else read_definition(components.names.components)
     with folder.rollback_on_error():
         place = folder.reserve("programs", index, safe_name(closed.name))
         texts = _write_texts(place, rendered.native, folder)
         portable = _portable(place, rendered, folder)
         data = f"{place}/data.safetensors"
         arguments = _store(data, "data", closed.arguments, settings, arrays)
-    return WrittenProgram(place, texts, portable, arguments)
+    return WrittenProgram(place, texts, portable, arguments, definition)
 
 
 def write(
@@ -138,6 +145,7 @@ def write(
         compiled_in=closed.compiled_in,
         components=closed.components if has_names else {},
         links=closed.links if has_names else {},
+        definition=written.definition,
     )
     problem = rendered.problem
     if settings.profile:
