@@ -21,6 +21,7 @@ from brainpy_probe.cli.shell import (
     select_program,
 )
 from brainpy_probe.errors import BadSetting
+from brainpy_probe.progress import progress
 from brainpy_probe.reader.worker import Limits
 
 __all__ = ["costs"]
@@ -72,10 +73,12 @@ def costs(
         capture = open_run(run)
         chosen = select_program(capture, program, portable=portable)
         chosen = chosen.within(limits(timeout, memory))
-        counted = chosen.costs
+        with progress(f"Counting the ops of {chosen.name}"):
+            counted = chosen.costs
         measured = chosen.measured
         if measure or trace is not None:
-            measuring = chosen.measure()
+            with progress(f"Measuring {chosen.name}: compile, run, profile"):
+                measuring = chosen.measure()
             measured = measuring.measured
             if trace is not None:
                 trace.write_text(measuring.chrome_trace())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -25,8 +26,9 @@ from brainpy_probe.cli.shell import (
     select_program,
 )
 from brainpy_probe.errors import BadSetting, first_line
+from brainpy_probe.progress import progress
 from brainpy_probe.reader.worker import Limits
-from brainpy_probe.verify.checks import Outcome
+from brainpy_probe.verify.checks import Check, Outcome
 
 __all__ = ["replay", "verify"]
 
@@ -37,11 +39,12 @@ class Compiler(enum.StrEnum):
     IREE = "iree"
 
 
+# In the order in which they are shown.
 _COLOURS: dict[Outcome, str] = {
-    "passed": "green",
     "failed": "red",
-    "noted": "cyan",
     "undecided": "yellow",
+    "noted": "cyan",
+    "passed": "green",
 }
 
 
@@ -58,34 +61,69 @@ def verify(
     ] = None,
     timeout: Timeout = Limits.seconds,
     memory: Memory = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show every check.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
     """Verify a capture from its files: digests, texts, signatures, arrays and results.
 
-    Prints one line for each check. Exit code 1 if one fails. Needs jaxlib, but neither BrainPy nor
-    JAX.
+    Prints the verdict, then each check that did not pass. Exit code 1 if one failed. Needs jaxlib,
+    but neither BrainPy nor JAX.
     """
     from brainpy_probe.verify.api import verify as verify_capture
 
+    made: list[Check] = []
     with exit_on_error():
-        verified = verify_capture(
-            find_run(run),
-            with_iree=compiler is Compiler.IREE,
-            limits=limits(timeout, memory),
-        )
+        folder = find_run(run)
+        try:
+            with progress("Verifying") as steps:
+
+                def show_step(check: Check) -> None:
+                    made.append(check)
+                    steps.step(f"{len(made)} checks; {check.subject}: {check.name}")
+
+                verified = verify_capture(
+                    folder,
+                    with_iree=compiler is Compiler.IREE,
+                    limits=limits(timeout, memory),
+                    on_check=show_step,
+                )
+        except KeyboardInterrupt:
+            _print_checks(f"stopped: {folder}", made, everything=everything)
+            raise
     if json:
         print_json(verified)
     else:
-        for check in verified.checks:
-            line = f"  {check.subject:19}  {check.name:19}  {in_one_line(check.reason)}"
-            console.print(Text.assemble((f"{check.outcome:9}", _COLOURS[check.outcome]), line))
-        counts = Counter(check.outcome for check in verified.checks)
-        summary = ", ".join(
-            f"{counts[outcome]} {outcome}" for outcome in _COLOURS if counts[outcome]
-        )
-        console.print(f"{verified.path}: {summary}")
+        verdict = "verified" if verified.passed else "FAILED"
+        _print_checks(f"{verdict}: {verified.path}", verified.checks, everything=everything)
     if not verified.passed:
         raise typer.Exit(FAILED)
+
+
+def _print_checks(verdict: str, checks: Sequence[Check], *, everything: bool) -> None:
+    """Print a verdict, the number of checks by outcome, and the checks that did not pass."""
+    counts = Counter(check.outcome for check in checks)
+    said = ", ".join(f"{counts[outcome]} {outcome}" for outcome in _COLOURS if counts[outcome])
+    worst: Outcome = next((outcome for outcome in _COLOURS if counts[outcome]), "passed")
+    console.print(Text(verdict, style=f"bold {_COLOURS[worst]}"))
+    console.print(f"{len(checks)} checks: {said}")
+    if everything:
+        for check in checks:
+            _print_check(check, check.subject)
+        return
+    # Checks with the same result share a line, whatever they are about.
+    subjects: dict[tuple[Outcome, str, str], list[Check]] = {}
+    for check in checks:
+        if check.outcome != "passed":
+            subjects.setdefault((check.outcome, check.name, check.reason), []).append(check)
+    order = list(_COLOURS)
+    for group in sorted(subjects.values(), key=lambda group: order.index(group[0].outcome)):
+        more = f" and {len(group) - 1} more" if len(group) > 1 else ""
+        _print_check(group[0], f"{group[0].subject}{more}")
+
+
+def _print_check(check: Check, subject: str) -> None:
+    line = f"  {subject:19}  {check.name:19}  {in_one_line(check.reason)}"
+    console.print(Text.assemble((f"{check.outcome:9}", _COLOURS[check.outcome]), line))
 
 
 @app.command()
@@ -124,7 +162,8 @@ def replay(
         capture = open_run(run)
         chosen = select_program(capture, program, portable=portable)
         chosen = chosen.within(limits(timeout, memory))
-        replayed = chosen.replay(repeat=repeat, overrides=_arrays(override or []))
+        with progress(f"Replaying {chosen.name}: compile and run"):
+            replayed = chosen.replay(repeat=repeat, overrides=_arrays(override or []))
     if json:
         seconds = {"compile": replayed.compile_seconds, "run": replayed.run_seconds}
         print_json(

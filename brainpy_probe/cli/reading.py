@@ -30,17 +30,32 @@ __all__ = ["graph", "show"]
 @app.command()
 def show(
     run: Run = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show each call, program, module and remedy.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Show a capture: its calls, programs, modules and findings."""
+    from brainpy_probe.report.details import details
+    from brainpy_probe.report.summary import as_plain_text, summary, terminal_width
+
     with exit_on_error():
         capture = open_run(run)
         if json:
-            content = msgspec.to_builtins({"path": str(capture.path), "manifest": capture.manifest})
-            content["findings"] = msgspec.to_builtins(capture.findings)
-            print_json(content)
+            found = msgspec.to_builtins({"path": str(capture.path), "manifest": capture.manifest})
+            found["findings"] = msgspec.to_builtins(capture.findings)
+            print_json(found)
+            return
+        width = terminal_width()
+        content = (
+            details(capture.path, capture.manifest)
+            if everything
+            else summary(capture.path, capture.manifest, width)
+        )
+        if console.is_terminal:
+            console.print(content, width=width, soft_wrap=False)
         else:
-            sys.stdout.write(f"{capture}\n")
+            sys.stdout.write(as_plain_text(content) + "\n")
 
 
 class Format(enum.StrEnum):

@@ -5,18 +5,45 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 from loguru import logger
 
 from brainpy_probe.characters import visible
-from brainpy_probe.cli.shell import FAILED, app, exit_on_error, print_json
-from brainpy_probe.settings import ARGUMENTS
+from brainpy_probe.cli.shell import FAILED, app, error_console, exit_on_error, print_json
+from brainpy_probe.progress import progress
+from brainpy_probe.settings import ARGUMENTS, DATA, DIALECTS, DUMPS
 from brainpy_probe.startup import launch
 
 __all__ = ["doctor", "run"]
+
+
+_WORDS: dict[str, Sequence[str]] = {
+    "dialect": DIALECTS,
+    "xla_dump": DUMPS,
+    "data": DATA,
+}
+
+
+def _completion(name: str) -> Callable[[str], list[str]] | None:
+    """Return what completes the value of an option; None if it takes any value, or none."""
+    words = _WORDS.get(name)
+    if words is None:
+        return None
+    return lambda incomplete: [word for word in words if word.startswith(incomplete)]
+
+
+def _hint_at_options(target: str, arguments: Sequence[str]) -> None:
+    """Name the options of ``run`` that stand after the script, which then gets them."""
+    own = {f"--{name.replace('_', '-')}" for name in ARGUMENTS}
+    late = [word for word in arguments if word.partition("=")[0] in own]
+    if late:
+        error_console.print(
+            f"hint: {', '.join(late)} after {target} goes to the script. "
+            f"For brainpy-probe: brainpy-probe run {' '.join(late)} ... {target}"
+        )
 
 
 def _takes_settings(command: Callable[..., None]) -> Callable[..., None]:
@@ -25,7 +52,11 @@ def _takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     for name, argument in ARGUMENTS.items():
         kind = {"word": str | None, "words": list[str] | None, "switch": bool}[argument.form]
         option = typer.Option(
-            f"--{name.replace('_', '-')}", help=argument.help, metavar=None, show_default=False
+            f"--{name.replace('_', '-')}",
+            help=argument.help,
+            metavar=None,
+            show_default=False,
+            autocompletion=_completion(name),
         )
         default = False if argument.form == "switch" else None
         annotation: Any = Annotated[kind, option]
@@ -71,6 +102,7 @@ def run(
         for name, word in options.items()
         if word not in (None, False, [])
     }
+    _hint_at_options(target, arguments or ())
     with exit_on_error():
         launch.launch(
             target, arguments or (), launch.environment(words, os.environ), is_module=module
@@ -88,7 +120,7 @@ def doctor(
     from brainpy_probe.startup.doctor import as_lines, diagnose
 
     logger.disable("brainpy_probe")  # the trial capture would log a line
-    with exit_on_error():
+    with exit_on_error(), progress("Capturing a network of one neuron"):
         found = diagnose()
     if json:
         print_json(found)

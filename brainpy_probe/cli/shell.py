@@ -6,6 +6,7 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,7 @@ from brainpy_probe.settings import DEFAULT_OUT
 
 __all__ = [
     "FAILED",
+    "INTERRUPTED",
     "USAGE",
     "Memory",
     "Run",
@@ -40,20 +42,31 @@ __all__ = [
     "select_program",
 ]
 
-FAILED, USAGE = 1, 2
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    # Rich's markup would drop [graph] from a help text.
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Shows what XLA makes of a BrainPy network, and leaves the network alone.",
 )
 console = Output(soft_wrap=True)
 error_console = Output(stderr=True, soft_wrap=True)
 
+
+def _complete_run(incomplete: str) -> list[str]:
+    """Return the captures in the default folder, or those whose path begins as given."""
+    parents = {Path(DEFAULT_OUT), Path(incomplete).parent, Path(incomplete)}
+    found = {str(path) for parent in parents if parent.is_dir() for path in parent.glob("run-*")}
+    return sorted((path for path in found if path.startswith(incomplete)), reverse=True)
+
+
 Run = Annotated[
     Path | None,
     typer.Argument(
         metavar="RUN",
+        autocompletion=_complete_run,
         help=f"A capture folder run-..., or its parent folder. Default: the newest capture in "
         f"./{DEFAULT_OUT}.",
         show_default=False,
@@ -80,8 +93,21 @@ def limits(timeout: float, memory: float | None) -> Limits:
     return Limits(timeout) if memory is None else Limits(timeout, int(memory * 1e9))
 
 
+def _print_version(requested: bool) -> None:
+    if requested:
+        sys.stdout.write(f"brainpy-probe {version('brainpy-probe')}\n")
+        raise typer.Exit
+
+
 @app.callback()
-def _prepare() -> None:
+def _prepare(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
     logger.enable("brainpy_probe")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -99,6 +125,9 @@ def exit_on_error() -> Iterator[None]:
     except (ProbeError, OSError) as error:
         _print_error(error)
         raise typer.Exit(FAILED) from None
+    except KeyboardInterrupt:
+        error_console.print("stopped")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _print_error(error: Exception) -> None:

@@ -19,6 +19,8 @@ __all__ = ["costs_table", "replay_table"]
 
 Links = Mapping[str, tuple[str, str]]
 
+_ITSELF = "(itself)"
+
 
 def costs_table(
     costs: Costs, measured: Measured | None = None, links: Links | None = None
@@ -38,25 +40,32 @@ def costs_table(
 
 
 def _counts(costs: Costs, links: Links) -> Group:
-    table = _table("per step", "ops", "flops", "transc", "read", "written", "state", "const")
+    # Few models have transcendental functions (exp, log, tanh), and the word is long.
+    transcendental = costs.total.transcendentals > 0
+    heads = ["ops", "flops", *["transcendental"] * transcendental]
+    table = _table("per step", *heads, "B read", "B written", "B state", "B const")
+
+    def add(name: str, count: Count, state: float | None, constants: float | None) -> None:
+        figures = [f"{count.ops:,}", _si(count.flops)]
+        figures += [_si(count.transcendentals)] * transcendental
+        figures += [_si(count.read), _si(count.written)]
+        table.add_row(name, *figures, _si(state or 0), _si(constants or 0))
+
+    parents = {row.parent for row in costs.components}
     for depth, row, total in _tree(costs.components):
-        table.add_row(
-            "  " * depth
-            + component_names.label(row.component, links)
-            + ("*" if row.custom_calls else ""),
-            *_figures(total.step),
-            _si(total.state),
-            _si(total.constants),
-        )
+        label = component_names.label(row.component, links) + ("*" if row.custom_calls else "")
+        add("  " * depth + label, total.step, total.state, total.constants)
+        if row.component in parents and (row.step.ops or row.state or row.constants):
+            add("  " * (depth + 1) + _ITSELF, row.step, row.state, row.constants)
     table.add_section()
     state = sum(row.state for row in costs.components)
     constants = sum(row.constants for row in costs.components)
-    table.add_row("total per step", *_figures(costs.step), _si(state), _si(constants))
-    table.add_row("outside the loop", *_figures(costs.once), "", "")
-    table.add_row(f"x {costs.steps:,} steps", *_figures(costs.total), "", "")
+    add("total per step", costs.step, state, constants)
+    add("outside the loop", costs.once, None, None)
+    add(f"x {costs.steps:,} steps", costs.total, None, None)
     notes = [
-        "XLA's counts before optimisation; read, written, state, const in bytes. A component's "
-        "line includes its parts."
+        "XLA's counts before optimisation; B: bytes. A component's line includes its parts; "
+        f"{_ITSELF} is the component without them."
     ]
     custom_bytes = sum(row.custom_bytes for row in costs.components)
     if custom_bytes:
@@ -67,11 +76,6 @@ def _counts(costs: Costs, links: Links) -> Group:
     return Group(table, Text(" ".join(notes), style="dim"))
 
 
-def _figures(count: Count) -> list[str]:
-    figures = count.flops, count.transcendentals, count.read, count.written
-    return [f"{count.ops:,}", *map(_si, figures)]
-
-
 def _times(costs: Costs, measured: Measured, links: Links) -> Group:
     table = _table("measured", "seconds", "share", "us/step", "calls")
     times = {time.component: time for time in measured.components}
@@ -80,17 +84,22 @@ def _times(costs: Costs, measured: Measured, links: Links) -> Group:
     rows = [*known, *(ComponentCost(component=name) for name in sorted(extra))]
     sums = _sums(rows, times)
     ordered = _tree(rows, lambda row: -sums[row.component].seconds)
+    parents = {row.parent for row in rows}
+
+    def add(name: str, time: ComponentTime) -> None:
+        if time.calls or time.seconds:
+            table.add_row(
+                name,
+                f"{time.seconds:.4f}",
+                f"{100 * time.seconds / measured.loop:.1f} %" if measured.loop else "",
+                f"{1e6 * time.seconds / max(measured.steps, 1):.2f}",
+                f"{time.calls:,}",
+            )
+
     for depth, row, _ in ordered:
-        time = sums[row.component]
-        if not time.calls and not time.seconds:
-            continue
-        table.add_row(
-            "  " * depth + component_names.label(row.component, links),
-            f"{time.seconds:.4f}",
-            f"{100 * time.seconds / measured.loop:.1f} %" if measured.loop else "",
-            f"{1e6 * time.seconds / max(measured.steps, 1):.2f}",
-            f"{time.calls:,}",
-        )
+        add("  " * depth + component_names.label(row.component, links), sums[row.component])
+        if row.component in parents and row.component in times:
+            add("  " * (depth + 1) + _ITSELF, times[row.component])
     table.add_section()
     table.add_row(
         f"{measured.steps:,} steps",
@@ -102,10 +111,19 @@ def _times(costs: Costs, measured: Measured, links: Links) -> Group:
     note = (
         "Measured with XLA's profiler: the captured program was compiled again and run on the "
         f"captured arrays, in {measured.seconds:.3f} s without the profiler and in "
-        f"{measured.profiled:.3f} s with it. The share of the last line is the time that is "
-        "assigned to components."
+        f"{measured.profiled:.3f} s with it. A share is the part of the loop's time in which a "
+        "component's ops ran; that of the last line is what is assigned to components."
     )
-    return Group(table, Text(note, style="dim"))
+    parts = [Text(note, style="dim")]
+    if measured.profiled > 2 * measured.seconds:
+        parts.append(
+            Text(
+                "The profiler took longer than the run itself: the shares are estimates, in which "
+                "components of many small ops have too much.",
+                style="yellow",
+            )
+        )
+    return Group(table, *parts)
 
 
 class _Total:

@@ -115,18 +115,29 @@ class Capture:
     def __repr__(self) -> str:
         return f"<Capture {visible(self.path.name)}: {len(self.manifest.calls)} calls>"
 
-    def __str__(self) -> str:
-        from brainpy_probe.reader.summary import as_text
+    def details(self) -> str:
+        """Return everything that the manifest has: each call, program, module and finding."""
+        from brainpy_probe.report.details import details
+        from brainpy_probe.report.summary import as_plain_text
 
-        # For print(): a name or a path may contain characters that stdout can't encode.
-        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-        text = as_text(self.path, self.manifest)
-        return text.encode(encoding, "backslashreplace").decode(encoding)
+        return _for_stdout(as_plain_text(details(self.path, self.manifest)))
+
+    def __str__(self) -> str:
+        from brainpy_probe.report.summary import as_plain_text, summary, terminal_width
+
+        width = terminal_width()
+        return _for_stdout(as_plain_text(summary(self.path, self.manifest, width), width))
 
     def _repr_html_(self) -> str:
-        from brainpy_probe.reader.summary import as_html
+        from brainpy_probe.report.summary import as_html, summary
 
-        return as_html(self.path, self.manifest)
+        return as_html(summary(self.path, self.manifest))
+
+
+def _for_stdout(text: str) -> str:
+    """Return a text in which what stdout can't encode is escaped: a name may hold anything."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def load(path: str | os.PathLike[str]) -> Capture:

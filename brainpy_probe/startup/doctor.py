@@ -25,10 +25,11 @@ from brainpy_probe.startup import autostart, launch
 __all__ = ["Activation", "Diagnosis", "NameState", "Stack", "as_lines", "diagnose"]
 
 
-_EXTRAS = {"graph": "pygraphviz", "cpu": "numba"}
+_EXTRAS = {"graph": "pygraphviz", "cpu": "numba", "iree": "iree-base-compiler"}
 _INSTALL = {
     "graph": "pip install 'brainpy-probe[graph]'",
     "cpu": 'pip install "brainpy[cpu]", for BrainPy\'s event-driven synapses on a CPU',
+    "iree": "pip install 'brainpy-probe[iree]', for verify --with iree",
 }
 
 
@@ -188,6 +189,8 @@ def as_lines(diagnosis: Diagnosis) -> list[str]:
     tested = ", ".join(f"{stack.brainpy} on {stack.jax}" for stack in diagnosis.tested)
     answer = f"yes: stack {diagnosis.stack}" if diagnosis.stack else "no"
     lines = [
+        f"can capture here: {_verdict(diagnosis)}",
+        "",
         f"Python {diagnosis.python} in {diagnosis.executable}",
         *versions,
         f"tested together: {answer}. Tested are BrainPy {tested}.",
@@ -207,14 +210,16 @@ def as_lines(diagnosis: Diagnosis) -> list[str]:
     if diagnosis.leftovers:
         lines += ["", "left by captures that were killed; nothing reads them, delete them with rm"]
         lines += [f"  {path}" for path in diagnosis.leftovers]
+    return lines
+
+
+def _verdict(diagnosis: Diagnosis) -> str:
     missing = [private.name for private in diagnosis.private_names if private.place is None]
     if diagnosis.problem:
-        verdict = f"NO: {diagnosis.problem}"
-    elif missing:
-        verdict = f"yes: a trial passed; {', '.join(missing)} is not needed with these versions"
-    else:
-        verdict = "yes: a trial passed"
-    return [*lines, "", f"can capture here: {verdict}"]
+        return f"NO: {diagnosis.problem}"
+    if missing:
+        return f"yes: a trial passed; {', '.join(missing)} is not needed with these versions"
+    return "yes: a trial passed"
 
 
 def _activation_lines(activation: Activation) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
 import msgspec
@@ -42,7 +42,11 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def verify(
-    path: str | os.PathLike[str], *, with_iree: bool = False, limits: Limits | None = _LIMITS
+    path: str | os.PathLike[str],
+    *,
+    with_iree: bool = False,
+    limits: Limits | None = _LIMITS,
+    on_check: Callable[[Check], None] = lambda _: None,
 ) -> Verification:
     """Verify a capture from its files alone. This needs jaxlib, but neither BrainPy nor JAX.
 
@@ -57,6 +61,8 @@ def verify(
         run, in a worker process, so that a program that ends its process is reported as a failed
         check. None: in this process, which a damaged program may end; this saves the second that
         the start of a worker takes.
+    on_check : callable
+        Called with each check when it is made, for progress.
 
     Returns
     -------
@@ -77,7 +83,10 @@ def verify(
     except DamagedCapture as error:
         checks = [failed("manifest", "can be read", str(error))]
         return Verification(path=str(path), passed=False, checks=tuple(checks))
-    checks = list(_checks(Capture(folder, manifest), with_iree, limits))
+    checks = []
+    for check in _checks(Capture(folder, manifest), with_iree, limits):
+        on_check(check)
+        checks.append(check)
     good = all(check.outcome != "failed" for check in checks)
     return Verification(path=str(folder), passed=good, checks=tuple(checks))
 

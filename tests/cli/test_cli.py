@@ -44,13 +44,14 @@ def test_show_prints_what_print_does(cap: Any) -> None:
 
 
 def test_the_summary_has_modules_reasons_and_findings(cap: Any) -> None:
-    text = str(cap)
-    assert "module  name" in text
-    assert "first time" in text
-    assert "the same program again" in text
+    text, details = str(cap), cap.details()
+    assert "of the calls: 1 for the first time, 1 the same program again" in text
     assert "recompiled-identical: 1 module of" in text
-    assert f"XLA dumped {len(cap.dump_paths)} files" in text
-    assert max(map(len, text.splitlines())) <= 80
+    assert "->" not in text
+    for words in ("module  name", "first time", "the same program again", "->"):
+        assert words in details
+    assert f"XLA dumped {len(cap.dump_paths)} files" in details
+    assert max(map(len, f"{text}\n{details}".splitlines())) <= 80
 
 
 def test_a_capture_without_a_run_still_shows_its_modules(out: Path) -> None:
@@ -59,7 +60,12 @@ def test_a_capture_without_a_run_still_shows_its_modules(out: Path) -> None:
     with probe.capture(out, strict=True) as cap:
         jax.jit(lambda x: x + 21)(1.0)
     assert "No runner's predict was called." in str(cap)
-    assert "compiled outside of the calls" in str(cap)
+    assert re.search(r"1 module, .*, outside of the calls", str(cap))
+    assert "jit__lambda" in cap.details()
+
+
+def test_show_prints_everything_on_request(cap: Any) -> None:
+    assert _run("show", cap.path, "--all").stdout == f"{cap.details()}\n"
 
 
 def test_show_gives_the_manifest_and_findings_as_json(cap: Any) -> None:
@@ -124,6 +130,20 @@ def test_the_help_names_every_command() -> None:
     said = _run("--help").stdout
     assert all(f" {name} " in said for name in ("run", "show", "graph", "doctor"))
     assert "--install-completion" in said
+
+
+def test_the_help_of_graph_names_its_extra() -> None:
+    assert "pip install 'brainpy-probe[graph]'" in _run("graph", "-h").stdout
+
+
+def test_the_version_is_printed() -> None:
+    assert _run("--version").stdout == f"brainpy-probe {version('brainpy-probe')}\n"
+
+
+def test_an_option_of_run_after_the_script_gets_a_hint(tmp_path: Path) -> None:
+    result = _run("run", tmp_path / "none.py", "--dialect=mhlo", "--other")
+    assert "hint: --dialect=mhlo after" in result.stderr
+    assert "--other" not in result.stderr
 
 
 def test_a_command_that_is_not_there_is_wrong_usage() -> None:

@@ -11,6 +11,8 @@ import brainpy.math as bm
 import pytest
 
 import brainpy_probe as probe
+from brainpy_probe.quantities import duration, ranges, shortened, size
+from brainpy_probe.report.summary import as_plain_text, summary
 from tests.eras import DynamicalSystem
 from tests.networks import by_name
 
@@ -70,16 +72,19 @@ def lif(tmp_path_factory: pytest.TempPathFactory) -> probe.Capture:
 def test_the_summary_of_a_run_names_all_there_is_to_know(lif: probe.Capture) -> None:
     text = _assert_fits(lif)
     assert _one_line(str(lif.path.parent)) in _one_line(text)
-    (row,) = (line.split() for line in text.splitlines() if " LIF " in line)
+    row, program = (line.split() for line in text.splitlines() if line.startswith("0 LIF"))
     timing = lif.calls[0].timing
     assert row[:4] == ["0", "LIF", "100", "0"]
     assert row[4:9] == [
         f"{getattr(timing, name):.3f}" for name in timing.__struct_fields__ if name != "numba"
     ]
+    assert program[2:4] == ["whole", "run"]
+    assert "proved" in text
+    details = lif.details()
     for file in lif.programs[0].record.files:
-        assert f"{file.path.rpartition('/')[2]} " in text
-        assert f"{file.size:,}" in text
-    assert "leads back to StableHLO" in text
+        assert f"{file.path.rpartition('/')[2]} " in details
+        assert size(file.size) in details
+    assert "leads back to StableHLO" in details
     assert "killed" not in text
 
 
@@ -95,7 +100,11 @@ def test_the_summary_says_what_the_run_raised(out: Path) -> None:
     with probe.capture(out) as cap, pytest.raises(ValueError, match="ends here"):
         _runner(raising=True).run(0.2)
     text = _assert_fits(cap)
-    assert f"call0raisedValueError:{_one_line(MESSAGE)}" in _one_line(text)
+    assert "call 0 raised ValueError: no [red]such[/red] input" in text
+    assert "ends here" in text
+    said = f"call0raisedValueError:{_one_line(MESSAGE)}"
+    assert said not in _one_line(text)
+    assert said in _one_line(cap.details())
     assert "the probe failed" not in text
 
 
@@ -141,3 +150,31 @@ def test_the_summary_is_the_same_within_a_notebook(
     assert str(lif) == text
     assert lif._repr_html_() == html
     assert capsys.readouterr().out == ""
+
+
+def test_four_runs_of_a_network_fit_a_screen(out: Path) -> None:
+    case = by_name("lif")
+    runner = case.build()
+    with probe.capture(out, strict=True) as cap:
+        for _ in range(4):
+            case.run(runner)
+    lines = str(cap).splitlines()
+    assert len(lines) <= 25
+    rows = [line.split()[0] for line in lines if line.startswith(("0 LIF", "1-3 LIF"))]
+    assert rows == ["0", "1-3", "0"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_summary_fits_the_terminal(lif: probe.Capture, width: int) -> None:
+    text = as_plain_text(summary(lif.path, lif.manifest, width), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert text.isascii()
+
+
+def test_quantities_are_as_people_read_them() -> None:
+    assert [duration(n) for n in (2e-5, 0.045, 1.23, 200.0, None)] == [
+        "20 us", "45 ms", "1.2 s", "3 min 20 s", "an unknown time",
+    ]  # fmt: skip
+    assert [size(n) for n in (0, 812, 45_300, 1_000_000)] == ["0 B", "812 B", "45.3 KB", "1 MB"]
+    assert ranges([4, 0, 1, 2, 7, 8]) == "0-2, 4, 7-8"
+    assert shortened("abcdefghijkl", 9) == "abc...jkl"

@@ -418,7 +418,7 @@ def test_where_the_profiler_is_missing_it_is_said(
     monkeypatch.setattr(profiler, "can_profile", lambda: False)
     cap = _captured("einet", out, profile=True)
     assert "ProfileData is missing" in cap.programs[0].record.unmeasured
-    assert "! Not measured: " in str(cap)
+    assert "! Not measured: " in cap.details()
     with pytest.raises(CannotMeasure, match="ProfileData is missing"):
         cap.programs[0].within(None).measure()
 

@@ -58,7 +58,8 @@ def test_iree_gives_what_the_simulation_gave(name: str) -> None:
 
 
 def test_the_shell_says_it_in_a_line() -> None:
-    done = CliRunner().invoke(app, ["verify", str(captured("lif").path), "--with", "iree"])
+    words = ["verify", str(captured("lif").path), "--with", "iree", "--all"]
+    done = CliRunner().invoke(app, words)
     assert done.exit_code == 0
     assert re.search(
         r"^passed +program 0, portable +IREE +what the simulation gave: \d+ results",

@@ -1,8 +1,7 @@
-"""A capture as a table of 80 columns, or as HTML."""
+"""Everything that a capture's manifest has, for ``show --all``."""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -13,61 +12,30 @@ from rich.text import Text
 from brainpy_probe.analysis.finding import Finding
 from brainpy_probe.analysis.findings import find
 from brainpy_probe.characters import in_one_line
-from brainpy_probe.errors import InsideTransformation
-from brainpy_probe.format.common_records import Timing
 from brainpy_probe.format.program_records import PortableProgram, ProgramRecord, TensorSpec
-from brainpy_probe.format.records import CallRecord, LostModule, Manifest, ModuleRecord
-from brainpy_probe.output import Output, plain_table
+from brainpy_probe.format.records import CallRecord, LostModule, Manifest
+from brainpy_probe.output import plain_table
+from brainpy_probe.quantities import seconds, size
+from brainpy_probe.report.summary import head, phases_of, problems_of, why
 
-__all__ = ["as_html", "as_text"]
+__all__ = ["details"]
 
-WIDTH = 80
 _ROLES = ("token", "constant", "state", "input", "output", "monitor")
 
 
-def as_text(path: Path, manifest: Manifest) -> str:
-    """Return the summary as plain text, at most 80 columns wide."""
-    console = Output(file=io.StringIO(), width=WIDTH, color_system=None, force_jupyter=False)
-    console.print(_summary(path, manifest))
-    return _lines(console.file.getvalue())  # type: ignore[attr-defined]
+def details(path: Path, manifest: Manifest) -> Group:
+    """Return everything that the manifest has on a capture.
 
-
-def as_html(path: Path, manifest: Manifest) -> str:
-    """Return the summary as HTML for a notebook's cell."""
-    console = Output(file=io.StringIO(), width=WIDTH, record=True, force_jupyter=False)
-    console.print(_summary(path, manifest))
-    frame = '<pre style="font-family:monospace;line-height:1.2">{code}</pre>'
-    return console.export_html(inline_styles=True, code_format=frame)
-
-
-def _lines(text: str) -> str:
-    return "\n".join(line.rstrip() for line in text.splitlines()).rstrip()
-
-
-def _summary(path: Path, manifest: Manifest) -> Group:
-    parts: list[Any] = [Text(f"brainpy-probe: {path.name}", style="bold")]
-    where = str(path.parent)
-    parts.append(Text(f"in {where}", overflow="fold"))
-    environment = manifest.environment
-    versions = [
-        f"{n} {environment.versions[n]}" for n in ("brainpy", "jax") if n in environment.versions
-    ]
-    parts.append(
-        Text(f"{', '.join(versions)} on {environment.backend}, Python {environment.python}")
-    )
-    if not manifest.complete:
-        incomplete = (
-            f"The capture did not end: process {environment.pid} was killed, or is still running. "
-            "It has the calls that had ended."
-        )
-        parts.append(Text(incomplete, style="yellow"))
-    if environment.untested:
-        parts.append(Text(environment.untested, style="yellow"))
+    Parameters
+    ----------
+    path : Path
+        The capture folder.
+    manifest : Manifest
+        Its records.
+    """
+    parts: list[Any] = [*head(path, manifest)]
     if manifest.calls:
         parts += ["", _calls(manifest)]
-    else:
-        ended = manifest.complete
-        parts.append(Text("No runner's predict was called." if ended else "It has no call yet."))
     for program in manifest.programs:
         parts += ["", _program(program)]
     if manifest.modules:
@@ -83,7 +51,6 @@ def _summary(path: Path, manifest: Manifest) -> Group:
 
 
 def _modules(manifest: Manifest) -> Group:
-    shown = [module for module in manifest.modules if module.call is not None]
     table = _table(
         ("module", "right"),
         ("name", "left"),
@@ -92,29 +59,24 @@ def _modules(manifest: Manifest) -> Group:
         ("seconds", "right"),
         ("why", "left"),
     )
-    for module in shown:
-        seconds = _second(module.seconds.wall)
-        origin = "XLA" if module.origin == "compiled" else "cache"
+    for module in manifest.modules:
         table.add_row(
-            str(module.index), module.name, str(module.call), origin, seconds, _why(module)
+            str(module.index),
+            module.name,
+            "-" if module.call is None else str(module.call),
+            "XLA" if module.origin == "compiled" else "cache",
+            seconds(module.seconds.wall),
+            why(module),
         )
+    parts: list[Any] = [table]
+    for module in manifest.modules:
+        places = sorted({file.path.rpartition("/")[0] for file in module.files})
+        if places and places[0].startswith(f"modules/{module.index:04d}"):
+            parts.append(Text(f"module {module.index}: {places[0]}", overflow="fold"))
     dumped = sum(file.kind == "xla" for module in manifest.modules for file in module.files)
-    more = len(manifest.modules) - len(shown)
-    were = "module was" if more == 1 else "modules were"
-    rest = f"{more} more {were} compiled outside of the calls"
-    return Group(
-        *([table] if shown else []),
-        Text(f"{rest}; XLA dumped {dumped} files" if dumped else rest),
-    )
-
-
-def _why(module: ModuleRecord) -> str:
-    brief = {
-        "first": "first time",
-        "same": "the same program again",
-        "values": "other baked-in values",
-    }
-    return brief.get(module.reason, module.why)
+    if dumped:
+        parts.append(Text(f"XLA dumped {dumped} files"))
+    return Group(*parts)
 
 
 def _finding(finding: Finding) -> Text:
@@ -134,13 +96,11 @@ def _table(*columns: tuple[str, JustifyMethod]) -> Table:
 
 
 def _calls(manifest: Manifest) -> Table:
-    # In most runs numba compiles nothing.
-    compiled = any(call.native.numba != 0.0 for call in manifest.calls)
-    phases = [name for name in Timing.__struct_fields__ if name != "numba" or compiled]
-    seconds: list[tuple[str, JustifyMethod]] = [(name, "right") for name in phases]
+    phases = phases_of(manifest.calls)
+    titles: list[tuple[str, JustifyMethod]] = [(name, "right") for name in phases]
     table = _table(
         ("call", "right"), ("model", "left"), ("steps", "right"), ("program", "right"),
-        *seconds, ("probe", "right"),
+        *titles, ("probe", "right"),
     )  # fmt: skip
     for call in manifest.calls:
         table.add_row(
@@ -148,16 +108,12 @@ def _calls(manifest: Manifest) -> Table:
             call.model,
             "-" if call.steps is None else f"{call.steps}",
             "-" if call.program is None else f"{call.program}",
-            *(_second(getattr(call.native, name)) for name in phases),
-            _second(call.probe.wall),
+            *(seconds(getattr(call.native, name)) for name in phases),
+            seconds(call.probe.wall),
         )
     table.caption = "seconds of the run itself, - if unknown; probe: time that the probe added"
     table.caption_justify = "left"
     return table
-
-
-def _second(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 def _program(program: ProgramRecord) -> Group:
@@ -193,7 +149,7 @@ def _portable_costs(program: ProgramRecord, portable: PortableProgram) -> Group:
         ("as it ran", program.files, program.fidelity, portable.native_cost),
         ("portable", portable.files, portable.fidelity, portable.cost),
     ):
-        size = next((f"{file.size:,}" for file in files if file.kind == "vhlo"), "none")
+        size = next((size(file.size) for file in files if file.kind == "vhlo"), "none")
         calls = len(fidelity.custom_calls) + len(fidelity.host_callbacks)
         kinds = ("flops", "bytes accessed")
         counts = [f"{cost[kind]:,.0f}" if kind in cost else "?" for kind in kinds]
@@ -203,14 +159,14 @@ def _portable_costs(program: ProgramRecord, portable: PortableProgram) -> Group:
 
 
 def _count(specs: list[TensorSpec]) -> tuple[str, str]:
-    return (str(len(specs)), f"{sum(spec.nbytes for spec in specs):,}") if specs else ("", "")
+    return (str(len(specs)), size(sum(spec.nbytes for spec in specs))) if specs else ("", "")
 
 
 def _files(program: ProgramRecord) -> Table:
     table = _table(("file", "left"), ("bytes", "right"), ("proved", "left"))
     for file in program.files:
         check = program.fidelity.checks.get(file.kind)
-        table.add_row(file.path.rpartition("/")[2], f"{file.size:,}", _proof(check))
+        table.add_row(file.path.rpartition("/")[2], size(file.size), _proof(check))
     return table
 
 
@@ -251,15 +207,11 @@ def _remarks(program: ProgramRecord) -> list[str]:
 
 def _problems(call: CallRecord) -> list[Any]:
     lines = []
-    if call.error is not None:
-        lines.append(f"call {call.index} raised {call.error.kind}: {call.error.message}")
-    if call.failure is not None:
-        nested = call.failure.kind == InsideTransformation.__name__
-        problem = "no program" if nested else f"the probe failed: {call.failure.kind}"
-        lines.append(f"call {call.index}: {problem}: {call.failure.message}")
-    errors = [Text(f"! {in_one_line(line)}", style="red", overflow="fold") for line in lines]
-    notes = [f"! call {call.index}: {note}" for note in call.notes]
-    return [*errors, *(Text(note, style="yellow", overflow="fold") for note in notes)]
+    for problem, style in problems_of(call):
+        separator = " " if problem.startswith("raised") else ": "
+        line = in_one_line(f"! call {call.index}{separator}{problem}")
+        lines.append(Text(line, style=style, overflow="fold"))
+    return lines
 
 
 def _lost(module: LostModule) -> Text:

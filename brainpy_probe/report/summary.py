@@ -1,0 +1,323 @@
+"""A capture in a few lines, for ``print(cap)``, ``show`` and notebooks.
+
+Runs of the same program share a line, and so do findings of the same cause. :mod:`.details` has
+everything.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Column
+from rich.text import Text
+
+from brainpy_probe.analysis.finding import Finding
+from brainpy_probe.analysis.findings import find
+from brainpy_probe.characters import in_one_line
+from brainpy_probe.errors import InsideTransformation
+from brainpy_probe.format.common_records import Timing
+from brainpy_probe.format.program_records import ProgramRecord, TensorSpec
+from brainpy_probe.format.records import CallRecord, Manifest, ModuleRecord
+from brainpy_probe.output import Output, plain_table
+from brainpy_probe.quantities import duration, ranges, seconds, shortened, size
+
+__all__ = [
+    "WIDTH",
+    "as_html",
+    "as_plain_text",
+    "head",
+    "phases_of",
+    "problems_of",
+    "summary",
+    "terminal_width",
+    "why",
+]
+
+WIDTH = 80
+_WIDEST = 120
+# The most lines of calls, programs, problems and findings.
+_CALLS, _PROGRAMS, _PROBLEMS, _FINDINGS = 6, 4, 4, 6
+_MESSAGE = 150
+# From this width on there is a column for each phase.
+_WIDE = 76
+
+
+def terminal_width() -> int:
+    """Return the number of columns of the terminal on stdout; 80 without a terminal."""
+    if not sys.stdout.isatty():
+        return WIDTH
+    return max(40, min(shutil.get_terminal_size().columns, _WIDEST))
+
+
+def as_plain_text(content: RenderableType, width: int = WIDTH) -> str:
+    """Return what rich prints, without colours and spaces at the ends of lines."""
+    console = Output(file=io.StringIO(), width=width, color_system=None, force_jupyter=False)
+    console.print(content)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines()).rstrip()
+
+
+def as_html(content: RenderableType) -> str:
+    """Return what rich prints, as HTML for a notebook's cell."""
+    console = Output(file=io.StringIO(), width=WIDTH, record=True, force_jupyter=False)
+    console.print(content)
+    frame = '<pre style="font-family:monospace;line-height:1.2">{code}</pre>'
+    return console.export_html(inline_styles=True, code_format=frame)
+
+
+def summary(path: Path, manifest: Manifest, width: int = WIDTH) -> Group:
+    """Return the summary of a capture.
+
+    Parameters
+    ----------
+    path : Path
+        The capture folder.
+    manifest : Manifest
+        Its records.
+    width : int
+        The width of the text.
+    """
+    parts: list[RenderableType] = [*head(path, manifest, width)]
+    if manifest.calls:
+        parts += ["", _calls(manifest, width)]
+    if manifest.programs:
+        parts += ["", _programs(manifest, width)]
+    modules = _modules(manifest)
+    if modules:
+        parts += ["", *modules]
+    parts += _problems(manifest, width)
+    findings = find(manifest)
+    if findings:
+        parts += ["", *_findings(findings)]
+    if manifest.calls or manifest.modules:
+        parts += ["", Text("brainpy-probe show --all: every line, and the remedies", style="dim")]
+    return Group(*parts)
+
+
+def head(path: Path, manifest: Manifest, width: int | None = None) -> Iterator[Text]:
+    """Yield the name of a capture, its folder, its versions, and whether it is complete.
+
+    A folder's path of more than two lines of ``width`` is shortened in the middle.
+    """
+    yield Text(f"brainpy-probe: {path.name}", style="bold")
+    where = f"in {path.parent}"
+    yield Text(where if width is None else shortened(where, 2 * width), overflow="fold")
+    environment = manifest.environment
+    versions = [
+        f"{name} {environment.versions[name]}"
+        for name in ("brainpy", "jax")
+        if name in environment.versions
+    ]
+    yield Text(f"{', '.join(versions)} on {environment.backend}, Python {environment.python}")
+    if not manifest.complete:
+        yield Text(
+            f"The capture did not end: process {environment.pid} was killed, or is still running. "
+            "It has the calls that had ended.",
+            style="yellow",
+        )
+    if environment.untested:
+        yield Text(environment.untested, style="yellow")
+    if not manifest.calls:
+        ended = manifest.complete
+        yield Text("No runner's predict was called." if ended else "It has no call yet.")
+
+
+# --- Calls ----------------------------------------------------------------------------------------
+
+
+def phases_of(calls: Iterable[CallRecord]) -> list[str]:
+    """Return the phases to show: numba's only where it compiled, which it does in few runs."""
+    compiled = any(call.native.numba != 0.0 for call in calls)
+    return [name for name in Timing.__struct_fields__ if name != "numba" or compiled]
+
+
+def _calls(manifest: Manifest, width: int) -> Group:
+    rows = list(_folded(manifest.calls))
+    phases = phases_of(manifest.calls) if width >= _WIDE else ["compile", "wall"]
+    table = plain_table(
+        Column("calls", overflow="fold"),
+        *(
+            Column(name, justify="right", no_wrap=True)
+            for name in ("steps", "program", *phases, "probe")
+        ),
+    )
+    room = max(width - 9 * (len(phases) + 3), 18)
+    for calls in rows[:_CALLS]:
+        numbers, first = ranges(call.index for call in calls), calls[0]
+        table.add_row(
+            f"{numbers} {shortened(first.model, room - len(numbers))}",
+            "-" if first.steps is None else f"{first.steps:,}",
+            "-" if first.program is None else f"{first.program}",
+            *(seconds(_total(getattr(call.native, name) for call in calls)) for name in phases),
+            seconds(_total(call.probe.wall for call in calls)),
+        )
+    notes = ["in seconds"]
+    if any(len(calls) > 1 for calls in rows):
+        notes.append("added up for calls of the same program")
+    if len(rows) > _CALLS:
+        left = sum(map(len, rows[_CALLS:]))
+        notes.append(f"{left} more calls not shown")
+    return Group(table, Text("; ".join(notes), style="dim"))
+
+
+def _folded(calls: Iterable[CallRecord]) -> Iterator[list[CallRecord]]:
+    """Yield successive calls of the same program together; a call with a problem is alone."""
+    group: list[CallRecord] = []
+    for call in calls:
+        if group and _is_like(group[-1], call):
+            group.append(call)
+            continue
+        if group:
+            yield group
+        group = [call]
+    if group:
+        yield group
+
+
+def _is_like(before: CallRecord, call: CallRecord) -> bool:
+    return (
+        call.program is not None
+        and call.error is before.error is call.failure is before.failure is None
+        and (before.program, before.model, before.steps) == (call.program, call.model, call.steps)
+        # The first run of a program compiles, and is another kind of run.
+        and before.index != 0
+    )
+
+
+def _total(values: Iterable[float | None]) -> float | None:
+    known = list(values)
+    return None if None in known else sum(value for value in known if value is not None)
+
+
+# --- Programs and modules -------------------------------------------------------------------------
+
+
+def _programs(manifest: Manifest, width: int) -> Group:
+    table = plain_table(
+        *(Column(name, overflow="fold") for name in ("programs", "arguments", "results", "texts"))
+    )
+    for program in manifest.programs[:_PROGRAMS]:
+        kind = "whole run" if program.kind == "loop" else "one step"
+        table.add_row(
+            f"{program.index} {shortened(program.name, width // 4)}, {kind}",
+            _content(program.arguments),
+            _content(program.results),
+            _texts(program),
+        )
+    left = len(manifest.programs) - _PROGRAMS
+    more = [Text(f"{left} more programs not shown", style="dim")] if left > 0 else []
+    return Group(table, *more)
+
+
+def _content(specs: Sequence[TensorSpec]) -> str:
+    return f"{len(specs)}, {size(sum(spec.nbytes for spec in specs))}"
+
+
+def _texts(program: ProgramRecord) -> str:
+    texts = [file for file in program.files if file.kind in ("stablehlo", "mhlo", "hlo")]
+    shown = [f"{file.kind} {size(file.size)}" for file in texts]
+    if program.portable is not None and program.portable.files:
+        shown.append("portable")
+    if not shown:
+        return "none"
+    return f"{', '.join(shown)}; {'proved' if program.fidelity.proved else 'NOT proved'}"
+
+
+def why(module: ModuleRecord) -> str:
+    """Return in a few words why a module was compiled."""
+    brief = {
+        "first": "first time",
+        "same": "the same program again",
+        "values": "other baked-in values",
+    }
+    return brief.get(module.reason, module.why)
+
+
+_REASONS = {
+    "first": "for the first time",
+    "same": "the same program again",
+    "backend": "for another backend",
+    "shape": "for another shape",
+    "dtype": "for another dtype",
+    "values": "with other values in the program",
+    "code": "other code",
+}
+
+
+def _modules(manifest: Manifest) -> list[Text]:
+    lines = []
+    within = [module for module in manifest.modules if module.call is not None]
+    outside = [module for module in manifest.modules if module.call is None]
+    if within:
+        reasons = Counter(module.reason for module in within)
+        said = ", ".join(f"{count} {_REASONS[reason]}" for reason, count in reasons.items())
+        lines.append(f"{_modules_phrase(within)} of the calls: {said}")
+    if outside:
+        lines.append(f"{_modules_phrase(outside)} outside of the calls")
+    return [Text(line) for line in lines]
+
+
+def _modules_phrase(modules: Sequence[ModuleRecord]) -> str:
+    spent = _total(module.seconds.wall for module in modules)
+    return f"{len(modules)} module{'s' * (len(modules) > 1)}, {duration(spent)},"
+
+
+# --- Problems and findings ------------------------------------------------------------------------
+
+
+def problems_of(call: CallRecord) -> Iterator[tuple[str, str]]:
+    """Yield each problem of a call as a sentence, with its colour."""
+    if call.error is not None:
+        yield f"raised {call.error.kind}: {call.error.message}", "red"
+    if call.failure is not None:
+        nested = call.failure.kind == InsideTransformation.__name__
+        problem = "no program" if nested else f"the probe failed: {call.failure.kind}"
+        yield f"{problem}: {call.failure.message}", "red"
+    for note in call.notes:
+        yield note, "yellow"
+
+
+def _problems(manifest: Manifest, width: int) -> list[Text]:
+    """Return the problems of the calls, each once, with the numbers of its calls."""
+    calls: dict[tuple[str, str], list[int]] = {}
+    for call in manifest.calls:
+        for problem in problems_of(call):
+            calls.setdefault(problem, []).append(call.index)
+    lines = []
+    for (said, style), numbers in calls.items():
+        of = f"call{'s' * (len(numbers) > 1)} {ranges(numbers)}"
+        separator = " " if said.startswith("raised") else ": "
+        text = shortened(in_one_line(f"{of}{separator}{said}"), max(_MESSAGE, width))
+        lines.append(Text(f"! {text}", style=style, overflow="fold"))
+    for module in manifest.lost_modules:
+        lines.append(Text(f"! {module.name} was compiled and could not be recorded", style="red"))
+    left = len(lines) - _PROBLEMS
+    more = [Text(f"! {left} more problems", style="red")] if left > 0 else []
+    return [*lines[:_PROBLEMS], *more]
+
+
+def _findings(findings: Sequence[Finding]) -> list[Text]:
+    """Return a line for each kind of finding: the first sentence of its first finding."""
+    kinds: dict[str, list[Finding]] = {}
+    for finding in findings:
+        kinds.setdefault(finding.slug, []).append(finding)
+    lines = []
+    for slug, found in kinds.items():
+        more = f" And {len(found) - 1} more." if len(found) > 1 else ""
+        lines.append(
+            Text.assemble((f"{slug}: ", "bold"), f"{_first_sentence(found[0].sentence)}{more}")
+        )
+    left = len(lines) - _FINDINGS
+    rest = [Text(f"{left} more kinds of findings", style="dim")] if left > 0 else []
+    return [*lines[:_FINDINGS], *rest]
+
+
+def _first_sentence(text: str) -> str:
+    end = text.find(". ")
+    return shortened(text if end < 0 else text[: end + 1], 2 * WIDTH)
