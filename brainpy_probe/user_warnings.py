@@ -8,15 +8,9 @@ import warnings
 from types import FrameType
 
 from brainpy_probe.errors import ProbeWarning, print_to_stderr
+from brainpy_probe.frames import user_frame
 
 __all__ = ["warn"]
-
-# Packages whose frames lie between the user's line and the probe's. (Functions of contextlib,
-# functools and wrapt run within them.)
-_LIBRARIES = {
-    "brainpy", "brainpy_probe", "brainstate", "brainevent", "braintools", "brainunit", "contextlib",
-    "functools", "importlib", "jax", "jaxlib", "threading", "wrapt",
-}  # fmt: skip
 
 
 def warn(sentence: str) -> None:
@@ -26,7 +20,7 @@ def warn(sentence: str) -> None:
     must not stop a run.
     """
     try:
-        frame = _user_frame()
+        frame = user_frame() or _outermost_frame()
         module = frame.f_globals
         warnings.warn_explicit(
             sentence,
@@ -43,14 +37,8 @@ def warn(sentence: str) -> None:
             print_to_stderr(sentence)
 
 
-def _user_frame() -> FrameType:
-    """Return the innermost frame of the user's code; the outermost frame if there is none."""
+def _outermost_frame() -> FrameType:
     frame: FrameType = sys._getframe()
-    while frame.f_back is not None and _is_library_frame(frame):
+    while frame.f_back is not None:
         frame = frame.f_back
     return frame
-
-
-def _is_library_frame(frame: FrameType) -> bool:
-    package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-    return package in _LIBRARIES

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
+from brainpy_probe.analysis.compile_causes import causes, summed
 from brainpy_probe.analysis.finding import (
     Finding,
     at_least,
@@ -21,6 +22,7 @@ __all__ = [
     "host_callback",
     "large_constants_inlined",
     "lost_seconds",
+    "quick_compiles",
     "recompiled_identical",
     "recompiled_shape",
     "slow_compile",
@@ -29,6 +31,8 @@ __all__ = [
 # A compilation is slow if it takes this many seconds and this share of its call's time.
 SLOW_SECONDS = 1.0
 SLOW_SHARE = 0.5
+# So many modules of one line are worth a finding, if they took SLOW_SECONDS together.
+MANY_MODULES = 10
 LARGE_CONSTANTS = 1 << 20
 
 _NO_CACHE = "This JAX's persistent cache does not support CPU programs; JAX 0.4.28 and later do."
@@ -71,17 +75,7 @@ def _is_of_same_model(manifest: Manifest, module: ModuleRecord) -> bool:
 
 def lost_seconds(manifest: Manifest) -> Timing:
     """Return the seconds, by phase, spent on compiling identical modules again."""
-    return _summed(_recompiled(manifest, "same"))
-
-
-def _summed(modules: Iterable[ModuleRecord]) -> Timing:
-    """Sum the seconds of modules; None for a phase that was not measured for all of them."""
-    modules = list(modules)
-    sums: dict[str, float | None] = {}
-    for name in ("trace", "lower", "compile", "numba", "wall"):
-        values = [getattr(module.seconds, name) for module in modules]
-        sums[name] = None if None in values else sum(values)
-    return Timing(**sums)
+    return summed(_recompiled(manifest, "same"))
 
 
 def recompiled_identical(manifest: Manifest) -> Iterator[Finding]:
@@ -92,7 +86,7 @@ def recompiled_identical(manifest: Manifest) -> Iterator[Finding]:
         else ("for every runner", "One runner instead of several equal ones")
     )
     for model, again in modules_by_model(manifest, _recompiled(manifest, "same")).items():
-        lost = _summed(again)
+        lost = summed(again)
         phases = [s for s in (lost.trace, lost.lower) if s is not None]
         before = f", {sum(phases):.2f} s of tracing and lowering" if len(phases) == 2 else ""
         progress_bar = (
@@ -128,7 +122,7 @@ def recompiled_shape(manifest: Manifest) -> Iterator[Finding]:
         module for module in _recompiled(manifest, "shape") if _is_of_same_model(manifest, module)
     ]
     for model, modules in modules_by_model(manifest, again).items():
-        seconds = _summed(modules).compile
+        seconds = summed(modules).compile
         yield Finding(
             slug="recompiled-shape",
             sentence=(
@@ -174,7 +168,7 @@ def slow_compile(manifest: Manifest) -> Iterator[Finding]:
 
     slow = filter(is_slow, _modules_of_calls(manifest))
     for model, modules in modules_by_model(manifest, slow).items():
-        seconds = _summed(modules).compile or 0.0
+        seconds = summed(modules).compile or 0.0
         calls = {module.call: call_of(manifest, module) for module in modules}
         wall = sum(call.native.wall or 0.0 for call in calls.values() if call is not None)
         compiled = (
@@ -256,7 +250,7 @@ def large_constants_inlined(manifest: Manifest) -> Iterator[Finding]:
                 ),
                 model=model,
                 count=len(modules),
-                seconds=_summed(modules).compile,
+                seconds=summed(modules).compile,
                 programs=programs_of_modules(manifest, modules),
             )
 
@@ -281,6 +275,28 @@ def cache_hit_no_dump(manifest: Manifest) -> Iterator[Finding]:
             model=model,
             count=len(modules),
             programs=programs_of_modules(manifest, modules),
+        )
+
+
+def quick_compiles(manifest: Manifest) -> Iterator[Finding]:
+    """Find lines that lead to many modules which the persistent cache does not keep."""
+    for cause in causes(manifest):
+        spent = cause.seconds.compile or 0.0
+        if cause.quick < MANY_MODULES or spent < SLOW_SECONDS or not cause.place:
+            continue
+        yield Finding(
+            slug="quick-compiles",
+            sentence=(
+                f"{cause.place} led to {cause.quick} modules that XLA compiled in {spent:.2f} s "
+                "together, each too quickly for JAX's persistent cache to keep it. Every process "
+                "compiles them again."
+            ),
+            remedy=(
+                f"Make one function of these operations, and compile it: jax.jit({cause.function})."
+                ' Or call jax.config.update("jax_persistent_cache_min_compile_time_secs", 0).'
+            ),
+            count=cause.quick,
+            seconds=spent,
         )
 
 

@@ -19,6 +19,7 @@ _FINDERS: tuple[Callable[[Manifest], Iterator[Finding]], ...] = (
     compile_findings.recompiled_identical,
     compile_findings.recompiled_shape,
     compile_findings.slow_compile,
+    compile_findings.quick_compiles,
     program_findings.dominant_component,
     call_findings.numba_missing,
     call_findings.jit_disabled,

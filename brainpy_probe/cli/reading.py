@@ -33,25 +33,35 @@ def show(
     everything: Annotated[
         bool, typer.Option("--all", help="Show each call, program, module and remedy.")
     ] = False,
+    compiles: Annotated[
+        bool,
+        typer.Option("--compiles", help="Show which lines of your code led to which compilations."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Show a capture: its calls, programs, modules and findings."""
+    from brainpy_probe.analysis.compile_causes import causes
+    from brainpy_probe.report.compiles import compiles_table
     from brainpy_probe.report.details import details
     from brainpy_probe.report.summary import as_plain_text, summary, terminal_width
 
     with exit_on_error():
         capture = open_run(run)
+        if json and compiles:
+            print_json({"path": str(capture.path), "causes": causes(capture.manifest)})
+            return
         if json:
             found = msgspec.to_builtins({"path": str(capture.path), "manifest": capture.manifest})
             found["findings"] = msgspec.to_builtins(capture.findings)
             print_json(found)
             return
         width = terminal_width()
-        content = (
-            details(capture.path, capture.manifest)
-            if everything
-            else summary(capture.path, capture.manifest, width)
-        )
+        if compiles:
+            content = compiles_table(capture.manifest)
+        elif everything:
+            content = details(capture.path, capture.manifest)
+        else:
+            content = summary(capture.path, capture.manifest, width)
         if console.is_terminal:
             console.print(content, width=width, soft_wrap=False)
         else:

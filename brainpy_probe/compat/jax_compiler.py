@@ -29,6 +29,7 @@ __all__ = [
     "numba_events",
     "optimized_hlo",
     "option_overrides",
+    "persistent_cache_minimum",
     "set_dump_settings",
     "take",
 ]
@@ -106,6 +107,21 @@ def names_are_in_cache_keys() -> bool:
     import jax
 
     return bool(getattr(jax.config, "jax_compilation_cache_include_metadata_in_key", False))
+
+
+def persistent_cache_minimum() -> float | None:
+    """Return how many seconds a compilation must take for JAX's persistent cache to keep it.
+
+    None if the cache is not in use. The settings are public: the minimum from 0.4.13 to 0.12.0 (1 s
+    by default), the folder from 0.4.23 on. 0.4.13 has a function that sets the folder instead.
+    """
+    import jax
+
+    if not getattr(jax.config, "jax_enable_compilation_cache", True):
+        return None
+    if not getattr(jax.config, "jax_compilation_cache_dir", None):
+        return None
+    return float(getattr(jax.config, "jax_persistent_cache_min_compile_time_secs", 1.0))
 
 
 def backend_compile_name() -> str:

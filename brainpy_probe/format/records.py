@@ -14,6 +14,7 @@ from brainpy_probe.format.common_records import (
     Failure,
     NonNegativeInt,
     Record,
+    Seconds,
     Timing,
     WrittenFile,
 )
@@ -154,6 +155,14 @@ class ModuleRecord(ModuleFacts, frozen=True, kw_only=True):
         module of its name: ``backend``, ``shape``, ``dtype``, ``values``, ``code``.
     why : str
         The reason as a sentence.
+    place : str
+        The line of the user's code that led to the compilation, as ``script.py:42``: the innermost
+        one outside of site-packages. Empty if there was none in the thread.
+    function : str
+        The function of that line.
+    cache_minimum : float or None
+        How many seconds a compilation had to take for JAX's persistent cache to keep it; None if
+        the cache was not in use.
     """
 
     index: NonNegativeInt
@@ -165,6 +174,9 @@ class ModuleRecord(ModuleFacts, frozen=True, kw_only=True):
     after: NonNegativeInt | None = None
     reason: Reason
     why: str
+    place: str = ""
+    function: str = ""
+    cache_minimum: Seconds | None = None
     files: tuple[WrittenFile, ...] = ()
 
 

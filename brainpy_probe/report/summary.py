@@ -44,6 +44,7 @@ _WIDEST = 120
 # The most lines of calls, programs, problems and findings.
 _CALLS, _PROGRAMS, _PROBLEMS, _FINDINGS = 6, 4, 4, 6
 _MESSAGE = 150
+_MORE = "show --all: everything, with remedies; show --compiles: by line of your code"
 # From this width on there is a column for each phase.
 _WIDE = 76
 
@@ -96,7 +97,7 @@ def summary(path: Path, manifest: Manifest, width: int = WIDTH) -> Group:
     if findings:
         parts += ["", *_findings(findings)]
     if manifest.calls or manifest.modules:
-        parts += ["", Text("brainpy-probe show --all: every line, and the remedies", style="dim")]
+        parts += ["", Text(_MORE, style="dim")]
     return Group(*parts)
 
 

@@ -19,8 +19,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from msgspec import structs
 
 import brainpy_probe as probe
+from brainpy_probe.analysis.compile_causes import causes
+from brainpy_probe.analysis.findings import find
 from brainpy_probe.compat import bindings
 from brainpy_probe.format.folder import RunFolder
 from brainpy_probe.recording.model import names, scopes
@@ -70,6 +73,45 @@ def test_each_module_that_jax_says_it_compiles_is_recorded(captured: tuple[Any, 
     assert counts[0] > 0
     made = [module.record.call for module in cap.modules]
     assert [made.count(call) for call in (0, 1)] == counts
+
+
+def test_the_line_of_the_user_that_led_to_a_module_is_recorded(cap: Any) -> None:
+    lines = Path(__file__).read_text().splitlines()
+    (outside,) = (module.record for module in cap.modules if module.name == "jit_outside")
+    file, _, number = outside.place.rpartition(":")
+    assert file == "tests/capture/test_modules.py"
+    assert "jax.jit(outside)(" in lines[int(number) - 1]
+    assert outside.function == "captured"
+    assert "/" not in Path(outside.place).anchor
+    # BrainPy and JAX are between the module and the line that ran the network.
+    runs = {module.record.place for module in cap.modules if module.call is not None}
+    assert {place.rpartition(":")[0] for place in runs} == {"tests/networks.py"}
+
+
+def test_compilations_add_up_by_line_and_reason(cap: Any) -> None:
+    found = causes(cap.manifest)
+    assert sorted(n for cause in found for n in cause.modules) == list(range(len(cap.modules)))
+    again = [cause for cause in found if cause.reason == "same"]
+    assert all(cause.saves == cause.seconds.wall for cause in again)
+    assert all(cause.saves == 0.0 for cause in found if cause.reason != "same")
+
+
+def test_modules_too_quick_for_the_persistent_cache_are_a_finding(cap: Any) -> None:
+    record = cap.modules[0].record
+    quick = structs.replace(
+        record, origin="compiled", cache_minimum=1.0, seconds=probe.Timing(compile=0.2)
+    )
+    kept = structs.replace(quick, seconds=probe.Timing(compile=1.0))
+
+    def slugs(*modules: Any) -> list[str]:
+        manifest = structs.replace(cap.manifest, calls=(), programs=(), modules=modules)
+        return [finding.slug for finding in find(manifest)]
+
+    quick, kept = (structs.replace(module, call=None, after=None) for module in (quick, kept))
+    assert "quick-compiles" in slugs(*[quick] * 10)
+    assert "quick-compiles" not in slugs(*[kept] * 10)
+    without_cache = structs.replace(quick, cache_minimum=None)
+    assert "quick-compiles" not in slugs(*[without_cache] * 10)
 
 
 def test_what_is_known_of_a_loop_is_recorded(cap: Any) -> None:

@@ -35,6 +35,10 @@ class Compilation:
         The loaded executable.
     dumps : Path or None
         The folder into which XLA dumped files for this module.
+    place, function : str
+        The line of the user's code that led to it, and the function of that line.
+    cache_minimum : float or None
+        How many seconds a compilation must take for JAX's persistent cache to keep it.
     """
 
     name: str
@@ -49,6 +53,9 @@ class Compilation:
     compiled: bool = False
     executable: Any = None
     dumps: Path | None = None
+    place: str = ""
+    function: str = ""
+    cache_minimum: float | None = None
     notes: list[str] = field(default_factory=list)
 
     @functools.cached_property

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from brainpy_probe.compat import bindings, jax_compiler, jax_tracing
+from brainpy_probe.frames import place_of, user_frame
 from brainpy_probe.ir import mlir
 from brainpy_probe.recording.background import rendering_ahead
 from brainpy_probe.recording.calls import RunningCall
@@ -126,6 +127,7 @@ def _new_compilation(wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Compilatio
         PENDING_PHASES.set(left)
     phases: tuple[Phase, ...] = ("trace", "lower", "numba")
     trace, lower, numba = (None if seconds is None else seconds[phase] for phase in phases)
+    frame = user_frame()
     return Compilation(
         name=name,
         bytecode=bindings.mlir_bytecode(module),
@@ -133,6 +135,9 @@ def _new_compilation(wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Compilatio
         trace=trace,
         lower=lower,
         numba=numba,
+        place="" if frame is None else place_of(frame),
+        function="" if frame is None else frame.f_code.co_qualname,
+        cache_minimum=jax_compiler.persistent_cache_minimum(),
     )
 
 

@@ -126,6 +126,9 @@ class ModuleLog:
             after=_compared(module, before),
             reason=reason,
             why=why,
+            place=compilation.place,
+            function=compilation.function,
+            cache_minimum=compilation.cache_minimum,
             files=(*files, *dumped),
         )
         return RecordedModule(record, module, files, key, model)

@@ -1,0 +1,78 @@
+"""Which line of the user's code is running: the innermost frame outside of libraries."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import sysconfig
+from pathlib import Path, PurePath
+from types import FrameType
+
+__all__ = ["place_of", "user_frame"]
+
+# Packages whose frames are not the user's, wherever they are installed. A developer's BrainPy may
+# be outside of site-packages.
+_LIBRARIES = {
+    "brainpy", "brainpy_probe", "brainstate", "brainevent", "braintools", "brainunit", "contextlib",
+    "functools", "importlib", "jax", "jaxlib", "threading", "wrapt",
+}  # fmt: skip
+_PACKAGE = f"{Path(__file__).parent}/"
+_FOLDERS = tuple(
+    {
+        f"{sysconfig.get_path(name)}/"
+        for name in ("stdlib", "platstdlib", "purelib", "platlib")
+        if sysconfig.get_path(name)
+    }
+)
+
+
+def user_frame() -> FrameType | None:
+    """Return the innermost frame of this thread that is the user's; None if there is none."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if _is_user_file(frame.f_code.co_filename) and not _is_library(frame):
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def place_of(frame: FrameType) -> str:
+    """Return the file and the line of a frame, as ``script.py:42``.
+
+    The file's folders are those of its module: ``mine/models/einet.py:42`` for the module
+    ``mine.models.einet``. No path of the machine is part of it.
+    """
+    return f"{_file(frame.f_code.co_filename, _module(frame))}:{frame.f_lineno}"
+
+
+@functools.lru_cache(maxsize=1024)
+def _file(path: str, module: str) -> str:
+    if path.startswith("<"):
+        return path
+    parts, names = PurePath(path).with_suffix("").parts, module.split(".")
+    if names[-1] != parts[-1]:  # the module of a package: mine/models/__init__.py
+        names = [*names, parts[-1]]
+    shared = names if parts[-len(names) :] == tuple(names) else parts[-1:]
+    return f"{'/'.join(shared)}{PurePath(path).suffix}"
+
+
+# A path in Python's folders, or of generated code, is looked up once.
+@functools.lru_cache(maxsize=4096)
+def _is_user_file(path: str) -> bool:
+    if path.startswith("<"):
+        return path.startswith(("<stdin", "<string", "<ipython-input", "<input"))
+    if path.startswith(_PACKAGE) or "/site-packages/" in path or "/dist-packages/" in path:
+        return False
+    return not path.startswith(_FOLDERS)
+
+
+def _is_library(frame: FrameType) -> bool:
+    module = _module(frame)
+    # Libraries run generated code, whose file is <string> too.
+    if frame.f_code.co_filename == "<string>" and module != "__main__":
+        return True
+    return module.partition(".")[0] in _LIBRARIES
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
