@@ -97,6 +97,33 @@ class Owners:
             return own
         return own if caller == next(iter(self.components), "") else caller
 
+    def of_computation(
+        self, computation: hlo.Computation, caller: str, prefix: str
+    ) -> dict[int, str]:
+        """Return the component of each instruction; one without a location gets its users'.
+
+        Parameters
+        ----------
+        computation : Computation
+            The computation.
+        caller : str
+            The component that calls it, or an empty string.
+        prefix : str
+            The location of the call, to which the locations of a function are relative.
+        """
+        owners: dict[int, str] = {}
+        users: dict[int, set[str]] = {}
+        for op in reversed(computation.instructions.values()):
+            location = f"{prefix}/{op.location}" if prefix else op.location
+            owner = self.of(location, caller)
+            if not op.location and op.opcode not in _NO_OPS and not owner:
+                user_owners = users.get(op.id, set()) - {""}
+                owner = component_names.SHARED if len(user_owners) > 1 else "".join(user_owners)
+            owners[op.id] = owner
+            for operand in op.operands:
+                users.setdefault(operand, set()).add(owner)
+        return owners
+
 
 @dataclass
 class _Ledger:
@@ -145,7 +172,7 @@ class _Ledger:
         outside : bool
             Whether the computation runs before or after the loop over time.
         """
-        owners = self._owners(computation, caller, prefix)
+        owners = self.owners.of_computation(computation, caller, prefix)
         for op in computation.instructions.values():
             owner = owners[op.id]
             if op.opcode in hlo.CONTAINERS:
@@ -161,21 +188,6 @@ class _Ledger:
                 size = _operand_and_result_bytes(computation, op)
                 self.custom_bytes[owner] = self.custom_bytes.get(owner, 0) + size
             self._add(owner, counted, outside=outside)
-
-    def _owners(self, computation: hlo.Computation, caller: str, prefix: str) -> dict[int, str]:
-        """Return the component of each instruction; one without a location gets its users'."""
-        owners: dict[int, str] = {}
-        users: dict[int, set[str]] = {}
-        for op in reversed(computation.instructions.values()):
-            location = f"{prefix}/{op.location}" if prefix else op.location
-            owner = self.owners.of(location, caller)
-            if not op.location and op.opcode not in _NO_OPS and not owner:
-                user_owners = users.get(op.id, set()) - {""}
-                owner = component_names.SHARED if len(user_owners) > 1 else "".join(user_owners)
-            owners[op.id] = owner
-            for operand in op.operands:
-                users.setdefault(operand, set()).add(owner)
-        return owners
 
     def _call(self, op: hlo.Instruction, owner: str, *, outside: bool) -> None:
         called = [self.module.computations[number] for number in op.called]

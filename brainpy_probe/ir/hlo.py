@@ -27,6 +27,7 @@ __all__ = [
     "Module",
     "cost_of",
     "shape_bytes",
+    "shape_text",
 ]
 
 # Opcodes of instructions that only run the computations that they call.
@@ -232,6 +233,26 @@ def shape_bytes(shape: bytes) -> int:
         elif number == 4 and isinstance(value, bytes):  # tuple_shapes
             parts += shape_bytes(value)
     return parts or elements * _BYTES.get(kind, 1 if kind > 18 else 0)
+
+
+# NumPy's names of XLA's element types.
+_TYPES = {
+    1: "bool", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "uint8", 7: "uint16", 8: "uint32",
+    9: "uint64", 10: "float16", 11: "float32", 12: "float64", 15: "complex64", 16: "bfloat16",
+    18: "complex128",
+}  # fmt: skip
+
+
+def shape_text(shape: bytes) -> str:
+    """Return an array's dtype and shape, as ``float32[1000]``; empty for a tuple or a token."""
+    kind = 0
+    sizes: list[int] = []
+    for number, value in protobuf.fields(shape):
+        if number == 2:
+            kind = value if isinstance(value, int) else 0
+        elif number == 3:
+            sizes += protobuf.varints(value) if isinstance(value, bytes) else [value]
+    return f"{_TYPES[kind]}[{','.join(map(str, sizes))}]" if kind in _TYPES else ""
 
 
 def _repetitions(operands: Sequence[int]) -> tuple[int, ...]:

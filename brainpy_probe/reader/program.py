@@ -16,12 +16,19 @@ from brainpy_probe.format.cost_records import Costs, Measured
 from brainpy_probe.format.program_records import Fidelity, ProgramKind, ProgramRecord, TensorSpec
 from brainpy_probe.format.reading import read_file, read_text
 from brainpy_probe.format.records import Environment
-from brainpy_probe.reader.requests import ProgramTask, ask_costs, ask_measuring, ask_replay
+from brainpy_probe.reader.requests import (
+    ProgramTask,
+    ask_costs,
+    ask_dataflow,
+    ask_measuring,
+    ask_replay,
+)
 from brainpy_probe.reader.worker import Limits
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from brainpy_probe.analysis.dataflow import Dataflow
     from brainpy_probe.analysis.measure import Measuring
     from brainpy_probe.analysis.replay import Replay
 
@@ -259,6 +266,27 @@ class Program:
         module = self._parsed(hlo_module)[1]
         return count(self.record, module)
 
+    @property
+    def dataflow(self) -> Dataflow:
+        """What flows between the components in one step; needs jaxlib.
+
+        Raises
+        ------
+        CannotReplay
+            If there is no text of the program that XLA reads.
+        DamagedCapture
+            If the file is missing or was changed.
+        Stopped
+            If it reaches a limit of time or memory, or ends its process.
+        """
+        from brainpy_probe.analysis.costs import hlo_module
+        from brainpy_probe.analysis.dataflow import dataflow
+        from brainpy_probe.ir import hlo
+
+        if self.limits is not None:
+            return ask_dataflow(self._task("dataflow"), self.limits)
+        return dataflow(self.record, hlo.Module.of(self._parsed(hlo_module)[1]))
+
     def measure(self) -> Measuring:
         """Compile the program, run it on the captured arrays, and measure each component's time.
 
@@ -308,7 +336,9 @@ class Program:
             reasons.append("CHLO's operations are decomposed in VHLO")
         return reasons
 
-    def _task(self, what: Literal["costs", "replay", "measure"], **more: Any) -> ProgramTask:
+    def _task(
+        self, what: Literal["costs", "dataflow", "replay", "measure"], **more: Any
+    ) -> ProgramTask:
         return ProgramTask(
             what=what,
             folder=str(self._folder),

@@ -26,6 +26,7 @@ from brainpy_probe.settings import Dialect
 if TYPE_CHECKING:
     import numpy as np
 
+    from brainpy_probe.analysis.dataflow import Dataflow
     from brainpy_probe.analysis.measure import Measuring
     from brainpy_probe.analysis.replay import Replay
 
@@ -35,6 +36,7 @@ __all__ = [
     "ProgramTask",
     "ask_conversion",
     "ask_costs",
+    "ask_dataflow",
     "ask_measuring",
     "ask_replay",
 ]
@@ -50,7 +52,7 @@ class ProgramTask(msgspec.Struct, frozen=True, kw_only=True, tag="program"):
     Attributes
     ----------
     what : str
-        ``costs``, ``replay`` or ``measure``.
+        ``costs``, ``dataflow``, ``replay`` or ``measure``.
     folder : str
         The capture folder.
     record : ProgramRecord
@@ -65,7 +67,7 @@ class ProgramTask(msgspec.Struct, frozen=True, kw_only=True, tag="program"):
         The names of the arguments whose arrays follow the request.
     """
 
-    what: Literal["costs", "replay", "measure"]
+    what: Literal["costs", "dataflow", "replay", "measure"]
     folder: str
     record: ProgramRecord
     environment: Environment
@@ -126,6 +128,15 @@ def ask_costs(task: ProgramTask, limits: Limits) -> Costs:
     with Worker(_ENTRY, limits, msgspec.json.encode(task)) as worker:
         found = _answer(worker, limits, f"Counting the costs of {task.record.name}")
     return msgspec.convert(found, Costs)
+
+
+def ask_dataflow(task: ProgramTask, limits: Limits) -> Dataflow:
+    """Follow the values of a program in a worker."""
+    from brainpy_probe.analysis.dataflow import Dataflow
+
+    with Worker(_ENTRY, limits, msgspec.json.encode(task)) as worker:
+        found = _answer(worker, limits, f"Following the values of {task.record.name}")
+    return msgspec.convert(found, Dataflow)
 
 
 def ask_measuring(task: ProgramTask, limits: Limits) -> Measuring:

@@ -22,6 +22,14 @@ __all__ = ["serve"]
 _REMEDY = "The capture is damaged, or this jaxlib does not read it: brainpy-probe verify."
 
 
+_VERBS = {
+    "costs": "counted",
+    "dataflow": "followed",
+    "measure": "measured",
+    "replay": "replayed",
+}
+
+
 def serve() -> None:
     """Do one task and write the answer. The worker process runs this function."""
     with requested() as (request, stream, answers):
@@ -48,7 +56,7 @@ def _answer(
             if isinstance(task, Conversion):
                 error = DamagedCapture(f"{task.record.name} can't be converted: {reason}", _REMEDY)
             else:
-                verb = {"costs": "counted", "measure": "measured", "replay": "replayed"}[task.what]
+                verb = _VERBS[task.what]
                 error = CannotReplay(f"{task.record.name} can't be {verb}: {reason}", _REMEDY)
         return Answer(slug=error.slug, message=error.message, remedy=error.remedy), []
 
@@ -63,6 +71,8 @@ def _run(
     program = Program(Path(task.folder), task.record, task.environment, task.plain, None)
     if task.what == "costs":
         return Answer(found=program.costs), []
+    if task.what == "dataflow":
+        return Answer(found=program.dataflow), []
     if task.what == "measure":
         return Answer(found=program.measure()), []
     return _replay(program, task, stream)
@@ -75,7 +85,7 @@ def _block_imports(task: ProgramTask | Conversion) -> None:
     needless = ["matplotlib"]
     if (
         isinstance(task, Conversion)
-        or task.what == "costs"
+        or task.what in ("costs", "dataflow")
         or not task.record.fidelity.custom_calls
     ):
         # jaxlib imports JAX's sharding class if JAX is installed (1 s), but does not need it.

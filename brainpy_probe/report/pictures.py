@@ -1,4 +1,4 @@
-"""Draws XLA's dot files with pygraphviz.
+"""Draws graphs with pygraphviz: XLA's dot files, and the picture of a model as PNG.
 
 pygraphviz brings Graphviz in its own wheel, and needs neither a network nor a system package.
 Graphviz parses and lays out each file in a worker process with a limit of time and memory. The
@@ -20,14 +20,21 @@ from brainpy_probe.errors import BadSetting, DamagedCapture, ProbeError, describ
 from brainpy_probe.format.atomic import make_folders, write_atomically
 from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.reading import read_file
+from brainpy_probe.format.records import ModuleRecord
 from brainpy_probe.reader.capture import Capture
 from brainpy_probe.reader.worker import Limits, Worker, requested
 
-__all__ = ["DotFile", "Drawing", "dot_files", "draw", "work"]
+__all__ = ["DotFile", "Drawing", "dot_files", "draw", "draw_dot", "work"]
 
 Format = Literal["svg", "png"]
 
 _ENTRY = "brainpy_probe.report.pictures:work"
+# A larger PNG is not drawn: viewers can't show it, and Graphviz needs 4 bytes for each pixel.
+MAX_PIXELS = 30_000_000
+# Graphviz measures in points, of which 72 are an inch, and draws 96 pixels to an inch.
+_PIXELS_PER_POINT = 96 / 72
+# The number that XLA gives a module in the names of its dumps.
+_DUMPED = re.compile(r"module_0*(\d+)\.")
 
 
 class DotFile(msgspec.Struct, frozen=True):
@@ -61,7 +68,7 @@ class Drawing:
     picture : Path or None
         The picture, or None if there is none.
     problem : str
-        Why there is none.
+        Why there is none, or none in the requested format.
     """
 
     source: Path
@@ -77,7 +84,8 @@ def dot_files(capture: Capture, module: str | None = None) -> list[DotFile]:
     capture : Capture
         The capture.
     module : str, optional
-        A module's name or its number in the capture: only that module's files.
+        A module's name, its number in the capture, or the number that XLA gave it in the names
+        of its files: only that module's files.
 
     Raises
     ------
@@ -89,7 +97,8 @@ def dot_files(capture: Capture, module: str | None = None) -> list[DotFile]:
     records = [compiled.record for compiled in capture.modules]
     if module is not None:
         names = sorted({record.name for record in records})
-        records = [record for record in records if module in (record.name, str(record.index))]
+        named = [record for record in records if module in (record.name, str(record.index))]
+        records = named or [record for record in records if module in _xla_numbers(record)]
         if not records:
             raise BadSetting(
                 f"{capture.path.name} has no module {module!r}.",
@@ -105,17 +114,25 @@ def dot_files(capture: Capture, module: str | None = None) -> list[DotFile]:
     return sorted(found, key=lambda dot: (-dot.file.size, dot.file.path))
 
 
-def draw(sources: Sequence[DotFile], form: Format, limits: Limits) -> Iterator[Drawing]:
-    """Draw dot files one after the other, each picture next to its dot file.
+def _xla_numbers(record: ModuleRecord) -> set[str]:
+    return {number for file in record.files for number in _DUMPED.findall(file.path)}
+
+
+def draw(
+    sources: Sequence[DotFile], form: Format, limits: Limits, out: Path | None = None
+) -> Iterator[Drawing]:
+    """Draw dot files one after the other.
 
     Parameters
     ----------
     sources : sequence of DotFile
         The dot files.
     form : str
-        ``svg`` or ``png``.
+        ``svg`` or ``png``. A PNG of more than 30 megapixels becomes an SVG.
     limits : Limits
         The limits of time and memory for each file.
+    out : Path, optional
+        The folder of the pictures; by default each is next to its dot file.
 
     Yields
     ------
@@ -127,56 +144,96 @@ def draw(sources: Sequence[DotFile], form: Format, limits: Limits) -> Iterator[D
     ProbeError
         If pygraphviz is not installed.
     """
+    _require_pygraphviz()
+    for source in sources:
+        request = _Request(form=form, source=source)
+        answer, picture = _draw_in_worker(request, limits)
+        if not picture:
+            yield Drawing(source.path, None, answer.problem)
+            continue
+        name = PurePosixPath(source.file.path).with_suffix(f".{answer.form}")
+        if out is None:
+            make_folders(source.folder, str(name))  # refuses links, which may lead elsewhere
+            target = source.folder / name
+        else:
+            target = out / name.name
+        write_atomically(target, picture)
+        yield Drawing(source.path, target, answer.problem)
+
+
+def draw_dot(dot: str, form: Format, limits: Limits) -> bytes:
+    """Draw a graph whose nodes have a place.
+
+    Parameters
+    ----------
+    dot : str
+        The graph in Graphviz's language.
+    form : str
+        ``svg`` or ``png``.
+    limits : Limits
+        The limits of time and memory.
+
+    Raises
+    ------
+    ProbeError
+        If pygraphviz is not installed, or can't draw the graph.
+    """
+    _require_pygraphviz()
+    answer, picture = _draw_in_worker(_Request(form=form, dot=dot), limits)
+    if not picture or answer.form != form:
+        raise ProbeError(answer.problem, "Draw it as SVG.")
+    return picture
+
+
+def _require_pygraphviz() -> None:
     if find_spec("pygraphviz") is None:
         raise ProbeError(
             "Drawing needs pygraphviz.", "Install it with: pip install 'brainpy-probe[graph]'"
         )
-    for source in sources:
-        yield _draw_in_worker(source, form, limits)
 
 
-class _Request(msgspec.Struct, frozen=True):
-    """The worker's task."""
+class _Request(msgspec.Struct, frozen=True, kw_only=True):
+    """The worker's task: a dot file, or a graph whose nodes have a place."""
 
-    source: DotFile
     form: Format
+    source: DotFile | None = None
+    dot: str = ""
 
 
-class _Answer(msgspec.Struct, frozen=True):
-    """The size of the picture, whose bytes follow; or why there is no picture."""
+class _Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """Size and format of the picture, whose bytes follow; or why there is no picture."""
 
+    form: Format
     size: int = 0
     problem: str = ""
 
 
-def _draw_in_worker(source: DotFile, form: Format, limits: Limits) -> Drawing:
-    request = msgspec.json.encode(_Request(source, form), enc_hook=str)
-    with Worker(_ENTRY, limits, request) as worker:
+def _draw_in_worker(request: _Request, limits: Limits) -> tuple[_Answer, bytes]:
+    with Worker(_ENTRY, limits, msgspec.json.encode(request, enc_hook=str)) as worker:
         line = next(worker.lines(), None)
-        answer = _Answer() if line is None else msgspec.json.decode(line, type=_Answer)
-        if answer.problem:
-            return Drawing(source.path, None, answer.problem)
-        picture = bytearray(answer.size)
-        if line is None or not worker.fill(memoryview(picture)):
-            return Drawing(source.path, None, worker.ending().sentence("Drawing it", limits)[0])
-    name = str(PurePosixPath(source.file.path).with_suffix(f".{form}"))
-    make_folders(source.folder, name)  # refuses links, which may lead out of the capture
-    write_atomically(source.folder / name, bytes(picture))
-    return Drawing(source.path, source.folder / name)
+        if line is not None:
+            answer = msgspec.json.decode(line, type=_Answer)
+            picture = bytearray(answer.size)
+            if not answer.size or worker.fill(memoryview(picture)):
+                return answer, bytes(picture)
+        problem = worker.ending().sentence("Drawing it", limits)[0]
+    return _Answer(form=request.form, problem=problem), b""
 
 
 def work() -> None:
-    """Draw one dot file and answer with the picture. The worker process runs this function."""
+    """Draw one graph and answer with the picture. The worker process runs this function."""
     with requested() as (content, _, answers):
         request = msgspec.json.decode(content, type=_Request, dec_hook=lambda _, path: Path(path))
-        picture, answer = b"", _Answer()
+        picture, answer = b"", _Answer(form=request.form)
         try:
-            picture = _lay_out(read_file(request.source.folder, request.source.file), request.form)
-            answer = _Answer(size=len(picture))
+            source = request.source
+            dot = request.dot if source is None else read_file(source.folder, source.file).decode()
+            picture, answer = _lay_out(dot, request.form, "nop" if source is None else "dot")
         except DamagedCapture as error:
-            answer = _Answer(problem=str(error))
+            answer = _Answer(form=request.form, problem=str(error))
         except Exception as error:  # pygraphviz raises many classes
-            answer = _Answer(problem=f"Graphviz failed: {describe_error(error)}")
+            problem = f"Graphviz failed: {describe_error(error)}"
+            answer = _Answer(form=request.form, problem=problem)
         answers.write(msgspec.json.encode(answer) + b"\n")
         answers.write(picture)
 
@@ -184,16 +241,28 @@ def work() -> None:
 # Attributes, and an HTML element of labels, with which Graphviz reads other files (Graphviz
 # 14.1.5). XLA's dot files have none of them (jaxlib 0.4.13 to 0.12.0).
 _FILE_ATTRIBUTES = {"image", "imagepath", "shapefile", "fontpath", "_background"}
-_IMAGE = re.compile(rb"<\s*img\b", re.IGNORECASE)
+_IMAGE = re.compile(r"<\s*img\b", re.IGNORECASE)
 
 
-def _lay_out(content: bytes, form: Format) -> bytes:
+def _lay_out(content: str, form: Format, program: Literal["dot", "nop"]) -> tuple[bytes, _Answer]:
     import pygraphviz
 
-    graph: Any = pygraphviz.AGraph(string=content.decode())
+    graph: Any = pygraphviz.AGraph(string=content)
     # An attribute that one node has is declared for all of them.
     declared = {*graph.graph_attr.keys(), *graph.node_attr.keys(), *graph.edge_attr.keys()}
     named = sorted(_FILE_ATTRIBUTES & declared) or (["<IMG>"] if _IMAGE.search(content) else [])
     if named:
         raise DamagedCapture(f"The file refers to other files by {', '.join(named)}.")
-    return bytes(graph.draw(format=form, prog="dot"))
+    graph.layout(prog=program)  # nop keeps the places that the nodes have
+    problem = ""
+    if form == "png":
+        _, _, width, height = (float(edge) for edge in graph.graph_attr["bb"].split(","))
+        pixels = width * height * _PIXELS_PER_POINT**2
+        if pixels > MAX_PIXELS:
+            form = "svg"
+            problem = (
+                f"A PNG of it has {pixels / 1e6:.0f} megapixels; above "
+                f"{MAX_PIXELS / 1e6:.0f} a picture is drawn as SVG only."
+            )
+    picture = bytes(graph.draw(format=form))
+    return picture, _Answer(form=form, size=len(picture), problem=problem)

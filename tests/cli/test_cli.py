@@ -101,18 +101,25 @@ def test_a_folder_without_a_capture_is_said(tmp_path: Path) -> None:
 
 
 def test_graph_draws_the_largest_files_of_a_module(cap: Any) -> None:
-    result = _run("graph", cap.path, "--largest", 2, "--module", "0", "--format", "svg")
+    result = _run("graph", cap.path, "--xla", "--largest", 2, "--module", "0")
     assert result.exit_code == 0, result.stderr
     pictures = [Path(line) for line in result.stdout.splitlines()]
     assert len(pictures) == 2
     assert all(picture.read_text().startswith("<?xml") for picture in pictures)
     sizes = [picture.with_suffix(".dot").stat().st_size for picture in pictures]
     assert sizes == sorted(sizes, reverse=True)
-    assert "Drawing" in result.stderr
+
+
+def test_graph_draws_the_model_by_default(cap: Any, tmp_path: Path) -> None:
+    target = tmp_path / "model.svg"
+    result = _run("graph", cap.path, "--out", target)
+    assert result.stdout == f"{target}\n"
+    assert target.read_text().startswith("<svg")
+    assert _run("graph", cap.path, "--largest", 1).exit_code == 2
 
 
 def test_graph_refuses_a_module_that_is_not_there(cap: Any) -> None:
-    result = _run("graph", cap.path, "--module", "jit_none")
+    result = _run("graph", cap.path, "--xla", "--module", "jit_none")
     assert result.exit_code == 2
     assert re.search(f"Allowed: ({'|'.join(LOOP_MODULES)})", result.stderr)
 
@@ -121,7 +128,7 @@ def test_graph_gives_the_line_to_install_what_is_missing(
     cap: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(graph, "find_spec", lambda _: None)
-    result = _run("graph", cap.path)
+    result = _run("graph", cap.path, "--xla")
     assert result.exit_code == 1
     assert "pip install 'brainpy-probe[graph]'" in result.stderr
 
@@ -133,7 +140,7 @@ def test_the_help_names_every_command() -> None:
 
 
 def test_the_help_of_graph_names_its_extra() -> None:
-    assert "pip install 'brainpy-probe[graph]'" in _run("graph", "-h").stdout
+    assert "brainpy-probe[graph]" in _run("graph", "-h").stdout
 
 
 def test_the_version_is_printed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ def test_the_files_of_one_module_are_chosen_by_name_or_number(cap: Any) -> None:
     by_name = dot_files(cap, "jit_small")
     assert by_name
     assert by_name == dot_files(cap, str(module.record.index))
+    (xla,) = {str(int(number)) for number in re.findall(r"module_(\d+)\.", str(by_name))}
+    assert by_name == dot_files(cap, xla)
     assert {source.path for source in by_name} <= set(module.dump_paths)
 
 
@@ -69,6 +72,17 @@ def test_a_picture_is_drawn_next_to_its_dot_file(cap: Any, form: Any, head: byte
     assert drawing.picture == source.path.with_suffix(f".{form}")
     assert drawing.picture.read_bytes().startswith(head)
     assert list(source.path.parent.glob(".*")) == []
+
+
+def test_a_png_that_no_viewer_shows_becomes_an_svg(
+    cap: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dot = dot_files(cap, "jit_small")[0].path.read_text()
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 10)
+    content, answer = pictures._lay_out(dot, "png", "dot")
+    assert answer.form == "svg"
+    assert "megapixels" in answer.problem
+    assert content.startswith(b"<?xml")
 
 
 NODES = range(1200)

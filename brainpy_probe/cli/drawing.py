@@ -1,0 +1,136 @@
+"""The commands that draw pictures."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from brainpy_probe.cli.shell import (
+    Memory,
+    Run,
+    app,
+    console,
+    error_console,
+    exit_on_error,
+    limits,
+    open_run,
+    select_program,
+)
+from brainpy_probe.errors import BadSetting, ProbeError
+from brainpy_probe.format.atomic import write_atomically
+from brainpy_probe.progress import progress
+from brainpy_probe.reader.capture import Capture
+from brainpy_probe.reader.worker import Limits
+
+__all__ = ["graph"]
+
+
+class Format(enum.StrEnum):
+    """The formats of a picture."""
+
+    SVG = "svg"
+    PNG = "png"
+
+
+@app.command()
+def graph(
+    run: Run = None,
+    program: Annotated[
+        int, typer.Option("--program", min=0, help="The program's number.", metavar="N")
+    ] = 0,
+    form: Annotated[Format, typer.Option("--format", help="The format.")] = Format.SVG,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="The file of the picture; with --xla, a folder. Default: in the current folder; "
+            "with --xla, next to each dot file.",
+            show_default=False,
+        ),
+    ] = None,
+    xla: Annotated[
+        bool, typer.Option("--xla", help="Draw XLA's dot files instead, the largest first.")
+    ] = False,
+    largest: Annotated[
+        int | None,
+        typer.Option(
+            "--largest",
+            min=1,
+            help="With --xla: only the N largest files.",
+            metavar="N",
+            show_default=False,
+        ),
+    ] = None,
+    module: Annotated[
+        str | None,
+        typer.Option(
+            "--module",
+            help="With --xla: only files of this module: its name, its number, or XLA's number "
+            "in the names of the files.",
+            metavar="M",
+        ),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=1, help="Time limit for one picture.", metavar="S")
+    ] = 60.0,
+    memory: Memory = None,
+) -> None:
+    """Draw a model: its components, and what flows between them in one step.
+
+    With --xla, draw the files that XLA dumped, if the capture was made with xla_dump="dot". PNG and
+    --xla need no network and no system package, only: pip install 'brainpy-probe[graph]'
+    """
+    with exit_on_error():
+        capture = open_run(run)
+        bounds = limits(seconds, memory)
+        if xla:
+            _draw_dot_files(capture, module, largest, form, bounds, out)
+            return
+        if module is not None or largest is not None:
+            option = "--module" if module is not None else "--largest"
+            raise BadSetting(f"{option} chooses among XLA's dot files.", "Add --xla.")
+        _draw_program(capture, program, form, bounds, out)
+
+
+def _draw_program(
+    capture: Capture, number: int, form: Format, bounds: Limits, out: Path | None
+) -> None:
+    from brainpy_probe.report.api import picture
+
+    chosen = select_program(capture, number, portable=False).within(bounds)
+    target = out or Path(f"{capture.path.name}-program{number}.{form.value}")
+    if target.is_dir():
+        raise BadSetting(f"{target} is a folder.", "Give the name of a file, such as model.svg.")
+    with progress(f"Drawing {chosen.name}"):
+        content = picture(chosen, form.value)
+    write_atomically(target, content)
+    console.print(str(target))
+
+
+def _draw_dot_files(
+    capture: Capture,
+    module: str | None,
+    largest: int | None,
+    form: Format,
+    bounds: Limits,
+    out: Path | None,
+) -> None:
+    from brainpy_probe.report.pictures import dot_files, draw
+
+    sources = dot_files(capture, module)[:largest]
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    drawn = 0
+    with progress("Drawing", total=len(sources)) as steps:
+        for number, drawing in enumerate(draw(sources, form.value, bounds, out), 1):
+            steps.step(drawing.source.name, done=number)
+            if drawing.problem:
+                error_console.print(f"{drawing.source}: {drawing.problem}")
+            if drawing.picture is not None:
+                drawn += 1
+                console.print(str(drawing.picture))
+    if not drawn:
+        raise ProbeError("No file could be drawn.")
