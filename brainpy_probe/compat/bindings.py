@@ -184,6 +184,16 @@ def mlir_attributes(operation: MlirOperation) -> dict[str, Any]:
     return {attributes[n].name: attributes[n].attr for n in range(len(attributes))}
 
 
+def line_of(operation: MlirOperation) -> int:
+    """Return the line of the text from which an operation was parsed; 0 if it has a location.
+
+    An operation without location has its position in the text as location, ``loc("-":12:5)``
+    (0.4.13 to 0.12.0).
+    """
+    found = re.match(r'loc\("-":(\d+):\d+', str(operation.location))
+    return int(found[1]) if found else 0
+
+
 def mlir_sizes(sizes: list[int]) -> Any:
     """Return StableHLO's attribute of sizes, as of ``slice_sizes``.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["hlo_type", "mlir_type"]
+__all__ = ["hlo_type", "mlir_type", "numpy_type"]
 
 _MLIR = {
     "bool": "i1",
@@ -24,6 +24,25 @@ def mlir_type(shape: Sequence[int], dtype: str) -> str:
     prefix = {"float": "f", "uint": "ui", "int": "i"}.get(kind, "")
     element = _MLIR.get(dtype) or f"{prefix}{bits}{suffix.upper()}"
     return f"tensor<{''.join(f'{size}x' for size in shape)}{element}>"
+
+
+def numpy_type(printed: str) -> tuple[tuple[int, ...], str]:
+    """Return shape and NumPy's name of the dtype of a type as MLIR prints it; see mlir_type."""
+    if not printed.startswith("tensor<"):
+        return (), "token"
+    found = re.fullmatch(r"((?:\d+x)*)([^,]+)(?:,.*)?", printed[len("tensor<") : -1])
+    if found is None:
+        raise ValueError(f"unknown type {printed!r}")
+    element = found[2]
+    shape = tuple(map(int, found[1].split("x")[:-1]))
+    known = {element_type: dtype for dtype, element_type in _MLIR.items()}
+    if element in known:
+        return shape, known[element]
+    match = re.fullmatch(r"(ui|i|f)(\d+)(\w*)", element)
+    if match is None:
+        raise ValueError(f"unknown element type {element!r}")
+    kind = {"ui": "uint", "i": "int", "f": "float"}[match[1]]
+    return shape, f"{kind}{match[2]}{'_' + match[3].lower() if match[3] else ''}"
 
 
 def hlo_type(shape: Sequence[int], dtype: str) -> str:

@@ -12,7 +12,7 @@ from brainpy_probe.compat import bindings
 if TYPE_CHECKING:
     from brainpy_probe.compat.bindings import MlirContext, MlirModule
 
-__all__ = ["RenamedModule", "rename_locations"]
+__all__ = ["RenamedModule", "remove_locations", "rename_locations"]
 
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 
@@ -89,6 +89,16 @@ def rename_locations(
     copy = bindings.parse_mlir(text, context)
     bare_text = "".join([*bare, rest.removeprefix(")")])
     return RenamedModule(copy, text, bare_text, set(names.values()))
+
+
+def remove_locations(text: str) -> str:
+    """Return the text of a module without locations. Each operation stays on its line."""
+    pieces = []
+    end = 0
+    for begin, after in _locations(text):
+        pieces.append(text[end : begin - len(_OPENING)])
+        end = after + 1
+    return "".join([*pieces, text[end:]])
 
 
 def _unescape(printed: str) -> str:

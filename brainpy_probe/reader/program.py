@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from brainpy_probe.errors import BadSetting, CannotReplay, DamagedCapture, describe_error
+from brainpy_probe.errors import BadSetting
 from brainpy_probe.format.arrays import check_array, read_arrays
 from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.cost_records import Costs, Measured
 from brainpy_probe.format.program_records import Fidelity, ProgramKind, ProgramRecord, TensorSpec
 from brainpy_probe.format.reading import read_file, read_text
 from brainpy_probe.format.records import Environment
+from brainpy_probe.reader.forms import parsed, stablehlo
 from brainpy_probe.reader.requests import (
     ProgramTask,
+    Task,
     ask_costs,
     ask_dataflow,
+    ask_explanation,
     ask_measuring,
     ask_replay,
 )
@@ -29,16 +32,14 @@ if TYPE_CHECKING:
     import numpy as np
 
     from brainpy_probe.analysis.dataflow import Dataflow
+    from brainpy_probe.analysis.explanation.records import Explanation
     from brainpy_probe.analysis.measure import Measuring
     from brainpy_probe.analysis.replay import Replay
 
 __all__ = ["Program"]
 
-_T = TypeVar("_T")
-
 # The kinds of files with arrays; a shared file belongs to another program.
 _ARRAYS = ("data", "results", "shared")
-_DAMAGED = "brainpy-probe verify lists all damaged files. Capture again."
 _NO_TEXT = "The program itself (cap.programs) has the requested texts."
 
 
@@ -46,22 +47,24 @@ _NO_TEXT = "The program itself (cap.programs) has the requested texts."
 class Program:
     """A distinct program, ``program(constants, state, inputs) -> {outputs, monitors, state}``.
 
-    :attr:`costs`, :meth:`replay` and :meth:`measure` parse or run the program with jaxlib. They do
-    so in a worker process within :attr:`limits`, because a damaged program may crash the process,
-    or never end. :meth:`text` and :meth:`data` read the files in the calling process, and parse
-    nothing but the header of a safetensors file, which checks its own bounds.
+    :attr:`costs`, :meth:`explain`, :meth:`replay` and :meth:`measure` parse or run the program with
+    jaxlib. They do so in a worker process within :attr:`limits`, because a damaged program may
+    crash the process, or never end. :meth:`text` and :meth:`data` read the files in the calling
+    process, and parse nothing but the header of a safetensors file, which checks its own bounds.
 
     Attributes
     ----------
     record : ProgramRecord
         The program's entry in the manifest.
+    environment : Environment
+        Where the program ran.
     limits : Limits or None
         The seconds and the memory of the worker process; None to use the calling process.
     """
 
     _folder: Path
     record: ProgramRecord
-    _environment: Environment
+    environment: Environment
     _plain: bool = False  # whether it is the portable form
     limits: Limits | None = field(default_factory=Limits)
 
@@ -75,7 +78,7 @@ class Program:
             no other process, and can call kernels that exist only in the calling process (BrainPy
             2.4 to 2.6), but a damaged program may end it.
         """
-        return Program(self._folder, self.record, self._environment, self._plain, limits)
+        return Program(self._folder, self.record, self.environment, self._plain, limits)
 
     @property
     def name(self) -> str:
@@ -127,7 +130,7 @@ class Program:
             measured=None,
             unmeasured="",
         )
-        return Program(self._folder, record, self._environment, True, self.limits)
+        return Program(self._folder, record, self.environment, True, self.limits)
 
     @property
     def dialects(self) -> tuple[str, ...]:
@@ -239,8 +242,8 @@ class Program:
         if self.limits is not None:
             task = self._task("replay", repeat=repeat, overrides=tuple(replaced))
             return ask_replay(task, self.limits, replaced)
-        form, content = self._parsed(bindings.as_stablehlo)
-        check_calls(self.record, content, self._environment.jaxlib)
+        form, content = parsed(self, bindings.as_stablehlo)
+        check_calls(self.record, content, self.environment.jaxlib)
         stored = {} if all(spec.path in replaced for spec in self.arguments) else self.data()
         expected = self.data("results") if any(spec.file for spec in self.results) else {}
         reasons = self._reasons(form)
@@ -263,7 +266,7 @@ class Program:
 
         if self.limits is not None:
             return ask_costs(self._task("costs"), self.limits)
-        module = self._parsed(hlo_module)[1]
+        module = parsed(self, hlo_module)[1]
         return count(self.record, module)
 
     @property
@@ -285,7 +288,34 @@ class Program:
 
         if self.limits is not None:
             return ask_dataflow(self._task("dataflow"), self.limits)
-        return dataflow(self.record, hlo.Module.of(self._parsed(hlo_module)[1]))
+        return dataflow(self.record, hlo.Module.of(parsed(self, hlo_module)[1]))
+
+    def explain(self) -> Explanation:
+        """Return how each state is updated, as an expression over names; needs jaxlib.
+
+        It is read from the program alone. The docstrings, derivatives and parameters of the
+        components were recorded by the capture.
+
+        Returns
+        -------
+        Explanation
+            The equations by component. Print it for a page of text; ``latex`` is LaTeX.
+
+        Raises
+        ------
+        CannotReplay
+            If there is no text of the program that jaxlib reads.
+        DamagedCapture
+            If the file is missing or was changed.
+        Stopped
+            If it reaches a limit of time or memory, or ends its process.
+        """
+        from brainpy_probe.analysis.explanation.explain import explain
+
+        if self.limits is not None:
+            return ask_explanation(self._task("explain"), self.limits)
+        content, is_text = stablehlo(self)
+        return explain(self.record, content, lines=is_text)
 
     def measure(self) -> Measuring:
         """Compile the program, run it on the captured arrays, and measure each component's time.
@@ -309,8 +339,8 @@ class Program:
 
         if self.limits is not None:
             return ask_measuring(self._task("measure"), self.limits)
-        _, content = self._parsed(bindings.as_stablehlo)
-        check_calls(self.record, content, self._environment.jaxlib)
+        _, content = parsed(self, bindings.as_stablehlo)
+        check_calls(self.record, content, self.environment.jaxlib)
         return measure(self.record, content, self.data())
 
     @property
@@ -323,7 +353,7 @@ class Program:
         from brainpy_probe.compat import bindings
         from brainpy_probe.ir.execution import processor
 
-        ran = self._environment
+        ran = self.environment
         other = bindings.version_remark(ran.jaxlib)
         reasons = [f"it was {other}"] if other else []
         if ran.backend != "cpu":
@@ -336,55 +366,20 @@ class Program:
             reasons.append("CHLO's operations are decomposed in VHLO")
         return reasons
 
-    def _task(
-        self, what: Literal["costs", "dataflow", "replay", "measure"], **more: Any
-    ) -> ProgramTask:
+    def _task(self, what: Task, **more: Any) -> ProgramTask:
         return ProgramTask(
             what=what,
             folder=str(self._folder),
             record=self.record,
-            environment=self._environment,
+            environment=self.environment,
             plain=self._plain,
             **more,
         )
-
-    def _parsed(self, parse: Callable[[str, bytes], _T]) -> tuple[str, _T]:
-        """Return the form that is counted, measured and run, and what ``parse`` makes of it.
-
-        It is the form that is nearest to what ran, so that all three are about the same operations.
-        The StableHLO text comes before VHLO, in which CHLO's operations are decomposed: XLA has
-        its own code for them, with other bits (erf; jaxlib 0.10.2, 0.12.0). VHLO comes first where
-        another version of jaxlib wrote the capture: only VHLO is stable from version to version.
-        """
-        from brainpy_probe.compat import bindings
-
-        kinds = {file.kind for file in self.record.files}
-        order = ["stablehlo", "mhlo", "hlo", "vhlo"]
-        other = bindings.version_remark(self._environment.jaxlib)
-        if other:
-            order = ["vhlo", *order[:3]]
-        form = next((kind for kind in order if kind in kinds), None)
-        if form is None:
-            raise CannotReplay(
-                f"{self.name} was captured in no form that XLA reads.",
-                "Capture with dialect='stablehlo'.",
-            )
-        content = self._read(form)
-        try:
-            return form, parse(form, content)
-        except Exception as error:  # XLA's parsers have no class that all versions share
-            if other:
-                raise CannotReplay(
-                    f"{self.name} can't be read by jaxlib: {describe_error(error)} ({other})",
-                    "Use the version of jaxlib that wrote it, or a later one.",
-                ) from error
-            raise DamagedCapture(
-                f"{self.paths[form]} can't be read by jaxlib: {describe_error(error)}", _DAMAGED
-            ) from error
 
     def _file(self, kind: str) -> WrittenFile:
         (file,) = (file for file in self.record.files if file.kind == kind)
         return file
 
-    def _read(self, kind: str) -> bytes:
+    def read(self, kind: str) -> bytes:
+        """Return the content of the program's file of a kind: a dialect, or ``vhlo``."""
         return read_file(self._folder, self._file(kind))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from brainpy_probe.analysis.dataflow import Dataflow
+    from brainpy_probe.analysis.explanation.records import Explanation
     from brainpy_probe.analysis.measure import Measuring
     from brainpy_probe.analysis.replay import Replay
 
@@ -34,13 +35,16 @@ __all__ = [
     "Answer",
     "Conversion",
     "ProgramTask",
+    "Task",
     "ask_conversion",
     "ask_costs",
     "ask_dataflow",
+    "ask_explanation",
     "ask_measuring",
     "ask_replay",
 ]
 
+Task: TypeAlias = Literal["costs", "dataflow", "explain", "replay", "measure"]
 _ENTRY = "brainpy_probe.reader.serving:serve"
 
 
@@ -52,7 +56,7 @@ class ProgramTask(msgspec.Struct, frozen=True, kw_only=True, tag="program"):
     Attributes
     ----------
     what : str
-        ``costs``, ``dataflow``, ``replay`` or ``measure``.
+        ``costs``, ``dataflow``, ``explain``, ``replay`` or ``measure``.
     folder : str
         The capture folder.
     record : ProgramRecord
@@ -67,7 +71,7 @@ class ProgramTask(msgspec.Struct, frozen=True, kw_only=True, tag="program"):
         The names of the arguments whose arrays follow the request.
     """
 
-    what: Literal["costs", "dataflow", "replay", "measure"]
+    what: Task
     folder: str
     record: ProgramRecord
     environment: Environment
@@ -137,6 +141,15 @@ def ask_dataflow(task: ProgramTask, limits: Limits) -> Dataflow:
     with Worker(_ENTRY, limits, msgspec.json.encode(task)) as worker:
         found = _answer(worker, limits, f"Following the values of {task.record.name}")
     return msgspec.convert(found, Dataflow)
+
+
+def ask_explanation(task: ProgramTask, limits: Limits) -> Explanation:
+    """Explain a program in a worker."""
+    from brainpy_probe.analysis.explanation.records import Explanation
+
+    with Worker(_ENTRY, limits, msgspec.json.encode(task)) as worker:
+        found = _answer(worker, limits, f"Explaining {task.record.name}")
+    return msgspec.convert(found, Explanation)
 
 
 def ask_measuring(task: ProgramTask, limits: Limits) -> Measuring:

@@ -24,6 +24,7 @@ _REMEDY = "The capture is damaged, or this jaxlib does not read it: brainpy-prob
 
 _VERBS = {
     "costs": "counted",
+    "explain": "explained",
     "dataflow": "followed",
     "measure": "measured",
     "replay": "replayed",
@@ -73,6 +74,8 @@ def _run(
         return Answer(found=program.costs), []
     if task.what == "dataflow":
         return Answer(found=program.dataflow), []
+    if task.what == "explain":
+        return Answer(found=program.explain()), []
     if task.what == "measure":
         return Answer(found=program.measure()), []
     return _replay(program, task, stream)
@@ -85,7 +88,7 @@ def _block_imports(task: ProgramTask | Conversion) -> None:
     needless = ["matplotlib"]
     if (
         isinstance(task, Conversion)
-        or task.what in ("costs", "dataflow")
+        or task.what in ("costs", "dataflow", "explain")
         or not task.record.fidelity.custom_calls
     ):
         # jaxlib imports JAX's sharding class if JAX is installed (1 s), but does not need it.

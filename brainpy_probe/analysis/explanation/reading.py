@@ -1,0 +1,371 @@
+"""Reads a program's operations as terms: calls inlined, the loop over time entered once.
+
+What a step computes is a function of the values before the step. The loop over time is the only
+loop that is entered; other loops stay one operation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from brainpy_probe.analysis.explanation.attributes import constant_value, printed_attributes
+from brainpy_probe.analysis.explanation.graph import Terms
+from brainpy_probe.analysis.explanation.loops import counter, trip_count
+from brainpy_probe.analysis.explanation.terms import Function, Place, Term
+from brainpy_probe.format import component_names
+from brainpy_probe.format.program_records import ProgramRecord, TensorSpec
+from brainpy_probe.ir import mlir
+from brainpy_probe.ir.dtypes import numpy_type
+
+if TYPE_CHECKING:
+    from brainpy_probe.compat.bindings import MlirBlock, MlirModule, MlirOperation, MlirValue
+
+__all__ = ["Result", "Step", "read_step"]
+
+_NAME = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_RETURNS = ("func.return", "stablehlo.return", "mhlo.return")
+# Operations that a function with an algorithm has, such as a random draw. It is not inlined.
+_ALGORITHMIC = {
+    "stablehlo.while", "stablehlo.sort", "stablehlo.shift_left", "stablehlo.shift_right_logical",
+    "stablehlo.shift_right_arithmetic", "stablehlo.rng_bit_generator", "stablehlo.case",
+    "stablehlo.if",
+}  # fmt: skip
+# jaxlib's uniquifier of symbols: f, f_0, f_1.
+_COPY = re.compile(r"_\d+$")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A result of a program.
+
+    Attributes
+    ----------
+    spec : TensorSpec
+        The result.
+    term : Term
+        Its value after a step, or after the program where ``once`` is True.
+    once : bool
+        Whether it is computed once, outside of the loop over time.
+    """
+
+    spec: TensorSpec
+    term: Term
+    once: bool
+
+
+@dataclass
+class Step:
+    """What a program computes in each step.
+
+    Attributes
+    ----------
+    terms : Terms
+        All terms.
+    results : list of Result
+        The results.
+    loops : bool
+        Whether the program has a loop over time, which was found.
+    steps : int
+        The number of its steps; 1 if it has none.
+    starts : dict
+        The values carried from step to step that do not start as an argument: their first value by
+        name.
+    notes : list of str
+        What is not in the results.
+    """
+
+    terms: Terms
+    results: list[Result] = field(default_factory=list)
+    loops: bool = False
+    steps: int = 1
+    starts: dict[str, Term] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_step(
+    record: ProgramRecord, module: MlirModule, lines: Sequence[int] | None = None
+) -> Step:
+    """Read a program.
+
+    Parameters
+    ----------
+    record : ProgramRecord
+        The program.
+    module : ir.Module
+        Its StableHLO module, with locations.
+    lines : sequence of int, optional
+        The line of each operation in the text, in the order of :func:`operations_in_order`.
+    """
+    return _Reader(record, module, lines).read()
+
+
+def operations_in_order(module: MlirModule) -> Iterator[MlirOperation]:
+    """Yield every operation of a module in the order of its text."""
+    pending = [module.operation]
+    while pending:
+        operation = pending.pop()
+        yield operation
+        inner = [
+            op.operation
+            for region in operation.regions
+            for block in region.blocks
+            for op in block.operations
+        ]
+        pending += reversed(inner)
+
+
+@dataclass
+class _Loop:
+    """The loop over time: its carried values, and their values after a step."""
+
+    symbols: list[Term]
+    first: list[Term]
+    new: list[Term]
+
+
+class _Reader:
+    def __init__(
+        self, record: ProgramRecord, module: MlirModule, lines: Sequence[int] | None
+    ) -> None:
+        self.record = record
+        self.terms = Terms()
+        self.step = Step(self.terms)
+        self.loop: _Loop | None = None
+        self._functions = {
+            mlir.string(op.operation.attributes["sym_name"]): op.operation
+            for op in module.body.operations
+            if op.operation.name == "func.func"
+        }
+        self._lines: dict[Any, int] = {}
+        if lines is not None:
+            self._lines = dict(zip(operations_in_order(module), lines, strict=True))
+        self._main = mlir.main(module).operation.regions[0].blocks[0]
+        self._algorithmic: dict[str, bool] = {}
+        self._called: dict[str, Function] = {}
+        self._regions = 0
+        self._time_loop = self._find_loop()
+
+    def read(self) -> Step:
+        record = self.record
+        values: dict[Any, Term] = {}
+        for value, spec in zip(self._main.arguments, record.arguments, strict=True):
+            values[value] = self.terms.symbol(spec.path, spec.name, *_type(value))
+            values[value].attributes = {"role": spec.role}
+        outputs = self._block(self._main, values, "")
+        self._name_carried(outputs)
+        for spec, term in zip(record.results, outputs, strict=True):
+            after = _after_step(term, self.loop)
+            once = after is None and self.loop is not None and term.op != "symbol"
+            self.step.results.append(Result(spec, term if after is None else after, once))
+        return self.step
+
+    # --- The loop over time -------------------------------------------------------------------
+
+    def _find_loop(self) -> MlirOperation | None:
+        """Return the loop over time; None if the program has none, or several candidates.
+
+        It is the loop that runs as many times as the inputs have rows, or the only loop.
+        """
+        if self.record.kind == "step":
+            return None
+        lengths = [s.shape[0] for s in self.record.arguments if s.role == "input" and s.shape]
+        rows = max(lengths, default=1)
+        loops = list(self._outer_loops(self._main))
+        matching = [loop for loop in loops if loop[1] == rows]
+        found = matching if len(matching) == 1 else loops
+        if len(found) != 1:
+            self.step.notes.append(
+                f"The program has {len(found)} loops that count steps, so each is one operation."
+            )
+            return None
+        loop, self.step.steps = found[0]
+        self.step.loops = True
+        return loop
+
+    def _is_time_loop(self, op: MlirOperation) -> bool:
+        return self._time_loop is not None and bool(op == self._time_loop)
+
+    def _outer_loops(self, block: MlirBlock) -> Iterator[tuple[MlirOperation, int]]:
+        for operation in block.operations:
+            op = operation.operation
+            if op.name == "stablehlo.while":
+                count = trip_count(op)
+                if count is not None:
+                    yield op, count
+            elif op.name == "func.call":
+                yield from self._outer_loops(self._body(op))
+
+    def _body(self, call: MlirOperation) -> MlirBlock:
+        return self._functions[mlir.string(call.attributes["callee"])].regions[0].blocks[0]
+
+    def _enter_loop(
+        self, op: MlirOperation, operands: list[Term], values: dict[Any, Term], caller: str
+    ) -> list[Term]:
+        body = op.regions[1].blocks[0]
+        returned = list(list(body.operations)[-1].operation.operands)
+        counted = counter(op)
+        symbols, inner = [], dict(values)
+        for number, argument in enumerate(body.arguments):
+            if returned[number] == argument:
+                symbol = operands[number]
+            elif number == counted:
+                shape, dtype = _type(argument)
+                symbol = self.terms.make("counter", [], shape, dtype, name="n")
+            else:
+                symbol = self.terms.symbol(("carry", number), f"carried {number}", *_type(argument))
+                symbol.attributes = {"role": "state"}
+            symbols.append(symbol)
+            inner[argument] = symbol
+        new = self._block(body, inner, caller)
+        self.loop = _Loop(symbols, operands, new)
+        return [
+            operands[number]
+            if symbols[number] is operands[number]
+            else self.terms.make("final", [], *_type(value), name=str(number), result=number)
+            for number, value in enumerate(op.results)
+        ]
+
+    def _name_carried(self, outputs: Sequence[Term]) -> None:
+        """Name the values that the loop carries after the states that they become or start as."""
+        if self.loop is None:
+            return
+        names: dict[int, str] = {}
+        for spec, term in zip(self.record.results, outputs, strict=True):
+            if spec.role == "state" and term.op == "final":
+                names.setdefault(term.result, spec.name)
+        for number, symbol in enumerate(self.loop.symbols):
+            first = self.loop.first[number]
+            if symbol is first or symbol.op != "symbol":
+                continue
+            named = names.get(number, "")
+            if not named and first.op == "symbol" and first.name not in names.values():
+                named = names[number] = first.name
+            if named:
+                symbol.name = named
+            if first.op != "symbol" or first.name != symbol.name:
+                self.step.starts[symbol.name] = first
+
+    # --- Operations ---------------------------------------------------------------------------
+
+    def _block(self, block: MlirBlock, values: dict[Any, Term], caller: str) -> list[Term]:
+        """Read a block, and return the terms that it returns."""
+        for operation in block.operations:
+            op = operation.operation
+            if op.name in _RETURNS:
+                return [values[value] for value in op.operands]
+            operands = [values[value] for value in op.operands]
+            found = self._operation(op, operands, values, caller)
+            values.update(zip(op.results, found, strict=True))
+        return []
+
+    def _operation(
+        self, op: MlirOperation, operands: list[Term], values: dict[Any, Term], caller: str
+    ) -> list[Term]:
+        named = _NAME.search(str(op.location))
+        owner = (component_names.owner(named[1]) if named else "") or caller
+        place = Place(self._lines.get(op, 0), owner)
+        name = op.name.removeprefix("stablehlo.")
+        if name == "constant":
+            value, shape, dtype = constant_value(op)
+            return [self.terms.literal(value, shape, dtype)]
+        if self._is_time_loop(op):
+            return self._enter_loop(op, operands, values, owner)
+        if name == "func.call":
+            return self._call(op, operands, owner, place)
+        attributes, symbol = printed_attributes(op), ""
+        regions: tuple[Function, ...] = ()
+        if name == "custom_call":
+            name, symbol = "kernel", mlir.string(op.attributes["call_target_name"])
+        elif len(op.regions):
+            regions = tuple(
+                self._region(region.blocks[0], values, owner)
+                for region in op.regions
+                if len(region.blocks)
+            )
+        return [
+            self.terms.make(
+                name, operands, *_type(value), attributes, name=symbol, regions=regions,
+                result=number, place=place,
+            )
+            for number, value in enumerate(op.results)
+        ]  # fmt: skip
+
+    def _call(
+        self, op: MlirOperation, operands: list[Term], owner: str, place: Place
+    ) -> list[Term]:
+        callee = mlir.string(op.attributes["callee"])
+        body = self._body(op)
+        if not self._is_algorithmic(callee):
+            return self._block(body, dict(zip(body.arguments, operands, strict=True)), owner)
+        if callee not in self._called:
+            self._called[callee] = self._region(body, {}, owner)
+        function = self._called[callee]
+        base = _COPY.sub("", callee)
+        name = base if base in self._functions else callee
+        return [
+            self.terms.make(
+                "call", operands, *_type(value), name=name, regions=(function,), result=number,
+                place=place,
+            )
+            for number, value in enumerate(op.results)
+        ]  # fmt: skip
+
+    def _is_algorithmic(self, name: str) -> bool:
+        """Return whether a function has an algorithm, and not the loop over time."""
+        if name not in self._algorithmic:
+            self._algorithmic[name] = False  # functions of StableHLO do not call themselves
+            inner = list(_inner(self._functions[name]))
+            self._algorithmic[name] = not any(map(self._is_time_loop, inner)) and any(
+                op.name in _ALGORITHMIC
+                or (
+                    op.name == "func.call"
+                    and self._is_algorithmic(mlir.string(op.attributes["callee"]))
+                )
+                for op in inner
+            )
+        return self._algorithmic[name]
+
+    def _region(self, block: MlirBlock, values: Mapping[Any, Term], caller: str) -> Function:
+        self._regions += 1
+        arguments = [
+            self.terms.make("argument", [], *_type(value), name=f"{self._regions}.{number}")
+            for number, value in enumerate(block.arguments)
+        ]
+        inner = {**values, **dict(zip(block.arguments, arguments, strict=True))}
+        return Function(tuple(arguments), tuple(self._block(block, inner, caller)))
+
+
+def _after_step(term: Term, loop: _Loop | None) -> Term | None:
+    """Return the value after a step of what a result holds after the loop.
+
+    For a result that has a row for each step it is the row. None if the result is not simply that.
+    """
+    if loop is None:
+        return None
+    if term.op in ("transpose", "reshape") and term.operands[0].op == "final":
+        term = term.operands[0]
+    if term.op != "final":
+        return None
+    new = loop.new[term.result]
+    symbol = loop.symbols[term.result]
+    if new.op == "dynamic_update_slice" and new.operands[0] is symbol:
+        row, start = new.operands[1], new.operands[2]
+        if start.op == "counter" and row.shape[:1] == (1,):
+            return row.operands[0] if row.op in ("reshape", "broadcast_in_dim") else row
+    return new
+
+
+def _inner(operation: MlirOperation) -> Iterator[MlirOperation]:
+    for region in operation.regions:
+        for block in region.blocks:
+            for op in block.operations:
+                yield op.operation
+                yield from _inner(op.operation)
+
+
+def _type(value: MlirValue) -> tuple[tuple[int, ...], str]:
+    """Return shape and NumPy's name of the dtype of a value."""
+    return numpy_type(str(value.type))

@@ -1,0 +1,68 @@
+"""The command that explains a program."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from brainpy_probe.characters import visible
+from brainpy_probe.cli.shell import (
+    Memory,
+    Run,
+    Timeout,
+    app,
+    exit_on_error,
+    limits,
+    open_run,
+    print_json,
+    select_program,
+)
+from brainpy_probe.errors import BadSetting
+from brainpy_probe.reader.worker import Limits
+
+__all__ = ["explain"]
+
+
+@app.command()
+def explain(
+    run: Run = None,
+    program: Annotated[
+        int, typer.Option("--program", min=0, help="The program's number.", metavar="N")
+    ] = 0,
+    component: Annotated[
+        str | None,
+        typer.Option(
+            "--component",
+            help="Only this component, such as E2E.syn.",
+            metavar="E",
+            show_default=False,
+        ),
+    ] = None,
+    timeout: Timeout = Limits.seconds,
+    memory: Memory = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the explanation as JSON.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print the equations as LaTeX.")] = False,
+) -> None:
+    """Show how each state of the model is updated, as equations.
+
+    The equations are read from the captured program. This needs jaxlib, but neither BrainPy nor
+    JAX.
+    """
+    from brainpy_probe.analysis.explanation.page import latex_page, page
+
+    with exit_on_error():
+        if json and latex:
+            raise BadSetting("--json and --latex can't be combined.", "Give one of them.")
+        capture = open_run(run)
+        chosen = select_program(capture, program, portable=False)
+        explanation = chosen.within(limits(timeout, memory)).explain()
+        if component is not None:
+            explanation = explanation.of(component)
+        if json:
+            print_json({"path": str(capture.path), "explanation": explanation})
+        elif latex:
+            sys.stdout.write(visible(latex_page(explanation)) + "\n")
+        else:
+            sys.stdout.write(visible(page(explanation)) + "\n")

@@ -1,0 +1,69 @@
+"""Chooses the form in which a program is read: a text in a dialect, or VHLO bytecode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from brainpy_probe.errors import CannotReplay, DamagedCapture, describe_error
+
+if TYPE_CHECKING:
+    from brainpy_probe.reader.program import Program
+
+__all__ = ["parsed", "stablehlo"]
+
+_T = TypeVar("_T")
+_DAMAGED = "brainpy-probe verify lists all damaged files. Capture again."
+
+
+def parsed(program: Program, parse: Callable[[str, bytes], _T]) -> tuple[str, _T]:
+    """Return the form that is counted, measured and run, and what ``parse`` makes of it.
+
+    It is the form that is nearest to what ran, so that all three are about the same operations.
+    The StableHLO text comes before VHLO, in which CHLO's operations are decomposed: XLA has
+    its own code for them, with other bits (erf; jaxlib 0.10.2, 0.12.0). VHLO comes first where
+    another version of jaxlib wrote the capture: only VHLO is stable from version to version.
+    """
+    from brainpy_probe.compat import bindings
+
+    kinds = {file.kind for file in program.record.files}
+    order = ["stablehlo", "mhlo", "hlo", "vhlo"]
+    other = bindings.version_remark(program.environment.jaxlib)
+    if other:
+        order = ["vhlo", *order[:3]]
+    form = next((kind for kind in order if kind in kinds), None)
+    if form is None:
+        raise CannotReplay(
+            f"{program.name} was captured in no form that XLA reads.",
+            "Capture with dialect='stablehlo'.",
+        )
+    content = program.read(form)
+    try:
+        return form, parse(form, content)
+    except Exception as error:  # XLA's parsers have no class that all versions share
+        if other:
+            raise CannotReplay(
+                f"{program.name} can't be read by jaxlib: {describe_error(error)} ({other})",
+                "Use the version of jaxlib that wrote it, or a later one.",
+            ) from error
+        raise DamagedCapture(
+            f"{program.paths[form]} can't be read by jaxlib: {describe_error(error)}", _DAMAGED
+        ) from error
+
+
+def stablehlo(program: Program) -> tuple[bytes, bool]:
+    """Return the program as StableHLO or VHLO, and whether it is the captured StableHLO text.
+
+    The text comes first if this jaxlib can parse it, even if another version wrote it: it has
+    line numbers, and CHLO's operations are not decomposed.
+    """
+    from brainpy_probe.compat import bindings
+
+    if "stablehlo" in program.dialects:
+        content = program.read("stablehlo")
+        try:
+            bindings.read_mlir(content)
+        except Exception:  # MLIR's parser has no class that all versions share
+            return parsed(program, bindings.as_stablehlo)[1], False
+        return content, True
+    return parsed(program, bindings.as_stablehlo)[1], False
