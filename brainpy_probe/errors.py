@@ -20,6 +20,7 @@ __all__ = [
     "DamagedCapture",
     "FolderRemoved",
     "InsideTransformation",
+    "RunAbandoned",
     "PrivateNameMissing",
     "ProbeError",
     "ProbeWarning",
@@ -170,6 +171,19 @@ class InsideTransformation(CannotCapture):
             "predict ran inside another JAX transformation (jit, vmap, grad or a loop). "
             "Such a call has no program of its own.",
             "Capture a predict call that plain Python makes.",
+        )
+
+
+class RunAbandoned(ProbeError):
+    """A loop or jitted function did not return: the run raised an exception."""
+
+    slug = "run-abandoned"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The run did not return. It raised an exception while XLA ran it, or it was "
+            "interrupted.",
+            "The exception is in the output of the script.",
         )
 
 

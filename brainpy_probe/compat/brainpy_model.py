@@ -23,6 +23,7 @@ __all__ = [
     "UPDATES",
     "VALUE",
     "brainpy_folders",
+    "component_classes",
     "derivatives_of",
     "distinct_variables",
     "on_brainstate",
@@ -39,6 +40,18 @@ NAMES.update(
             "BrainPy's DynamicalSystem",
             ("brainpy:DynamicalSystem",),
             "public; brainpy 2.3.8 to 2.9.0",
+        ),
+        "optimizer": PrivateName(
+            "BrainPy's Optimizer",
+            ("brainpy:optim.Optimizer",),
+            "public; brainpy 2.3.8 to 2.9.0",
+        ),
+        "node": PrivateName(
+            "brainstate's Node",
+            ("brainstate.graph:Node",),
+            "public; brainstate 0.5.4, 0.6.0. The modules of brainstate and its optimizers are "
+            "Nodes",
+            era="brainstate",
         ),
         "object": PrivateName(
             "BrainPy's BrainPyObject, whose names are its class and a counter",
@@ -132,6 +145,13 @@ def on_brainstate() -> bool:
 def state_class() -> Any:
     """Return the class of all state: brainstate's State, or the Variable before 2.7."""
     return take("state" if on_brainstate() else "variable")
+
+
+@functools.cache
+def component_classes() -> tuple[type, ...]:
+    """Return the classes whose objects are components: models and optimizers."""
+    names = ["component", "optimizer", *(["node"] if on_brainstate() else [])]
+    return tuple(take(name) for name in names)
 
 
 @functools.cache

@@ -27,6 +27,7 @@ __all__ = [
     "iterated_inputs",
     "monitor_names",
     "overrides_results",
+    "runner_class",
     "predict_arguments",
     "shared_context",
     "step_function",
@@ -153,6 +154,11 @@ def step_function(runner: Any, shared_args: Any) -> Any:
 def is_cached_loop(runner: Any, function: Any) -> bool:
     """Return whether a function is a compiled loop or step that a runner keeps (only 2.3.8)."""
     return any(loop is function for loop in getattr(runner, _COMPILED_LOOPS, {}).values())
+
+
+def runner_class() -> Any:
+    """Return BrainPy's class of runners, of which the trainers are subclasses."""
+    return take("runner")
 
 
 @functools.cache

@@ -43,7 +43,8 @@ GROUPS: dict[Role, str] = {
     "output": "outputs",
     "monitor": "monitors",
 }
-ProgramKind = Literal["loop", "step"]
+# A whole run with its loop over time, one step of a run, or a whole function without such a loop.
+ProgramKind = Literal["loop", "step", "function"]
 
 
 def label(role: Role, name: str) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "FORMAT",
     "VERSION",
     "Addition",
+    "CallKind",
     "CallRecord",
     "Environment",
     "LostModule",
@@ -38,15 +39,23 @@ __all__ = [
 FORMAT = "brainpy-probe/capture"
 VERSION = 1
 
+CallKind = Literal["predict", "loop", "cond", "jit", "fit"]
 Origin = Literal["compiled", "cache"]
 Reason = Literal["first", "same", "backend", "shape", "dtype", "values", "code"]
 
 
 class CallRecord(Record, frozen=True, kw_only=True):
-    """One call of a runner's ``predict``.
+    """One outermost run of a program.
 
     Attributes
     ----------
+    runner : str
+        The class of the runner or trainer; empty if the run was made without one.
+    kind : str
+        ``predict`` for a runner's predict; ``loop``, ``cond`` or ``jit`` for a run without a
+        runner; ``fit`` for a training step.
+    name : str
+        The name of the user's function, if the run was made without a runner.
     jit : bool
         Whether BrainPy compiled the run.
     steps : int or None
@@ -87,6 +96,8 @@ class CallRecord(Record, frozen=True, kw_only=True):
     started: str
     i0: BoundedInt
     dt: BoundedFloat
+    kind: CallKind = "predict"
+    name: str = ""
     jit: bool = True
     steps: NonNegativeInt | None = None
     program: NonNegativeInt | None = None

@@ -1,4 +1,4 @@
-"""The data that the recorder collects about one predict call while it runs."""
+"""The data that the recorder collects about one call while it runs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from contextvars import Token
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -16,6 +18,7 @@ import jax
 from brainpy_probe.compat import jax_tracing
 from brainpy_probe.errors import CannotCapture, InsideTransformation, describe_error
 from brainpy_probe.format.common_records import Timing
+from brainpy_probe.format.records import CallKind
 from brainpy_probe.recording.current import CURRENT_WATCH
 from brainpy_probe.recording.guard import Guard
 from brainpy_probe.recording.modules.compilation import PENDING_PHASES, SERIALS, Compilation
@@ -25,6 +28,7 @@ from brainpy_probe.recording.tracing.traces import InnerEvents, LoopRun, StepTra
 from brainpy_probe.recording.types import Array, Pytree, Runner
 
 if TYPE_CHECKING:
+    from brainpy_probe.recording.recorder import Recorder
     from brainpy_probe.recording.model.names import ModelNames
     from brainpy_probe.recording.model.scopes import ComponentNames
 
@@ -37,10 +41,24 @@ __all__ = [
 
 @dataclass(eq=False)
 class RunningCall:
-    """One call of ``predict``, from its begin to its end.
+    """One call of ``predict``, or one run without a runner, from its begin to its end.
 
     Attributes
     ----------
+    runner : brainpy.DSRunner or StandaloneRun
+        The runner, or the object that stands in for it.
+    kind : str
+        ``predict``, ``loop``, ``cond``, ``jit`` or ``fit``.
+    frame : frame or None
+        For a run without a runner, the frame of the transformation that makes it.
+    sessions : tuple of Recorder
+        The recorders of the call.
+    tokens : tuple of Token
+        The tokens that restore the context variables after the call.
+    bound : BoundPrimitive or None
+        For a run without a runner, the loop or condition of JAX's that it came down to.
+    function : object or None
+        For a run without a runner, the function that is run: brainstate's StatefulFunction.
     trace_eager : bool
         Whether to trace the step if BrainPy does not compile it.
     nested : bool
@@ -87,10 +105,17 @@ class RunningCall:
 
     runner: Runner
     trace_eager: bool = False
+    kind: CallKind = "predict"
+    frame: FrameType | None = None
+    function: Any = None
+    bound: Any = None
     serial: int = field(default_factory=SERIALS.__next__)
     watch: Stopwatch = field(default_factory=Stopwatch)
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
     thread: str = field(default_factory=lambda: threading.current_thread().name)
+    thread_id: int = field(default_factory=threading.get_ident)
+    sessions: tuple[Recorder, ...] = ()
+    tokens: tuple[Token[Any], ...] = ()
     i0: int = 0
     jit: bool = True
     indices: Any = None
@@ -169,6 +194,7 @@ class RunningCall:
         self.first_states.clear()
         self.step = self.upcoming = self.brainpy_result = self.runner_result = None
         self.xs, self.monitors, self.snapshot, self.error = (), None, None, None
+        self.frame = self.function = self.bound = None
 
     @property
     def is_over(self) -> bool:
@@ -184,6 +210,17 @@ class RunningCall:
             if not self._ended:
                 self.compilations.append(compilation)
             return not self._ended
+
+    @property
+    def is_standalone(self) -> bool:
+        """Whether the run is made without a runner."""
+        return self.kind != "predict"
+
+    @property
+    def title(self) -> str:
+        """The name of the model's class, or of the function that runs without a model."""
+        runner = self.runner
+        return str(getattr(runner, "title", "") or type(getattr(runner, "target", runner)).__name__)
 
     @property
     def user_inputs(self) -> int | None:
@@ -223,8 +260,10 @@ class RunningCall:
         """Return whether an outermost loop or function that runs now may be the run.
 
         Within BrainPy's own ``_predict``, only the step of this runner may be. A runner of the
-        user's may run its model without that method.
+        user's may run its model without that method. Without a runner, it is the function itself.
         """
+        if self.is_standalone:
+            return is_step
         if self._within_own:
             return is_step
         return not self.brainpy_predicts and bool(self._predicting or not self.predicts)
@@ -247,6 +286,8 @@ class RunningCall:
             raise InsideTransformation
         if self.problem is not None:
             raise self.problem
+        if self.is_standalone:
+            return self._standalone_run()
         runner = type(self.runner).__qualname__
         times = max(self.predicts, self.brainpy_predicts)
         if times > 1:
@@ -276,6 +317,17 @@ class RunningCall:
         raise CannotCapture(
             f"{runner} ran no loop and no step that BrainPy traced.",
             "The run may have had no steps, or a subclass runs the model in its own way.",
+        )
+
+    def _standalone_run(self) -> LoopRun | StepTrace:
+        """Return the run of a call without a runner."""
+        found = [run for is_step, run in self.candidates if is_step]
+        if len(found) == 1:
+            return found[0]
+        raise CannotCapture(
+            f"{self.runner.name} ran {len(found)} loops or compiled functions; none of them is the "
+            "whole run.",
+            "The probe does not support this version of brainstate.",
         )
 
     @property

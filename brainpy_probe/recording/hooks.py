@@ -15,20 +15,18 @@ import jax
 
 from brainpy_probe.compat import brainpy_model, brainpy_runner, jax_compiler, jax_tracing
 from brainpy_probe.recording.calls import RunningCall, copy_containers
+from brainpy_probe.recording import lifecycle
 from brainpy_probe.recording.current import (
     CURRENT_CALL,
     CURRENT_WATCH,
-    OPEN_CALLS,
     OWN_WORK,
     guard,
     name_guard,
 )
 from brainpy_probe.recording.model import scopes
-from brainpy_probe.recording.modules import compiler_hooks, dumps, phase_events
-from brainpy_probe.recording.modules.compilation import PENDING_PHASES
+from brainpy_probe.recording.modules import compiler_hooks
 from brainpy_probe.recording.modules.timing import Stopwatch, add_timings
 from brainpy_probe.recording.patches import LEDGER, Patch
-from brainpy_probe.recording.recorder import Recorder
 from brainpy_probe.recording.snapshot import Snapshot
 from brainpy_probe.recording.tracing import eager, state_traces, variable_traces
 from brainpy_probe.recording.types import Args, Kwargs, Runner, Wrapped
@@ -153,60 +151,29 @@ def _recorded(runner: Runner) -> Iterator[None]:
     It is a context manager and not a function around the call, because JAX keeps the call stack of
     each op that it traces.
     """
-    sessions = LEDGER.users
-    outer = CURRENT_CALL.get()
-    if outer is not None and outer.is_over:  # left by an interrupt
-        outer = None
-    if not sessions or OWN_WORK.get() or (outer is not None and outer.runner is runner):
+    outer = lifecycle.running_call()
+    if not LEDGER.users or OWN_WORK.get() or (outer is not None and _is_part_of(runner, outer)):
         yield
         return
-    trace_eager = any(session.settings.trace_eager for session in sessions)
-    call = RunningCall(runner, trace_eager)
-    with call.own_work():
-        call.nested = not jax_tracing.trace_state_clean()
-        call.jit = brainpy_runner.compiles_its_step(runner)
-        phase_events.listen_to_numba()
-        phase_events.listen_to_jax()
-        call.watch.begin()
-    OPEN_CALLS[call.serial] = call
-    for other in tuple(OPEN_CALLS.values()):
-        if other.is_over:  # left by an interrupt
-            OPEN_CALLS.pop(other.serial, None)
-        elif other is not call:
-            other.overlaps = call.overlaps = True
-    call_token, watch_token = CURRENT_CALL.set(call), CURRENT_WATCH.set(call.watch)
-    phases_token = PENDING_PHASES.set(())  # earlier traces lead to no module of this call
+    trace_eager = any(session.settings.trace_eager for session in LEDGER.users)
+    call = lifecycle.begin(RunningCall(runner, trace_eager))
     try:
         yield
     except BaseException as error:
         call.error = error
         raise
     finally:
-        call.end()
-        with guard:
-            phase_events.listen_to_jax()
-            if not phase_events.listen_to_numba():
-                call.watch.mark_unmeasured("numba")
-        PENDING_PHASES.reset(phases_token)
-        CURRENT_WATCH.reset(watch_token)
-        CURRENT_CALL.reset(call_token)
-        OPEN_CALLS.pop(call.serial, None)
-        _finish(call, sessions)
+        lifecycle.end(call)
         if outer is not None:
             outer.watch.exclude(time.perf_counter() - call.watch.begun)
 
 
-def _finish(call: RunningCall, sessions: tuple[Recorder, ...]) -> None:
-    """Have the sessions record a call that has ended, and release it."""
-    try:
-        failure = compiler_hooks.record_event(call, sessions)
-    finally:
-        raised = call.error
-        call.forget()
-        for compilation in call.compilations:
-            dumps.discard(compilation.dumps)
-    if failure is not None and raised is None:
-        raise failure
+def _is_part_of(runner: Runner, outer: RunningCall) -> bool:
+    """Return whether a call of a runner is a part of the recorded call around it.
+
+    A trainer runs its model within the trace of its fit step.
+    """
+    return outer.runner is runner or (outer.is_standalone and outer.tracing is not None)
 
 
 def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs, *, own: bool) -> None:

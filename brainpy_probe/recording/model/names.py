@@ -9,11 +9,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from brainpy_probe.compat.brainpy_model import raw_value, state_class, take
+from brainpy_probe.compat.brainpy_model import (
+    component_classes,
+    raw_value,
+    state_class,
+    take,
+)
 from brainpy_probe.recording.identity_dict import IdentityDict, reference
 from brainpy_probe.recording.model.numpy_arrays import NumpyNames
 from brainpy_probe.recording.model.paths import PathNames, path_cost
 from brainpy_probe.recording.model.pytrees import unique_name
+from brainpy_probe.recording.model.standalone import StandaloneRun
 from brainpy_probe.recording.model.tree import Structure, children, walk
 from brainpy_probe.recording.types import Array, Runner, Variable
 
@@ -52,7 +58,7 @@ class _NamedObjects:
         taken: set[str],
         seen: dict[int, Any],
     ) -> None:
-        state, component = state_class(), take("component")
+        state, component = state_class(), component_classes()
 
         def parts(obj: Any) -> list[tuple[Any, Any]]:
             if issubclass(type(obj), state):  # its value is replaced in each run
@@ -127,8 +133,9 @@ class ModelNames:
 
     Parameters
     ----------
-    runner : brainpy.DSRunner
-        The runner. Its own arrays, such as inputs, are named ``runner....``.
+    runner : brainpy.DSRunner or StandaloneRun
+        The runner. Its own arrays, such as inputs, are named ``runner....``. The other objects of a
+        run without a runner have the user's names for them.
 
     Attributes
     ----------
@@ -138,7 +145,7 @@ class ModelNames:
 
     def __init__(self, runner: Runner) -> None:
         target = runner.target
-        title = type(target).__name__
+        title = runner.title if isinstance(runner, StandaloneRun) else type(target).__name__
         seen: dict[int, Any] = {}
         self._taken = set(_RESERVED)
         self._model = _NamedObjects(target, (), "", title, self._taken, seen)
@@ -146,11 +153,17 @@ class ModelNames:
         self._ids = dict.fromkeys(seen)
         self._runner = self._walk_runner(runner, seen)
         self.components = self._model.components
-        names = {name for name, _ in self.components[1:]}
-        self.components[0] = unique_name(title, names), self.components[0][1]
+        if self.components and self.components[0][1]() is target:
+            names = {name for name, _ in self.components[1:]}
+            self.components[0] = unique_name(title, names), self.components[0][1]
+        if isinstance(runner, StandaloneRun):
+            self.components = self.components + self._runner.components
 
     def _walk_runner(self, runner: Runner, seen: dict[int, Any]) -> _NamedObjects:
-        return _NamedObjects(runner, _LAST_RUN, "runner", "runner", self._taken.copy(), seen)
+        taken = self._taken.copy()
+        if isinstance(runner, StandaloneRun):
+            return _NamedObjects(runner.others, (), "", runner.title, taken, seen)
+        return _NamedObjects(runner, _LAST_RUN, "runner", "runner", taken, seen)
 
     def is_unchanged(self, runner: Runner) -> bool:
         """Return whether the model is unchanged; name the runner's objects again if they changed.
@@ -160,7 +173,8 @@ class ModelNames:
         """
         if not self._model.is_unchanged(runner.target):
             return False
-        if not self._runner.is_unchanged(runner):
+        others = runner.others if isinstance(runner, StandaloneRun) else runner
+        if not self._runner.is_unchanged(others):
             self._runner = self._walk_runner(runner, self._ids.copy())
         return True
 

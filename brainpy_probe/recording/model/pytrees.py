@@ -15,6 +15,7 @@ from brainpy_probe.recording.types import NamedArrays, Pytree
 
 __all__ = [
     "leaf_names",
+    "named_arguments",
     "named_inputs",
     "named_leaves",
     "named_results",
@@ -132,10 +133,20 @@ def named_inputs(
     return named | named_leaves(("inputs", rest[0] if len(rest) == 1 else rest))
 
 
-def named_results(result: Pytree) -> dict[str, NamedArrays]:
-    """Name the results of a step: ``(outputs, monitors)``, where monitors are a dict or None."""
+def named_arguments(args: tuple[Any, ...], parameters: Sequence[str]) -> NamedArrays:
+    """Name the arguments of a user's function after its parameters, or else ``inputs``."""
+    if len(args) > len(parameters):
+        return named_leaves(("inputs", args[0] if len(args) == 1 else args))
+    return named_leaves(*zip(parameters, args, strict=False))
+
+
+def named_results(result: Pytree, *, monitored: bool = True) -> dict[str, NamedArrays]:
+    """Name the results of a step: ``(outputs, monitors)``, where monitors are a dict or None.
+
+    A run without a runner has no monitors.
+    """
     match result:
-        case (outputs, (dict() | None) as monitors):
+        case (outputs, (dict() | None) as monitors) if monitored:
             pass
         case outputs:
             monitors = None

@@ -21,6 +21,7 @@ from brainpy_probe.recording.current import CURRENT_CALL, name_guard
 from brainpy_probe.recording.guard import Guard
 from brainpy_probe.recording.identity_dict import IdentityDict
 from brainpy_probe.recording.model.names import ModelNames, TraceNames
+from brainpy_probe.recording.model.standalone import StandaloneRun
 from brainpy_probe.recording.patches import LEDGER, Patch
 from brainpy_probe.recording.types import Args, Array, Kwargs, Runner, Variable, Wrapped
 
@@ -111,9 +112,12 @@ def read_components(runner: Runner) -> ComponentNames:
 
     They are kept while any session is open, and computed again when the model has changed.
     """
-    known: ComponentNames | None = LEDGER.component_names.get(runner)
+    owner = runner.owner if isinstance(runner, StandaloneRun) else runner
+    known: ComponentNames | None = None if owner is None else LEDGER.component_names.get(owner)
     if known is None or not known.names.is_unchanged(runner):
-        known = LEDGER.component_names.set(runner, ComponentNames(ModelNames(runner)))
+        known = ComponentNames(ModelNames(runner))
+        if owner is not None:
+            LEDGER.component_names.set(owner, known)
     return known
 
 

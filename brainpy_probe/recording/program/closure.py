@@ -19,6 +19,7 @@ from brainpy_probe.compat import brainpy_model, brainpy_transforms
 from brainpy_probe.format.program_records import ProgramKind, Role
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.model.pytrees import (
+    named_arguments,
     named_inputs,
     named_leaves,
     named_results,
@@ -153,16 +154,17 @@ def _close_loop(call: RunningCall, loop: LoopRun, cache: FingerprintCache) -> Cl
     if brainpy_transforms.orders_by_address() and len(loop.step.states) > 1:
         step.reasons.append("BrainPy 2.4 to 2.6 orders a loop's Variables by their addresses")
     counted = _drop_callbacks(step, loop.carry)
+    monitored = not call.is_standalone
     carry = loop.carry[1] if counted else loop.carry
     carried = named_leaves(("carry", carry))
-    scanned = named_inputs(loop.xs, call.user_inputs, ("times", "indices"))
+    scanned = _inputs(call, loop.xs, ("times", "indices"), carry=len(carried))
     xs_tree = jax.tree_util.tree_structure(loop.xs)
     carry_tree = jax.tree_util.tree_structure(carry)
     written = step.written
     last, ys = _result_leaves(step)
     outputs = {
         role: {name: leaf.of_steps(loop.length) for name, leaf in leaves.items()}
-        for role, leaves in named_results(ys).items()
+        for role, leaves in named_results(ys, monitored=monitored).items()
     }
     swapped = _swapped(call, outputs)
     outputs["outputs"] |= named_leaves(("carry", last[1] if counted else last))
@@ -191,7 +193,7 @@ def _close_loop(call: RunningCall, loop: LoopRun, cache: FingerprintCache) -> Cl
         (changing, user), ys = jax.lax.scan(body, first, xs, **loop.options)
         changing = step.in_order(changing)
         after = [c if w else b for c, b, w in zip(changing, before, written, strict=True)]
-        results = named_results(ys)
+        results = named_results(ys, monitored=monitored)
         _swap_axes(results, swapped)
         results["outputs"] |= named_leaves(("carry", user))
         return {**results, "state": step.state_leaves(after)}
@@ -211,22 +213,24 @@ def _close_step(call: RunningCall, trace: StepTrace, cache: FingerprintCache) ->
     step = TracedStep(call, trace, cache)
     if trace is call.step:
         step.reasons.append("the run computed each operation by itself (jit=False)")
-    if not trace.includes_loop:
+    whole = trace.includes_loop or call.is_standalone
+    monitored = not call.is_standalone
+    if not whole:
         step.notes.append(
             "The runner's loop over time is Python's (jit=False or memory_efficient=True), "
             "or it has none: the program is one step."
         )
-    offloaded = take_offloaded_monitors(step)
+    offloaded = take_offloaded_monitors(step) if monitored else {}
     _drop_callbacks(step)
     leading = ("times", "indices") if trace.includes_loop else ("t", "i")
-    arguments = named_inputs(trace.args, call.user_inputs, leading)
+    arguments = _inputs(call, trace.args, leading)
     taken = set(arguments)
     arguments |= {unique_name(k, taken): v for k, v in named_leaves(*trace.kwargs.items()).items()}
     arguments = {k: v if hasattr(v, "dtype") else np.asarray(v) for k, v in arguments.items()}
-    outputs = named_results(_result_leaves(step))
+    outputs = named_results(_result_leaves(step), monitored=monitored)
     # A step without indices is the whole run as well: BPFF has no loop over time.
     swapped = (
-        _swapped(call, outputs) if trace.includes_loop or call.indices is None else frozenset()
+        _swapped(call, outputs) if whole or call.indices is None else frozenset()
     )
     outputs["monitors"] |= {name: _Leaf(None, aval_of(atom)) for name, atom in offloaded.items()}
 
@@ -239,12 +243,12 @@ def _close_step(call: RunningCall, trace: StepTrace, cache: FingerprintCache) ->
             step.state_values(state),
             lambda value: {name: value(atom) for name, atom in offloaded.items()},
         )
-        results = named_results(result)
+        results = named_results(result, monitored=monitored)
         _swap_axes(results, swapped)
         results["monitors"] |= monitors
         return {**results, "state": step.state_leaves(new)}
 
-    kind: ProgramKind = "loop" if trace.includes_loop else "step"
+    kind: ProgramKind = "loop" if trace.includes_loop else "function" if whole else "step"
     recorded = of_step(step, enumerate(trace.result), includes_loop=trace.includes_loop)
     closed = _closed(step, kind, program, arguments, outputs, swapped, recorded)
     monitored = of_step(step, offloaded.items(), includes_loop=False)
@@ -255,6 +259,21 @@ def _close_step(call: RunningCall, trace: StepTrace, cache: FingerprintCache) ->
     return replace(
         closed, native_arguments=native, compiled_in=trace.includes_loop, records=records
     )
+
+
+def _inputs(
+    call: RunningCall, xs: tuple[Any, ...], leading: tuple[str, str], carry: int = 0
+) -> NamedArrays:
+    """Name the inputs of a step or loop; a user's own function has names for them.
+
+    A function of ``scan`` takes the carry before the scanned entry.
+    """
+    if not call.is_standalone:
+        return named_inputs(xs, call.user_inputs, leading)
+    parameters = call.runner.parameters
+    if carry:
+        xs, parameters = (xs,), parameters[1:]
+    return named_arguments(xs, parameters)
 
 
 def _drop_callbacks(step: TracedStep, carry: Pytree = None) -> bool:
@@ -326,7 +345,7 @@ def _closed(
     def results(role: Role, leaves: NamedArrays) -> list[NamedValue]:
         return [NamedValue(role, name, leaves[name].aval) for name in sorted(leaves)]
 
-    name = type(step.call.runner.target).__name__
+    name = step.call.title
     program.__name__ = program.__qualname__ = name
     signatures = [(key, signature(value)) for key, value in inputs.items()]
     names = {role: list(leaves) for role, leaves in outputs.items()}

@@ -267,7 +267,7 @@ class TracedStep:
         *extra
             Further objects on which the program depends; each enters by its ``repr``.
         """
-        model = type(self.call.runner.target).__name__
+        model = self.call.title
         signatures = [(k, signature(v)) for k, v in (self.constants | self.state).items()]
         splits = [use.splits for use in self.states]
         properties: list[object] = [model, self.names, self.written, splits, signatures]

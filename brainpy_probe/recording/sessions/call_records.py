@@ -14,15 +14,21 @@ from brainpy_probe.format.common_records import Failure, Timing
 from brainpy_probe.format.records import CallRecord, Environment
 from brainpy_probe.ir.execution import processor
 from brainpy_probe.recording.calls import RunningCall
+from brainpy_probe.recording.model.standalone import StandaloneRun
 
 __all__ = ["environment", "minimal_record", "model_class", "timing_notes"]
 
 
 def minimal_record(call: RunningCall) -> CallRecord:
     """Return the parts of a call's record that are known in any case, without its number."""
+    runner = call.runner
+    standalone = runner if isinstance(runner, StandaloneRun) else None
+    holder = runner if standalone is None else standalone.trainer
     return CallRecord(
         index=0,
-        runner=type(call.runner).__qualname__,
+        runner="" if holder is None else type(holder).__qualname__,
+        kind=call.kind,
+        name="" if standalone is None else standalone.name,
         model=model_class(call),
         thread=call.thread,
         started=call.started,
@@ -56,6 +62,8 @@ def timing_notes(call: RunningCall, native: Timing) -> Iterator[str]:
 
 def model_class(call: RunningCall) -> str:
     """Return the name of the class of a call's model."""
+    if isinstance(call.runner, StandaloneRun):
+        return call.runner.title
     return type(getattr(call.runner, "target", call.runner)).__qualname__
 
 

@@ -85,7 +85,7 @@ class _Check:
         self.call, self.run, self.closed = call, run, closed
         self.trace = run.step if isinstance(run, LoopRun) else run
         # Whether the program is the whole run, and not one of its steps.
-        self.whole = closed.kind == "loop" or (call.indices is None and not call.repeats)
+        self.whole = closed.kind != "step" or (call.indices is None and not call.repeats)
         self.native = run.native if self.whole else None
         self.values: dict[tuple[Role, str], Any] = {}
         self._changed: set[str] = set()

@@ -1,17 +1,31 @@
-"""Records what BrainPy traces from 2.7 on, where brainstate keeps the state."""
+"""Records what BrainPy traces from 2.7 on, where brainstate keeps the state.
+
+A run is a runner's, or an outermost loop, condition or jitted function of brainstate.
+"""
 
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
+from types import FrameType
 from typing import Any
 
 import jax
 
-from brainpy_probe.compat import brainpy_runner, brainpy_transforms, jax_tracing
+from brainpy_probe.compat import (
+    brainpy_runner,
+    brainpy_transforms,
+    brainstate_runs,
+    jax_tracing,
+)
+from brainpy_probe.recording import lifecycle
+from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.current import CURRENT_CALL
 from brainpy_probe.recording.patches import Patch
+from brainpy_probe.recording.tracing import outermost_runs
 from brainpy_probe.recording.tracing.callables import contains_method
 from brainpy_probe.recording.tracing.traces import LoopRun, NativeResults, StateUse, StepTrace
 from brainpy_probe.recording.types import Args, Kwargs, Wrapped
@@ -27,17 +41,44 @@ def patches() -> list[Patch]:
         Patch(stateful, "make_jaxpr", _make_jaxpr),
         Patch(stateful, "get_state_trace", _get_state_trace),
         Patch(jax.lax, "scan", _scan),
+        *(
+            Patch(primitive, "bind", _bind)
+            for primitive in brainstate_runs.control_flow_primitives()
+        ),
         Patch(brainpy_transforms.take("state-trace"), "assign_state_vals_v2", _assign_state_vals),
     ]
 
 
+# The frame of a jitted function that asks for the states of its trace. A new trace begins a call.
+_ASKING: ContextVar[FrameType | None] = ContextVar("brainpy_probe_asking", default=None)
+
+
 def _make_jaxpr(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Wrap ``StatefulFunction.make_jaxpr``: loops that it traces are not outermost."""
-    call = CURRENT_CALL.get()
-    if call is None or call.tracing:
+    """Wrap ``StatefulFunction.make_jaxpr``: loops that it traces are not outermost.
+
+    The trace of an outermost run begins a call.
+    """
+    call = lifecycle.running_call()
+    if call is None:
+        frame = _ASKING.get() or sys._getframe(1)
+        if not outermost_runs.may_begin(frame):
+            return wrapped(*args, **kwargs)
+        call = outermost_runs.begin(instance, frame)
+    if call.tracing:
         return wrapped(*args, **kwargs)
-    with call.inside_trace():
-        return wrapped(*args, **kwargs)
+    try:
+        with call.inside_trace():
+            return wrapped(*args, **kwargs)
+    except BaseException as error:
+        _end_with(call, error)
+        raise
+
+
+def _end_with(call: RunningCall, error: BaseException) -> None:
+    """End the call of a run without a runner that has raised an exception."""
+    if call.is_standalone and not call.is_over:
+        call.error = error
+        lifecycle.end(call)
 
 
 def _get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
@@ -46,16 +87,30 @@ def _get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs
     Every loop and every jit calls it just before it runs, whether the jaxpr is new or comes from
     brainstate's cache.
     """
-    states = wrapped(*args, **kwargs)
-    call = CURRENT_CALL.get()
+    call = lifecycle.running_call()
+    frame = sys._getframe(1)
+    if call is None and outermost_runs.may_begin(frame):
+        token = _ASKING.set(frame)
+        try:
+            states = wrapped(*args, **kwargs)
+        finally:
+            _ASKING.reset(token)
+        call = lifecycle.running_call() or outermost_runs.begin(instance, frame)
+    else:
+        states = wrapped(*args, **kwargs)
     if call is None or call.tracing:
         return states
     if id(instance) in call.seen_functions:
-        call.repeats += 1
+        call.repeats += not call.is_standalone
+        return states
+    if call.is_standalone and outermost_runs.is_no_call(call, states):
+        lifecycle.cancel(call)
         return states
     call.seen_functions[id(instance)] = instance, False, None
     with call.own_work():
-        is_step = contains_method(instance.fun, call.runner, brainpy_runner.STEP)
+        is_step = instance is call.function or contains_method(
+            instance.fun, call.runner, brainpy_runner.STEP
+        )
         if call.may_be_run(is_step):
             kwargs = {name: value for name, value in kwargs.items() if name != "compile_if_miss"}
             trace = _step(instance, args, kwargs)
@@ -69,11 +124,18 @@ def _get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs
 def _assign_state_vals(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap ``StateTraceStack.assign_state_vals_v2``: record the states after a first jitted step.
 
-    Every loop and every jit calls it just after it ran, with the states of its trace.
+    Every loop and every jit calls it just after it ran, with the states of its trace. It ends the
+    call of a run without a runner.
     """
     result = wrapped(*args, **kwargs)
     call = CURRENT_CALL.get()
-    if call is None or call.tracing or not call.candidates:
+    if call is None or call.tracing:
+        return result
+    if call.is_standalone:
+        if call.frame is sys._getframe(1):
+            outermost_runs.finish(call, instance)
+        return result
+    if not call.candidates:
         return result
     _, run = call.candidates[-1]
     if id(run) in call.first_states or not isinstance(run, StepTrace):
@@ -82,6 +144,34 @@ def _assign_state_vals(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwar
         if _is_trace_of(instance, run):
             call.first_states[id(run)] = [use.variable.value for use in run.states]
     return result
+
+
+def _bind(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    """Wrap ``bind`` of JAX's loops and conditions: record the outermost one of a call.
+
+    A loop over time is recorded by ``jax.lax.scan``, which also has the structure of its results.
+    """
+    call = CURRENT_CALL.get()
+    if call is None or call.tracing or not call.is_standalone or call.bound is not None:
+        return wrapped(*args, **kwargs)
+    before: dict[int, Any] | None = None
+    with call.own_work():
+        if jax_tracing.trace_state_clean() and brainstate_runs.run_kind(call.frame) != "jit":
+            before = outermost_runs.values_before(call)
+    if before is None:
+        return wrapped(*args, **kwargs)
+    compiled = len(call.compilations)
+    try:
+        results = wrapped(*args, **kwargs)
+    except BaseException as error:
+        _end_with(call, error)
+        raise
+    with call.own_work():
+        new = call.compilations[compiled:]
+        call.bound = outermost_runs.BoundPrimitive(
+            instance, args, kwargs, results, before, new[0] if len(new) == 1 else None
+        )
+    return results
 
 
 def _is_trace_of(states: Any, run: StepTrace) -> bool:
@@ -106,13 +196,17 @@ def _scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
         return wrapped(*args, **kwargs)
     loop: LoopRun | None = None
     with call.own_work():
-        is_step = is_step and call.scans_its_indices(arguments["xs"])
+        is_step = is_step and (call.is_standalone or call.scans_its_indices(arguments["xs"]))
         if call.may_be_run(is_step):
             loop = _loop(trace, arguments)
             call.upcoming = loop if is_step else None
     compiled = len(call.compilations)
-    with call.inside_trace():
-        result = wrapped(*args, **kwargs)
+    try:
+        with call.inside_trace():
+            result = wrapped(*args, **kwargs)
+    except BaseException as error:
+        _end_with(call, error)
+        raise
     with call.own_work():
         call.upcoming = None
         if loop is not None:
@@ -154,6 +248,7 @@ def _step(stateful: Any, args: Args, kwargs: Kwargs) -> StepTrace:
     states = stateful.get_state_trace_by_cache(key)
     closed = stateful.get_jaxpr_by_cache(key)
     jaxpr = closed.jaxpr
+    args, kwargs = brainstate_runs.without_static(stateful, args, kwargs)
     values = [variable.value for variable in states.states]
     entering = [len(jax.tree_util.tree_leaves(value)) for value in values]
     own = len(jaxpr.invars) - sum(entering)

@@ -1,0 +1,161 @@
+"""brainstate's transformations that run a function: loops, conditions and jits.
+
+brainstate 0.5.4 to 0.6.0. Each transformation first asks a ``StatefulFunction`` for the states of
+the function (``make_jaxpr``, ``get_state_trace``), then runs it through JAX, and at last assigns
+the new values to the states (``StateTraceStack.assign_state_vals_v2``). The Python frame of the
+transformation is the same at the begin and at the end.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from types import CodeType, FrameType
+from typing import Any, Literal
+
+import jax
+
+from brainpy_probe.compat.lookup import NAMES, PrivateName, take
+
+__all__ = [
+    "RunKind",
+    "control_flow_primitives",
+    "is_running",
+    "jit_module",
+    "jit_outputs",
+    "run_kind",
+    "run_states",
+    "take",
+    "without_static",
+]
+
+RunKind = Literal["loop", "cond", "jit"]
+
+_LOOPS = "transform/_loop_collect_return.py, transform/_loop_no_collection.py"
+_SEEN = "public; brainstate 0.5.4, 0.6.0: "
+
+NAMES.update(
+    {
+        f"run-{name}": PrivateName(
+            f"brainstate's {name}",
+            (f"brainstate.transform:{name}",),
+            f"{_SEEN}{file}",
+            era="brainstate",
+        )
+        for name, file in (
+            ("scan", _LOOPS),
+            ("checkpointed_scan", _LOOPS),
+            ("while_loop", _LOOPS),
+            ("bounded_while_loop", _LOOPS),
+            ("cond", "transform/_conditions.py"),
+            ("switch", "transform/_conditions.py"),
+        )
+    }
+    | {
+        "run-jit": PrivateName(
+            "the function that brainstate's jit returns",
+            ("brainstate.transform._jit:_get_jitted_fun",),
+            "brainstate 0.5.4, 0.6.0: transform/_jit.py. The inner function jitted_fn keeps the "
+            "result of the compiled function in its local variable outs",
+            era="brainstate",
+        ),
+        "while-primitive": PrivateName(
+            "JAX's while primitive",
+            ("jax._src.lax.control_flow.loops:while_p",),
+            "jax 0.10.2, 0.12.0: its bind is an attribute of the object",
+            era="brainstate",
+            members=("bind",),
+        ),
+        "cond-primitive": PrivateName(
+            "JAX's cond primitive",
+            ("jax._src.lax.control_flow.conditionals:cond_p",),
+            "jax 0.10.2, 0.12.0: its bind is an attribute of the object",
+            era="brainstate",
+            members=("bind",),
+        ),
+        "loop-primitive": PrivateName(
+            "JAX's scan primitive",
+            ("jax._src.lax.control_flow.loops:scan_p",),
+            "jax 0.10.2, 0.12.0: its bind is an attribute of the object",
+            era="brainstate",
+            members=("bind",),
+        ),
+    }
+)
+
+_KINDS: dict[str, RunKind] = {
+    "run-scan": "loop",
+    "run-checkpointed_scan": "loop",
+    "run-while_loop": "loop",
+    "run-bounded_while_loop": "loop",
+    "run-cond": "cond",
+    "run-switch": "cond",
+}
+
+
+def control_flow_primitives() -> list[Any]:
+    """Return the JAX primitives to which a loop or condition of brainstate's comes down."""
+    return [take(name) for name in ("loop-primitive", "while-primitive", "cond-primitive")]
+
+
+@functools.cache
+def _codes() -> dict[CodeType, RunKind]:
+    """Return the kind of run by the code object of the function that makes it."""
+    found: dict[CodeType, RunKind] = {
+        inspect.unwrap(take(name)).__code__: kind for name, kind in _KINDS.items()
+    }
+    for constant in take("run-jit").__code__.co_consts:
+        if isinstance(constant, CodeType) and constant.co_name == "jitted_fn":
+            found[constant] = "jit"
+    return found
+
+
+def run_kind(frame: FrameType | None) -> RunKind | None:
+    """Return the kind of run that a frame makes; None for any other frame."""
+    return None if frame is None else _codes().get(frame.f_code)
+
+
+def is_running(frame: FrameType) -> bool:
+    """Return whether a frame is on the stack of the current thread."""
+    current: FrameType | None = sys._getframe(1)
+    while current is not None:
+        if current is frame:
+            return True
+        current = current.f_back
+    return False
+
+
+def jit_outputs(frame: FrameType) -> list[Any]:
+    """Return the leaves of the result of a jitted function, which is about to return it."""
+    return jax.tree_util.tree_leaves(frame.f_locals["outs"])
+
+
+def jit_module(frame: FrameType) -> str:
+    """Return JAX's name for the module of a jitted function, given the frame that runs it.
+
+    ``jit_fun`` is the function that ``jax.jit`` has made (brainstate 0.5.4, 0.6.0:
+    transform/_jit.py).
+    """
+    return f"jit_{frame.f_locals['jit_fun'].__name__}"
+
+
+def run_states(frame: FrameType) -> list[Any]:
+    """Return the states of a loop or condition, given the frame that runs it.
+
+    Its local variable ``state_trace`` has them (brainstate 0.5.4, 0.6.0: transform/_conditions.py,
+    transform/_loop_collect_return.py, transform/_loop_no_collection.py).
+    """
+    return list(frame.f_locals["state_trace"].states)
+
+
+def without_static(
+    stateful: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of a StatefulFunction without the static ones, as in its jaxpr."""
+    static = {number % len(args) for number in stateful.static_argnums if -len(args) <= number < len(args)}
+    return (
+        tuple(arg for number, arg in enumerate(args) if number not in static),
+        {name: value for name, value in kwargs.items() if name not in stateful.static_argnames},
+    )
+

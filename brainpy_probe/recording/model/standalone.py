@@ -1,0 +1,214 @@
+"""The model of a run without a runner: the objects that its function reaches, with their names.
+
+The function that a loop or a jit runs leads to its model through its closure, its bound object, its
+partial arguments and the globals that it names. One component is the model, and its parts have the
+names that a runner would give them. Several components are prefixed by the user's variable names.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import CodeType, FunctionType, MethodType
+from typing import Any
+
+import jax
+import numpy as np
+
+from brainpy_probe.compat.brainpy_model import component_classes, state_class
+from brainpy_probe.compat.brainpy_runner import runner_class
+from brainpy_probe.recording.identity_dict import IdentityDict
+from brainpy_probe.recording.tracing.usercode import is_user_module, names_in
+
+__all__ = ["Namespace", "StandaloneRun", "parameter_names", "standalone_run", "user_function"]
+
+_CALLABLES = (FunctionType, MethodType, functools.partial)
+_CONTAINERS = (dict, list, tuple)
+_MAX_FUNCTIONS = 200
+
+
+class Namespace:
+    """Objects under the names by which a function refers to them."""
+
+    def __init__(self, named: Mapping[str, Any]) -> None:
+        self.__dict__.update(named)
+
+
+@dataclass(eq=False)
+class StandaloneRun:
+    """A loop or jitted function that runs outside of a runner. It stands in for the runner.
+
+    Attributes
+    ----------
+    target : Any
+        The model: a component, or a :class:`Namespace` of all objects that the function reaches.
+    others : Namespace
+        The other objects that the function reaches.
+    name : str
+        The name of the user's function.
+    trainer : Any
+        The trainer of BrainPy's to which the function belongs, or None.
+    owner : Any
+        The object for which the names of the model are kept, or None.
+    """
+
+    target: Any
+    others: Namespace
+    name: str
+    trainer: Any = None
+    owner: Any = None
+    parameters: tuple[str, ...] = field(default=())
+
+    @property
+    def title(self) -> str:
+        """The name of the model's class, or of the function if there is no single model."""
+        if isinstance(self.target, Namespace):
+            return self.name.rpartition(".")[2].strip("<>") or "function"
+        return type(self.target).__name__
+
+
+def standalone_run(function: Callable[..., Any]) -> StandaloneRun:
+    """Find the model of a function that runs without a runner."""
+    found = dict(_reached(function))
+    user = user_function(function)
+    name, parameters = _name_of(user), parameter_names(user)
+    runner = next((obj for obj in found.values() if isinstance(obj, runner_class())), None)
+    if runner is not None:
+        target = runner.target
+        others = {k: v for k, v in vars(runner).items() if k != "target" and not k.startswith("_")}
+        return StandaloneRun(target, Namespace(others), name, runner, runner, parameters)
+    components = {k: v for k, v in found.items() if isinstance(v, component_classes())}
+    owner = next(iter(components.values()), None)
+    if len(components) > 1:
+        components = _outermost(components)
+    if len(components) == 1:
+        (key,) = components
+        others = {k: v for k, v in found.items() if k != key}
+        return StandaloneRun(found[key], Namespace(others), name, None, owner, parameters)
+    return StandaloneRun(Namespace(found), Namespace({}), name, None, owner, parameters)
+
+
+def _outermost(components: dict[str, Any]) -> dict[str, Any]:
+    """Return the components that no other of the components holds."""
+    from brainpy_probe.recording.model.tree import children, walk
+
+    state = state_class()
+
+    def parts(obj: Any) -> list[tuple[Any, Any]]:
+        return [] if isinstance(obj, state) else children(obj)
+
+    held: set[int] = set()
+    for component in components.values():
+        if id(component) not in held:
+            held.update(id(visit.obj) for visit in walk(component, parts) if visit.parent >= 0)
+    return {key: value for key, value in components.items() if id(value) not in held}
+
+
+def _reached(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the objects that a function reaches and that may hold state or arrays, with names."""
+    seen: IdentityDict[bool] = IdentityDict()
+    names: set[str] = set()
+    pending: deque[tuple[str, Any]] = deque([("", function)])
+    functions = 0
+    while pending and functions < _MAX_FUNCTIONS:
+        name, obj = pending.popleft()
+        if seen.get(obj):
+            continue
+        if isinstance(obj, _CALLABLES):
+            seen.set(obj, True)
+            functions += 1
+            pending.extend(_parts(obj))
+        elif _may_hold_state(obj):
+            seen.set(obj, True)
+            key, number = name or _default_name(obj), 1
+            while key in names:
+                number += 1
+                key = f"{name or _default_name(obj)}_{number}"
+            names.add(key)
+            yield key, obj
+
+
+def _parts(function: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the objects that a callable holds or names, with their names in the code."""
+    if isinstance(function, functools.partial):
+        yield "", function.func
+        yield from zip(parameter_names(function.func), function.args, strict=False)
+        yield from function.keywords.items()
+    elif isinstance(function, MethodType):
+        yield "", function.__self__
+        yield "", function.__func__
+    else:
+        yield from _closure(function)
+        wrapped = getattr(function, "__wrapped__", None)
+        if wrapped is not None:
+            yield "", wrapped
+        if is_user_module(function.__module__):
+            for name in sorted(names_in(function.__code__)):
+                if name in function.__globals__:
+                    yield name, function.__globals__[name]
+            defaults = function.__defaults__ or ()
+            named = parameter_names(function)
+            yield from zip(named[len(named) - len(defaults) :], defaults, strict=False)
+            yield from (function.__kwdefaults__ or {}).items()
+
+
+def _closure(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        try:
+            yield name, cell.cell_contents
+        except ValueError:  # the cell is empty
+            continue
+
+
+def _may_hold_state(obj: Any) -> bool:
+    """Return whether an object is a model, state or array, a container, or of a user's class."""
+    held = (*component_classes(), state_class(), runner_class(), jax.Array, np.ndarray)
+    if isinstance(obj, held):
+        return not isinstance(obj, jax.core.Tracer)
+    if isinstance(obj, _CONTAINERS):
+        return bool(obj)
+    return not isinstance(obj, type) and is_user_module(type(obj).__module__)
+
+
+def _default_name(obj: Any) -> str:
+    """Return a name for an object that the code does not name, such as a method's object."""
+    return type(obj).__name__.lstrip("_")
+
+
+def user_function(function: Any) -> Any:
+    """Return the user's function within the wrappers of libraries, or the innermost function."""
+    pending, innermost, seen = deque([function]), function, set()
+    while pending and len(seen) < _MAX_FUNCTIONS:
+        layer = pending.popleft()
+        if id(layer) in seen:
+            continue
+        seen.add(id(layer))
+        if not callable(layer):
+            continue
+        inner = layer.__func__ if isinstance(layer, MethodType) else layer
+        module = getattr(inner, "__module__", None)
+        if isinstance(inner, FunctionType) and is_user_module(module):
+            return layer
+        if isinstance(layer, component_classes()) or isinstance(layer, MethodType):
+            return layer
+        if isinstance(layer, _CALLABLES):
+            innermost = layer
+            pending.extend(value for _, value in _parts(layer))
+    return innermost
+
+
+def _name_of(function: Any) -> str:
+    name = getattr(function, "__qualname__", None) or type(function).__qualname__
+    return str(name).replace("<locals>.", "")
+
+
+def parameter_names(function: Any) -> tuple[str, ...]:
+    """Return the names of a function's positional parameters; empty if they are unknown."""
+    bound = isinstance(function, MethodType)
+    inner = function.__func__ if bound else function
+    if isinstance(function, component_classes()):
+        inner, bound = getattr(type(function), "update", None), True
+    code: CodeType | None = getattr(inner, "__code__", None)
+    return () if code is None else code.co_varnames[int(bound) : code.co_argcount]

@@ -1,0 +1,224 @@
+"""Begins and ends the calls of runs without a runner, from BrainPy 2.7 on.
+
+An outermost loop, condition or jitted function of brainstate is a call: its begin is the first
+request for the states of its function, its end is the assignment of the new values.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from types import FrameType
+from typing import Any
+
+import jax
+
+from brainpy_probe.compat import brainpy_model, brainstate_runs, jax_compiler, jax_tracing
+from brainpy_probe.errors import CannotCapture
+from brainpy_probe.recording import lifecycle
+from brainpy_probe.recording.calls import RunningCall
+from brainpy_probe.recording.current import OWN_WORK, name_guard
+from brainpy_probe.recording.model import scopes
+from brainpy_probe.recording.model.standalone import standalone_run, user_function
+from brainpy_probe.recording.patches import LEDGER
+from brainpy_probe.recording.snapshot import Snapshot
+from brainpy_probe.recording.tracing.traces import LoopRun, NativeResults, StateUse, StepTrace
+from brainpy_probe.recording.tracing.usercode import is_user_module
+from brainpy_probe.recording.types import Array, Equation, Pytree, Variable
+
+__all__ = ["BoundPrimitive", "begin", "finish", "is_no_call", "may_begin", "values_before"]
+
+_leaves = jax.tree_util.tree_leaves
+
+
+def may_begin(frame: FrameType | None) -> bool:
+    """Return whether a frame makes an outermost run that is to be recorded."""
+    return (
+        bool(LEDGER.users)
+        and not OWN_WORK.get()
+        and brainstate_runs.run_kind(frame) is not None
+        and jax_tracing.trace_state_clean()
+    )
+
+
+def begin(stateful: Any, frame: FrameType) -> RunningCall:
+    """Begin the call of an outermost run, given its function and the frame that makes it."""
+    kind = brainstate_runs.run_kind(frame)
+    assert kind is not None
+    runner = standalone_run(stateful.fun)
+    call = lifecycle.begin(RunningCall(runner, kind=kind, frame=frame, function=stateful))
+    if runner.trainer is not None and _runs_method(frame, runner.trainer, "fit"):
+        call.kind = "fit"
+    with call.own_work(names=True):
+        if not jax_compiler.names_are_in_cache_keys():
+            scopes.name_components(call)
+        components = call.components or scopes.read_components(runner)
+        call.snapshot = Snapshot(components.names.variables())
+    return call
+
+
+def _runs_method(frame: FrameType | None, obj: Any, name: str) -> bool:
+    """Return whether a method of an object's class is on the stack."""
+    code = getattr(inspect.unwrap(getattr(type(obj), name, None)), "__code__", None)
+    while frame is not None:
+        if frame.f_code is code:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def values_before(call: RunningCall) -> dict[int, Pytree]:
+    """Return the values of the states of a loop or condition that is about to run, by their ids."""
+    assert call.frame is not None
+    return {
+        id(state): brainpy_model.raw_value(state)
+        for state in brainstate_runs.run_states(call.frame)
+    }
+
+
+def is_no_call(call: RunningCall, states: Any) -> bool:
+    """Return whether a run is no call: without state, a jit or a library's own loop."""
+    if states.states or call.kind == "fit":
+        return False
+    module = getattr(user_function(call.function.fun), "__module__", None)
+    return call.kind != "loop" or not is_user_module(module)
+
+
+@dataclass(frozen=True)
+class BoundPrimitive:
+    """An outermost loop or condition, as JAX has run it: primitive, operands and results."""
+
+    primitive: Any
+    operands: Sequence[Array]
+    params: dict[str, Any]
+    results: Sequence[Array]
+    before: dict[int, Pytree]
+    compilation: Any
+
+
+def finish(call: RunningCall, states: Any) -> None:
+    """End a call after its run, given the states whose values have just been assigned.
+
+    Raises
+    ------
+    Exception
+        A failure of the probe, with ``strict=True``.
+    """
+    frame = call.frame
+    assert frame is not None
+    if is_no_call(call, states):
+        lifecycle.cancel(call)
+        return
+    with call.own_work():
+        if call.snapshot is not None:
+            call.snapshot.end()
+        call.upcoming = None
+        variables = list(states.states)
+        written = [variable.value if w else None for variable, w in _uses(states)]
+        if brainstate_runs.run_kind(frame) == "jit":
+            _, trace = call.candidates[-1]
+            name = brainstate_runs.jit_module(frame)
+            call.candidates[-1] = (
+                True,
+                replace(
+                    trace,
+                    native=NativeResults(brainstate_runs.jit_outputs(frame), written),
+                    compilation=call.compilation_since(0, name),
+                ),
+            )
+        elif call.bound is not None and not call.candidates:
+            trace = _of_primitive(call, call.bound, variables, written)
+            call.candidates.append((True, trace))
+        if call.candidates and _has_gradient(call.candidates[-1][1]):
+            call.kind = "fit"
+    lifecycle.end(call)
+
+
+def _uses(states: Any) -> Iterable[tuple[Variable, bool]]:
+    from brainpy_probe.compat import brainpy_transforms
+
+    return zip(states.states, brainpy_transforms.is_written(states), strict=True)
+
+
+def _has_gradient(run: LoopRun | StepTrace) -> bool:
+    """Return whether a run computes a gradient."""
+    trace = run.step if isinstance(run, LoopRun) else run
+    return jax_tracing.has_transpose(trace.eqns)
+
+
+def _of_primitive(
+    call: RunningCall,
+    bound: BoundPrimitive,
+    variables: Sequence[Variable],
+    after: Sequence[Pytree],
+) -> StepTrace:
+    """Return the trace of a run that was one loop or condition of JAX's.
+
+    An operand is the value of a state, or an array of the model, or else an input. A result is the
+    new value of a state, or else an output. Operands and values are compared by identity.
+    """
+    known = [variable for variable in variables if id(variable) in bound.before]
+    values = [bound.before[id(variable)] for variable in known]
+    held = [leaf for value in values for leaf in _leaves(value)]
+    numbers = {id(leaf): number for number, leaf in enumerate(held)}
+    others: list[Array] = []
+    places = []
+    for operand in bound.operands:
+        if id(operand) not in numbers:
+            numbers[id(operand)] = len(held) + len(others)
+            others.append(operand)
+        places.append(numbers[id(operand)])
+
+    def run(arrays: list[Any]) -> Any:
+        return bound.primitive.bind(*[arrays[place] for place in places], **bound.params)
+
+    closed = jax.make_jaxpr(run)([*held, *others])
+    jaxpr = closed.jaxpr
+    reads = list(jaxpr.invars)
+    names = scopes.names_of(call, [], others)
+    constants = [n for n, name in enumerate(names.arrays) if name is not None]
+    inputs = [n for n in range(len(others)) if n not in constants]
+    outs = {id(result): atom for result, atom in zip(bound.results, jaxpr.outvars, strict=True)}
+    states, taken, start = [], set(), 0
+    for variable, value, new in zip(known, values, _select(variables, known, after), strict=True):
+        number = len(_leaves(value))
+        writes = None
+        if new is not None:
+            new_leaves = _leaves(new)
+            if any(id(leaf) not in outs for leaf in new_leaves):
+                raise CannotCapture(
+                    "The new value of a state is not a result of the loop that ran.",
+                    "The probe does not support this version of brainstate.",
+                )
+            writes = [outs[id(leaf)] for leaf in new_leaves]
+            taken.update(id(leaf) for leaf in new_leaves)
+        states.append(StateUse(variable, value, reads[start : start + number], writes))
+        start += number
+    returned = [result for result in bound.results if id(result) not in taken]
+    result_tree = jax.tree_util.tree_structure(
+        returned[0] if len(returned) == 1 else tuple(returned)
+    )
+    return StepTrace(
+        eqns=list(jaxpr.eqns),
+        constants=[
+            *((reads[len(held) + n], others[n]) for n in constants),
+            *zip(jaxpr.constvars, closed.consts, strict=True),
+        ],
+        args=tuple(others[n] for n in inputs),
+        kwargs={},
+        invars=[reads[len(held) + n] for n in inputs],
+        states=states,
+        result=[outs[id(result)] for result in returned],
+        result_tree=result_tree,
+        compilation=bound.compilation,
+        native=NativeResults(returned, _select(variables, known, after)),
+    )
+
+
+def _select(
+    variables: Sequence[Variable], known: Sequence[Variable], values: Sequence[Pytree]
+) -> list[Pytree]:
+    """Return the values of some of the variables."""
+    by_id = {id(variable): value for variable, value in zip(variables, values, strict=True)}
+    return [by_id[id(variable)] for variable in known]
