@@ -27,6 +27,7 @@ __all__ = [
     "derivatives_of",
     "distinct_variables",
     "on_brainstate",
+    "parameter_classes",
     "raw_value",
     "set_raw_value",
     "state_class",
@@ -45,6 +46,17 @@ NAMES.update(
             "BrainPy's Optimizer",
             ("brainpy:optim.Optimizer",),
             "public; brainpy 2.3.8 to 2.9.0",
+        ),
+        "trained-variable": PrivateName(
+            "BrainPy's TrainVar",
+            ("brainpy.math:TrainVar",),
+            "public; brainpy 2.3.8 to 2.9.0",
+        ),
+        "parameter": PrivateName(
+            "brainstate's ParamState",
+            ("brainstate:ParamState",),
+            "public; brainstate 0.5.4, 0.6.0",
+            era="brainstate",
         ),
         "node": PrivateName(
             "brainstate's Node",
@@ -151,6 +163,13 @@ def state_class() -> Any:
 def component_classes() -> tuple[type, ...]:
     """Return the classes whose objects are components: models and optimizers."""
     names = ["component", "optimizer", *(["node"] if on_brainstate() else [])]
+    return tuple(take(name) for name in names)
+
+
+@functools.cache
+def parameter_classes() -> tuple[type, ...]:
+    """Return the classes of the state that training changes."""
+    names = ["trained-variable", *(["parameter"] if on_brainstate() else [])]
     return tuple(take(name) for name in names)
 
 

@@ -22,12 +22,12 @@ __all__ = [
     "compiles_its_step",
     "first_step",
     "held_monitors",
+    "holder_classes",
     "is_brainpys_own",
     "is_cached_loop",
     "iterated_inputs",
     "monitor_names",
     "overrides_results",
-    "runner_class",
     "predict_arguments",
     "shared_context",
     "step_function",
@@ -50,6 +50,16 @@ NAMES.update(
                 "_step_func_monitor",
                 "_step_mon_on_cpu",
             ),
+        ),
+        "integrator-runner": PrivateName(
+            "BrainPy's IntegratorRunner",
+            ("brainpy:IntegratorRunner",),
+            "public; brainpy 2.3.8 to 2.9.0. Its attribute variables has the Variables by name",
+        ),
+        "loop-over-time": PrivateName(
+            "BrainPy's LoopOverTime",
+            ("brainpy:LoopOverTime",),
+            "public; brainpy 2.3.8 to 2.9.0. Its attribute target is the model",
         ),
         "share": PrivateName("bp.share", ("brainpy:share",), "public; brainpy 2.3.8 to 2.9.0"),
         "environment": PrivateName(
@@ -156,9 +166,13 @@ def is_cached_loop(runner: Any, function: Any) -> bool:
     return any(loop is function for loop in getattr(runner, _COMPILED_LOOPS, {}).values())
 
 
-def runner_class() -> Any:
-    """Return BrainPy's class of runners, of which the trainers are subclasses."""
-    return take("runner")
+@functools.cache
+def holder_classes() -> tuple[type, ...]:
+    """Return the classes of the objects of BrainPy that run a model by a loop or jit.
+
+    The trainers are subclasses of the runner.
+    """
+    return tuple(take(name) for name in ("runner", "integrator-runner", "loop-over-time"))
 
 
 @functools.cache

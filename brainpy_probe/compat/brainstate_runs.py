@@ -100,20 +100,20 @@ def control_flow_primitives() -> list[Any]:
 
 
 @functools.cache
-def _codes() -> dict[CodeType, RunKind]:
-    """Return the kind of run by the code object of the function that makes it."""
-    found: dict[CodeType, RunKind] = {
-        inspect.unwrap(take(name)).__code__: kind for name, kind in _KINDS.items()
+def _codes() -> dict[int, RunKind]:
+    """Return the kind of run by the ``id`` of the code object of the function that makes it."""
+    found: dict[int, RunKind] = {
+        id(inspect.unwrap(take(name)).__code__): kind for name, kind in _KINDS.items()
     }
     for constant in take("run-jit").__code__.co_consts:
         if isinstance(constant, CodeType) and constant.co_name == "jitted_fn":
-            found[constant] = "jit"
+            found[id(constant)] = "jit"
     return found
 
 
 def run_kind(frame: FrameType | None) -> RunKind | None:
     """Return the kind of run that a frame makes; None for any other frame."""
-    return None if frame is None else _codes().get(frame.f_code)
+    return None if frame is None else _codes().get(id(frame.f_code))
 
 
 def is_running(frame: FrameType) -> bool:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.program_records import ProgramRecord
-from brainpy_probe.format.records import Addition, CallRecord, Manifest, ModuleRecord
+from brainpy_probe.format.records import Addition, CallCount, CallRecord, Manifest, ModuleRecord
 
 __all__ = ["Index", "named_files"]
 
@@ -21,6 +21,7 @@ class _Count(NamedTuple):
     programs: int
     modules: int
     lost_modules: int
+    counts: dict[int, CallCount]
     complete: bool
     journal_size: int
     additions: int
@@ -49,6 +50,7 @@ class Index:
             len(self._programs),
             len(self._modules),
             len(self._lost_modules),
+            {},
             begun.complete,
             journal_size=0,
             additions=0,
@@ -73,6 +75,7 @@ class Index:
             _append(self._programs, count.programs, addition.programs),
             _append(self._modules, count.modules, addition.modules),
             _append(self._lost_modules, count.lost_modules, addition.lost_modules),
+            count.counts | {found.call: found for found in addition.counts},
             complete,
             journal_size,
             count.additions + 1,
@@ -86,7 +89,7 @@ class Index:
         if count is not now:
             read = replace(
                 self._begun,
-                calls=tuple(self._calls[: now.calls]),
+                calls=tuple(_counted(self._calls[: now.calls], now.counts)),
                 programs=tuple(self._programs[: now.programs]),
                 modules=tuple(self._modules[: now.modules]),
                 lost_modules=tuple(self._lost_modules[: now.lost_modules]),
@@ -141,6 +144,13 @@ class Index:
     def module(self, number: int) -> ModuleRecord:
         """Return a module by its number."""
         return self._modules[number]
+
+
+def _counted(calls: list[CallRecord], counts: dict[int, CallCount]) -> Iterator[CallRecord]:
+    """Yield calls with the counts of their runs."""
+    for call in calls:
+        count = counts.get(call.index)
+        yield call if count is None else replace(call, repeats=count)
 
 
 def _append(records: list[Any], count: int, more: tuple[Any, ...]) -> int:

@@ -25,6 +25,7 @@ __all__ = [
     "FORMAT",
     "VERSION",
     "Addition",
+    "CallCount",
     "CallKind",
     "CallRecord",
     "Environment",
@@ -42,6 +43,27 @@ VERSION = 1
 CallKind = Literal["predict", "loop", "cond", "jit", "fit"]
 Origin = Literal["compiled", "cache"]
 Reason = Literal["first", "same", "backend", "shape", "dtype", "values", "code"]
+
+
+class CallCount(Record, frozen=True, kw_only=True):
+    """How often the compiled function of a call has run so far.
+
+    Attributes
+    ----------
+    call : int
+        The index of the call.
+    count : int
+        The number of runs, the first included.
+    seconds : float
+        The seconds of all runs, from the call of the function to its return.
+    median : float
+        The median of these seconds, exact to one percent.
+    """
+
+    call: NonNegativeInt
+    count: NonNegativeInt
+    seconds: BoundedFloat
+    median: BoundedFloat
 
 
 class CallRecord(Record, frozen=True, kw_only=True):
@@ -83,6 +105,8 @@ class CallRecord(Record, frozen=True, kw_only=True):
     lost_variables : tuple of str
         Variables that the model created while its step was traced. They have no value after the
         run.
+    repeats : CallCount or None
+        How often the compiled function ran, if it ran more than once.
     error : Failure or None
         The exception that the run raised.
     failure : Failure or None
@@ -108,6 +132,7 @@ class CallRecord(Record, frozen=True, kw_only=True):
     native: Timing = Timing()
     numba: tuple[str, ...] = ()
     probe: Timing = Timing()
+    repeats: CallCount | None = None
     error: Failure | None = None
     failure: Failure | None = None
 
@@ -252,6 +277,7 @@ class Addition(Record, frozen=True, kw_only=True):
     programs: tuple[ProgramRecord, ...] = ()
     modules: tuple[ModuleRecord, ...] = ()
     lost_modules: tuple[LostModule, ...] = ()
+    counts: tuple[CallCount, ...] = ()
     digest: str = ""
 
 

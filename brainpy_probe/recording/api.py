@@ -150,10 +150,12 @@ class CaptureScope:
             With ``strict=True``, if the manifest can't be written, and the block itself has raised
             no exception.
         """
-        from brainpy_probe.recording.patches import LEDGER
-
         if self._session is None:
             return
+        from brainpy_probe.recording import lifecycle
+        from brainpy_probe.recording.patches import LEDGER
+
+        lifecycle.end_abandoned()
         try:
             LEDGER.leave(self._session)
         finally:

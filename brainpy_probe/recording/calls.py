@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from brainpy_probe.compat import jax_tracing
+from brainpy_probe.compat import brainstate_runs, jax_tracing
 from brainpy_probe.errors import CannotCapture, InsideTransformation, describe_error
 from brainpy_probe.format.common_records import Timing
 from brainpy_probe.format.records import CallKind
@@ -215,6 +215,12 @@ class RunningCall:
     def is_standalone(self) -> bool:
         """Whether the run is made without a runner."""
         return self.kind != "predict"
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the frame that makes the run has ended without a result."""
+        is_elsewhere = self.frame is None or self.tracing is not None
+        return not is_elsewhere and not brainstate_runs.is_running(self.frame)
 
     @property
     def title(self) -> str:

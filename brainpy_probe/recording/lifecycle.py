@@ -11,7 +11,7 @@ import threading
 from contextvars import ContextVar
 from typing import Any
 
-from brainpy_probe.compat import brainpy_runner, brainstate_runs, jax_tracing
+from brainpy_probe.compat import brainpy_runner, jax_tracing
 from brainpy_probe.errors import RunAbandoned
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.current import CURRENT_CALL, CURRENT_WATCH, OPEN_CALLS, guard
@@ -27,11 +27,9 @@ def running_call() -> RunningCall | None:
     call = CURRENT_CALL.get()
     if call is None or call.is_over:  # left by an interrupt
         return None
-    if call.frame is None or call.tracing is not None:
-        return call
-    if call.thread_id != threading.get_ident():
+    if call.is_standalone and call.thread_id != threading.get_ident():
         return None  # a copy of the context of another thread
-    if brainstate_runs.is_running(call.frame):
+    if not call.is_abandoned:
         return call
     call.error = RunAbandoned()
     end(call)

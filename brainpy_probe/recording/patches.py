@@ -13,6 +13,7 @@ from typing import Any
 import wrapt
 
 from brainpy_probe.recording.identity_dict import IdentityDict
+from brainpy_probe.recording.tracing.repeated_runs import RepeatedRuns
 from brainpy_probe.recording.recorder import Recorder
 
 __all__ = ["LEDGER", "Ledger", "Patch", "unwrapped"]
@@ -149,6 +150,8 @@ class Ledger:
         The component names of each runner's model; cleared when the last capture ends.
     steps : IdentityDict
         The traces of each runner's steps that BrainPy does not trace; cleared likewise.
+    repeated : RepeatedRuns
+        The jitted functions whose later runs are only counted; cleared likewise.
     """
 
     users: tuple[Recorder, ...] = ()
@@ -156,6 +159,7 @@ class Ledger:
     numba: Any = None
     component_names: IdentityDict[Any] = field(default_factory=IdentityDict)
     steps: IdentityDict[Any] = field(default_factory=IdentityDict)
+    repeated: RepeatedRuns = field(default_factory=RepeatedRuns)
     _installed: list[_Installed] = field(default_factory=list)
     _covered: list[_Installed] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -183,11 +187,14 @@ class Ledger:
     def leave(self, user: Recorder) -> None:
         """Remove a recorder, and after the last one the patches."""
         with self._lock:
+            for run in self.repeated.of(user):
+                run.report()
             self.users = tuple(other for other in self.users if other is not user)
             if not self.users:
                 self._remove_from(0)
                 self.component_names.clear()
                 self.steps.clear()
+                self.repeated.clear()
 
     def _has(self, patch: Patch) -> bool:
         return any(

@@ -109,6 +109,11 @@ class ProcessCapture:
         if self._session is not None:
             self._session.mark_interrupted(event, error)
 
+    def count_call(self, run: RepeatedRun) -> None:
+        """Record how often the function of a recorded call has run."""
+        if self._session is not None:
+            self._session.count_call(run)
+
     def render_ahead(self, call: RunningCall) -> None:
         """Render the program of a call that is about to run."""
         session = self._opened()
@@ -127,6 +132,7 @@ class ProcessCapture:
         """Close this process's capture, if there is one, and print a summary. Runs once."""
         if self not in LEDGER.users:
             return
+        lifecycle.end_abandoned()
         LEDGER.leave(self)
         try:
             with self._lock:

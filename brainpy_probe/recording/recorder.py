@@ -8,6 +8,7 @@ from brainpy_probe.errors import ProbeError
 from brainpy_probe.settings import Settings
 
 if TYPE_CHECKING:
+    from brainpy_probe.recording.tracing.repeated_runs import RepeatedRun
     from brainpy_probe.recording.calls import RunningCall
     from brainpy_probe.recording.modules.compilation import Compilation
 
@@ -32,6 +33,9 @@ class Recorder(Protocol):
 
     def mark_interrupted(self, event: RunningCall | Compilation, error: BaseException) -> None:
         """Mark an event as lost, whose recording an interrupt prevented."""
+
+    def count_call(self, run: RepeatedRun) -> None:
+        """Record how often the function of a recorded call has run."""
 
     def render_ahead(self, call: RunningCall) -> None:
         """Render the program of a call that is about to run."""

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from brainpy_probe.compat.brainpy_model import component_classes, state_class
-from brainpy_probe.compat.brainpy_runner import runner_class
+from brainpy_probe.compat.brainpy_runner import holder_classes
 from brainpy_probe.recording.identity_dict import IdentityDict
 from brainpy_probe.recording.tracing.usercode import is_user_module, names_in
 
@@ -48,8 +48,9 @@ class StandaloneRun:
         The other objects that the function reaches.
     name : str
         The name of the user's function.
-    trainer : Any
-        The trainer of BrainPy's to which the function belongs, or None.
+    holder : Any
+        The object of BrainPy's to which the function belongs: a trainer, an IntegratorRunner or a
+        LoopOverTime. None for a function of the user's.
     owner : Any
         The object for which the names of the model are kept, or None.
     """
@@ -57,7 +58,7 @@ class StandaloneRun:
     target: Any
     others: Namespace
     name: str
-    trainer: Any = None
+    holder: Any = None
     owner: Any = None
     parameters: tuple[str, ...] = field(default=())
 
@@ -65,6 +66,8 @@ class StandaloneRun:
     def title(self) -> str:
         """The name of the model's class, or of the function if there is no single model."""
         if isinstance(self.target, Namespace):
+            if self.holder is not None:
+                return type(self.holder).__name__
             return self.name.rpartition(".")[2].strip("<>") or "function"
         return type(self.target).__name__
 
@@ -74,11 +77,13 @@ def standalone_run(function: Callable[..., Any]) -> StandaloneRun:
     found = dict(_reached(function))
     user = user_function(function)
     name, parameters = _name_of(user), parameter_names(user)
-    runner = next((obj for obj in found.values() if isinstance(obj, runner_class())), None)
-    if runner is not None:
-        target = runner.target
-        others = {k: v for k, v in vars(runner).items() if k != "target" and not k.startswith("_")}
-        return StandaloneRun(target, Namespace(others), name, runner, runner, parameters)
+    holder = next((obj for obj in found.values() if isinstance(obj, holder_classes())), None)
+    if holder is not None:
+        attributes = {k: v for k, v in vars(holder).items() if not k.startswith("_")}
+        target = attributes.pop("target")
+        if not isinstance(target, component_classes()):  # an IntegratorRunner
+            target = Namespace(attributes.pop("variables", {}))
+        return StandaloneRun(target, Namespace(attributes), name, holder, holder, parameters)
     components = {k: v for k, v in found.items() if isinstance(v, component_classes())}
     owner = next(iter(components.values()), None)
     if len(components) > 1:
@@ -144,7 +149,7 @@ def _parts(function: Any) -> Iterator[tuple[str, Any]]:
         wrapped = getattr(function, "__wrapped__", None)
         if wrapped is not None:
             yield "", wrapped
-        if is_user_module(function.__module__):
+        if _is_users(function):
             for name in sorted(names_in(function.__code__)):
                 if name in function.__globals__:
                     yield name, function.__globals__[name]
@@ -152,6 +157,15 @@ def _parts(function: Any) -> Iterator[tuple[str, Any]]:
             named = parameter_names(function)
             yield from zip(named[len(named) - len(defaults) :], defaults, strict=False)
             yield from (function.__kwdefaults__ or {}).items()
+
+
+def _is_users(function: FunctionType) -> bool:
+    """Return whether a function is the user's code.
+
+    ``functools.wraps`` gives a library's wrapper the ``__module__`` of the wrapped function, but
+    not its globals.
+    """
+    return is_user_module(function.__globals__.get("__name__"))
 
 
 def _closure(function: FunctionType) -> Iterator[tuple[str, Any]]:
@@ -164,7 +178,7 @@ def _closure(function: FunctionType) -> Iterator[tuple[str, Any]]:
 
 def _may_hold_state(obj: Any) -> bool:
     """Return whether an object is a model, state or array, a container, or of a user's class."""
-    held = (*component_classes(), state_class(), runner_class(), jax.Array, np.ndarray)
+    held = (*component_classes(), *holder_classes(), state_class(), jax.Array, np.ndarray)
     if isinstance(obj, held):
         return not isinstance(obj, jax.core.Tracer)
     if isinstance(obj, _CONTAINERS):
@@ -188,8 +202,7 @@ def user_function(function: Any) -> Any:
         if not callable(layer):
             continue
         inner = layer.__func__ if isinstance(layer, MethodType) else layer
-        module = getattr(inner, "__module__", None)
-        if isinstance(inner, FunctionType) and is_user_module(module):
+        if isinstance(inner, FunctionType) and _is_users(inner):
             return layer
         if isinstance(layer, component_classes()) or isinstance(layer, MethodType):
             return layer

@@ -26,6 +26,7 @@ from brainpy_probe.recording.modules.pending import take_phases
 from brainpy_probe.recording.modules.timing import Phase
 from brainpy_probe.recording.patches import LEDGER, Patch
 from brainpy_probe.recording.recorder import Recorder
+from brainpy_probe.recording.tracing.repeated_runs import promote_repeated_run
 from brainpy_probe.recording.types import Args, Kwargs, Wrapped
 
 __all__ = ["patches", "record_event"]
@@ -43,6 +44,8 @@ def patches() -> list[Patch]:
 def _compile_or_get_cached(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap JAX's ``compile_or_get_cached``, which JAX calls for each module, cached or not."""
     sessions = () if OWN_WORK.get() else LEDGER.users
+    if sessions:
+        promote_repeated_run()
     compilation: Compilation | None = None
     problem: Exception | None = None
     if sessions:
@@ -66,7 +69,7 @@ def _compile_or_get_cached(wrapped: Wrapped, instance: Any, args: Args, kwargs: 
         compilation.compile = time.perf_counter() - begun
         CURRENT_COMPILATION.reset(token)
     call = CURRENT_CALL.get()
-    if call is None or not call.add_compilation(compilation):
+    if call is None or call.is_abandoned or not call.add_compilation(compilation):
         try:
             failure = record_event(compilation, sessions)
         finally:

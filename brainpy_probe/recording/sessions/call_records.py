@@ -23,7 +23,7 @@ def minimal_record(call: RunningCall) -> CallRecord:
     """Return the parts of a call's record that are known in any case, without its number."""
     runner = call.runner
     standalone = runner if isinstance(runner, StandaloneRun) else None
-    holder = runner if standalone is None else standalone.trainer
+    holder = runner if standalone is None else standalone.holder
     return CallRecord(
         index=0,
         runner="" if holder is None else type(holder).__qualname__,
@@ -46,10 +46,15 @@ def minimal_record(call: RunningCall) -> CallRecord:
 def timing_notes(call: RunningCall, native: Timing) -> Iterator[str]:
     """Yield the reasons why seconds of a call are missing."""
     if call.unfinished:
+        cause = (
+            "since JAX does not wait for it"
+            if call.is_standalone
+            else "because the call waits for none of its results (numpy_mon_after_run=False, or no "
+            "monitors)"
+        )
         yield (
-            "XLA was still running the program when the call returned, because the call waits for "
-            "none of its results (numpy_mon_after_run=False, or no monitors). The run time is not "
-            "known."
+            f"XLA was still running the program when the call returned, {cause}. The run time is "
+            "not known."
         )
     if native.trace is None:
         yield (

@@ -16,10 +16,11 @@ from msgspec.structs import replace
 from brainpy_probe.errors import ProbeError
 from brainpy_probe.format.common_records import Failure
 from brainpy_probe.format.folder import RunFolder
-from brainpy_probe.format.records import Addition, CallRecord, LostModule, Manifest
+from brainpy_probe.format.records import Addition, CallCount, CallRecord, LostModule, Manifest
 from brainpy_probe.reader.capture import Capture
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.current import CURRENT_WATCH, OWN_WORK
+from brainpy_probe.recording.guard import Guard
 from brainpy_probe.recording.identity_dict import IdentityDict
 from brainpy_probe.recording.model import scopes
 from brainpy_probe.recording.modules.compilation import Compilation
@@ -34,6 +35,7 @@ from brainpy_probe.recording.sessions.call_records import (
 from brainpy_probe.recording.sessions.failures import FailureLog
 from brainpy_probe.recording.sessions.pending_records import PendingRecord, PendingRecords
 from brainpy_probe.recording.sessions.program_log import CallProgram, ProgramLog
+from brainpy_probe.recording.tracing.repeated_runs import RepeatedRun
 from brainpy_probe.settings import Settings
 from brainpy_probe.user_warnings import warn
 
@@ -63,6 +65,7 @@ class Session:
     _modules: ModuleLog = field(init=False)
     _programs: ProgramLog = field(init=False)
     _pending: PendingRecords = field(init=False)
+    _numbers: dict[int, int] = field(default_factory=dict)  # of calls, by their serials
     _models: IdentityDict[int] = field(default_factory=IdentityDict)
     _model_count: int = 0
     _closed: bool = False
@@ -124,6 +127,19 @@ class Session:
         with self._lock:
             if not self._closed:
                 self._programs.render_ahead(call)
+
+    def count_call(self, run: RepeatedRun) -> None:
+        """Record how often the function of a recorded call has run."""
+        if self._is_inherited():
+            return
+        with self._lock, Guard(self.defer_failure):
+            number = self._numbers.get(run.serial)
+            if self._closed or number is None or run.count < 2:
+                return
+            count = CallCount(
+                call=number, count=run.count, seconds=run.seconds, median=run.median
+            )
+            self.folder.append(Addition(counts=(count,)))
 
     def report_failure(self, failure: Exception, *, recorded: bool = False) -> ProbeError | None:
         """Report a failure of the probe; return the error to raise, with ``strict=True``.
@@ -222,6 +238,7 @@ class Session:
                 recorded = self._write_call(call, watch, pending, minimal)
                 self.folder.append(recorded.addition)
             begun.call = None  # the index has it now
+            self._numbers[call.serial] = recorded.number
             self._programs.claim(reserved)
             self._modules.keep(recorded.modules)
             with contextlib.suppress(Exception):  # a handler of the user's, a closed stderr

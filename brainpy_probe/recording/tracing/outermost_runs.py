@@ -23,6 +23,7 @@ from brainpy_probe.recording.model import scopes
 from brainpy_probe.recording.model.standalone import standalone_run, user_function
 from brainpy_probe.recording.patches import LEDGER
 from brainpy_probe.recording.snapshot import Snapshot
+from brainpy_probe.recording.tracing.repeated_runs import RepeatedRun
 from brainpy_probe.recording.tracing.traces import LoopRun, NativeResults, StateUse, StepTrace
 from brainpy_probe.recording.tracing.usercode import is_user_module
 from brainpy_probe.recording.types import Array, Equation, Pytree, Variable
@@ -48,7 +49,7 @@ def begin(stateful: Any, frame: FrameType) -> RunningCall:
     assert kind is not None
     runner = standalone_run(stateful.fun)
     call = lifecycle.begin(RunningCall(runner, kind=kind, frame=frame, function=stateful))
-    if runner.trainer is not None and _runs_method(frame, runner.trainer, "fit"):
+    if _runs_method(frame, runner.holder, "fit"):
         call.kind = "fit"
     with call.own_work(names=True):
         if not jax_compiler.names_are_in_cache_keys():
@@ -130,9 +131,14 @@ def finish(call: RunningCall, states: Any) -> None:
         elif call.bound is not None and not call.candidates:
             trace = _of_primitive(call, call.bound, variables, written)
             call.candidates.append((True, trace))
-        if call.candidates and _has_gradient(call.candidates[-1][1]):
+        if call.candidates and _trains(call.candidates[-1][1]):
             call.kind = "fit"
+    function, kind, seconds = call.function, brainstate_runs.run_kind(frame), call.watch.timing()
     lifecycle.end(call)
+    if kind == "jit" and seconds.wall is not None:
+        repeated = RepeatedRun(call.serial, call.sessions, states)
+        repeated.add(seconds.wall)
+        LEDGER.repeated.add(function, repeated)
 
 
 def _uses(states: Any) -> Iterable[tuple[Variable, bool]]:
@@ -141,10 +147,16 @@ def _uses(states: Any) -> Iterable[tuple[Variable, bool]]:
     return zip(states.states, brainpy_transforms.is_written(states), strict=True)
 
 
-def _has_gradient(run: LoopRun | StepTrace) -> bool:
-    """Return whether a run computes a gradient."""
+def _trains(run: LoopRun | StepTrace) -> bool:
+    """Return whether a run computes a gradient and writes a parameter.
+
+    A gradient alone is no training: exponential Euler linearises its equation with one.
+    """
     trace = run.step if isinstance(run, LoopRun) else run
-    return jax_tracing.has_transpose(trace.eqns)
+    classes = brainpy_model.parameter_classes()
+    return any(
+        use.writes is not None and isinstance(use.variable, classes) for use in trace.states
+    ) and jax_tracing.has_transpose(trace.eqns)
 
 
 def _of_primitive(

@@ -24,9 +24,10 @@ from brainpy_probe.compat import (
 from brainpy_probe.recording import lifecycle
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.current import CURRENT_CALL
-from brainpy_probe.recording.patches import Patch
+from brainpy_probe.recording.patches import LEDGER, Patch
 from brainpy_probe.recording.tracing import outermost_runs
 from brainpy_probe.recording.tracing.callables import contains_method
+from brainpy_probe.recording.tracing.repeated_runs import end_repeated_run
 from brainpy_probe.recording.tracing.traces import LoopRun, NativeResults, StateUse, StepTrace
 from brainpy_probe.recording.types import Args, Kwargs, Wrapped
 
@@ -95,17 +96,35 @@ def _get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs
             states = wrapped(*args, **kwargs)
         finally:
             _ASKING.reset(token)
-        call = lifecycle.running_call() or outermost_runs.begin(instance, frame)
+        call = lifecycle.running_call()
+        if call is None:
+            repeated = LEDGER.repeated.get(instance, states, LEDGER.users)
+            if repeated is not None:
+                repeated.start(frame, lambda: _begin_call(instance, frame, args, kwargs, states))
+                return states
+            call = outermost_runs.begin(instance, frame)
     else:
         states = wrapped(*args, **kwargs)
-    if call is None or call.tracing:
-        return states
+    if call is not None and not call.tracing:
+        _record_trace(call, instance, args, kwargs, states)
+    return states
+
+
+def _begin_call(instance: Any, frame: FrameType, args: Args, kwargs: Kwargs, states: Any) -> None:
+    """Begin the call of a jitted function that is about to run, and record its trace."""
+    _record_trace(outermost_runs.begin(instance, frame), instance, args, kwargs, states)
+
+
+def _record_trace(
+    call: RunningCall, instance: Any, args: Args, kwargs: Kwargs, states: Any
+) -> None:
+    """Record a function that brainstate has traced and that is about to run in a call."""
     if id(instance) in call.seen_functions:
         call.repeats += not call.is_standalone
-        return states
+        return
     if call.is_standalone and outermost_runs.is_no_call(call, states):
         lifecycle.cancel(call)
-        return states
+        return
     call.seen_functions[id(instance)] = instance, False, None
     with call.own_work():
         is_step = instance is call.function or contains_method(
@@ -118,7 +137,6 @@ def _get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs
             if brainpy_transforms.is_jitted(instance):
                 call.candidates.append((is_step, trace))
                 call.upcoming = trace if is_step else None
-    return states
 
 
 def _assign_state_vals(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
@@ -130,6 +148,7 @@ def _assign_state_vals(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwar
     result = wrapped(*args, **kwargs)
     call = CURRENT_CALL.get()
     if call is None or call.tracing:
+        end_repeated_run(sys._getframe(1))
         return result
     if call.is_standalone:
         if call.frame is sys._getframe(1):
