@@ -5,6 +5,7 @@ BrainPy 2.3.8 to 2.9.0, on brainstate from 2.7 on.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from brainpy_probe.compat.lookup import NAMES, PrivateName, take
+from brainpy_probe.errors import PrivateNameMissing
 
 __all__ = [
     "CONTAINERS",
@@ -27,7 +29,9 @@ __all__ = [
     "derivatives_of",
     "distinct_variables",
     "on_brainstate",
+    "optimizer_classes",
     "parameter_classes",
+    "quantity_class",
     "raw_value",
     "set_raw_value",
     "state_class",
@@ -51,6 +55,22 @@ NAMES.update(
             "BrainPy's TrainVar",
             ("brainpy.math:TrainVar",),
             "public; brainpy 2.3.8 to 2.9.0",
+        ),
+        "state-optimizer": PrivateName(
+            "braintools' Optimizer",
+            ("braintools.optim:Optimizer",),
+            "public; braintools 0.3.0, 0.4.0: optim/_base.py",
+            era="brainstate",
+            optional=True,
+        ),
+        "quantity": PrivateName(
+            "the class of values with units",
+            ("saiunit:Quantity", "brainunit:Quantity"),
+            "public; saiunit 0.5.2, 0.6.0 (brainunit has the same class). Its only child as a "
+            "pytree is its mantissa",
+            era="brainstate",
+            members=("mantissa", "unit"),
+            optional=True,
         ),
         "parameter": PrivateName(
             "brainstate's ParamState",
@@ -164,6 +184,23 @@ def component_classes() -> tuple[type, ...]:
     """Return the classes whose objects are components: models and optimizers."""
     names = ["component", "optimizer", *(["node"] if on_brainstate() else [])]
     return tuple(take(name) for name in names)
+
+
+@functools.cache
+def optimizer_classes() -> tuple[type, ...]:
+    """Return the classes of optimizers, of BrainPy and, where it is installed, of braintools."""
+    found = [take("optimizer")]
+    with contextlib.suppress(PrivateNameMissing):
+        found += [take("state-optimizer")] if on_brainstate() else []
+    return tuple(found)
+
+
+@functools.cache
+def quantity_class() -> Any:
+    """Return the class of values with units; None before BrainPy 2.7."""
+    with contextlib.suppress(PrivateNameMissing):
+        return take("quantity") if on_brainstate() else None
+    return None
 
 
 @functools.cache

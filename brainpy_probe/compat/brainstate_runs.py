@@ -116,7 +116,7 @@ def run_kind(frame: FrameType | None) -> RunKind | None:
     return None if frame is None else _codes().get(id(frame.f_code))
 
 
-def is_running(frame: FrameType) -> bool:
+def is_running(frame: FrameType | None) -> bool:
     """Return whether a frame is on the stack of the current thread."""
     current: FrameType | None = sys._getframe(1)
     while current is not None:
@@ -153,9 +153,9 @@ def without_static(
     stateful: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of a StatefulFunction without the static ones, as in its jaxpr."""
-    static = {number % len(args) for number in stateful.static_argnums if -len(args) <= number < len(args)}
+    numbers = range(-len(args), len(args))
+    static = {number % len(args) for number in stateful.static_argnums if number in numbers}
     return (
         tuple(arg for number, arg in enumerate(args) if number not in static),
         {name: value for name, value in kwargs.items() if name not in stateful.static_argnames},
     )
-

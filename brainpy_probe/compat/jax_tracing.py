@@ -282,7 +282,7 @@ def has_transpose(eqns: Sequence[Any]) -> bool:
                 return True
             for value in eqn.params.values():
                 for inner in value if isinstance(value, (tuple, list)) else (value,):
-                    jaxpr = getattr(inner, "jaxpr", inner)
+                    jaxpr: Any = getattr(inner, "jaxpr", inner)
                     if hasattr(jaxpr, "eqns") and id(jaxpr) not in seen:
                         seen.add(id(jaxpr))
                         if visit(jaxpr.eqns):

@@ -66,6 +66,8 @@ class TensorSpec(Record, frozen=True, kw_only=True):
         The shape in the lowered program.
     dtype : str
         NumPy's name of the dtype in the lowered program.
+    unit : str
+        The unit of the value, such as ``mV``; empty if it has none.
     nbytes : int
         Size in bytes.
     key : str
@@ -89,6 +91,7 @@ class TensorSpec(Record, frozen=True, kw_only=True):
     shape: Shape
     dtype: ElementType
     nbytes: NonNegativeInt
+    unit: str = ""
     key: str = ""
     digest: Digest = ""
     file: str = ""

@@ -7,9 +7,9 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from contextvars import Token
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from contextvars import Token
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +28,9 @@ from brainpy_probe.recording.tracing.traces import InnerEvents, LoopRun, StepTra
 from brainpy_probe.recording.types import Array, Pytree, Runner
 
 if TYPE_CHECKING:
-    from brainpy_probe.recording.recorder import Recorder
     from brainpy_probe.recording.model.names import ModelNames
     from brainpy_probe.recording.model.scopes import ComponentNames
+    from brainpy_probe.recording.recorder import Recorder
 
 __all__ = [
     "RunningCall",

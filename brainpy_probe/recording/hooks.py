@@ -14,8 +14,8 @@ from typing import Any
 import jax
 
 from brainpy_probe.compat import brainpy_model, brainpy_runner, jax_compiler, jax_tracing
-from brainpy_probe.recording.calls import RunningCall, copy_containers
 from brainpy_probe.recording import lifecycle
+from brainpy_probe.recording.calls import RunningCall, copy_containers
 from brainpy_probe.recording.current import (
     CURRENT_CALL,
     CURRENT_WATCH,

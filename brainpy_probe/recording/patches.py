@@ -13,8 +13,8 @@ from typing import Any
 import wrapt
 
 from brainpy_probe.recording.identity_dict import IdentityDict
-from brainpy_probe.recording.tracing.repeated_runs import RepeatedRuns
 from brainpy_probe.recording.recorder import Recorder
+from brainpy_probe.recording.tracing.repeated_runs import RepeatedRuns
 
 __all__ = ["LEDGER", "Ledger", "Patch", "unwrapped"]
 

@@ -20,13 +20,14 @@ from brainpy_probe.compat import brainpy_runner, versions
 from brainpy_probe.errors import CannotWrite, InsideTransformation, ProbeError, print_to_stderr
 from brainpy_probe.format.folder import RunFolder
 from brainpy_probe.format.records import Manifest
-from brainpy_probe.recording import hooks
+from brainpy_probe.recording import hooks, lifecycle
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.modules import dumps, phase_events
 from brainpy_probe.recording.modules.compilation import Compilation
 from brainpy_probe.recording.patches import LEDGER, Patch
 from brainpy_probe.recording.sessions.failures import FailureLog
 from brainpy_probe.recording.sessions.session import Session
+from brainpy_probe.recording.tracing.repeated_runs import RepeatedRun
 from brainpy_probe.recording.types import Args, Kwargs, Wrapped
 from brainpy_probe.settings import Settings
 

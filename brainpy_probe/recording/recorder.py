@@ -8,9 +8,9 @@ from brainpy_probe.errors import ProbeError
 from brainpy_probe.settings import Settings
 
 if TYPE_CHECKING:
-    from brainpy_probe.recording.tracing.repeated_runs import RepeatedRun
     from brainpy_probe.recording.calls import RunningCall
     from brainpy_probe.recording.modules.compilation import Compilation
+    from brainpy_probe.recording.tracing.repeated_runs import RepeatedRun
 
 __all__ = ["Recorder"]
 

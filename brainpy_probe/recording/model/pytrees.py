@@ -15,6 +15,7 @@ from brainpy_probe.recording.types import NamedArrays, Pytree
 
 __all__ = [
     "leaf_names",
+    "leaf_units",
     "named_arguments",
     "named_inputs",
     "named_leaves",
@@ -22,6 +23,7 @@ __all__ = [
     "shape_and_dtype",
     "signature",
     "unique_name",
+    "units",
 ]
 
 
@@ -45,6 +47,18 @@ def named_leaves(*named: tuple[str, Any]) -> NamedArrays:
     return dict(zip(names, (leaf for _, _, leaf in flat), strict=True))
 
 
+def units(*named: tuple[str, Any]) -> dict[str, str]:
+    """Return the units of the leaves of pytrees by name, for the leaves that have units."""
+    if brainpy_model.quantity_class() is None:
+        return {}
+    leaves = [leaf for _, tree in named for _, leaf in _flat_values(tree)]
+    return {
+        name: str(leaf.unit)
+        for name, leaf in zip(named_leaves(*named), leaves, strict=True)
+        if _is_quantity(leaf)
+    }
+
+
 def leaf_names(named: Sequence[tuple[str, Any]]) -> list[list[str]]:
     """Return the names of :func:`named_leaves`, as one list for each pytree."""
     names = iter(named_leaves(*named))
@@ -53,16 +67,36 @@ def leaf_names(named: Sequence[tuple[str, Any]]) -> list[list[str]]:
 
 def _flat(tree: Pytree) -> list[tuple[tuple[Any, ...], Any]]:
     """Return a pytree's leaves in JAX's order, each with its path."""
+    array = brainpy_model.take("array")
+    return [
+        (path, leaf.value if isinstance(leaf, array) else _mantissa(leaf))
+        for path, leaf in _flat_values(tree)
+    ]
+
+
+def _flat_values(tree: Pytree) -> list[tuple[tuple[Any, ...], Any]]:
+    """Return a pytree's leaves with their paths. A BrainPy Array or a Quantity is one leaf."""
     if isinstance(tree, (jax.Array, np.ndarray)):
         return [((), tree)]
     if isinstance(tree, dict) and type(tree) is not dict:
         return _flat_entries(tree)
     array = brainpy_model.take("array")
-    flat, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda x: isinstance(x, array))
-    return [
-        (tuple(map(_key, path)), leaf.value if isinstance(leaf, array) else leaf)
-        for path, leaf in flat
-    ]
+    flat, _ = jax.tree_util.tree_flatten_with_path(
+        tree, is_leaf=lambda x: isinstance(x, array) or _is_quantity(x)
+    )
+    return [(tuple(map(_key, path)), leaf) for path, leaf in flat]
+
+
+def _is_quantity(value: Any) -> bool:
+    """Return whether a value is a number or array with a unit."""
+    quantity = brainpy_model.quantity_class()
+    if quantity is None or not isinstance(value, quantity):
+        return False
+    return len(jax.tree_util.tree_leaves(value)) == 1
+
+
+def _mantissa(leaf: Any) -> Any:
+    return jax.tree_util.tree_leaves(leaf)[0] if _is_quantity(leaf) else leaf
 
 
 def _flat_entries(tree: dict[Any, Any]) -> list[tuple[tuple[Any, ...], Any]]:
@@ -70,9 +104,11 @@ def _flat_entries(tree: dict[Any, Any]) -> list[tuple[tuple[Any, ...], Any]]:
 
     An example is BrainPy's DotDict, which flattens its entries in their own order.
     """
-    flat = [((key, *path), leaf) for key, value in tree.items() for path, leaf in _flat(value)]
+    flat = [
+        ((key, *path), leaf) for key, value in tree.items() for path, leaf in _flat_values(value)
+    ]
     leaves = jax.tree_util.tree_leaves(tree)
-    same = [leaf is other for (_, leaf), other in zip(flat, leaves, strict=False)]
+    same = [_mantissa(leaf) is other for (_, leaf), other in zip(flat, leaves, strict=False)]
     if len(flat) == len(leaves) and all(same):
         return flat
     return [((position,), leaf) for position, leaf in enumerate(leaves)]
@@ -80,10 +116,10 @@ def _flat_entries(tree: dict[Any, Any]) -> list[tuple[tuple[Any, ...], Any]]:
 
 def _key(entry: Any) -> Any:
     """Return the key, index or name of an entry of a JAX key path."""
-    for kind in ("key", "idx", "name"):
-        if hasattr(entry, kind):
-            return getattr(entry, kind)
-    return entry
+    key = next((getattr(entry, k) for k in ("key", "idx", "name") if hasattr(entry, k)), entry)
+    if isinstance(key, tuple) and key and all(isinstance(part, (str, int)) for part in key):
+        return ".".join(map(str, key))  # an optimizer's state, by the paths of the parameters
+    return key
 
 
 def _joined(name: str, path: Sequence[Any]) -> str:
@@ -133,11 +169,17 @@ def named_inputs(
     return named | named_leaves(("inputs", rest[0] if len(rest) == 1 else rest))
 
 
-def named_arguments(args: tuple[Any, ...], parameters: Sequence[str]) -> NamedArrays:
+def named_arguments(args: tuple[Any, ...], parameters: Sequence[str]) -> Sequence[tuple[str, Any]]:
     """Name the arguments of a user's function after its parameters, or else ``inputs``."""
     if len(args) > len(parameters):
-        return named_leaves(("inputs", args[0] if len(args) == 1 else args))
-    return named_leaves(*zip(parameters, args, strict=False))
+        return [("inputs", args[0] if len(args) == 1 else args)]
+    return list(zip(parameters, args, strict=False))
+
+
+def leaf_units(tree: Pytree) -> list[str]:
+    """Return the unit of each leaf of a pytree, in JAX's order; empty for a leaf without one."""
+    leaves = jax.tree_util.tree_leaves(tree, is_leaf=_is_quantity)
+    return [str(leaf.unit) if _is_quantity(leaf) else "" for leaf in leaves]
 
 
 def named_results(result: Pytree, *, monitored: bool = True) -> dict[str, NamedArrays]:

@@ -17,7 +17,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from brainpy_probe.compat.brainpy_model import component_classes, state_class
+from brainpy_probe.compat.brainpy_model import (
+    component_classes,
+    optimizer_classes,
+    state_class,
+)
 from brainpy_probe.compat.brainpy_runner import holder_classes
 from brainpy_probe.recording.identity_dict import IdentityDict
 from brainpy_probe.recording.tracing.usercode import is_user_module, names_in
@@ -85,9 +89,15 @@ def standalone_run(function: Callable[..., Any]) -> StandaloneRun:
             target = Namespace(attributes.pop("variables", {}))
         return StandaloneRun(target, Namespace(attributes), name, holder, holder, parameters)
     components = {k: v for k, v in found.items() if isinstance(v, component_classes())}
+    optimizers = {k: v for k, v in components.items() if isinstance(v, optimizer_classes())}
     owner = next(iter(components.values()), None)
     if len(components) > 1:
         components = _outermost(components)
+    models = {k: v for k, v in components.items() if k not in optimizers}
+    if models and len(components) > 1:
+        # The parameters have the names of the model, not those by which an optimizer knows them.
+        others = {k: v for k, v in found.items() if k not in models}
+        return StandaloneRun(Namespace(models), Namespace(others), name, None, owner, parameters)
     if len(components) == 1:
         (key,) = components
         others = {k: v for k, v in found.items() if k != key}
@@ -193,7 +203,8 @@ def _default_name(obj: Any) -> str:
 
 def user_function(function: Any) -> Any:
     """Return the user's function within the wrappers of libraries, or the innermost function."""
-    pending, innermost, seen = deque([function]), function, set()
+    pending, innermost = deque([function]), function
+    seen: set[int] = set()
     while pending and len(seen) < _MAX_FUNCTIONS:
         layer = pending.popleft()
         if id(layer) in seen:
@@ -204,7 +215,7 @@ def user_function(function: Any) -> Any:
         inner = layer.__func__ if isinstance(layer, MethodType) else layer
         if isinstance(inner, FunctionType) and _is_users(inner):
             return layer
-        if isinstance(layer, component_classes()) or isinstance(layer, MethodType):
+        if isinstance(layer, (*component_classes(), MethodType)):
             return layer
         if isinstance(layer, _CALLABLES):
             innermost = layer

@@ -19,6 +19,7 @@ from brainpy_probe.compat import brainpy_model, brainpy_transforms
 from brainpy_probe.format.program_records import ProgramKind, Role
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.model.pytrees import (
+    leaf_units,
     named_arguments,
     named_inputs,
     named_leaves,
@@ -26,6 +27,7 @@ from brainpy_probe.recording.model.pytrees import (
     shape_and_dtype,
     signature,
     unique_name,
+    units,
 )
 from brainpy_probe.recording.modules.compilation import Compilation
 from brainpy_probe.recording.program.callbacks import (
@@ -52,11 +54,15 @@ _Function = Callable[[NamedArrays, NamedArrays, NamedArrays], dict[str, NamedArr
 
 @dataclass(frozen=True)
 class NamedValue:
-    """An argument or a result: role, name, and value, or shape and dtype if it has no value yet."""
+    """An argument or a result: role, name, value and unit.
+
+    It has shape and dtype in place of a value if it has no value yet.
+    """
 
     role: Role
     name: str
     value: Any
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,7 +163,8 @@ def _close_loop(call: RunningCall, loop: LoopRun, cache: FingerprintCache) -> Cl
     monitored = not call.is_standalone
     carry = loop.carry[1] if counted else loop.carry
     carried = named_leaves(("carry", carry))
-    scanned = _inputs(call, loop.xs, ("times", "indices"), carry=len(carried))
+    scanned, input_units = _inputs(call, loop.xs, ("times", "indices"), has_carry=bool(carried))
+    input_units |= units(("carry", carry))
     xs_tree = jax.tree_util.tree_structure(loop.xs)
     carry_tree = jax.tree_util.tree_structure(carry)
     written = step.written
@@ -200,7 +207,9 @@ def _close_loop(call: RunningCall, loop: LoopRun, cache: FingerprintCache) -> Cl
 
     recorded = of_loop(step, loop)
     inputs = scanned | carried
-    closed = _closed(step, "loop", program, inputs, outputs, swapped, recorded, loop.options)
+    closed = _closed(
+        step, "loop", program, inputs, input_units, outputs, swapped, recorded, loop.options
+    )
     closes_over = [n for n in range(len(loop.step.states)) if n not in loop.carried]
     counter = ["progress bar"] if counted else []
     # JAX chooses the order of the values that the body closes over.
@@ -223,15 +232,14 @@ def _close_step(call: RunningCall, trace: StepTrace, cache: FingerprintCache) ->
     offloaded = take_offloaded_monitors(step) if monitored else {}
     _drop_callbacks(step)
     leading = ("times", "indices") if trace.includes_loop else ("t", "i")
-    arguments = _inputs(call, trace.args, leading)
+    arguments, input_units = _inputs(call, trace.args, leading)
+    input_units |= units(*trace.kwargs.items())
     taken = set(arguments)
     arguments |= {unique_name(k, taken): v for k, v in named_leaves(*trace.kwargs.items()).items()}
     arguments = {k: v if hasattr(v, "dtype") else np.asarray(v) for k, v in arguments.items()}
     outputs = named_results(_result_leaves(step), monitored=monitored)
     # A step without indices is the whole run as well: BPFF has no loop over time.
-    swapped = (
-        _swapped(call, outputs) if whole or call.indices is None else frozenset()
-    )
+    swapped = _swapped(call, outputs) if whole or call.indices is None else frozenset()
     outputs["monitors"] |= {name: _Leaf(None, aval_of(atom)) for name, atom in offloaded.items()}
 
     def program(
@@ -250,9 +258,9 @@ def _close_step(call: RunningCall, trace: StepTrace, cache: FingerprintCache) ->
 
     kind: ProgramKind = "loop" if trace.includes_loop else "function" if whole else "step"
     recorded = of_step(step, enumerate(trace.result), includes_loop=trace.includes_loop)
-    closed = _closed(step, kind, program, arguments, outputs, swapped, recorded)
-    monitored = of_step(step, offloaded.items(), includes_loop=False)
-    records = closed.records | {("monitor", name): state for name, state in monitored.items()}
+    closed = _closed(step, kind, program, arguments, input_units, outputs, swapped, recorded)
+    handed = of_step(step, offloaded.items(), includes_loop=False)
+    records = closed.records | {("monitor", name): state for name, state in handed.items()}
     native = (*step.names_of(range(len(trace.states))), *arguments)
     # Only BrainPy 2.3 compiles a whole run as one function. Its jit takes the Variables as
     # arguments, and JAX 0.4 makes constants of all other arrays.
@@ -262,18 +270,20 @@ def _close_step(call: RunningCall, trace: StepTrace, cache: FingerprintCache) ->
 
 
 def _inputs(
-    call: RunningCall, xs: tuple[Any, ...], leading: tuple[str, str], carry: int = 0
-) -> NamedArrays:
-    """Name the inputs of a step or loop; a user's own function has names for them.
+    call: RunningCall, xs: tuple[Any, ...], leading: tuple[str, str], *, has_carry: bool = False
+) -> tuple[NamedArrays, dict[str, str]]:
+    """Name the inputs of a step or loop; return their values and units.
 
-    A function of ``scan`` takes the carry before the scanned entry.
+    A user's own function has names for them. A function of ``scan`` takes the carry before the
+    scanned entry.
     """
     if not call.is_standalone:
-        return named_inputs(xs, call.user_inputs, leading)
+        return named_inputs(xs, call.user_inputs, leading), {}
     parameters = call.runner.parameters
-    if carry:
+    if has_carry:
         xs, parameters = (xs,), parameters[1:]
-    return named_arguments(xs, parameters)
+    named = named_arguments(xs, parameters)
+    return named_leaves(*named), units(*named)
 
 
 def _drop_callbacks(step: TracedStep, carry: Pytree = None) -> bool:
@@ -287,26 +297,33 @@ def _drop_callbacks(step: TracedStep, carry: Pytree = None) -> bool:
 
 @dataclass(frozen=True)
 class _Leaf:
-    """A leaf of a function's result: its position there, and its shape and dtype."""
+    """A leaf of a function's result: its position there, its shape and dtype, and its unit."""
 
     place: int | None
     aval: jax.ShapeDtypeStruct
+    unit: str = ""
 
     def of_steps(self, length: int) -> _Leaf:
         """Return the leaf for all steps of a loop."""
         shape = (length, *self.aval.shape)
-        return _Leaf(self.place, shape_and_dtype(shape, self.aval.dtype))
+        return _Leaf(self.place, shape_and_dtype(shape, self.aval.dtype), self.unit)
 
     def swapped(self) -> _Leaf:
         """Return the leaf with its first two axes swapped."""
         first, second, *rest = self.aval.shape
-        return _Leaf(self.place, shape_and_dtype((second, first, *rest), self.aval.dtype))
+        return _Leaf(
+            self.place, shape_and_dtype((second, first, *rest), self.aval.dtype), self.unit
+        )
 
 
 def _result_leaves(step: TracedStep) -> Pytree:
     """Return the result of a traced function as a pytree of :class:`_Leaf`."""
-    leaves = [_Leaf(place, aval_of(atom)) for place, atom in enumerate(step.trace.result)]
-    return step.trace.result_tree.unflatten(leaves)
+    tree = step.trace.result_tree
+    atoms = step.trace.result
+    units = leaf_units(tree.unflatten(range(len(atoms))))
+    return tree.unflatten(
+        [_Leaf(place, aval_of(atom), units[place]) for place, atom in enumerate(atoms)]
+    )
 
 
 def _swapped(call: RunningCall, outputs: dict[str, NamedArrays]) -> frozenset[tuple[str, str]]:
@@ -332,6 +349,7 @@ def _closed(
     kind: ProgramKind,
     program: _Function,
     inputs: NamedArrays,
+    input_units: dict[str, str],
     outputs: dict[str, NamedArrays],
     swapped: frozenset[tuple[str, str]],
     recorded: dict[int, str],
@@ -340,10 +358,15 @@ def _closed(
     """Return the closed program of a function, with the fingerprint of the step."""
 
     def named(role: Role, leaves: NamedArrays) -> list[NamedValue]:
-        return [NamedValue(role, name, leaves[name]) for name in sorted(leaves)]
+        found = step.units if role == "state" else input_units if role == "input" else {}
+        return [
+            NamedValue(role, name, leaves[name], found.get(name, "")) for name in sorted(leaves)
+        ]
 
     def results(role: Role, leaves: NamedArrays) -> list[NamedValue]:
-        return [NamedValue(role, name, leaves[name].aval) for name in sorted(leaves)]
+        return [
+            NamedValue(role, name, leaves[name].aval, leaves[name].unit) for name in sorted(leaves)
+        ]
 
     name = step.call.title
     program.__name__ = program.__qualname__ = name

@@ -19,6 +19,7 @@ from brainpy_probe.recording.model.pytrees import (
     shape_and_dtype,
     signature,
     unique_name,
+    units,
 )
 from brainpy_probe.recording.model.scopes import names_of
 from brainpy_probe.recording.program import jaxprs
@@ -89,6 +90,8 @@ class TracedStep:
         The Variables, in the order of their names, which is also the program's order.
     names : list of str
         The names of the Variables.
+    units : dict
+        The units of the leaves of their values by name, for those that have units.
     written : list of bool
         For each Variable, whether the step writes it.
     outs : list of Var or Literal
@@ -153,6 +156,7 @@ class TracedStep:
         values = [use.value for use in self.states]
         self._leaf_names = leaf_names(list(zip(self.names, values, strict=True)))
         self.state = self.state_leaves(values)
+        self.units = units(*zip(self.names, values, strict=True))
 
     @property
     def components(self) -> dict[str, str]:

@@ -301,7 +301,13 @@ def _result_specs(
 def _spec(item: NamedValue, stored: dict[str, tensors.Stored]) -> TensorSpec:
     shape, dtype, nbytes, key = tensors.lowered_type(item.value)
     spec = TensorSpec(
-        name=item.name, role=item.role, shape=shape, dtype=dtype, nbytes=nbytes, key=key
+        name=item.name,
+        role=item.role,
+        shape=shape,
+        dtype=dtype,
+        unit=item.unit,
+        nbytes=nbytes,
+        key=key,
     )
     place = stored.get(spec.path)
     if place is None:

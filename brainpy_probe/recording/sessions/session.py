@@ -136,9 +136,7 @@ class Session:
             number = self._numbers.get(run.serial)
             if self._closed or number is None or run.count < 2:
                 return
-            count = CallCount(
-                call=number, count=run.count, seconds=run.seconds, median=run.median
-            )
+            count = CallCount(call=number, count=run.count, seconds=run.seconds, median=run.median)
             self.folder.append(Addition(counts=(count,)))
 
     def report_failure(self, failure: Exception, *, recorded: bool = False) -> ProbeError | None:

@@ -18,7 +18,7 @@ from brainpy_probe.compat import brainpy_model, brainstate_runs, jax_compiler, j
 from brainpy_probe.errors import CannotCapture
 from brainpy_probe.recording import lifecycle
 from brainpy_probe.recording.calls import RunningCall
-from brainpy_probe.recording.current import OWN_WORK, name_guard
+from brainpy_probe.recording.current import OWN_WORK
 from brainpy_probe.recording.model import scopes
 from brainpy_probe.recording.model.standalone import standalone_run, user_function
 from brainpy_probe.recording.patches import LEDGER
@@ -26,7 +26,7 @@ from brainpy_probe.recording.snapshot import Snapshot
 from brainpy_probe.recording.tracing.repeated_runs import RepeatedRun
 from brainpy_probe.recording.tracing.traces import LoopRun, NativeResults, StateUse, StepTrace
 from brainpy_probe.recording.tracing.usercode import is_user_module
-from brainpy_probe.recording.types import Array, Equation, Pytree, Variable
+from brainpy_probe.recording.types import Array, Pytree, Variable
 
 __all__ = ["BoundPrimitive", "begin", "finish", "is_no_call", "may_begin", "values_before"]
 
@@ -45,8 +45,7 @@ def may_begin(frame: FrameType | None) -> bool:
 
 def begin(stateful: Any, frame: FrameType) -> RunningCall:
     """Begin the call of an outermost run, given its function and the frame that makes it."""
-    kind = brainstate_runs.run_kind(frame)
-    assert kind is not None
+    kind = brainstate_runs.run_kind(frame) or "jit"
     runner = standalone_run(stateful.fun)
     call = lifecycle.begin(RunningCall(runner, kind=kind, frame=frame, function=stateful))
     if _runs_method(frame, runner.holder, "fit"):
@@ -61,8 +60,9 @@ def begin(stateful: Any, frame: FrameType) -> RunningCall:
 
 def _runs_method(frame: FrameType | None, obj: Any, name: str) -> bool:
     """Return whether a method of an object's class is on the stack."""
-    code = getattr(inspect.unwrap(getattr(type(obj), name, None)), "__code__", None)
-    while frame is not None:
+    method: Any = getattr(type(obj), name, None)
+    code = None if method is None else inspect.unwrap(method).__code__
+    while frame is not None and code is not None:
         if frame.f_code is code:
             return True
         frame = frame.f_back
@@ -71,11 +71,8 @@ def _runs_method(frame: FrameType | None, obj: Any, name: str) -> bool:
 
 def values_before(call: RunningCall) -> dict[int, Pytree]:
     """Return the values of the states of a loop or condition that is about to run, by their ids."""
-    assert call.frame is not None
-    return {
-        id(state): brainpy_model.raw_value(state)
-        for state in brainstate_runs.run_states(call.frame)
-    }
+    states = [] if call.frame is None else brainstate_runs.run_states(call.frame)
+    return {id(state): brainpy_model.raw_value(state) for state in states}
 
 
 def is_no_call(call: RunningCall, states: Any) -> bool:
@@ -107,7 +104,8 @@ def finish(call: RunningCall, states: Any) -> None:
         A failure of the probe, with ``strict=True``.
     """
     frame = call.frame
-    assert frame is not None
+    if frame is None:
+        return
     if is_no_call(call, states):
         lifecycle.cancel(call)
         return
@@ -118,7 +116,7 @@ def finish(call: RunningCall, states: Any) -> None:
         variables = list(states.states)
         written = [variable.value if w else None for variable, w in _uses(states)]
         if brainstate_runs.run_kind(frame) == "jit":
-            _, trace = call.candidates[-1]
+            trace: Any = call.candidates[-1][1]
             name = brainstate_runs.jit_module(frame)
             call.candidates[-1] = (
                 True,
@@ -192,7 +190,9 @@ def _of_primitive(
     constants = [n for n, name in enumerate(names.arrays) if name is not None]
     inputs = [n for n in range(len(others)) if n not in constants]
     outs = {id(result): atom for result, atom in zip(bound.results, jaxpr.outvars, strict=True)}
-    states, taken, start = [], set(), 0
+    states: list[StateUse] = []
+    taken: set[int] = set()
+    start = 0
     for variable, value, new in zip(known, values, _select(variables, known, after), strict=True):
         number = len(_leaves(value))
         writes = None

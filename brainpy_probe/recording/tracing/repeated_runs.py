@@ -162,6 +162,6 @@ def promote_repeated_run() -> None:
     if run is None:
         return
     _ACTIVE.run = None
-    if run._frame is not None and run._promote is not None and brainstate_runs.is_running(run._frame):
+    if run._promote is not None and brainstate_runs.is_running(run._frame):
         promote, run._frame, run._promote = run._promote, None, None
         promote()
