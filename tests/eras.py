@@ -113,6 +113,18 @@ def jit(function: Callable[..., Any], model: Any) -> Any:
     return bm.jit(function) if SINCE_2_4 else _bm.jit(function, dyn_vars=model.vars())
 
 
+def traced(function: Callable[..., Any], model: Any) -> Any:
+    """Return a function that traces another one and is no run itself.
+
+    From 2.7 on, a jitted function outside of a runner is a call of its own.
+    """
+    if not SINCE_2_7:
+        return jit(function, model)
+    import brainstate
+
+    return brainstate.transform.make_jaxpr(function)
+
+
 def silent(model: Any) -> Any:
     """Have a model return nothing where a memory-efficient run fails on what it returns.
 

@@ -694,8 +694,8 @@ _RECORDING = (
     ),
     Fault(
         "a function that ran twice ran once",
-        "_get_state_trace",
-        "call.repeats += 1",
+        "_record_trace",
+        "call.repeats += not call.is_standalone",
         "pass",
         "tests/capture/test_consistency.py tests/capture/test_which_run.py",
     ),
