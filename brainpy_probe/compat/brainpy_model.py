@@ -63,15 +63,6 @@ NAMES.update(
             era="brainstate",
             optional=True,
         ),
-        "quantity": PrivateName(
-            "the class of values with units",
-            ("saiunit:Quantity", "brainunit:Quantity"),
-            "public; saiunit 0.5.2, 0.6.0 (brainunit has the same class). Its only child as a "
-            "pytree is its mantissa",
-            era="brainstate",
-            members=("mantissa", "unit"),
-            optional=True,
-        ),
         "parameter": PrivateName(
             "brainstate's ParamState",
             ("brainstate:ParamState",),
@@ -256,7 +247,8 @@ def derivatives_of(integrator: Any) -> list[tuple[str, tuple[str, ...], Any]]:
 
 def unit_of(value: Any) -> tuple[Any, str]:
     """Return a value without its unit, and the unit; it is empty if the value has none."""
-    if not (on_brainstate() and issubclass(type(value), take("quantity"))):
+    quantity = quantity_class()
+    if quantity is None or not issubclass(type(value), quantity):
         return value, ""
     return value.mantissa, str(value.unit)
 
