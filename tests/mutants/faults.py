@@ -44,9 +44,9 @@ _FORMAT = (
     ),
     Fault(
         "a warning points into a library",
-        "_is_library_frame",
-        "return package in _LIBRARIES",
-        "return package == 'brainpy_probe'",
+        "_is_library",
+        'return module.partition(".")[0] in _LIBRARIES',
+        "return False",
         "tests/capture/test_messages.py",
     ),
     Fault(
