@@ -11,6 +11,7 @@ import typer
 from brainpy_probe.cli.shell import (
     Memory,
     Run,
+    Timeout,
     app,
     console,
     error_console,
@@ -25,7 +26,7 @@ from brainpy_probe.progress import progress
 from brainpy_probe.reader.capture import Capture
 from brainpy_probe.reader.worker import Limits
 
-__all__ = ["graph"]
+__all__ = ["graph", "report"]
 
 
 class Format(enum.StrEnum):
@@ -93,6 +94,46 @@ def graph(
             option = "--module" if module is not None else "--largest"
             raise BadSetting(f"{option} chooses among XLA's dot files.", "Add --xla.")
         _draw_program(capture, program, form, bounds, out)
+
+
+@app.command()
+def report(
+    run: Run = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="The file. Default: NAME.html in the current folder.", show_default=False
+        ),
+    ] = None,
+    opens: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    compile_seconds: Annotated[
+        float,
+        typer.Option(
+            "--compile-seconds",
+            min=1,
+            help="Time limit for compiling a program for its optimised HLO.",
+            metavar="S",
+        ),
+    ] = 60.0,
+    timeout: Timeout = Limits.seconds,
+    memory: Memory = None,
+) -> None:
+    """Write a capture's report for a browser: one HTML file, which loads nothing.
+
+    It has the findings, calls, compilations and costs, a picture of the model, and its equations
+    beside its StableHLO and its optimised HLO.
+    """
+    from brainpy_probe.report.api import report as write_report
+
+    with exit_on_error():
+        written = write_report(
+            open_run(run),
+            out,
+            opens=opens,
+            limits=limits(timeout, memory),
+            compile_seconds=compile_seconds,
+        )
+    console.print(str(written))
 
 
 def _draw_program(

@@ -115,6 +115,33 @@ class Capture:
     def __repr__(self) -> str:
         return f"<Capture {visible(self.path.name)}: {len(self.manifest.calls)} calls>"
 
+    def report(self, path: str | os.PathLike[str] | None = None, *, open: bool = False) -> Path:  # noqa: A002
+        """Write a report for a browser: one HTML file, which loads nothing.
+
+        It needs jaxlib. Programs are read, and compiled for their optimised HLO, in worker
+        processes.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            The file. By default ``NAME.html`` in the current folder, with the capture's name.
+        open : bool
+            Whether to open it in a browser.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        BadSetting
+            If the path is a folder.
+        """
+        from brainpy_probe.report.api import report
+
+        return report(self, path, opens=open)
+
     def details(self) -> str:
         """Return everything that the manifest has: each call, program, module and finding."""
         from brainpy_probe.report.details import details

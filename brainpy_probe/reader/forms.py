@@ -10,7 +10,7 @@ from brainpy_probe.errors import CannotReplay, DamagedCapture, describe_error
 if TYPE_CHECKING:
     from brainpy_probe.reader.program import Program
 
-__all__ = ["parsed", "stablehlo"]
+__all__ = ["other_bits", "parsed", "stablehlo"]
 
 _T = TypeVar("_T")
 _DAMAGED = "brainpy-probe verify lists all damaged files. Capture again."
@@ -67,3 +67,22 @@ def stablehlo(program: Program) -> tuple[bytes, bool]:
             return parsed(program, bindings.as_stablehlo)[1], False
         return content, True
     return parsed(program, bindings.as_stablehlo)[1], False
+
+
+def other_bits(program: Program, form: str) -> list[str]:
+    """Return why XLA may compile a form of a program to other bits than the run's."""
+    from brainpy_probe.compat import bindings
+    from brainpy_probe.ir.execution import processor
+
+    ran = program.environment
+    other = bindings.version_remark(ran.jaxlib)
+    reasons = [f"it was {other}"] if other else []
+    if ran.backend != "cpu":
+        reasons.append(f"it ran on a {ran.backend}, and here on a CPU")
+    elif ran.processor and ran.processor != processor():
+        reasons.append("it ran on another CPU, for which XLA compiles other code")
+    if program.is_portable:
+        reasons.append("the portable program may take sums in another order")
+    if form == "vhlo" and any(program.fidelity.chlo.values()):
+        reasons.append("CHLO's operations are decomposed in VHLO")
+    return reasons

@@ -16,13 +16,14 @@ from brainpy_probe.format.cost_records import Costs, Measured
 from brainpy_probe.format.program_records import Fidelity, ProgramKind, ProgramRecord, TensorSpec
 from brainpy_probe.format.reading import read_file, read_text
 from brainpy_probe.format.records import Environment
-from brainpy_probe.reader.forms import parsed, stablehlo
+from brainpy_probe.reader.forms import other_bits, parsed, stablehlo
 from brainpy_probe.reader.requests import (
     ProgramTask,
     Task,
     ask_costs,
     ask_dataflow,
     ask_explanation,
+    ask_listing,
     ask_measuring,
     ask_replay,
 )
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from brainpy_probe.analysis.dataflow import Dataflow
     from brainpy_probe.analysis.explanation.records import Explanation
+    from brainpy_probe.analysis.listing import Listing
     from brainpy_probe.analysis.measure import Measuring
     from brainpy_probe.analysis.replay import Replay
 
@@ -58,6 +60,8 @@ class Program:
         The program's entry in the manifest.
     environment : Environment
         Where the program ran.
+    is_portable : bool
+        Whether it is the portable form.
     limits : Limits or None
         The seconds and the memory of the worker process; None to use the calling process.
     """
@@ -65,7 +69,7 @@ class Program:
     _folder: Path
     record: ProgramRecord
     environment: Environment
-    _plain: bool = False  # whether it is the portable form
+    is_portable: bool = False
     limits: Limits | None = field(default_factory=Limits)
 
     def within(self, limits: Limits | None) -> Program:
@@ -78,7 +82,7 @@ class Program:
             no other process, and can call kernels that exist only in the calling process (BrainPy
             2.4 to 2.6), but a damaged program may end it.
         """
-        return Program(self._folder, self.record, self.environment, self._plain, limits)
+        return Program(self._folder, self.record, self.environment, self.is_portable, limits)
 
     @property
     def name(self) -> str:
@@ -246,7 +250,7 @@ class Program:
         check_calls(self.record, content, self.environment.jaxlib)
         stored = {} if all(spec.path in replaced for spec in self.arguments) else self.data()
         expected = self.data("results") if any(spec.file for spec in self.results) else {}
-        reasons = self._reasons(form)
+        reasons = other_bits(self, form)
         return replay(self.record, content, stored, expected, replaced, repeat, reasons)
 
     @property
@@ -317,6 +321,34 @@ class Program:
         content, is_text = stablehlo(self)
         return explain(self.record, content, lines=is_text)
 
+    def listing(self, *, compiles: bool = True) -> Listing:
+        """List the program's equations, StableHLO and optimised HLO, line by line.
+
+        Lines that are about the same ops are connected, and each has its component.
+
+        Parameters
+        ----------
+        compiles : bool
+            Whether to compile the program for the optimised HLO, which takes as long as in the
+            simulation. A program that can't be compiled here is listed without it.
+
+        Raises
+        ------
+        CannotReplay
+            If there is no text of the program that XLA reads.
+        DamagedCapture
+            If the file is missing or was changed.
+        Stopped
+            If it reaches a limit of time or memory, or ends its process.
+        """
+        from brainpy_probe.analysis.listing import listing, text_of
+
+        if self.limits is not None:
+            return ask_listing(self._task("listing", compiles=compiles), self.limits)
+        content, is_text = stablehlo(self)
+        text = content.decode() if is_text else text_of(content)
+        return listing(self.record, text, compiles=compiles)
+
     def measure(self) -> Measuring:
         """Compile the program, run it on the captured arrays, and measure each component's time.
 
@@ -348,31 +380,13 @@ class Program:
         """The run time of each component, if ``capture(profile=True)`` measured it."""
         return self.record.measured
 
-    def _reasons(self, form: str) -> list[str]:
-        """Return why XLA may compile a form of the program to other bits than the run's."""
-        from brainpy_probe.compat import bindings
-        from brainpy_probe.ir.execution import processor
-
-        ran = self.environment
-        other = bindings.version_remark(ran.jaxlib)
-        reasons = [f"it was {other}"] if other else []
-        if ran.backend != "cpu":
-            reasons.append(f"it ran on a {ran.backend}, and here on a CPU")
-        elif ran.processor and ran.processor != processor():
-            reasons.append("it ran on another CPU, for which XLA compiles other code")
-        if self._plain:
-            reasons.append("the portable program may take sums in another order")
-        if form == "vhlo" and any(self.fidelity.chlo.values()):
-            reasons.append("CHLO's operations are decomposed in VHLO")
-        return reasons
-
     def _task(self, what: Task, **more: Any) -> ProgramTask:
         return ProgramTask(
             what=what,
             folder=str(self._folder),
             record=self.record,
             environment=self.environment,
-            plain=self._plain,
+            plain=self.is_portable,
             **more,
         )
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from brainpy_probe.analysis.dataflow import Dataflow
     from brainpy_probe.analysis.explanation.records import Explanation
+    from brainpy_probe.analysis.listing import Listing
     from brainpy_probe.analysis.measure import Measuring
     from brainpy_probe.analysis.replay import Replay
 
@@ -40,11 +41,12 @@ __all__ = [
     "ask_costs",
     "ask_dataflow",
     "ask_explanation",
+    "ask_listing",
     "ask_measuring",
     "ask_replay",
 ]
 
-Task: TypeAlias = Literal["costs", "dataflow", "explain", "replay", "measure"]
+Task: TypeAlias = Literal["costs", "dataflow", "explain", "listing", "replay", "measure"]
 _ENTRY = "brainpy_probe.reader.serving:serve"
 
 
@@ -56,7 +58,7 @@ class ProgramTask(msgspec.Struct, frozen=True, kw_only=True, tag="program"):
     Attributes
     ----------
     what : str
-        ``costs``, ``dataflow``, ``explain``, ``replay`` or ``measure``.
+        ``costs``, ``dataflow``, ``explain``, ``listing``, ``replay`` or ``measure``.
     folder : str
         The capture folder.
     record : ProgramRecord
@@ -65,6 +67,8 @@ class ProgramTask(msgspec.Struct, frozen=True, kw_only=True, tag="program"):
         Where the program ran.
     plain : bool
         Whether the record is that of the portable form.
+    compiles : bool
+        Whether a listing has the optimised HLO.
     repeat : int
         How many times a replay runs the program.
     overrides : tuple of str
@@ -76,6 +80,7 @@ class ProgramTask(msgspec.Struct, frozen=True, kw_only=True, tag="program"):
     record: ProgramRecord
     environment: Environment
     plain: bool
+    compiles: bool = True
     repeat: int = 1
     overrides: tuple[str, ...] = ()
 
@@ -150,6 +155,15 @@ def ask_explanation(task: ProgramTask, limits: Limits) -> Explanation:
     with Worker(_ENTRY, limits, msgspec.json.encode(task)) as worker:
         found = _answer(worker, limits, f"Explaining {task.record.name}")
     return msgspec.convert(found, Explanation)
+
+
+def ask_listing(task: ProgramTask, limits: Limits) -> Listing:
+    """List a program in a worker."""
+    from brainpy_probe.analysis.listing import Listing
+
+    with Worker(_ENTRY, limits, msgspec.json.encode(task)) as worker:
+        found = _answer(worker, limits, f"Listing {task.record.name}")
+    return msgspec.convert(found, Listing)
 
 
 def ask_measuring(task: ProgramTask, limits: Limits) -> Measuring:

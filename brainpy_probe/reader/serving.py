@@ -26,6 +26,7 @@ _VERBS = {
     "costs": "counted",
     "explain": "explained",
     "dataflow": "followed",
+    "listing": "listed",
     "measure": "measured",
     "replay": "replayed",
 }
@@ -76,6 +77,8 @@ def _run(
         return Answer(found=program.dataflow), []
     if task.what == "explain":
         return Answer(found=program.explain()), []
+    if task.what == "listing":
+        return Answer(found=program.listing(compiles=task.compiles)), []
     if task.what == "measure":
         return Answer(found=program.measure()), []
     return _replay(program, task, stream)

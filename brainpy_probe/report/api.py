@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import webbrowser
+from pathlib import Path
 from typing import Literal
 
+from brainpy_probe.errors import BadSetting
+from brainpy_probe.format.atomic import write_atomically
+from brainpy_probe.progress import progress
+from brainpy_probe.reader.capture import Capture
 from brainpy_probe.reader.program import Program
 from brainpy_probe.reader.worker import Limits
 from brainpy_probe.report.colours import Colours
 from brainpy_probe.report.model import Model, model
+from brainpy_probe.report.page import report_page
 from brainpy_probe.report.pictures import draw_dot
 from brainpy_probe.report.svg import draw_model, model_dot
 
-__all__ = ["picture"]
+__all__ = ["COMPILE_SECONDS", "picture", "report"]
+
+COMPILE_SECONDS = 60.0
 
 
 def picture(program: Program, form: Literal["svg", "png"] = "svg") -> bytes:
@@ -35,6 +45,56 @@ def picture(program: Program, form: Literal["svg", "png"] = "svg") -> bytes:
     if form == "svg":
         return draw_model(drawn, colours).encode()
     return draw_dot(model_dot(drawn, colours), form, program.limits or Limits())
+
+
+def report(
+    capture: Capture,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    opens: bool = False,
+    limits: Limits | None = None,
+    compile_seconds: float = COMPILE_SECONDS,
+) -> Path:
+    """Write a capture's report: one HTML file, which loads nothing.
+
+    Parameters
+    ----------
+    capture : Capture
+        The capture.
+    path : str or path, optional
+        The file. By default ``NAME.html`` in the current folder, with the capture's name.
+    opens : bool
+        Whether to open it in a browser.
+    limits : Limits, optional
+        The limits of time and memory for reading a program.
+    compile_seconds : float
+        How long a program may be compiled for its optimised HLO. A program that takes longer is
+        shown without it.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    BadSetting
+        If the path is a folder.
+    """
+    target = Path(f"{capture.path.name}.html" if path is None else path)
+    if target.is_dir():
+        raise BadSetting(f"{target} is a folder.", "Give the name of a file, such as report.html.")
+    with progress("Reading the capture", total=max(len(capture.programs), 1)) as steps:
+        page = report_page(
+            capture,
+            limits=limits or Limits(),
+            compile_seconds=compile_seconds,
+            step=lambda what, done, total: steps.step(what, done=done, total=total),
+        )
+    write_atomically(target, page.encode())
+    if opens:
+        webbrowser.open(target.absolute().as_uri())
+    return target
 
 
 def colours_of(drawn: Model) -> Colours:

@@ -15,7 +15,7 @@ from brainpy_probe.analysis.explanation.records import (
 from brainpy_probe.analysis.explanation.text import number
 from brainpy_probe.format.definition_records import DerivativeDefinition, ParameterValue
 
-__all__ = ["component_lines", "latex_page", "page"]
+__all__ = ["component_lines", "derivative_line", "latex_page", "page"]
 
 
 def page(explanation: Explanation) -> str:
@@ -81,7 +81,7 @@ def component_lines(
         seen.add(component.definition.name)
         if component.states:
             yield from (f"  docstring: {math}" for math in component.definition.math)
-    yield from (f"  {_derivative(derivative)}" for derivative in component.derivatives)
+    yield from (f"  {derivative_line(derivative)}" for derivative in component.derivatives)
     place = ""
     if not component.states and component.goes_to:
         place = f", in {', '.join(component.goes_to)}"
@@ -122,7 +122,8 @@ def _parameter(parameter: ParameterValue) -> str:
     return f"{parameter.name} {parameter.dtype}{list(parameter.shape)}{unit}"
 
 
-def _derivative(derivative: DerivativeDefinition) -> str:
+def derivative_line(derivative: DerivativeDefinition) -> str:
+    """Return a derivative in one line: ``dV/dt = ...  (ExponentialEuler, dt 0.1)``."""
     how = f"{derivative.method}, dt {derivative.dt}" if derivative.dt else derivative.method
     left = " ".join(f"d{variable}/dt" for variable in derivative.variables)
     if derivative.kind != "f":

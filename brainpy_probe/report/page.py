@@ -1,0 +1,120 @@
+"""Writes the report: one HTML file, which loads nothing and runs only its own script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+from brainpy_probe.format.records import Manifest
+from brainpy_probe.output import visible_json
+from brainpy_probe.reader.capture import Capture
+from brainpy_probe.reader.worker import Limits
+from brainpy_probe.report import sections
+from brainpy_probe.report.html import Html, join, tag
+from brainpy_probe.report.programs import ProgramPart, parts_html, program_part
+
+__all__ = ["report_page"]
+
+# The first programs are described; a page of many programs would be large.
+_MOST_PROGRAMS = 8
+# In the script element, "<" could end the element.
+_ESCAPED = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+
+
+def report_page(
+    capture: Capture,
+    *,
+    limits: Limits,
+    compile_seconds: float,
+    step: Callable[[str, int, int], None] = lambda *_: None,
+) -> str:
+    """Return the report of a capture as HTML.
+
+    Parameters
+    ----------
+    capture : Capture
+        The capture.
+    limits : Limits
+        The limits of time and memory for reading a program.
+    compile_seconds : float
+        How long a program may be compiled for its optimised HLO.
+    step : callable
+        Called with what is done next, and with the number of programs that are done, and of all.
+    """
+    manifest = capture.manifest
+    programs = capture.programs[:_MOST_PROGRAMS]
+    compiling = Limits(compile_seconds, limits.memory)
+    parts = [
+        program_part(
+            program.within(limits),
+            program.within(compiling),
+            lambda what, done=number: step(what, done, len(programs)),  # type: ignore[misc]
+        )
+        for number, program in enumerate(programs)
+    ]
+    left = len(capture.programs) - len(programs)
+    return _page(capture.path.name, manifest, parts, left)
+
+
+def _page(name: str, manifest: Manifest, parts: Sequence[ProgramPart], left: int) -> str:
+    body = join(
+        [
+            _contents(),
+            sections.head(name, manifest),
+            sections.calls(manifest),
+            sections.compilations(manifest),
+            tag("div", parts_html(parts), id="programs"),
+            *(
+                [tag("p", f"{left} more programs are not described.", class_="warn")]
+                if left
+                else []
+            ),
+            sections.files(manifest),
+            sections.environment(manifest),
+        ]
+    )
+    style, script = _resource("page.css"), _resource("page.js")
+    data = _data([part.data for part in parts])
+    policy = (
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    head = join(
+        [
+            tag("meta", charset="utf-8"),
+            tag("meta", http_equiv="Content-Security-Policy", content=policy),
+            tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+            tag("title", f"{name}: brainpy-probe"),
+            Html(f"<style>{style}</style>"),
+        ]
+    )
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{body}\n'
+        f'<script type="application/json" id="data">{data}</script>\n'
+        f"<script>{script}</script></body></html>\n"
+    )
+
+
+def _contents() -> Html:
+    places = ("calls", "compiles", "programs", "files", "environment")
+    return tag("nav", *(tag("a", place, href=f"#{place}") for place in places))
+
+
+def _resource(name: str) -> str:
+    return files("brainpy_probe.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(content: str) -> str:
+    """Return the hash by which a Content-Security-Policy allows an element."""
+    digest = hashlib.sha256(content.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+def _data(content: Any) -> str:
+    """Return JSON that no HTML parser reads as markup."""
+    return visible_json(msgspec.json.encode(content).decode()).translate(_ESCAPED)

@@ -1,0 +1,271 @@
+"""The parts of the report that the manifest alone has: head, calls, compilations, files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from brainpy_probe.analysis.compile_causes import causes
+from brainpy_probe.analysis.findings import find
+from brainpy_probe.format.records import CallRecord, Manifest, ModuleRecord
+from brainpy_probe.quantities import duration, ranges, seconds, size
+from brainpy_probe.report.compiles import REASONS, notes_on
+from brainpy_probe.report.html import Html, join, table, tag, text
+from brainpy_probe.report.summary import problems_of
+
+__all__ = ["calls", "compilations", "environment", "files", "head"]
+
+_PHASES = ("trace", "lower", "compile", "numba", "execute")
+_BAR, _ROW, _LABEL = 760, 24, 190
+_MOST_CALLS = 80
+_MOST_MODULES = 400
+
+
+def section(name: str, title: str, *content: Html | str) -> Html:
+    """Return a section with a heading, which a link can name."""
+    return tag("section", tag("h2", title), *content, id=name)
+
+
+def head(name: str, manifest: Manifest) -> Html:
+    """Return what ran, where, the proofs, the problems and the findings."""
+    where = manifest.environment
+    ran = list(dict.fromkeys(call.model for call in manifest.calls)) or ["no network"]
+    versions = [
+        f"{package} {where.versions[package]}"
+        for package in ("brainpy", "jax", "jaxlib")
+        if package in where.versions
+    ]
+    facts = [
+        ("capture", name),
+        ("made", f"{manifest.created} on {where.host}, process {where.pid}"),
+        ("with", f"{', '.join(versions)}, Python {where.python}, {where.backend}"),
+        (
+            "content",
+            f"{len(manifest.calls)} calls, {len(manifest.programs)} programs, "
+            f"{len(manifest.modules)} compiled modules",
+        ),
+        ("proofs", _proofs(manifest)),
+    ]
+    listed = join(tag("dt", term) + tag("dd", fact) for term, fact in facts)
+    return join(
+        [
+            tag("h1", ", ".join(ran)),
+            tag("dl", Html(listed)),
+            *(tag("p", line, class_=style) for line, style in _problems(manifest)),
+            _findings(manifest),
+        ]
+    )
+
+
+def _proofs(manifest: Manifest) -> str:
+    good = [program for program in manifest.programs if program.fidelity.proved]
+    if not manifest.programs:
+        return "there is no program"
+    of = f"{len(good)} of {len(manifest.programs)} programs"
+    return f"every text of {of} was parsed back; brainpy-probe verify replays them"
+
+
+def _problems(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    if not manifest.complete:
+        yield "The capture did not end. It has the calls that had ended.", "warn"
+    if manifest.environment.untested:
+        yield manifest.environment.untested, "warn"
+    found: dict[tuple[str, str], list[int]] = {}
+    for call in manifest.calls:
+        for problem in problems_of(call):
+            found.setdefault(problem, []).append(call.index)
+    for (said, colour), numbers in found.items():
+        yield f"call {ranges(numbers)}: {said}", "bad" if colour == "red" else "warn"
+    for lost in manifest.lost_modules:
+        yield f"{lost.name} could not be recorded: {lost.failure.message}", "bad"
+
+
+def _findings(manifest: Manifest) -> Html:
+    found = find(manifest)
+    if not found:
+        return tag("p", "There are no findings.")
+    return tag(
+        "ul",
+        *(
+            tag(
+                "li",
+                tag("b", finding.slug),
+                f" {finding.sentence} ",
+                tag("span", finding.remedy, class_="remedy"),
+            )
+            for finding in found
+        ),
+        class_="findings",
+    )
+
+
+# --- Calls ----------------------------------------------------------------------------------------
+
+
+def calls(manifest: Manifest) -> Html:
+    """Return the calls on a time line, and the modules that were compiled again."""
+    if not manifest.calls:
+        return section("calls", "Calls", tag("p", "No call was recorded."))
+    shown = manifest.calls[:_MOST_CALLS]
+    longest = max(_length(call) for call in shown) or 1.0
+    rows = [_bar(number, call, longest) for number, call in enumerate(shown)]
+    height = _ROW * len(shown)
+    picture = tag(
+        "svg",
+        *rows,
+        viewBox=f"0 0 {_LABEL + _BAR + 70} {height}",
+        role="img",
+        aria_label="seconds of each call by phase",
+        class_="timeline",
+    )
+    keys = join(
+        tag("span", tag("i", class_=f"key {phase}"), phase) for phase in (*_PHASES, "probe")
+    )
+    left = len(manifest.calls) - len(shown)
+    more = [tag("p", f"{left} more calls are not drawn.")] if left else []
+    again = [m for m in manifest.modules if m.call is not None and m.reason != "first"]
+    parts: list[Html] = [tag("p", keys, class_="keys"), picture, *more]
+    if again:
+        parts += [tag("h3", "Compiled again"), _modules(manifest, again)]
+    return section("calls", "Calls", *parts)
+
+
+def _length(call: CallRecord) -> float:
+    return (call.native.wall or 0.0) + (call.probe.wall or 0.0)
+
+
+def _bar(number: int, call: CallRecord, longest: float) -> Html:
+    y = number * _ROW
+    x = float(_LABEL)
+    steps = "" if call.steps is None else f", {call.steps:,} steps"
+    parts = [
+        tag("text", f"{call.index} {call.model}{steps}"[:34], x=0, y=y + 16),
+    ]
+    spans = [(phase, getattr(call.native, phase)) for phase in _PHASES]
+    for phase, spent in (*spans, ("probe", call.probe.wall)):
+        width = _BAR * (spent or 0.0) / longest
+        if width > 0:
+            parts.append(
+                tag(
+                    "rect",
+                    tag("title", f"{phase} {duration(spent)}"),
+                    x=f"{x:.1f}",
+                    y=y + 3,
+                    width=f"{width:.2f}",
+                    height=_ROW - 7,
+                    class_=phase,
+                )
+            )
+        x += width
+    parts.append(tag("text", duration(call.native.wall), x=f"{x + 5:.1f}", y=y + 16))
+    return tag("g", *parts)
+
+
+def _modules(manifest: Manifest, modules: Sequence[ModuleRecord]) -> Html:
+    rows = [
+        (
+            module.index,
+            module.name,
+            "" if module.call is None else module.call,
+            module.place,
+            "cache" if module.origin == "cache" else "XLA",
+            module.why,
+            seconds(module.seconds.trace),
+            seconds(module.seconds.lower),
+            seconds(module.seconds.compile),
+        )
+        for module in modules[:_MOST_MODULES]
+    ]
+    titles = ("module", "name", "call", "line", "from", "why", "trace s", "lower s", "compile s")
+    return table(titles, rows, figures=3)
+
+
+# --- Compilations ---------------------------------------------------------------------------------
+
+
+def compilations(manifest: Manifest) -> Html:
+    """Return the compilations by the user's line and by reason, and every module."""
+    if not manifest.modules:
+        return section("compiles", "Compilations", tag("p", "Nothing was compiled."))
+    found = causes(manifest)
+    rows = [
+        (
+            cause.place or "unknown",
+            cause.function,
+            REASONS[cause.reason],
+            _named(cause.names),
+            ranges(cause.calls) if cause.calls else "outside",
+            len(cause.modules),
+            cause.cached or "",
+            cause.quick or "",
+            *(seconds(getattr(cause.seconds, name)) for name in ("trace", "lower", "compile")),
+            seconds(cause.saves) if cause.saves != 0.0 else "",
+        )
+        for cause in found
+    ]
+    titles = (
+        "line", "function", "why", "names", "calls", "modules", "from the cache",
+        "too quick for it", "trace s", "lower s", "compile s", "wasted s",
+    )  # fmt: skip
+    every = tag(
+        "details",
+        tag("summary", f"all {len(manifest.modules)} modules"),
+        _modules(manifest, manifest.modules),
+    )
+    notes = join(tag("p", note, class_="note") for note in notes_on(found))
+    return section(
+        "compiles", "Compilations by cause", table(titles, rows, figures=7), notes, every
+    )
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
+
+
+# --- Files and environment ------------------------------------------------------------------------
+
+
+def files(manifest: Manifest) -> Html:
+    """Return the files of the capture with their sizes."""
+    written = {
+        file.path: file
+        for files in [
+            *(program.files for program in manifest.programs),
+            *(module.files for module in manifest.modules),
+        ]
+        for file in files
+    }
+    for program in manifest.programs:
+        if program.portable is not None:
+            written.update({file.path: file for file in program.portable.files})
+    ordered = sorted(written.values(), key=lambda file: -file.size)
+    total = sum(file.size for file in ordered)
+    rows = [
+        (file.path, file.kind, tag("td", size(file.size), class_="n", data_v=file.size))
+        for file in ordered[:1000]
+    ]
+    return section(
+        "files",
+        "Files",
+        tag(
+            "details",
+            tag("summary", f"{len(ordered)} files, {size(total)}"),
+            table(("file", "kind", "size"), rows, figures=1),
+        ),
+    )
+
+
+def environment(manifest: Manifest) -> Html:
+    """Return versions, machine and settings."""
+    where, settings = manifest.environment, manifest.settings
+    facts = [*where.versions.items(), ("python", where.python), ("host", where.host)]
+    facts += [("backend", where.backend), ("processor", where.processor or "unknown")]
+    facts += [
+        (name, ", ".join(value) if isinstance(value, tuple) else str(value))
+        for name in settings.__struct_fields__
+        if name != "out" and (value := getattr(settings, name)) not in ((), False)
+    ]
+    listed = join(Html(tag("dt", name) + tag("dd", text(fact))) for name, fact in facts)
+    return section(
+        "environment", "Environment", tag("details", tag("summary", "all"), tag("dl", listed))
+    )
