@@ -96,6 +96,14 @@ def coverage(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS["latest"])
+def browser(session: nox.Session) -> None:
+    """Open reports in a headless Chromium, which must be installed (Debian: chromium)."""
+    session.install("-r", ".ci/stacks/latest.txt", f".[{EXTRAS['latest']}]")
+    words = ("-m", "browser", "tests/report", *session.posargs)
+    session.run("python", "-m", "pytest", *words, env={"JAX_PLATFORMS": "cpu"})
+
+
+@nox.session(python=PYTHONS["latest"])
 def lint(session: nox.Session) -> None:
     """Check style, types and layers."""
     # No test starts interpreters here.

@@ -211,17 +211,28 @@ class Part {
       const pane = this.panes[other];
       pane.chosen = sets[other];
       if (other === kind) pane.cursor = number;
-      if (pane.text && pane !== from && sets[other].size) pane.reveal(this.best(other, sets));
+      if (pane.text && pane !== from) {
+        const first = sets[other].size ? this.best(other, sets) : this.first(pane);
+        if (first >= 0) pane.reveal(first);
+      }
       pane.draw();
     }
     if (from) this.panes[kind].reveal(number);
     remember();
   }
+  // The first line of the component that is marked.
+  first(pane) {
+    const { owners, lines } = pane.text;
+    return owners.findIndex((owner, number) => this.within.has(owner) && lines[number].trim());
+  }
   // The counterpart to scroll to: the one that is about the fewest other lines.
   best(kind, sets) {
     const text = this.panes[kind].text;
     const numbers = [...sets[kind]];
-    if (kind === "ir") return Math.max(...numbers);
+    if (kind === "ir") {
+      const own = numbers.filter((number) => this.within.has(text.owners[number]));
+      return Math.max(...(own.length ? own : numbers));
+    }
     return numbers.reduce((a, b) => (text.links[b].length < text.links[a].length ? b : a));
   }
   mark(name) {
@@ -252,7 +263,7 @@ class Part {
       const pane = this.panes[kind];
       pane.chosen = new Set();
       if (!pane.text) continue;
-      const first = pane.text.owners.findIndex((owner, n) => this.within.has(owner) && pane.text.lines[n].trim());
+      const first = this.first(pane);
       if (first >= 0) pane.reveal(first);
       pane.draw();
     }

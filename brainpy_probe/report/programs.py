@@ -187,6 +187,7 @@ def _costs(record: ProgramRecord, costs: Costs | None, fills: Mapping[str, str])
         )  # fmt: skip
         drawn = icicle(costs.components, values, lambda name: fills.get(name, "#d9d9de"), say)
         pictures.append(tag("div", drawn, data_kind=kind, hidden=None if number == 0 else "hidden"))
+    timed = "" if measured is None else f"Time: measured over {measured.steps:,} steps. "
     notes = [*costs.notes, *(measured.notes if measured is not None else ())]
     if measured is not None and measured.profiled > 2 * measured.seconds:
         notes.append("The profiler took longer than the run itself: times are estimates.")
@@ -197,8 +198,8 @@ def _costs(record: ProgramRecord, costs: Costs | None, fills: Mapping[str, str])
         tag("h3", "Costs by component"),
         tag(
             "p",
-            "Of one step: XLA's counts before optimisation; the bytes of a custom call are those "
-            "of its operands and results.",
+            f"{timed}Bytes and flops: XLA's counts for one step before optimisation; the bytes of "
+            "a custom call are those of its operands and results.",
             class_="note",
         ),
         tag("p", *switch, class_="switch"),

@@ -9,13 +9,15 @@ from brainpy_probe.analysis.findings import find
 from brainpy_probe.format.records import CallRecord, Manifest, ModuleRecord
 from brainpy_probe.quantities import duration, ranges, seconds, size
 from brainpy_probe.report.compiles import REASONS, notes_on
-from brainpy_probe.report.html import Html, join, table, tag, text
+from brainpy_probe.report.html import Html, join, table, tag
 from brainpy_probe.report.summary import problems_of
 
 __all__ = ["calls", "compilations", "environment", "files", "head"]
 
 _PHASES = ("trace", "lower", "compile", "numba", "execute")
 _BAR, _ROW, _LABEL = 760, 24, 190
+# Seconds of the probe from which on they are written at the bar.
+_SHOWN_PROBE = 0.1
 _MOST_CALLS = 80
 _MOST_MODULES = 400
 
@@ -45,11 +47,10 @@ def head(name: str, manifest: Manifest) -> Html:
         ),
         ("proofs", _proofs(manifest)),
     ]
-    listed = join(tag("dt", term) + tag("dd", fact) for term, fact in facts)
     return join(
         [
             tag("h1", ", ".join(ran)),
-            tag("dl", Html(listed)),
+            _listed(facts),
             *(tag("p", line, class_=style) for line, style in _problems(manifest)),
             _findings(manifest),
         ]
@@ -112,7 +113,7 @@ def calls(manifest: Manifest) -> Html:
     picture = tag(
         "svg",
         *rows,
-        viewBox=f"0 0 {_LABEL + _BAR + 70} {height}",
+        viewBox=f"0 0 {_LABEL + _BAR + 150} {height}",
         role="img",
         aria_label="seconds of each call by phase",
         class_="timeline",
@@ -156,7 +157,10 @@ def _bar(number: int, call: CallRecord, longest: float) -> Html:
                 )
             )
         x += width
-    parts.append(tag("text", duration(call.native.wall), x=f"{x + 5:.1f}", y=y + 16))
+    added = call.probe.wall or 0.0
+    probe = f", probe {duration(added)}" if added >= _SHOWN_PROBE else ""
+    took = f"{duration(call.native.wall)}{probe}"
+    parts.append(tag("text", took, x=f"{x + 5:.1f}", y=y + 16))
     return tag("g", *parts)
 
 
@@ -265,7 +269,10 @@ def environment(manifest: Manifest) -> Html:
         for name in settings.__struct_fields__
         if name != "out" and (value := getattr(settings, name)) not in ((), False)
     ]
-    listed = join(Html(tag("dt", name) + tag("dd", text(fact))) for name, fact in facts)
     return section(
-        "environment", "Environment", tag("details", tag("summary", "all"), tag("dl", listed))
+        "environment", "Environment", tag("details", tag("summary", "all"), _listed(facts))
     )
+
+
+def _listed(facts: Sequence[tuple[str, str]]) -> Html:
+    return tag("dl", *(part for name, fact in facts for part in (tag("dt", name), tag("dd", fact))))

@@ -89,7 +89,7 @@ def _node(node: Node, box: Box, model: Model, colours: Colours) -> str:
         f"{_text(shortened(node.kind, 22))}</text>"
     )
     return (
-        f'<g class="node" tabindex="0" role="button" data-component="{escape(node.name)}">'
+        f'<g class="node" tabindex="0" role="button" data-component="{_text(node.name)}">'
         f"<title>{title}</title>"
         f'<rect x="{left:.1f}" y="{top:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" '
         f'rx="{radius:.0f}" fill="{colours.fill(node.name)}"/>'
@@ -129,8 +129,8 @@ def _arrow(arrow: Arrow, boxes: Mapping[str, Box], *, is_pair: bool, labelled: b
             for n, value in enumerate(shown)
         )
     return (
-        f'<g class="arrow" data-source="{escape(arrow.source)}" '
-        f'data-target="{escape(arrow.target)}"><title>{title}</title>'
+        f'<g class="arrow" data-source="{_text(arrow.source)}" '
+        f'data-target="{_text(arrow.target)}"><title>{title}</title>'
         f'<path d="M{start[0]:.1f} {start[1]:.1f}Q{middle[0]:.1f} {middle[1]:.1f} '
         f'{end[0]:.1f} {end[1]:.1f}"/>{head}{label}</g>'
     )

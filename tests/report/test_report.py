@@ -1,0 +1,162 @@
+"""The report: what is in it, and that a hostile capture's is as harmless."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+import brainpy_probe as probe
+from brainpy_probe.format.common_records import Failure
+from brainpy_probe.reader.capture import Capture
+from brainpy_probe.report.html import Html, table, tag
+from tests.replaying import captured
+from tests.sharing import made_once
+
+HOSTILE = (
+    '</script><script>fetch("http://x.invalid")</script><img src=x onerror=alert(1)>\u202e\x1b'
+)
+
+
+def einet_report() -> Path:
+    """Return the report of EINet, written once in a test run."""
+
+    def write(folder: Path) -> Path:
+        return captured("einet").capture.report(folder / "einet.html")
+
+    return made_once("report-einet", write)
+
+
+def hostile_report() -> Path:
+    """Return the report of a capture whose names and messages are markup, written once."""
+    cap = captured("lif").capture
+    manifest = cap.manifest
+    failure = Failure(kind=HOSTILE, message=HOSTILE, traceback=HOSTILE)
+    calls = [
+        replace(call, model=HOSTILE, runner=HOSTILE, error=failure, notes=(HOSTILE,))
+        for call in manifest.calls
+    ]
+    modules = [
+        replace(module, name=HOSTILE, why=HOSTILE, place=HOSTILE, function=HOSTILE)
+        for module in manifest.modules
+    ]
+    programs = [
+        replace(
+            program,
+            name=HOSTILE,
+            components={HOSTILE: HOSTILE, **program.components},
+            arguments=tuple(replace(a, name=a.name + HOSTILE) for a in program.arguments),
+        )
+        for program in manifest.programs
+    ]
+    where = replace(manifest.environment, host=HOSTILE, versions={HOSTILE: HOSTILE})
+    altered = replace(
+        manifest, calls=tuple(calls), modules=tuple(modules), programs=tuple(programs),
+        environment=where,
+    )  # fmt: skip
+
+    def write(folder: Path) -> Path:
+        return Capture(cap.path, altered).report(folder / "hostile.html")
+
+    return made_once("report-hostile", write)
+
+
+class _Elements(HTMLParser):
+    """Collects the elements of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found.append((name, dict(attributes)))
+
+
+def _data(page: str) -> Any:
+    (content,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)
+    return json.loads(content)
+
+
+def _unpacked(packed: str) -> Any:
+    return json.loads(gzip.decompress(base64.b64decode(packed)))
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    """Return EINet's report."""
+    return einet_report().read_text()
+
+
+def test_the_report_is_one_small_file_that_loads_nothing(page: str) -> None:
+    assert len(page) < 300_000
+    policy = next(
+        values["content"]
+        for name, values in _Elements(page).found
+        if name == "meta" and values.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy
+    for name, values in _Elements(page).found:
+        assert name not in ("img", "iframe", "link", "object", "embed")
+        assert not {"src", "style"} & values.keys()
+        assert not [key for key in values if key.startswith("on")]
+        assert (values.get("href") or "#").startswith("#")
+
+
+def test_each_part_is_in_the_report(page: str) -> None:
+    titles = re.findall(r"<h[123]>(.*?)</h[123]>", page)
+    order = ["EINet", "Calls", "Compilations by cause", "Model", "Costs by component",
+             "From the equation to the code", "Arguments and results", "Files",
+             "Environment"]  # fmt: skip
+    assert [title for title in titles if title in order] == order
+    slugs = {finding.slug for finding in captured("einet").capture.findings}
+    assert slugs
+    assert all(f"<b>{slug}</b>" in page for slug in slugs)
+    assert "tests/networks.py:" in page
+
+
+def test_an_equation_is_connected_with_its_hlo(page: str) -> None:
+    (program, *_) = _data(page)
+    texts = {kind: _unpacked(packed) for kind, packed in program["texts"].items()}
+    eq, ir, hlo = texts["eq"], texts["ir"], texts["hlo"]
+    (number,) = (n for n, line in enumerate(eq["lines"]) if "E2E.output =" in line)
+    lines = set(eq["links"][number])
+    assert {ir["lines"][line].split("stablehlo.")[1].split()[0] for line in lines} == {
+        "subtract", "multiply",
+    }  # fmt: skip
+    fused = [n for n, links in enumerate(hlo["links"]) if lines & set(links)]
+    assert any("multiply(" in hlo["lines"][n] for n in fused)
+    assert any("fusion(" in hlo["lines"][n] for n in fused)
+    components = program["components"]
+    owners = {components[ir["owners"][line]] for line in lines}
+    assert owners == {"E2E.output"}
+
+
+def test_a_hostile_capture_puts_no_element_into_its_report() -> None:
+    page = hostile_report().read_text()
+    names = [name for name, _ in _Elements(page).found]
+    assert names.count("script") == 2
+    assert "img" not in names
+    assert not re.search("[\x1b\u202e]", page)
+    assert "&lt;img src=x onerror" in page
+
+
+def test_a_string_is_text_and_only_an_element_is_markup() -> None:
+    assert tag("p", "<b>", class_='"x') == '<p class="&quot;x">&lt;b&gt;</p>'
+    assert tag("p", tag("b", 1)) == "<p><b>1</b></p>"
+    assert "<td>&lt;td&gt;</td>" in table(["a"], [["<td>"]])
+    assert isinstance(tag("br"), Html)
+
+
+def test_a_folder_is_no_file_for_a_report(tmp_path: Path) -> None:
+    with pytest.raises(probe.BadSetting, match="is a folder"):
+        captured("lif").capture.report(tmp_path)
