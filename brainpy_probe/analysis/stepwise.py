@@ -18,7 +18,7 @@ from brainpy_probe.format.arrays import Array
 from brainpy_probe.format.program_records import ProgramRecord, TensorSpec
 from brainpy_probe.ir.recorded_states import Loop, read_loop
 
-__all__ = ["AGREES", "ANOTHER", "Stepwise", "compare_steps"]
+__all__ = ["AGREES", "ANOTHER", "Stepwise", "compare_steps", "ulps_between"]
 
 Arrays = Mapping[str, Array]
 Run = Callable[[bytes, Sequence[Sequence[Array]]], Sequence[Sequence[Array]]]
@@ -158,7 +158,7 @@ def _measure(results: Arrays, expected: Arrays) -> dict[str, Any]:
             if (parts[0] != parts[1]).any():
                 flipped.append(path)
             continue
-        most = int(_ulps(*parts).max(initial=0))
+        most = int(ulps_between(*parts).max(initial=0))
         if most > ulps:
             ulps, farthest = most, path
     return {"ulps": ulps, "farthest": farthest, "flipped": tuple(flipped)}
@@ -171,7 +171,7 @@ def _real_parts(array: Array) -> Array:
     return np.ascontiguousarray(array).reshape(-1).view(f"f{array.dtype.itemsize // 2}")
 
 
-def _ulps(left: Array, right: Array) -> Array:
+def ulps_between(left: Array, right: Array) -> Array:
     """Return the differences of floats in ulps, rounded up; the maximum if only one is NaN."""
     import ml_dtypes  # its finfo also supports bfloat16 and the float8 types
 
@@ -225,4 +225,4 @@ def _is_unexplained(run: Array, *results: Array) -> bool:
     # If only one of both is NaN in all runs, the result is outside.
     nearest = np.where(np.isnan(expected) | np.isnan(low), others[0], nearest)
     explained = functools.reduce(np.logical_or, map(np.isnan, others)) & np.isnan(expected)
-    return bool(((_ulps(expected, nearest) > ANOTHER) & ~explained).any())
+    return bool(((ulps_between(expected, nearest) > ANOTHER) & ~explained).any())

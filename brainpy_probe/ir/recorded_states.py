@@ -106,6 +106,25 @@ class Loop:
         self._module.operation.verify()
         return bindings.mlir_text(self._module).encode()
 
+    def with_bound(self) -> bytes:
+        """Return the program whose loop runs as often as an additional argument of main requires.
+
+        The argument is a scalar of the type of the loop's counter.
+        """
+        main = mlir.main(self._module).operation
+        condition = self._operation.regions[0].blocks[0]
+        (compare,) = (
+            op.operation
+            for op in condition.operations
+            if list(op.operation.results) == _returned(condition)
+        )
+        ir = bindings.take("mlir")
+        with self._module.context, ir.Location.unknown():
+            block = _with_arguments(main, [compare.operands[1].type])
+            compare.operands[1] = list(block.arguments)[-1]
+        self._module.operation.verify()
+        return bindings.mlir_text(self._module).encode()
+
 
 def read_loop(content: bytes) -> Loop | None:
     """Return the loop over time of a program; None if there is not exactly one candidate.

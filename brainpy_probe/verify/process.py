@@ -22,6 +22,7 @@ from brainpy_probe.reader.capture import Capture
 from brainpy_probe.reader.program import Program
 from brainpy_probe.reader.worker import Ending, Limits, Worker, is_out_of_memory, requested
 from brainpy_probe.verify.checks import Check, failed, undecided
+from brainpy_probe.verify.equations import check_equations
 from brainpy_probe.verify.files import check_arrays, check_files, check_forms
 from brainpy_probe.verify.runs import check_runs
 from brainpy_probe.verify.texts import check_texts, texts_of
@@ -145,7 +146,9 @@ def jobs_of(capture: Capture, *, with_iree: bool) -> list[Job]:
         run = partial(
             check_runs, capture.path, program, _steps(capture, program), jaxlib, with_iree=with_iree
         )
-        jobs.append(Job(f"program {program.record.index}", "replay", run))
+        subject = f"program {program.record.index}"
+        jobs.append(Job(subject, "replay", run))
+        jobs.append(Job(subject, "equations", partial(check_equations, program)))
     return jobs
 
 

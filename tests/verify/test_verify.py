@@ -212,14 +212,14 @@ def test_without_data_there_is_nothing_to_replay(out: Path) -> None:
     with probe.capture(out, dialect="hlo", data="none", strict=True) as cap:
         case.run(case.build())
     undecided = _undecided(cap.path)
-    assert undecided.keys() == {"arrays", "replay"}
+    assert undecided.keys() == {"arrays", "equations", "replay"}
     assert "data='none'" in undecided["arrays"]
     assert _run(cap.path).exit_code == 0
 
 
 def test_a_program_that_calls_back_can_not_be_replayed() -> None:
     undecided = _undecided(captured_calling_back().path)
-    assert undecided.keys() == {"replay"}
+    assert undecided.keys() == {"equations", "replay"}
     assert "calls back" in undecided["replay"]
 
 

@@ -70,6 +70,13 @@ class Step:
         Whether the program has a loop over time, which was found.
     steps : int
         The number of its steps; 1 if it has none.
+    arguments : list of Term
+        The arguments of the program, in order.
+    carried : dict
+        The values that the loop carries from step to step, by the name of the state: the value
+        before the step.
+    counter : Term or None
+        The number of the step, from 0.
     starts : dict
         The values carried from step to step that do not start as an argument: their first value by
         name.
@@ -81,6 +88,9 @@ class Step:
     results: list[Result] = field(default_factory=list)
     loops: bool = False
     steps: int = 1
+    arguments: list[Term] = field(default_factory=list)
+    carried: dict[str, Term] = field(default_factory=dict)
+    counter: Term | None = None
     starts: dict[str, Term] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -154,6 +164,7 @@ class _Reader:
         for value, spec in zip(self._main.arguments, record.arguments, strict=True):
             values[value] = self.terms.symbol(spec.path, spec.name, *_type(value))
             values[value].attributes = {"role": spec.role}
+            self.step.arguments.append(values[value])
         outputs = self._block(self._main, values, "")
         self._name_carried(outputs)
         for spec, term in zip(record.results, outputs, strict=True):
@@ -213,7 +224,7 @@ class _Reader:
                 symbol = operands[number]
             elif number == counted:
                 shape, dtype = _type(argument)
-                symbol = self.terms.make("counter", [], shape, dtype, name="n")
+                symbol = self.step.counter = self.terms.make("counter", [], shape, dtype, name="n")
             else:
                 symbol = self.terms.symbol(("carry", number), f"carried {number}", *_type(argument))
                 symbol.attributes = {"role": "state"}
@@ -236,6 +247,7 @@ class _Reader:
         for spec, term in zip(self.record.results, outputs, strict=True):
             if spec.role == "state" and term.op == "final":
                 names.setdefault(term.result, spec.name)
+        states = set(names)
         for number, symbol in enumerate(self.loop.symbols):
             first = self.loop.first[number]
             if symbol is first or symbol.op != "symbol":
@@ -245,6 +257,8 @@ class _Reader:
                 named = names[number] = first.name
             if named:
                 symbol.name = named
+            if number in states:
+                self.step.carried[symbol.name] = symbol
             if first.op != "symbol" or first.name != symbol.name:
                 self.step.starts[symbol.name] = first
 

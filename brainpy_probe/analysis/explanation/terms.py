@@ -40,11 +40,14 @@ class Function:
         Its results, which may also depend on terms outside of it.
     outer : tuple of Term or None
         These terms, once they are known.
+    needed : tuple of int or None
+        The ids of all terms on which the results depend, once they are known.
     """
 
     arguments: tuple[Term, ...]
     results: tuple[Term, ...]
     outer: tuple[Term, ...] | None = None
+    needed: tuple[int, ...] | None = None
 
 
 @dataclass(eq=False)

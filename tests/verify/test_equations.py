@@ -1,0 +1,45 @@
+"""The proof of an explanation: its expressions, evaluated, against the program."""
+
+from __future__ import annotations
+
+import pytest
+
+from brainpy_probe.analysis.explanation import rewrites
+from brainpy_probe.verify.checks import Check
+from brainpy_probe.verify.equations import check_equations
+from tests import eras
+from tests.networks import ABSENT
+from tests.replaying import captured
+
+pytestmark = pytest.mark.every_stack
+
+NETWORKS = ["lif", "einet", "channels", "stdp", "poisson", "gap-junction", "lstm-batched", "delay"]
+
+
+def _checked(name: str) -> Check:
+    *_, check = check_equations(captured(name).program.within(None))
+    assert isinstance(check, Check)
+    return check
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ABSENT])
+def test_the_expressions_give_what_the_program_gives(name: str) -> None:
+    check = _checked(name)
+    if name == "einet" and not eras.SINCE_2_7:
+        assert "kernel" in check.reason
+    else:
+        assert check.outcome == "passed", check
+        assert "not evaluated" not in check.reason
+
+
+def test_a_step_with_spikes_and_one_without_are_compared() -> None:
+    reason = _checked("poisson").reason
+    assert " with spikes: " in reason
+    assert " without spikes: " in reason
+
+
+def test_a_wrong_simplification_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(rewrites._NEUTRAL, "divide", (10, True))  # V / 10 is not V
+    check = _checked("lif")
+    assert check.outcome == "failed"
+    assert "state V at step" in check.reason
