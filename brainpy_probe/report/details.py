@@ -16,7 +16,7 @@ from brainpy_probe.format.program_records import PortableProgram, ProgramRecord,
 from brainpy_probe.format.records import CallRecord, LostModule, Manifest
 from brainpy_probe.output import plain_table
 from brainpy_probe.quantities import seconds, size
-from brainpy_probe.report.summary import head, phases_of, problems_of, why
+from brainpy_probe.report.summary import head, phases_of, problems_of, what_ran, why
 
 __all__ = ["details"]
 
@@ -105,7 +105,7 @@ def _calls(manifest: Manifest) -> Table:
     for call in manifest.calls:
         table.add_row(
             str(call.index),
-            call.model,
+            what_ran(call),
             "-" if call.steps is None else f"{call.steps}",
             "-" if call.program is None else f"{call.program}",
             *(seconds(getattr(call.native, name)) for name in phases),

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 from brainpy_probe.analysis.compile_causes import causes
 from brainpy_probe.analysis.findings import find
 from brainpy_probe.format.records import CallRecord, Manifest, ModuleRecord
-from brainpy_probe.quantities import duration, ranges, seconds, size
+from brainpy_probe.quantities import duration, ranges, seconds, shortened, size
 from brainpy_probe.report.compiles import REASONS, notes_on
 from brainpy_probe.report.html import Html, join, table, tag
-from brainpy_probe.report.summary import problems_of
+from brainpy_probe.report.summary import problems_of, what_ran
 
 __all__ = ["calls", "compilations", "environment", "files", "head"]
 
 _PHASES = ("trace", "lower", "compile", "numba", "execute")
-_BAR, _ROW, _LABEL = 760, 24, 190
+_BAR, _ROW, _LABEL = 720, 24, 230
 # Seconds of the probe from which on they are written at the bar.
 _SHOWN_PROBE = 0.1
 _MOST_CALLS = 80
@@ -30,7 +30,7 @@ def section(name: str, title: str, *content: Html | str) -> Html:
 def head(name: str, manifest: Manifest) -> Html:
     """Return what ran, where, the proofs, the problems and the findings."""
     where = manifest.environment
-    ran = list(dict.fromkeys(call.model for call in manifest.calls)) or ["no network"]
+    ran = list(dict.fromkeys(call.model or call.name for call in manifest.calls)) or ["no network"]
     versions = [
         f"{package} {where.versions[package]}"
         for package in ("brainpy", "jax", "jaxlib")
@@ -139,7 +139,7 @@ def _bar(number: int, call: CallRecord, longest: float) -> Html:
     x = float(_LABEL)
     steps = "" if call.steps is None else f", {call.steps:,} steps"
     parts = [
-        tag("text", f"{call.index} {call.model}{steps}"[:34], x=0, y=y + 16),
+        tag("text", shortened(f"{call.index} {what_ran(call)}{steps}", 34), x=0, y=y + 16),
     ]
     spans = [(phase, getattr(call.native, phase)) for phase in _PHASES]
     for phase, spent in (*spans, ("probe", call.probe.wall)):
@@ -193,8 +193,7 @@ def compilations(manifest: Manifest) -> Html:
     found = causes(manifest)
     rows = [
         (
-            cause.place or "unknown",
-            cause.function,
+            f"{cause.place or 'unknown'} {cause.function}",
             REASONS[cause.reason],
             _named(cause.names),
             ranges(cause.calls) if cause.calls else "outside",
@@ -207,8 +206,8 @@ def compilations(manifest: Manifest) -> Html:
         for cause in found
     ]
     titles = (
-        "line", "function", "why", "names", "calls", "modules", "from the cache",
-        "too quick for it", "trace s", "lower s", "compile s", "wasted s",
+        "line", "why", "names", "calls", "modules", "cached", "too quick", "trace s", "lower s",
+        "compile s", "wasted s",
     )  # fmt: skip
     every = tag(
         "details",

@@ -36,6 +36,7 @@ __all__ = [
     "problems_of",
     "summary",
     "terminal_width",
+    "what_ran",
     "why",
 ]
 
@@ -134,8 +135,21 @@ def head(path: Path, manifest: Manifest, width: int | None = None) -> Iterator[T
 
 def phases_of(calls: Iterable[CallRecord]) -> list[str]:
     """Return the phases to show: numba's only where it compiled, which it does in few runs."""
-    compiled = any(call.native.numba != 0.0 for call in calls)
+    compiled = any(call.native.numba for call in calls)
     return [name for name in Timing.__struct_fields__ if name != "numba" or compiled]
+
+
+def what_ran(call: CallRecord) -> str:
+    """Return the model of a call, and what ran it if it was no runner: ``Net, jit step, 20 runs``.
+
+    It has the number of runs if a jitted function ran more than once.
+    """
+    parts = [call.model] if call.model else []
+    if call.kind != "predict":
+        parts.append(f"{call.kind} {call.name or call.runner}".strip())
+    if call.repeats is not None:
+        parts.append(f"{call.repeats.count:,} runs")
+    return ", ".join(parts)
 
 
 def _calls(manifest: Manifest, width: int) -> Group:
@@ -152,7 +166,7 @@ def _calls(manifest: Manifest, width: int) -> Group:
     for calls in rows[:_CALLS]:
         numbers, first = ranges(call.index for call in calls), calls[0]
         table.add_row(
-            f"{numbers} {shortened(first.model, room - len(numbers))}",
+            f"{numbers} {shortened(what_ran(first), 2 * room - len(numbers))}",
             "-" if first.steps is None else f"{first.steps:,}",
             "-" if first.program is None else f"{first.program}",
             *(seconds(_total(getattr(call.native, name) for call in calls)) for name in phases),
@@ -185,7 +199,8 @@ def _is_like(before: CallRecord, call: CallRecord) -> bool:
     return (
         call.program is not None
         and call.error is before.error is call.failure is before.failure is None
-        and (before.program, before.model, before.steps) == (call.program, call.model, call.steps)
+        and (before.program, before.steps, what_ran(before))
+        == (call.program, call.steps, what_ran(call))
         # The first run of a program compiles, and is another kind of run.
         and before.index != 0
     )
@@ -265,8 +280,14 @@ def _modules(manifest: Manifest) -> list[Text]:
 
 
 def _modules_phrase(modules: Sequence[ModuleRecord]) -> str:
-    spent = _total(module.seconds.wall for module in modules)
-    return f"{len(modules)} module{'s' * (len(modules) > 1)}, {duration(spent)},"
+    phases = [
+        getattr(module.seconds, name)
+        for module in modules
+        for name in ("trace", "lower", "compile", "numba")
+    ]
+    known = duration(sum(spent for spent in phases if spent is not None))
+    spent = f"at least {known}" if None in phases else known
+    return f"{len(modules)} module{'s' * (len(modules) > 1)}, {spent},"
 
 
 # --- Problems and findings ------------------------------------------------------------------------

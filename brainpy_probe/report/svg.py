@@ -51,14 +51,17 @@ def draw_model(model: Model, colours: Colours, *, standalone: bool = True) -> st
     ]
     parts += [_node(node, boxes[node.name], model, colours) for node in model.nodes]
     x, y, width, height = _bounds([*boxes.values()])
-    size = f'viewBox="{x:.0f} {y:.0f} {width:.0f} {height:.0f}" role="img"'
+    size = (
+        f'viewBox="{x:.0f} {y:.0f} {width:.0f} {height:.0f}" role="img" '
+        f'width="{width:.0f}" height="{height:.0f}"'
+    )
     title = f"<title>{_text(model.title)}: what flows between its components</title>"
     if not standalone:
         return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{title}{"".join(parts)}</svg>'
     ground = f'<rect x="{x:.0f}" y="{y:.0f}" width="100%" height="100%" fill="#fff"/>'
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} width="{width:.0f}" '
-        f'height="{height:.0f}">{title}<style>{_STYLE}</style>{ground}{"".join(parts)}</svg>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{title}<style>{_STYLE}</style>'
+        f"{ground}{''.join(parts)}</svg>\n"
     )
 
 

@@ -67,7 +67,7 @@ def test_a_picture_shows_a_hostile_name_as_text() -> None:
     program = captured("lif").program
     hostile = {f"{name}<script>": kind for name, kind in program.record.components.items()}
     record = replace(program.record, components={**hostile, "\x1b[2J": "\u202ex"}, name="<b>")
-    shown = type(program)(program._folder, record, program._environment)
+    shown = type(program)(program._folder, record, program.environment)
     content = picture(shown).decode()
     assert "<script" not in content
     assert "<b>" not in content
