@@ -45,7 +45,7 @@ _FORMAT = (
     Fault(
         "a warning points into a library",
         "_is_library",
-        'return module.partition(".")[0] in _LIBRARIES',
+        "return module.partition('.')[0] in _LIBRARIES",
         "return False",
         "tests/capture/test_messages.py",
     ),
