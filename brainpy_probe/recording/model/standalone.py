@@ -191,7 +191,7 @@ def _may_hold_state(obj: Any) -> bool:
     held = (*component_classes(), *holder_classes(), state_class(), jax.Array, np.ndarray)
     if isinstance(obj, held):
         return not isinstance(obj, jax.core.Tracer)
-    if isinstance(obj, _CONTAINERS):
+    if type(obj) in _CONTAINERS:
         return bool(obj)
     return not isinstance(obj, type) and is_user_module(type(obj).__module__)
 

@@ -262,11 +262,10 @@ def _close_step(call: RunningCall, trace: StepTrace, cache: FingerprintCache) ->
     handed = of_step(step, offloaded.items(), includes_loop=False)
     records = closed.records | {("monitor", name): state for name, state in handed.items()}
     native = (*step.names_of(range(len(trace.states))), *arguments)
-    # Only BrainPy 2.3 compiles a whole run as one function. Its jit takes the Variables as
+    # Only BrainPy 2.3 compiles a whole run as one function. Up to 2.6, a jit takes the Variables as
     # arguments, and JAX 0.4 makes constants of all other arrays.
-    return replace(
-        closed, native_arguments=native, compiled_in=trace.includes_loop, records=records
-    )
+    compiled_in = whole and not brainpy_model.on_brainstate()
+    return replace(closed, native_arguments=native, compiled_in=compiled_in, records=records)
 
 
 def _inputs(
@@ -282,6 +281,8 @@ def _inputs(
     parameters = call.runner.parameters
     if has_carry:
         xs, parameters = (xs,), parameters[1:]
+    elif not isinstance(xs, tuple):
+        xs = (xs,)
     named = named_arguments(xs, parameters)
     return named_leaves(*named), units(*named)
 

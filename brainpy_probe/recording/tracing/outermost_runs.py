@@ -16,6 +16,7 @@ import jax
 
 from brainpy_probe.compat import brainpy_model, brainstate_runs, jax_compiler, jax_tracing
 from brainpy_probe.errors import CannotCapture
+from brainpy_probe.format.records import CallKind
 from brainpy_probe.recording import lifecycle
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.current import OWN_WORK
@@ -28,7 +29,17 @@ from brainpy_probe.recording.tracing.traces import LoopRun, NativeResults, State
 from brainpy_probe.recording.tracing.usercode import is_user_module
 from brainpy_probe.recording.types import Array, Pytree, Variable
 
-__all__ = ["BoundPrimitive", "begin", "finish", "is_no_call", "may_begin", "values_before"]
+__all__ = [
+    "BoundPrimitive",
+    "begin",
+    "begin_call",
+    "finish",
+    "is_no_call",
+    "is_stateless",
+    "mark_training",
+    "may_begin",
+    "values_before",
+]
 
 _leaves = jax.tree_util.tree_leaves
 
@@ -46,10 +57,27 @@ def may_begin(frame: FrameType | None) -> bool:
 def begin(stateful: Any, frame: FrameType) -> RunningCall:
     """Begin the call of an outermost run, given its function and the frame that makes it."""
     kind = brainstate_runs.run_kind(frame) or "jit"
-    runner = standalone_run(stateful.fun)
-    call = lifecycle.begin(RunningCall(runner, kind=kind, frame=frame, function=stateful))
-    if _runs_method(frame, runner.holder, "fit"):
-        call.kind = "fit"
+    return begin_call(stateful.fun, kind, frame, frame=frame, function=stateful)
+
+
+def begin_call(user: Any, kind: CallKind, caller: FrameType, **fields: Any) -> RunningCall:
+    """Begin the call of a run without a runner, and name the model.
+
+    Parameters
+    ----------
+    user : callable
+        The function that runs.
+    kind : str
+        ``loop``, ``cond`` or ``jit``.
+    caller : frame
+        The frame that makes the run.
+    **fields
+        Further fields of the :class:`RunningCall`.
+    """
+    runner = standalone_run(user)
+    if _runs_method(caller, runner.holder, "fit"):
+        kind = "fit"
+    call = lifecycle.begin(RunningCall(runner, kind=kind, **fields))
     with call.own_work(names=True):
         if not jax_compiler.names_are_in_cache_keys():
             scopes.name_components(call)
@@ -77,9 +105,14 @@ def values_before(call: RunningCall) -> dict[int, Pytree]:
 
 def is_no_call(call: RunningCall, states: Any) -> bool:
     """Return whether a run is no call: without state, a jit or a library's own loop."""
-    if states.states or call.kind == "fit":
+    return is_stateless(call, call.function.fun, states.states)
+
+
+def is_stateless(call: RunningCall, user: Any, variables: Sequence[Variable]) -> bool:
+    """Return whether a run without state is no call: a jit, or a loop of a library's own."""
+    if variables or call.kind == "fit":
         return False
-    module = getattr(user_function(call.function.fun), "__module__", None)
+    module = getattr(user_function(user), "__module__", None)
     return call.kind != "loop" or not is_user_module(module)
 
 
@@ -129,20 +162,25 @@ def finish(call: RunningCall, states: Any) -> None:
         elif call.bound is not None and not call.candidates:
             trace = _of_primitive(call, call.bound, variables, written)
             call.candidates.append((True, trace))
-        if call.candidates and _trains(call.candidates[-1][1]):
-            call.kind = "fit"
+        mark_training(call)
     function, kind, seconds = call.function, brainstate_runs.run_kind(frame), call.watch.timing()
     lifecycle.end(call)
     if kind == "jit" and seconds.wall is not None:
-        repeated = RepeatedRun(call.serial, call.sessions, states)
+        repeated = RepeatedRun(call.serial, call.sessions, states.states, states)
         repeated.add(seconds.wall)
-        LEDGER.repeated.add(function, repeated)
+        LEDGER.repeated.add(function, id(states), repeated)
 
 
 def _uses(states: Any) -> Iterable[tuple[Variable, bool]]:
     from brainpy_probe.compat import brainpy_transforms
 
     return zip(states.states, brainpy_transforms.is_written(states), strict=True)
+
+
+def mark_training(call: RunningCall) -> None:
+    """Mark a call whose run trains as a fit."""
+    if call.candidates and _trains(call.candidates[-1][1]):
+        call.kind = "fit"
 
 
 def _trains(run: LoopRun | StepTrace) -> bool:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
 from brainpy_probe.compat import brainstate_runs
+from brainpy_probe.compat.brainpy_model import raw_value
 from brainpy_probe.recording.identity_dict import IdentityDict
 from brainpy_probe.recording.recorder import Recorder
 
@@ -35,8 +36,10 @@ class RepeatedRun:
         The serial number of the call.
     sessions : tuple of Recorder
         The recorders of the call.
-    states : object
-        brainstate's trace of the states, which belongs to one compiled function.
+    variables : sequence
+        The Variables of the function.
+    trace : object
+        brainstate's trace of the states, which belongs to one compiled function, or None.
     count : int
         How often the function has run, the first run included.
     seconds : float
@@ -45,7 +48,8 @@ class RepeatedRun:
 
     serial: int
     sessions: tuple[Recorder, ...]
-    states: Any
+    variables: Sequence[Any]
+    trace: Any = None
     count: int = 0
     seconds: float = 0.0
     final: list[Any] = field(default_factory=list)
@@ -73,11 +77,15 @@ class RepeatedRun:
         self._started = time.perf_counter()
 
     def finish(self) -> None:
-        """Count a run that has ended."""
-        self.add(time.perf_counter() - self._started)
+        """Count the run that has been started."""
         self._frame = self._promote = None
+        self.count_run(time.perf_counter() - self._started)
+
+    def count_run(self, seconds: float) -> None:
+        """Count a run that has ended; from time to time report the count."""
+        self.add(seconds)
         if self._keeps_state:
-            self.final = [state._value for state in self.states.states]
+            self.final = [raw_value(variable) for variable in self.variables]
         if not self.count & (self.count - 1):  # a power of two, so that a killed capture has it
             self.report()
 
@@ -117,21 +125,26 @@ class RepeatedRuns:
     """The repeated runs of a process, by function and trace."""
 
     def __init__(self) -> None:
-        self._runs: IdentityDict[dict[int, RepeatedRun]] = IdentityDict()
+        self._runs: IdentityDict[dict[Hashable, RepeatedRun]] = IdentityDict()
         self._all: list[RepeatedRun] = []
 
-    def get(self, function: Any, states: Any, sessions: tuple[Recorder, ...]) -> RepeatedRun | None:
-        """Return the repeated run of a function and trace, if these sessions have its call."""
+    def get(
+        self, function: Any, key: Hashable, sessions: tuple[Recorder, ...]
+    ) -> RepeatedRun | None:
+        """Return the repeated run of a function and trace, if these sessions have its call.
+
+        The key belongs to one trace: its ``id``, or a signature of the arguments.
+        """
         known = self._runs.get(function)
-        run = None if known is None else known.get(id(states))
+        run = None if known is None else known.get(key)
         return run if run is not None and run.sessions == sessions else None
 
-    def add(self, function: Any, run: RepeatedRun) -> None:
+    def add(self, function: Any, key: Hashable, run: RepeatedRun) -> None:
         """Store a function and trace whose call has been recorded."""
         known = self._runs.get(function)
         if known is None:
             known = self._runs.set(function, {})
-        known[id(run.states)] = run  # the run keeps the trace alive, so no other gets its id
+        known[key] = run  # the run keeps the trace alive, so no other gets its id
         self._all.append(run)
 
     def of(self, session: Recorder) -> Iterator[RepeatedRun]:

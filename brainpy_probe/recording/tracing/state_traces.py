@@ -98,7 +98,7 @@ def _get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs
             _ASKING.reset(token)
         call = lifecycle.running_call()
         if call is None:
-            repeated = LEDGER.repeated.get(instance, states, LEDGER.users)
+            repeated = LEDGER.repeated.get(instance, id(states), LEDGER.users)
             if repeated is not None:
                 repeated.start(frame, lambda: _begin_call(instance, frame, args, kwargs, states))
                 return states
