@@ -23,6 +23,7 @@ __all__ = [
     "LAZY_CONTAINERS",
     "TRACE_NOTES",
     "UPDATES",
+    "UPDATE_WRAPPERS",
     "VALUE",
     "brainpy_folders",
     "component_classes",
@@ -152,6 +153,11 @@ TRACE_NOTES = ("_been_writen",)
 # Attribute in which a Variable keeps its value (2.3.8 to 2.9.0: ndarray.py; brainstate 0.5.4,
 # 0.6.0: State).
 VALUE = "_value"
+
+
+# Methods of BrainPy's that stand in for a component's own method (2.4.6, 2.6.0: _src/dynsys.py;
+# 2.8.2, 2.9.0: dynsys.py).
+UPDATE_WRAPPERS = {"_compatible_update": "update"}
 
 
 @functools.cache

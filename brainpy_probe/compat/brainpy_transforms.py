@@ -19,6 +19,7 @@ __all__ = [
     "jit_function",
     "jit_module",
     "jit_results",
+    "jit_static",
     "jit_target",
     "jit_variables",
     "loop_variables",
@@ -173,6 +174,24 @@ def jit_function(transform: Any) -> Any:
 def jit_target(transform: Any) -> Any:
     """Return the function passed to ``bm.jit``: ``target`` on 2.3.8, ``fun`` later (jit.py)."""
     return transform.fun if hasattr(transform, "fun") else transform.target
+
+
+def jit_static(
+    transform: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[dict[int, Any], dict[str, Any]]:
+    """Return the static arguments of a ``bm.jit`` function, by position and by name.
+
+    ``_static_argnums`` and ``_static_argnames`` on 2.4.6 and 2.6.0; 2.3.8 keeps neither (jit.py).
+    """
+    numbers = getattr(transform, "_static_argnums", None)
+    names = getattr(transform, "_static_argnames", None)
+    numbers = (numbers,) if isinstance(numbers, int) else numbers or ()
+    names = (names,) if isinstance(names, str) else names or ()
+    found = {n % len(args) for n in numbers if -len(args) <= n < len(args)}
+    return (
+        {n: args[n] for n in sorted(found)},
+        {name: kwargs[name] for name in names if name in kwargs},
+    )
 
 
 def jit_module(transform: Any) -> str:

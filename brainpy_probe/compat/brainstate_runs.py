@@ -24,6 +24,7 @@ __all__ = [
     "is_running",
     "jit_module",
     "jit_outputs",
+    "run_functions",
     "run_kind",
     "run_states",
     "take",
@@ -138,6 +139,18 @@ def jit_module(frame: FrameType) -> str:
     transform/_jit.py).
     """
     return f"jit_{frame.f_locals['jit_fun'].__name__}"
+
+
+def run_functions(frame: FrameType, stateful: Any) -> list[Any]:
+    """Return the user's functions of a run that begins, given its frame and its first function.
+
+    A loop with a condition, and a condition with branches, have them in local variables
+    (brainstate 0.5.4, 0.6.0: transform/_conditions.py, transform/_loop_no_collection.py).
+    """
+    names = ("body_fun", "cond_fun", "true_fun", "false_fun")
+    found = [frame.f_locals[name] for name in names if name in frame.f_locals]
+    found += frame.f_locals.get("branches", ())
+    return found if found and run_kind(frame) != "jit" else [stateful.fun]
 
 
 def run_states(frame: FrameType) -> list[Any]:

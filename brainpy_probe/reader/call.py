@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from brainpy_probe.format.common_records import Failure, Timing
-from brainpy_probe.format.records import CallRecord
+from brainpy_probe.format.records import CallKind, CallRecord
 from brainpy_probe.reader.module import CompiledModule
 from brainpy_probe.reader.program import Program
 
@@ -14,7 +14,7 @@ __all__ = ["PredictCall"]
 
 @dataclass(frozen=True)
 class PredictCall:
-    """One call of a runner's ``predict``."""
+    """One outermost run of a program: a runner's ``predict``, or a run without a runner."""
 
     record: CallRecord
     program: Program | None
@@ -26,8 +26,33 @@ class PredictCall:
         return self.record.index
 
     @property
+    def kind(self) -> CallKind:
+        """``predict``, or ``loop``, ``cond``, ``jit`` or ``fit`` for a run without a runner."""
+        return self.record.kind
+
+    @property
+    def name(self) -> str:
+        """The name of the user's function; empty for a runner's predict."""
+        return self.record.name
+
+    @property
+    def count(self) -> int:
+        """How often the compiled function ran: more than once only for a jitted function."""
+        return 1 if self.record.repeats is None else self.record.repeats.count
+
+    @property
+    def total_seconds(self) -> float | None:
+        """The seconds of all runs, from the call of the function to its return."""
+        return self.timing.wall if self.record.repeats is None else self.record.repeats.seconds
+
+    @property
+    def median_seconds(self) -> float | None:
+        """The median of the seconds of the runs, exact to one percent."""
+        return self.timing.wall if self.record.repeats is None else self.record.repeats.median
+
+    @property
     def runner(self) -> str:
-        """The runner's class."""
+        """The runner's class; empty for a function of the user's."""
         return self.record.runner
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType, MethodType
 from typing import Any
@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 from brainpy_probe.compat.brainpy_model import (
+    UPDATE_WRAPPERS,
     component_classes,
     optimizer_classes,
     state_class,
@@ -76,10 +77,10 @@ class StandaloneRun:
         return type(self.target).__name__
 
 
-def standalone_run(function: Callable[..., Any]) -> StandaloneRun:
-    """Find the model of a function that runs without a runner."""
-    found = dict(_reached(function))
-    user = user_function(function)
+def standalone_run(functions: Sequence[Callable[..., Any]]) -> StandaloneRun:
+    """Find the model of functions that run without a runner; the first gives the name."""
+    found = dict(_reached(functions))
+    user = user_function(functions[0])
     name, parameters = _name_of(user), parameter_names(user)
     holder = next((obj for obj in found.values() if isinstance(obj, holder_classes())), None)
     if holder is not None:
@@ -121,11 +122,11 @@ def _outermost(components: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in components.items() if id(value) not in held}
 
 
-def _reached(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the objects that a function reaches and that may hold state or arrays, with names."""
+def _reached(roots: Sequence[Callable[..., Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield the objects that functions reach and that may hold state or arrays, with names."""
     seen: IdentityDict[bool] = IdentityDict()
     names: set[str] = set()
-    pending: deque[tuple[str, Any]] = deque([("", function)])
+    pending: deque[tuple[str, Any]] = deque(("", root) for root in roots)
     functions = 0
     while pending and functions < _MAX_FUNCTIONS:
         name, obj = pending.popleft()
@@ -224,6 +225,9 @@ def user_function(function: Any) -> Any:
 
 
 def _name_of(function: Any) -> str:
+    if isinstance(function, MethodType) and isinstance(function.__self__, component_classes()):
+        method = function.__name__
+        return f"{type(function.__self__).__name__}.{UPDATE_WRAPPERS.get(method, method)}"
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     return str(name).replace("<locals>.", "")
 

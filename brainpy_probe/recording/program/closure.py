@@ -269,7 +269,7 @@ def _close_step(call: RunningCall, trace: StepTrace, cache: FingerprintCache) ->
 
 
 def _inputs(
-    call: RunningCall, xs: tuple[Any, ...], leading: tuple[str, str], *, has_carry: bool = False
+    call: RunningCall, xs: Any, leading: tuple[str, str], *, has_carry: bool = False
 ) -> tuple[NamedArrays, dict[str, str]]:
     """Name the inputs of a step or loop; return their values and units.
 

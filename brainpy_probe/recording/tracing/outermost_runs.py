@@ -57,16 +57,19 @@ def may_begin(frame: FrameType | None) -> bool:
 def begin(stateful: Any, frame: FrameType) -> RunningCall:
     """Begin the call of an outermost run, given its function and the frame that makes it."""
     kind = brainstate_runs.run_kind(frame) or "jit"
-    return begin_call(stateful.fun, kind, frame, frame=frame, function=stateful)
+    functions = brainstate_runs.run_functions(frame, stateful)
+    return begin_call(functions, kind, frame, frame=frame, function=stateful)
 
 
-def begin_call(user: Any, kind: CallKind, caller: FrameType, **fields: Any) -> RunningCall:
+def begin_call(
+    functions: Sequence[Any], kind: CallKind, caller: FrameType, **fields: Any
+) -> RunningCall:
     """Begin the call of a run without a runner, and name the model.
 
     Parameters
     ----------
-    user : callable
-        The function that runs.
+    functions : sequence of callables
+        The functions that run. The first gives the call its name.
     kind : str
         ``loop``, ``cond`` or ``jit``.
     caller : frame
@@ -74,7 +77,7 @@ def begin_call(user: Any, kind: CallKind, caller: FrameType, **fields: Any) -> R
     **fields
         Further fields of the :class:`RunningCall`.
     """
-    runner = standalone_run(user)
+    runner = standalone_run(functions)
     if _runs_method(caller, runner.holder, "fit"):
         kind = "fit"
     call = lifecycle.begin(RunningCall(runner, kind=kind, **fields))

@@ -8,7 +8,6 @@ not run again.
 
 from __future__ import annotations
 
-import functools
 import sys
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -105,7 +104,7 @@ def _standalone_loop(wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Any:
     if arguments is None or variables is None:
         return wrapped(*args, **kwargs)
     body = arguments["f"]
-    call = outermost_runs.begin_call(body, "loop", sys._getframe(2))
+    call = outermost_runs.begin_call([body], "loop", sys._getframe(2))
     try:
         with call.inside_trace() as events:
             result = wrapped(*args, **kwargs)
@@ -139,7 +138,7 @@ def _standalone_jit(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs)
         repeated.count_run(time.perf_counter() - begun)
         return result
     user = brainpy_transforms.jit_target(instance)
-    call = outermost_runs.begin_call(user, "jit", sys._getframe(2))
+    call = outermost_runs.begin_call([user], "jit", sys._getframe(2))
     before: dict[Any, Any] = {}
     with call.own_work():
         before = _values(instance)
@@ -323,10 +322,20 @@ def _jitted(
     """Return the record of a ``bm.jit`` function that has run, from JAX's trace cache."""
     variables = brainpy_transforms.jit_variables(transform)
     after = {key: brainpy_model.raw_value(variable) for key, variable in variables.items()}
-    function = functools.partial(brainpy_transforms.jit_function(transform), **kwargs)
+    function = brainpy_transforms.jit_function(transform)
+    static, static_kwargs = brainpy_transforms.jit_static(transform, args, kwargs)
+    args = tuple(arg for n, arg in enumerate(args) if n not in static)
+    kwargs = {name: value for name, value in kwargs.items() if name not in static_kwargs}
+
+    def run(values: Any, args: Args, kwargs: Kwargs) -> Any:
+        every = list(args)
+        for number, value in static.items():
+            every.insert(number, value)
+        return function(values, *every, **kwargs, **static_kwargs)
+
     try:
         with brainpy_transforms.forbid_retracing(transform):
-            outer, shapes = jax.make_jaxpr(function, return_shape=True)(values, *args)
+            outer, shapes = jax.make_jaxpr(run, return_shape=True)(values, args, kwargs)
     finally:
         # If JAX's cache had no trace, BrainPy has put tracers into the Variables.
         for key, variable in variables.items():
@@ -352,7 +361,7 @@ def _jitted(
         eqns=list(jaxpr.jaxpr.eqns),
         constants=list(zip(jaxpr.jaxpr.constvars, jaxpr.consts, strict=True)),
         args=brainpy_transforms.step_arguments(args),
-        kwargs={},
+        kwargs=kwargs,
         invars=invars,
         states=states,
         result=out,

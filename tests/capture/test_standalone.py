@@ -1,0 +1,204 @@
+"""Loops, conditions, jitted functions and trainers without a runner are calls with programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import brainpy as bp
+import brainpy.math as bm
+import jax
+import numpy as np
+import pytest
+
+import brainpy_probe as probe
+from brainpy_probe.verify.api import verify
+from tests import eras
+from tests.watching import as_numpy
+
+pytestmark = pytest.mark.every_stack
+
+_leaves = jax.tree_util.tree_leaves
+Idiom = Callable[["Net"], Any]
+
+
+class Net(bp.DynamicalSystem):
+    """A network with a constant, a state and random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = bm.asarray(np.arange(4, dtype="float32"))
+        self.x = bm.Variable(bm.zeros(4))
+        self.rng = bm.random.RandomState(3)
+
+    def update(self, *_: Any) -> Any:
+        self.x.value = self.x * 0.9 + self.weight + self.rng.rand(4)
+        return self.x.value
+
+
+def _variables(net: Net) -> dict[str, Any]:
+    """Return the argument that BrainPy 2.3 needs, where a loop has no other way to its state."""
+    return {} if eras.SINCE_2_4 else {"dyn_vars": net.vars().unique()}
+
+
+def _for_loop(net: Net) -> Any:
+    def body(i: Any) -> Any:
+        return net.update() + i
+
+    return bm.for_loop(body, bm.arange(20.0), **_variables(net))
+
+
+def _jitted_steps(net: Net) -> Any:
+    def step(factor: Any) -> Any:
+        return net.update() * factor
+
+    jitted = bm.jit(step, **_variables(net))
+    return [jitted(2.0) for _ in range(5)]
+
+
+def _loop_over_time(net: Net) -> Any:
+    return bp.LoopOverTime(net)(bm.zeros((5, 4)))
+
+
+def _integrator_runner(_: Net) -> Any:
+    def voltage(v: Any, t: Any, w: Any) -> Any:
+        return v - v**3 / 3 - w + 0.8
+
+    def recovery(w: Any, t: Any, v: Any) -> Any:
+        return (v + 0.7 - 0.8 * w) / 12.5
+
+    runner = bp.IntegratorRunner(
+        bp.odeint(bp.JointEq([voltage, recovery]), method="rk4"),
+        monitors=["v"],
+        inits={"v": 0.1, "w": 0.2},
+        dt=0.1,
+        progress_bar=False,
+    )
+    runner.run(2.0)
+    return runner.mon.v
+
+
+def _scan(net: Net) -> Any:
+    import brainstate
+
+    def body(total: Any, factor: Any) -> Any:
+        return total + net.update() * factor, total
+
+    return brainstate.transform.scan(body, np.zeros(4, "float32"), np.arange(9.0, dtype="float32"))
+
+
+def _while_loop(net: Net) -> Any:
+    import brainstate
+
+    return brainstate.transform.while_loop(
+        lambda n: n < 5, lambda n: n + (net.update()[0] > -1), np.int32(0)
+    )
+
+
+def _checkpointed(net: Net) -> Any:
+    import brainstate
+
+    return brainstate.transform.checkpointed_for_loop(
+        lambda i: net.update() * i, bm.as_jax(bm.arange(9.0))
+    )
+
+
+def _cond(net: Net) -> Any:
+    import brainstate
+
+    return brainstate.transform.cond(True, net.update, lambda: net.x.value)
+
+
+_IDIOMS: dict[str, tuple[Idiom, str, str]] = {
+    "for_loop": (_for_loop, "loop", "_for_loop.body"),
+    "jit": (_jitted_steps, "jit", "_jitted_steps.step"),
+    "integrator-runner": (
+        _integrator_runner, "loop", "IntegratorRunner._step_fun_integrator"
+    ),
+}  # fmt: skip
+if eras.SINCE_2_4:
+    _IDIOMS["loop-over-time"] = _loop_over_time, "loop", "LoopOverTime._run"
+if eras.SINCE_2_7:
+    _IDIOMS |= {
+        "scan": (_scan, "loop", "_scan.body"),
+        "while_loop": (_while_loop, "loop", "_while_loop.<lambda>"),
+        "checkpointed_for_loop": (_checkpointed, "loop", "_checkpointed.<lambda>"),
+        "cond": (_cond, "cond", "Net.update"),
+    }
+
+
+def _run(idiom: Idiom) -> tuple[list[Any], list[Any]]:
+    """Return the results of an idiom, and the state that it leaves."""
+    net = Net()
+    results = [np.asarray(leaf) for leaf in _leaves(idiom(net))]
+    return results, [as_numpy(net.x), as_numpy(net.rng.value)]
+
+
+@pytest.fixture(params=_IDIOMS)
+def idiom(request: pytest.FixtureRequest) -> str:
+    """Return the name of an idiom."""
+    return str(request.param)
+
+
+def test_a_run_without_a_runner_is_a_proved_call(idiom: str, out: Path) -> None:
+    run, kind, name = _IDIOMS[idiom]
+    expected = _run(run)
+    with probe.capture(out, data="full", strict=True) as cap:
+        found = _run(run)
+    for plain, captured in zip(_leaves(expected), _leaves(found), strict=True):
+        np.testing.assert_array_equal(plain, captured)
+    (call,) = cap.calls
+    assert (call.kind, call.name, call.failure) == (kind, name, None)
+    assert call.program is not None
+    assert all(compared.equal for compared in call.program.replay().compared)
+    if idiom != "integrator-runner":
+        arguments = {spec.path for spec in call.program.arguments}
+        assert {"constants/weight", "state/x", "state/rng"} <= arguments
+        assert call.program.record.components == {"Net": "Net"}
+    checks = verify(cap.path, limits=None).checks
+    assert [check for check in checks if check.outcome in ("failed", "undecided")] == []
+
+
+def test_a_jitted_step_in_a_loop_is_one_counted_call(out: Path) -> None:
+    net = Net()
+    step = bm.jit(net.update, **_variables(net))
+    step()
+    with probe.capture(out) as cap:
+        for _ in range(100):
+            step()
+    (call,) = cap.calls
+    assert call.count == 100
+    assert call.total_seconds > 50 * call.median_seconds > 0
+    assert probe.load(cap.path).calls[0].count == 100
+
+
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="brainstate is there from 2.7 on")
+def test_a_run_that_raises_is_closed_and_recorded(out: Path) -> None:
+    import brainstate
+
+    net = Net()
+
+    def failing() -> Any:
+        net.update()
+        raise RuntimeError("while it is traced")
+
+    with probe.capture(out) as cap:
+        with pytest.raises(RuntimeError, match="while it is traced"):
+            brainstate.transform.jit(failing)()
+        brainstate.transform.jit(net.update)()
+    traced, last = cap.calls
+    assert traced.error is not None
+    assert traced.error.message == "while it is traced"
+    assert last.error is None
+    assert last.program is not None
+
+
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="brainstate is there from 2.7 on")
+def test_functions_without_state_are_no_calls(out: Path) -> None:
+    import brainstate
+
+    with probe.capture(out) as cap:
+        brainstate.transform.jit(lambda x: x + 1)(np.arange(3.0))
+    assert cap.calls == ()
+    assert cap.modules
