@@ -97,8 +97,9 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS["latest"])
 def browser(session: nox.Session) -> None:
-    """Open reports in a headless Chromium, which must be installed (Debian: chromium)."""
-    session.install("-r", ".ci/stacks/latest.txt", f".[{EXTRAS['latest']}]")
+    """Open reports in a headless Chromium (Debian: chromium), and execute a notebook."""
+    jupyter = ("ipykernel", "nbclient")
+    session.install("-r", ".ci/stacks/latest.txt", f".[{EXTRAS['latest']}]", *jupyter)
     words = ("-m", "browser", "tests/report", *session.posargs)
     session.run("python", "-m", "pytest", *words, env={"JAX_PLATFORMS": "cpu"})
 

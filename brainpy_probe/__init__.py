@@ -96,4 +96,9 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
+def load_ipython_extension(shell: object) -> None:
+    """Add the cell magic ``%%probe`` to IPython: ``%load_ext brainpy_probe``."""
+    importlib.import_module(f"{__name__}.startup.notebook").load(shell)
+
+
 silence_log()

@@ -9,6 +9,7 @@ import msgspec
 
 from brainpy_probe.format.program_records import ProgramRecord
 from brainpy_probe.format.records import CallRecord, Manifest, ModuleRecord
+from brainpy_probe.showing import Shown
 
 __all__ = [
     "Finding",
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class Finding(Shown, msgspec.Struct, frozen=True, kw_only=True):
     """Something about a capture that the user may want to act on.
 
     Attributes
@@ -54,6 +55,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     count: int = 1
     seconds: float | None = None
     programs: tuple[int, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Finding {self.slug}: {self.count}>"
 
 
 # --- Groups ---------------------------------------------------------------------------------------

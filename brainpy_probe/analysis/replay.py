@@ -20,6 +20,7 @@ from brainpy_probe.format.digests import digest_of
 from brainpy_probe.format.program_records import ProgramRecord, TensorSpec
 from brainpy_probe.ir import execution, kernels
 from brainpy_probe.ir.constants import with_constants
+from brainpy_probe.showing import Shown
 
 __all__ = ["Compared", "Replay", "Verdict", "check_overrides", "compiled", "replay"]
 
@@ -44,8 +45,8 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     difference: Difference | None = None
 
 
-@dataclass(frozen=True)
-class Replay:
+@dataclass(frozen=True, repr=False)
+class Replay(Shown):
     """The results of a captured program that ran again.
 
     Attributes
@@ -75,6 +76,9 @@ class Replay:
     direct: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     stepwise: Stepwise | None = None
+
+    def __repr__(self) -> str:
+        return f"<Replay of {len(self.compared)} results: {self.verdict.outcome}>"
 
     @property
     def verdict(self) -> Verdict:

@@ -63,7 +63,7 @@ def costs(
     XLA counts the operations of the captured program. This needs jaxlib, but neither BrainPy nor
     JAX. Times are shown if the capture was made with profile=True, or with --measure.
     """
-    from brainpy_probe.cli.tables import costs_table
+    from brainpy_probe.report.text.tables import costs_table
 
     with exit_on_error():
         if trace is not None and trace.is_dir():

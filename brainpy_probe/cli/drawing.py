@@ -159,7 +159,7 @@ def _draw_dot_files(
     bounds: Limits,
     out: Path | None,
 ) -> None:
-    from brainpy_probe.report.pictures import dot_files, draw
+    from brainpy_probe.report.pictures.xla import dot_files, draw
 
     sources = dot_files(capture, module)[:largest]
     if out is not None:

@@ -156,7 +156,7 @@ def replay(
     Needs the constants, state and inputs that capture(data=...) writes. Exit code 1 if
     the program is not the simulation's, or can't be run.
     """
-    from brainpy_probe.cli.tables import replay_table
+    from brainpy_probe.report.text.tables import replay_table
 
     with exit_on_error():
         capture = open_run(run)

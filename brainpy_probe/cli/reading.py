@@ -34,9 +34,9 @@ def show(
 ) -> None:
     """Show a capture: its calls, programs, modules and findings."""
     from brainpy_probe.analysis.compile_causes import causes
-    from brainpy_probe.report.compiles import compiles_table
-    from brainpy_probe.report.details import details
-    from brainpy_probe.report.summary import as_plain_text, summary, terminal_width
+    from brainpy_probe.report.text.compiles import compiles_table
+    from brainpy_probe.report.text.details import details
+    from brainpy_probe.report.text.summary import as_plain_text, summary, terminal_width
 
     with exit_on_error():
         capture = open_run(run)

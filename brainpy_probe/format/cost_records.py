@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from brainpy_probe.characters import in_one_line
 from brainpy_probe.format.common_records import NonNegativeInt, Record, Seconds
+from brainpy_probe.showing import Shown
 
 __all__ = ["ComponentCost", "ComponentTime", "Costs", "Count", "Measured"]
 
@@ -80,7 +82,7 @@ class ComponentCost(Record, frozen=True, kw_only=True):
     custom_bytes: int = 0
 
 
-class Costs(Record, frozen=True, kw_only=True):
+class Costs(Shown, Record, frozen=True, kw_only=True):
     """Cost of each component of a program, counted by XLA before optimisation.
 
     Attributes
@@ -106,6 +108,9 @@ class Costs(Record, frozen=True, kw_only=True):
     step: Count
     xla: Count
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Costs of {in_one_line(self.program)}: {len(self.components)} components>"
 
     @property
     def total(self) -> Count:
@@ -137,7 +142,7 @@ class ComponentTime(Record, frozen=True, kw_only=True):
 
 # Captures of earlier versions have two more fields, ``what`` and ``device``, which were never
 # set to anything but "copy" and "": they are ignored.
-class Measured(Record, frozen=True, kw_only=True, forbid_unknown_fields=False):
+class Measured(Shown, Record, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """Run time of each component of a program, measured with XLA's profiler.
 
     The captured program was compiled again and run on the captured arrays.
@@ -162,6 +167,9 @@ class Measured(Record, frozen=True, kw_only=True, forbid_unknown_fields=False):
     loop: Seconds
     components: tuple[ComponentTime, ...]
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Measured: {self.steps} steps, {self.loop:.3g} s>"
 
     @property
     def mapped(self) -> float:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from brainpy_probe.characters import in_one_line
 from brainpy_probe.format.common_records import Failure, Timing
 from brainpy_probe.format.records import CallKind, CallRecord
 from brainpy_probe.reader.module import CompiledModule
 from brainpy_probe.reader.program import Program
+from brainpy_probe.showing import Shown
 
 __all__ = ["PredictCall"]
 
 
-@dataclass(frozen=True)
-class PredictCall:
+@dataclass(frozen=True, repr=False)
+class PredictCall(Shown):
     """One outermost run of a program: a runner's ``predict``, or a run without a runner."""
 
     record: CallRecord
@@ -89,3 +91,7 @@ class PredictCall:
     def failure(self) -> Failure | None:
         """The failure of the probe itself."""
         return self.record.failure
+
+    def __repr__(self) -> str:
+        model, name = in_one_line(self.record.model), in_one_line(self.record.name)
+        return f"<Call {self.index}: {self.record.kind} {name or model}>"

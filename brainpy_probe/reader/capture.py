@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from brainpy_probe.analysis.finding import Finding
@@ -16,11 +15,12 @@ from brainpy_probe.format.records import Manifest
 from brainpy_probe.reader.call import PredictCall
 from brainpy_probe.reader.module import CompiledModule
 from brainpy_probe.reader.program import Program
+from brainpy_probe.showing import Listed, Shown, for_stdout
 
 __all__ = ["Capture", "load"]
 
 
-class Capture:
+class Capture(Shown):
     """What one ``with`` block captured: calls, programs, modules, findings.
 
     :func:`brainpy_probe.capture` returns it while it is being filled, :func:`load` reads it from
@@ -42,15 +42,15 @@ class Capture:
         return self._index.manifest
 
     @property
-    def programs(self) -> tuple[Program, ...]:
+    def programs(self) -> Listed[Program]:
         """The distinct programs, in the order in which they first ran."""
         manifest = self.manifest
-        return tuple(
+        return Listed(
             Program(self.path, record, manifest.environment) for record in manifest.programs
         )
 
     @property
-    def calls(self) -> tuple[PredictCall, ...]:
+    def calls(self) -> Listed[PredictCall]:
         """The predict calls, in the order in which they ended."""
         manifest = self.manifest  # read once, because another thread may add to it
         programs = [
@@ -60,7 +60,7 @@ class Capture:
         for module in manifest.modules:
             if module.call is not None:
                 modules.setdefault(module.call, []).append(CompiledModule(self.path, module))
-        return tuple(
+        return Listed(
             PredictCall(
                 record,
                 None if record.program is None else programs[record.program],
@@ -70,9 +70,9 @@ class Capture:
         )
 
     @property
-    def modules(self) -> tuple[CompiledModule, ...]:
+    def modules(self) -> Listed[CompiledModule]:
         """The modules that JAX compiled or read from its cache, in the order of their ends."""
-        return tuple(CompiledModule(self.path, record) for record in self.manifest.modules)
+        return Listed(CompiledModule(self.path, record) for record in self.manifest.modules)
 
     @property
     def dump_paths(self) -> tuple[Path, ...]:
@@ -80,9 +80,9 @@ class Capture:
         return tuple(path for module in self.modules for path in module.dump_paths)
 
     @property
-    def findings(self) -> tuple[Finding, ...]:
+    def findings(self) -> Listed[Finding]:
         """What the user may want to act on, each with figures and a remedy."""
-        return find(self.manifest)
+        return Listed(find(self.manifest))
 
     @property
     def text(self) -> str:
@@ -144,27 +144,10 @@ class Capture:
 
     def details(self) -> str:
         """Return everything that the manifest has: each call, program, module and finding."""
-        from brainpy_probe.report.details import details
-        from brainpy_probe.report.summary import as_plain_text
+        from brainpy_probe.report.text.details import details
+        from brainpy_probe.report.text.summary import as_plain_text
 
-        return _for_stdout(as_plain_text(details(self.path, self.manifest)))
-
-    def __str__(self) -> str:
-        from brainpy_probe.report.summary import as_plain_text, summary, terminal_width
-
-        width = terminal_width()
-        return _for_stdout(as_plain_text(summary(self.path, self.manifest, width), width))
-
-    def _repr_html_(self) -> str:
-        from brainpy_probe.report.summary import as_html, summary
-
-        return as_html(summary(self.path, self.manifest))
-
-
-def _for_stdout(text: str) -> str:
-    """Return a text in which what stdout can't encode is escaped: a name may hold anything."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
+        return for_stdout(as_plain_text(details(self.path, self.manifest)))
 
 
 def load(path: str | os.PathLike[str]) -> Capture:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from brainpy_probe.characters import in_one_line
 from brainpy_probe.errors import BadSetting, DamagedCapture, UnknownDialect
 from brainpy_probe.format.common_records import Timing
 from brainpy_probe.format.reading import read_file, read_text
@@ -12,12 +13,13 @@ from brainpy_probe.format.records import ModuleRecord, Reason
 from brainpy_probe.reader.requests import Conversion, ask_conversion
 from brainpy_probe.reader.worker import Limits
 from brainpy_probe.settings import DIALECTS
+from brainpy_probe.showing import Shown
 
 __all__ = ["CompiledModule"]
 
 
-@dataclass(frozen=True)
-class CompiledModule:
+@dataclass(frozen=True, repr=False)
+class CompiledModule(Shown):
     """A module that JAX compiled, or read from its persistent cache, in the block.
 
     :meth:`convert` parses the module's bytecode with jaxlib. It does so in a worker process within
@@ -34,6 +36,9 @@ class CompiledModule:
     _folder: Path
     record: ModuleRecord
     limits: Limits | None = field(default_factory=Limits)
+
+    def __repr__(self) -> str:
+        return f"<CompiledModule {self.record.index}: {in_one_line(self.name)}, {self.reason}>"
 
     def within(self, limits: Limits | None) -> CompiledModule:
         """Return the same module with other limits, as :meth:`Program.within` does.

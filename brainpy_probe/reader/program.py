@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from brainpy_probe.characters import in_one_line
 from brainpy_probe.errors import BadSetting
 from brainpy_probe.format.arrays import check_array, read_arrays
 from brainpy_probe.format.common_records import WrittenFile
@@ -28,6 +29,7 @@ from brainpy_probe.reader.requests import (
     ask_replay,
 )
 from brainpy_probe.reader.worker import Limits
+from brainpy_probe.showing import Shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,8 +47,8 @@ _ARRAYS = ("data", "results", "shared")
 _NO_TEXT = "The program itself (cap.programs) has the requested texts."
 
 
-@dataclass(frozen=True)
-class Program:
+@dataclass(frozen=True, repr=False)
+class Program(Shown):
     """A distinct program, ``program(constants, state, inputs) -> {outputs, monitors, state}``.
 
     :attr:`costs`, :meth:`explain`, :meth:`replay` and :meth:`measure` parse or run the program with
@@ -71,6 +73,10 @@ class Program:
     environment: Environment
     is_portable: bool = False
     limits: Limits | None = field(default_factory=Limits)
+
+    def __repr__(self) -> str:
+        kind = "the whole run" if self.kind == "loop" else "one step"
+        return f"<Program {self.record.index}: {in_one_line(self.name)}, {kind}>"
 
     def within(self, limits: Limits | None) -> Program:
         """Return the same program with other limits.

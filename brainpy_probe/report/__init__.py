@@ -1,1 +1,1 @@
-"""Presents a capture to a person: pictures of XLA's graphs."""
+"""Shows a capture to a person: as text, as pictures, as a page. Start in :mod:`.api`."""

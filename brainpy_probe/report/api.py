@@ -13,11 +13,11 @@ from brainpy_probe.progress import progress
 from brainpy_probe.reader.capture import Capture
 from brainpy_probe.reader.program import Program
 from brainpy_probe.reader.worker import Limits
-from brainpy_probe.report.colours import Colours
-from brainpy_probe.report.model import Model, model
-from brainpy_probe.report.page import report_page
-from brainpy_probe.report.pictures import draw_dot
-from brainpy_probe.report.svg import draw_model, model_dot
+from brainpy_probe.report.page.page import report_page
+from brainpy_probe.report.pictures.colours import Colours
+from brainpy_probe.report.pictures.model import Model, model
+from brainpy_probe.report.pictures.svg import draw_model, model_dot
+from brainpy_probe.report.pictures.xla import draw_dot
 
 __all__ = ["COMPILE_SECONDS", "picture", "report"]
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import brainpy_probe as probe
 from brainpy_probe.cli import app
 from brainpy_probe.compat import versions
-from brainpy_probe.report import pictures as graph
+from brainpy_probe.report.pictures import xla as graph
 from tests.networks import LOOP_MODULES, by_name, compiling_runners
 from tests.processes import ROOT, Interpreter
 

@@ -14,8 +14,8 @@ import brainpy_probe as probe
 from brainpy_probe.errors import BadSetting, ProbeError
 from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.digests import digest_of
-from brainpy_probe.report import pictures
-from brainpy_probe.report.pictures import DotFile, dot_files, draw
+from brainpy_probe.report.pictures import xla as pictures
+from brainpy_probe.report.pictures.xla import DotFile, dot_files, draw
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 import brainpy_probe as probe
 from brainpy_probe.format.common_records import Failure
 from brainpy_probe.reader.capture import Capture
-from brainpy_probe.report.html import Html, table, tag
+from brainpy_probe.report.page.html import Html, table, tag
 from tests.replaying import captured
 from tests.sharing import made_once
 

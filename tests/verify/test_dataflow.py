@@ -10,8 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from brainpy_probe.report.api import picture
-from brainpy_probe.report.layout import Box, place
-from brainpy_probe.report.model import Model, model
+from brainpy_probe.report.pictures.layout import Box, place
+from brainpy_probe.report.pictures.model import Model, model
 from tests.replaying import captured
 
 

@@ -14,11 +14,11 @@ from brainpy_probe.format.records import Manifest
 from brainpy_probe.output import visible_json
 from brainpy_probe.reader.capture import Capture
 from brainpy_probe.reader.worker import Limits
-from brainpy_probe.report import sections
-from brainpy_probe.report.html import Html, join, tag
-from brainpy_probe.report.programs import ProgramPart, parts_html, program_part
+from brainpy_probe.report.page import sections
+from brainpy_probe.report.page.html import Html, join, tag
+from brainpy_probe.report.page.program import ProgramPart, parts_html, program_part
 
-__all__ = ["report_page"]
+__all__ = ["report_page", "resource"]
 
 # The first programs are described; a page of many programs would be large.
 _MOST_PROGRAMS = 8
@@ -78,7 +78,7 @@ def _page(name: str, manifest: Manifest, parts: Sequence[ProgramPart], left: int
             sections.environment(manifest),
         ]
     )
-    style, script = _resource("page.css"), _resource("page.js")
+    style, script = resource("page.css"), resource("page.js") + resource("sortable.js")
     data = _data([part.data for part in parts])
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
@@ -105,8 +105,9 @@ def _contents() -> Html:
     return tag("nav", *(tag("a", place, href=f"#{place}") for place in places))
 
 
-def _resource(name: str) -> str:
-    return files("brainpy_probe.report").joinpath(name).read_text(encoding="utf-8")
+def resource(name: str) -> str:
+    """Return a file of this package: a style or a script."""
+    return files("brainpy_probe.report.page").joinpath(name).read_text(encoding="utf-8")
 
 
 def _hash(content: str) -> str:

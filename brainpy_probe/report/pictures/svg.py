@@ -8,9 +8,9 @@ from html import escape
 
 from brainpy_probe.characters import in_one_line
 from brainpy_probe.quantities import shortened
-from brainpy_probe.report.colours import Colours
-from brainpy_probe.report.layout import Box, place
-from brainpy_probe.report.model import Arrow, Model, Node
+from brainpy_probe.report.pictures.colours import Colours
+from brainpy_probe.report.pictures.layout import Box, place
+from brainpy_probe.report.pictures.model import Arrow, Model, Node
 
 __all__ = ["draw_model", "model_dot"]
 

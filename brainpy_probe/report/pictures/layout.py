@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from brainpy_probe.report.model import Model, Node
+from brainpy_probe.report.pictures.model import Model, Node
 
 __all__ = ["Box", "place"]
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from brainpy_probe.analysis.compile_causes import causes
+from brainpy_probe.analysis.finding import Finding
 from brainpy_probe.analysis.findings import find
 from brainpy_probe.format.records import CallRecord, Manifest, ModuleRecord
 from brainpy_probe.quantities import duration, ranges, seconds, shortened, size
-from brainpy_probe.report.compiles import REASONS, notes_on
-from brainpy_probe.report.html import Html, join, table, tag
-from brainpy_probe.report.summary import problems_of, what_ran
+from brainpy_probe.report.page.html import Html, join, table, tag
+from brainpy_probe.report.text.compiles import REASONS, notes_on
+from brainpy_probe.report.text.summary import problems_of, what_ran
 
-__all__ = ["calls", "compilations", "environment", "files", "head"]
+__all__ = ["calls", "compilations", "environment", "files", "finding_list", "head", "module_table"]
 
 _PHASES = ("trace", "lower", "compile", "numba", "execute")
 _BAR, _ROW, _LABEL = 720, 24, 230
@@ -81,7 +82,11 @@ def _problems(manifest: Manifest) -> Iterator[tuple[str, str]]:
 
 
 def _findings(manifest: Manifest) -> Html:
-    found = find(manifest)
+    return finding_list(find(manifest))
+
+
+def finding_list(found: Sequence[Finding]) -> Html:
+    """Return findings with their remedies."""
     if not found:
         return tag("p", "There are no findings.")
     return tag(
@@ -126,7 +131,7 @@ def calls(manifest: Manifest) -> Html:
     again = [m for m in manifest.modules if m.call is not None and m.reason != "first"]
     parts: list[Html] = [tag("p", keys, class_="keys"), picture, *more]
     if again:
-        parts += [tag("h3", "Compiled again"), _modules(manifest, again)]
+        parts += [tag("h3", "Compiled again"), module_table(again)]
     return section("calls", "Calls", *parts)
 
 
@@ -164,7 +169,8 @@ def _bar(number: int, call: CallRecord, longest: float) -> Html:
     return tag("g", *parts)
 
 
-def _modules(manifest: Manifest, modules: Sequence[ModuleRecord]) -> Html:
+def module_table(modules: Sequence[ModuleRecord]) -> Html:
+    """Return a table of modules: where from, why, and their seconds."""
     rows = [
         (
             module.index,
@@ -212,7 +218,7 @@ def compilations(manifest: Manifest) -> Html:
     every = tag(
         "details",
         tag("summary", f"all {len(manifest.modules)} modules"),
-        _modules(manifest, manifest.modules),
+        module_table(manifest.modules),
     )
     notes = join(tag("p", note, class_="note") for note in notes_on(found))
     return section(

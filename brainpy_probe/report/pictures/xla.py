@@ -28,7 +28,7 @@ __all__ = ["DotFile", "Drawing", "dot_files", "draw", "draw_dot", "work"]
 
 Format = Literal["svg", "png"]
 
-_ENTRY = "brainpy_probe.report.pictures:work"
+_ENTRY = "brainpy_probe.report.pictures.xla:work"
 # A larger PNG is not drawn: viewers can't show it, and Graphviz needs 4 bytes for each pixel.
 MAX_PIXELS = 30_000_000
 # Graphviz measures in points, of which 72 are an inch, and draws 96 pixels to an inch.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from brainpy_probe.format.cost_records import ComponentCost
 from brainpy_probe.quantities import shortened
-from brainpy_probe.report.html import Html, tag
+from brainpy_probe.report.page.html import Html, tag
 
 __all__ = ["icicle"]
 

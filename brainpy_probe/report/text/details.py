@@ -16,9 +16,9 @@ from brainpy_probe.format.program_records import PortableProgram, ProgramRecord,
 from brainpy_probe.format.records import CallRecord, LostModule, Manifest
 from brainpy_probe.output import plain_table
 from brainpy_probe.quantities import seconds, size
-from brainpy_probe.report.summary import head, phases_of, problems_of, what_ran, why
+from brainpy_probe.report.text.summary import head, phases_of, problems_of, what_ran, why
 
-__all__ = ["details"]
+__all__ = ["details", "program_details"]
 
 _ROLES = ("token", "constant", "state", "input", "output", "monitor")
 
@@ -37,7 +37,7 @@ def details(path: Path, manifest: Manifest) -> Group:
     if manifest.calls:
         parts += ["", _calls(manifest)]
     for program in manifest.programs:
-        parts += ["", _program(program)]
+        parts += ["", program_details(program)]
     if manifest.modules:
         parts += ["", _modules(manifest)]
     for call in manifest.calls:
@@ -116,7 +116,8 @@ def _calls(manifest: Manifest) -> Table:
     return table
 
 
-def _program(program: ProgramRecord) -> Group:
+def program_details(program: ProgramRecord) -> Group:
+    """Return the arguments, results, files, proofs and remarks of a program."""
     what = "the whole run" if program.kind == "loop" else "one step"
     place = program.files[0].path.rpartition("/")[0] if program.files else "no files"
     head = Text(f"program {program.index}: {program.name}, {what}, in {place}", style="bold")
@@ -149,11 +150,11 @@ def _portable_costs(program: ProgramRecord, portable: PortableProgram) -> Group:
         ("as it ran", program.files, program.fidelity, portable.native_cost),
         ("portable", portable.files, portable.fidelity, portable.cost),
     ):
-        size = next((size(file.size) for file in files if file.kind == "vhlo"), "none")
+        bytecode = next((size(file.size) for file in files if file.kind == "vhlo"), "none")
         calls = len(fidelity.custom_calls) + len(fidelity.host_callbacks)
         kinds = ("flops", "bytes accessed")
         counts = [f"{cost[kind]:,.0f}" if kind in cost else "?" for kind in kinds]
-        table.add_row(name, size, f"{calls}", *counts)
+        table.add_row(name, bytecode, f"{calls}", *counts)
     caption = "per step, XLA's counts before optimisation, without the code of custom calls"
     return Group(table, Text(caption))
 

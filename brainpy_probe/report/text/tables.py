@@ -14,7 +14,7 @@ from brainpy_probe.format import component_names
 from brainpy_probe.format.cost_records import ComponentCost, ComponentTime, Costs, Count, Measured
 from brainpy_probe.output import plain_table
 
-__all__ = ["costs_table", "replay_table"]
+__all__ = ["costs_table", "measured_table", "replay_table"]
 
 
 Links = Mapping[str, tuple[str, str]]
@@ -32,7 +32,8 @@ def costs_table(
     links = {} if links is None else links
     parts: list[object] = [_counts(costs, links)]
     if measured is not None:
-        parts += ["", _times(costs, measured, links)]
+        known = [row for row in costs.components if not row.component.startswith("(")]
+        parts += ["", _times(known, measured, links)]
     parts += [Text(note, style="yellow") for note in costs.notes]
     if measured is not None:
         parts += [Text(note, style="yellow") for note in measured.notes]
@@ -76,10 +77,25 @@ def _counts(costs: Costs, links: Links) -> Group:
     return Group(table, Text(" ".join(notes), style="dim"))
 
 
-def _times(costs: Costs, measured: Measured, links: Links) -> Group:
+def measured_table(measured: Measured) -> Group:
+    """Return a table of times: a line for each component, its parts below it."""
+    names = {time.component for time in measured.components}
+
+    def parent(name: str) -> str:
+        while "." in name:
+            name = name.rpartition(".")[0]
+            if name in names:
+                return name
+        return ""
+
+    rows = [ComponentCost(component=name, parent=parent(name)) for name in sorted(names)]
+    notes = [Text(note, style="yellow") for note in measured.notes]
+    return Group(_times(rows, measured, {}), *notes)
+
+
+def _times(known: Sequence[ComponentCost], measured: Measured, links: Links) -> Group:
     table = _table("measured", "seconds", "share", "us/step", "calls")
     times = {time.component: time for time in measured.components}
-    known = [row for row in costs.components if not row.component.startswith("(")]
     extra = set(times) - {row.component for row in known}
     rows = [*known, *(ComponentCost(component=name) for name in sorted(extra))]
     sums = _sums(rows, times)

@@ -29,7 +29,6 @@ from brainpy_probe.quantities import duration, ranges, seconds, shortened, size
 
 __all__ = [
     "WIDTH",
-    "as_html",
     "as_plain_text",
     "head",
     "phases_of",
@@ -63,14 +62,6 @@ def as_plain_text(content: RenderableType, width: int = WIDTH) -> str:
     console.print(content)
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text.splitlines()).rstrip()
-
-
-def as_html(content: RenderableType) -> str:
-    """Return what rich prints, as HTML for a notebook's cell."""
-    console = Output(file=io.StringIO(), width=WIDTH, record=True, force_jupyter=False)
-    console.print(content)
-    frame = '<pre style="font-family:monospace;line-height:1.2">{code}</pre>'
-    return console.export_html(inline_styles=True, code_format=frame)
 
 
 def summary(path: Path, manifest: Manifest, width: int = WIDTH) -> Group:

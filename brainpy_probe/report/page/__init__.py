@@ -1,0 +1,1 @@
+"""Shows a capture as HTML: the report, and the cells of a notebook. Start in :mod:`.page`."""

@@ -1,0 +1,198 @@
+"""The parts of the report about one program: picture, costs, the three panes, arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from brainpy_probe.analysis.listing import Listing
+from brainpy_probe.characters import in_one_line
+from brainpy_probe.errors import ProbeError
+from brainpy_probe.format import component_names
+from brainpy_probe.format.cost_records import Costs
+from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.quantities import size
+from brainpy_probe.reader.program import Program
+from brainpy_probe.report.page.costs import cost_section
+from brainpy_probe.report.page.html import Html, join, table, tag
+from brainpy_probe.report.page.panes import packed_texts, panes
+from brainpy_probe.report.pictures.colours import Colours
+from brainpy_probe.report.pictures.model import Model, group_of, model
+from brainpy_probe.report.pictures.svg import draw_model
+
+__all__ = ["ProgramPart", "arguments_table", "parts_html", "program_part"]
+
+_T = TypeVar("_T")
+_MOST_ROWS = 3000
+
+
+@dataclass
+class ProgramPart:
+    """A program in the report.
+
+    Attributes
+    ----------
+    html : Html
+        Its sections.
+    data : dict
+        What the page's script needs: the components with their colours, and the texts.
+    """
+
+    html: Html
+    data: dict[str, Any]
+
+
+@dataclass
+class _Read:
+    """What was read of a program; None for what could not be read, and why."""
+
+    record: ProgramRecord
+    costs: Costs | None = None
+    drawn: Model | None = None
+    listing: Listing | None = None
+    problems: list[str] = field(default_factory=list)
+
+    def attempt(self, what: str, make: Callable[[], _T]) -> _T | None:
+        """Return what a task gives; if it fails, note why."""
+        try:
+            return make()
+        except ProbeError as error:
+            self.problems.append(f"{what}: {error}")
+            return None
+
+
+def program_part(
+    program: Program, compiles_within: Program, step: Callable[[str], None]
+) -> ProgramPart:
+    """Return a program's sections.
+
+    Parameters
+    ----------
+    program : Program
+        The program.
+    compiles_within : Program
+        The same program, with the limits for compiling it.
+    step : callable
+        Called with what is done next.
+    """
+    record = program.record
+    read = _Read(record)
+    step(f"{program.name}: costs")
+    costs = read.costs = read.attempt("There are no costs", lambda: program.costs)
+    if costs is not None:
+        step(f"{program.name}: picture")
+        read.drawn = read.attempt(
+            "There is no picture",
+            lambda: model(record, program.dataflow, costs, record.measured),
+        )
+    step(f"{program.name}: texts")
+    read.listing = read.attempt("There is no optimised HLO", compiles_within.listing)
+    if read.listing is None:
+        read.listing = read.attempt("There are no texts", lambda: program.listing(compiles=False))
+    if read.listing is not None:
+        read.problems += read.listing.problems
+    return _part(read)
+
+
+def _part(read: _Read) -> ProgramPart:
+    record = read.record
+    components = list(record.components)
+    known = dict.fromkeys(components)
+    if read.costs is not None:
+        known.update(dict.fromkeys(row.component for row in read.costs.components))
+    if read.listing is not None:
+        known.update(dict.fromkeys(filter(None, read.listing.components)))
+    names = list(known)
+    groups = [group_of(name, record.components) for name in names]
+    colours = Colours(list(dict.fromkeys(g for g in groups if g in record.components)))
+    fills = {name: colours.fill(group) for name, group in zip(names, groups, strict=True)}
+    sections = [
+        *(tag("p", problem, class_="warn") for problem in read.problems),
+        _picture(read.drawn, colours),
+        cost_section(record, read.costs, fills),
+        panes(record.index),
+        _arguments(record),
+    ]
+    kind = "the whole run" if record.kind == "loop" else "one step"
+    html = tag(
+        "div",
+        tag("h2", f"Program {record.index}: {record.name}, {kind}"),
+        *sections,
+        class_="program",
+        data_program=record.index,
+    )
+    data = {
+        "number": record.index,
+        "components": [in_one_line(name) for name in names],
+        "colours": list(fills.values()),
+        "texts": packed_texts(read.listing, names),
+    }
+    return ProgramPart(html, data)
+
+
+def _picture(drawn: Model | None, colours: Colours) -> Html:
+    if drawn is None:
+        return Html()
+    said = (
+        "Arrows: the values that flow in one step, with dtype and shape. A larger box has a larger "
+        f"share {drawn.unit}. Click a component to see it in the other parts."
+    )
+    svg = Html(draw_model(drawn, colours, standalone=False))
+    return tag(
+        "section",
+        tag("h3", "Model"),
+        tag("p", said, class_="note"),
+        tag("div", svg, class_="model wide"),
+    )
+
+
+# --- Arguments ------------------------------------------------------------------------------------
+
+
+def arguments_table(record: ProgramRecord) -> Html:
+    """Return a table of a program's arguments and results."""
+    entering = {(spec.role, spec.name) for spec in record.arguments}
+    leaving = {(spec.role, spec.name): spec for spec in record.results}
+    rows = []
+    for spec in [*record.arguments, *(s for k, s in leaving.items() if k not in entering)]:
+        ways = [
+            *(["argument"] if (spec.role, spec.name) in entering else []),
+            *(["result"] if (spec.role, spec.name) in leaving else []),
+        ]
+        owner = component_names.enclosing_component(spec.name, record.components)
+        rows.append(
+            tag(
+                "tr",
+                tag("td", spec.name),
+                tag("td", spec.role),
+                tag("td", " and ".join(ways)),
+                tag("td", f"{spec.dtype}[{', '.join(map(str, spec.shape))}]"),
+                tag("td", size(spec.nbytes), class_="n", data_v=spec.nbytes),
+                data_component=owner,
+            )
+        )
+    titles = ("name", "role", "is", "type", "bytes")
+    return table(titles, rows[:_MOST_ROWS], figures=1)
+
+
+def _arguments(record: ProgramRecord) -> Html:
+    counted = f"{len(record.arguments)} arguments, {len(record.results)} results"
+    return tag(
+        "section",
+        tag("h3", "Arguments and results"),
+        tag("details", tag("summary", counted), arguments_table(record)),
+    )
+
+
+def parts_html(parts: Sequence[ProgramPart]) -> Html:
+    """Return the sections of all programs, with a choice among them if there are several."""
+    if len(parts) < 2:
+        return join(part.html for part in parts)
+    options = [
+        tag("option", f"program {part.data['number']}", value=part.data["number"]) for part in parts
+    ]
+    choice = tag(
+        "p", tag("label", "Program ", tag("select", *options, id="program")), class_="choice"
+    )
+    return join([choice, *(part.html for part in parts)])

@@ -1,0 +1,1 @@
+"""Draws a model, and XLA's dot files. Start in :mod:`.model`."""

@@ -1,0 +1,1 @@
+"""Shows a capture as text, for ``print`` and the shell."""

@@ -1,0 +1,79 @@
+"""The cell magic ``%%probe``, which ``%load_ext brainpy_probe`` adds to IPython."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from typing import Any
+
+from brainpy_probe.characters import in_one_line
+from brainpy_probe.errors import BadSetting, ProbeError
+from brainpy_probe.recording.api import capture
+from brainpy_probe.report.api import report
+from brainpy_probe.report.page.html import Html, tag
+from brainpy_probe.settings import ARGUMENTS
+
+__all__ = ["load"]
+
+
+def load(shell: Any) -> None:
+    """Add the magic to a shell."""
+
+    def probe(line: str, cell: str) -> _Result | None:
+        """Capture the networks that a cell runs: %%probe [--dialect mhlo] [--profile] ...
+
+        The options are the arguments of capture(). The capture is then the variable cap.
+        --no-report leaves out the report.
+        """
+        try:
+            settings, reports = _settings(line)
+        except ProbeError as error:
+            sys.stderr.write(f"%%probe: {in_one_line(str(error))}\n")
+            return None
+        with capture(**settings) as cap:
+            ran = shell.run_cell(cell)
+        shell.push({"cap": cap})
+        page = ""
+        if reports and cap.programs:
+            page = os.path.relpath(report(cap, cap.path.parent / f"{cap.path.name}.html"))
+        return _Result(cap, page) if ran.success or cap.calls else None
+
+    shell.register_magic_function(probe, "cell", "probe")
+
+
+class _Result:
+    """What the magic shows: the capture, and a link to its report."""
+
+    def __init__(self, cap: Any, page: str) -> None:
+        self._cap, self._page = cap, page
+
+    def __repr__(self) -> str:
+        return f"{self._cap}\nreport: {in_one_line(self._page)}" if self._page else f"{self._cap}"
+
+    def _repr_html_(self) -> str:
+        link = tag("p", tag("a", "report", href=self._page, target="_blank"), f": {self._page}")
+        return Html(self._cap._repr_html_() + (link if self._page else ""))
+
+
+def _settings(line: str) -> tuple[dict[str, Any], bool]:
+    """Return the arguments of ``capture`` that a line of options sets, and whether to report."""
+    words = shlex.split(line)
+    settings: dict[str, Any] = {}
+    reports = True
+    while words:
+        option, _, value = words.pop(0).partition("=")
+        name = option.removeprefix("--").replace("-", "_")
+        argument = ARGUMENTS.get(name)
+        if option == "--no-report":
+            reports = False
+        elif argument is None or not option.startswith("--"):
+            known = ", ".join(f"--{known.replace('_', '-')}" for known in [*ARGUMENTS, "no_report"])
+            raise BadSetting(f"{option!r} is no option of %%probe.", f"Allowed: {known}.")
+        elif argument.form == "switch":
+            settings[name] = True
+        else:
+            if not value and not words:
+                raise BadSetting(f"{option} has no value.", argument.help)
+            settings[name] = argument.read(value or words.pop(0))
+    return settings, reports

@@ -1,0 +1,88 @@
+"""What a user holds shows itself: a short repr, a readable print, and HTML in a notebook."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import brainpy_probe as probe
+from tests.replaying import captured
+
+
+@pytest.fixture(scope="module")
+def shown() -> dict[str, Any]:
+    """Return an object of each kind."""
+    cap = captured("einet").capture
+    program = cap.programs[0]
+    return {
+        "capture": cap,
+        "program": program,
+        "call": cap.calls[0],
+        "module": cap.calls[0].modules[0],
+        "costs": program.costs,
+        "finding": cap.findings[0],
+        "calls": cap.calls,
+        "modules": cap.modules,
+        "findings": cap.findings,
+        "portable": program.portable,
+        "replay": captured("lif").program.replay(),
+    }
+
+
+KINDS = [
+    "capture", "program", "call", "module", "costs", "finding", "calls", "modules", "findings",
+    "portable", "replay",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_object_shows_itself(kind: str, shown: dict[str, Any]) -> None:
+    found = shown[kind]
+    items = list(found) if isinstance(found, tuple) else [found]
+    assert all(re.fullmatch(r"<[A-Z][^<>\n]{3,90}>", repr(item)) for item in items)
+    text = str(found)
+    assert text != repr(found)
+    assert max(map(len, text.splitlines())) <= 80
+    html = found._repr_html_()
+    assert html.startswith('<div class="brainpy-probe"')
+    # No element but those that are always there runs or loads anything.
+    assert html.count("<script>") == (1 if "<table" in html else 0)
+    assert not re.search(r"<(img|iframe|link)|\\son\\w+=|\\ssrc=", html)
+
+
+def test_a_program_shows_its_picture(shown: dict[str, Any]) -> None:
+    html = shown["program"]._repr_html_()
+    assert 'data-component="E2I"' in html
+    assert "arguments and results" in html
+
+
+def test_calls_are_a_tuple(shown: dict[str, Any]) -> None:
+    calls = shown["calls"]
+    assert isinstance(calls, tuple)
+    assert calls[:1] == (calls[0],)
+    assert str(probe.load(shown["capture"].path).calls[0]) == str(calls[0])
+
+
+@pytest.mark.browser
+def test_a_cell_is_captured_by_the_magic(tmp_path: Path) -> None:
+    nbformat, nbclient = import_module("nbformat"), import_module("nbclient")
+    cells = [
+        "%load_ext brainpy_probe\nimport brainpy as bp\n"
+        "runner = bp.DSRunner(bp.neurons.LIF(3), inputs=('input', 20.), progress_bar=False)",
+        f"%%probe --dialect mhlo --out {tmp_path}\nrunner.run(1.)",
+        "print(cap.text[:7])",
+        "%%probe --nothing\n1",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": "."}}).execute()
+    _, ran, printed, refused = (cell.outputs for cell in notebook.cells)
+    html = ran[-1]["data"]["text/html"]
+    assert "LIF" in html
+    (page,) = tmp_path.glob("*.html")
+    assert page.name in html
+    assert printed[0]["text"].strip() == "module"
+    assert "--nothing" in refused[0]["text"]
