@@ -115,6 +115,15 @@ def report(
             metavar="S",
         ),
     ] = 60.0,
+    model_explorer: Annotated[
+        Path | None,
+        typer.Option(
+            "--model-explorer",
+            help="Write the programs for Model Explorer instead, as JSON.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
     timeout: Timeout = Limits.seconds,
     memory: Memory = None,
 ) -> None:
@@ -123,9 +132,14 @@ def report(
     It has the findings, calls, compilations and costs, a picture of the model, and its equations
     beside its StableHLO and its optimised HLO.
     """
+    from brainpy_probe.report.api import model_explorer_file
     from brainpy_probe.report.api import report as write_report
 
     with exit_on_error():
+        if model_explorer is not None:
+            bounds = limits(timeout, memory)
+            console.print(str(model_explorer_file(open_run(run), model_explorer, bounds)))
+            return
         written = write_report(
             open_run(run),
             out,

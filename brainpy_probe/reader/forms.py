@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from brainpy_probe.errors import CannotReplay, DamagedCapture, describe_error
 
 if TYPE_CHECKING:
-    from brainpy_probe.reader.program import Program
+    from brainpy_probe.reader.program_files import ProgramFiles
 
 __all__ = ["other_bits", "parsed", "stablehlo"]
 
@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 _DAMAGED = "brainpy-probe verify lists all damaged files. Capture again."
 
 
-def parsed(program: Program, parse: Callable[[str, bytes], _T]) -> tuple[str, _T]:
+def parsed(program: ProgramFiles, parse: Callable[[str, bytes], _T]) -> tuple[str, _T]:
     """Return the form that is counted, measured and run, and what ``parse`` makes of it.
 
     It is the form that is nearest to what ran, so that all three are about the same operations.
@@ -51,7 +51,7 @@ def parsed(program: Program, parse: Callable[[str, bytes], _T]) -> tuple[str, _T
         ) from error
 
 
-def stablehlo(program: Program) -> tuple[bytes, bool]:
+def stablehlo(program: ProgramFiles) -> tuple[bytes, bool]:
     """Return the program as StableHLO or VHLO, and whether it is the captured StableHLO text.
 
     The text comes first if this jaxlib can parse it, even if another version wrote it: it has
@@ -69,7 +69,7 @@ def stablehlo(program: Program) -> tuple[bytes, bool]:
     return parsed(program, bindings.as_stablehlo)[1], False
 
 
-def other_bits(program: Program, form: str) -> list[str]:
+def other_bits(program: ProgramFiles, form: str) -> list[str]:
     """Return why XLA may compile a form of a program to other bits than the run's."""
     from brainpy_probe.compat import bindings
     from brainpy_probe.ir.execution import processor

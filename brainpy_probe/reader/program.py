@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from brainpy_probe.characters import in_one_line
-from brainpy_probe.errors import BadSetting
-from brainpy_probe.format.arrays import check_array, read_arrays
-from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.cost_records import Costs, Measured
-from brainpy_probe.format.program_records import Fidelity, ProgramKind, ProgramRecord, TensorSpec
-from brainpy_probe.format.reading import read_file, read_text
-from brainpy_probe.format.records import Environment
 from brainpy_probe.reader.forms import other_bits, parsed, stablehlo
+from brainpy_probe.reader.program_files import ARRAYS, ProgramFiles
 from brainpy_probe.reader.requests import (
     ProgramTask,
     Task,
@@ -26,10 +19,10 @@ from brainpy_probe.reader.requests import (
     ask_explanation,
     ask_listing,
     ask_measuring,
+    ask_op_graph,
     ask_replay,
 )
 from brainpy_probe.reader.worker import Limits
-from brainpy_probe.showing import Shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,45 +31,28 @@ if TYPE_CHECKING:
     from brainpy_probe.analysis.explanation.records import Explanation
     from brainpy_probe.analysis.listing import Listing
     from brainpy_probe.analysis.measure import Measuring
+    from brainpy_probe.analysis.op_graph import OpGraph
     from brainpy_probe.analysis.replay import Replay
 
 __all__ = ["Program"]
 
-# The kinds of files with arrays; a shared file belongs to another program.
-_ARRAYS = ("data", "results", "shared")
-_NO_TEXT = "The program itself (cap.programs) has the requested texts."
-
 
 @dataclass(frozen=True, repr=False)
-class Program(Shown):
+class Program(ProgramFiles):
     """A distinct program, ``program(constants, state, inputs) -> {outputs, monitors, state}``.
 
-    :attr:`costs`, :meth:`explain`, :meth:`replay` and :meth:`measure` parse or run the program with
-    jaxlib. They do so in a worker process within :attr:`limits`, because a damaged program may
-    crash the process, or never end. :meth:`text` and :meth:`data` read the files in the calling
-    process, and parse nothing but the header of a safetensors file, which checks its own bounds.
+    :attr:`costs`, :meth:`explain`, :meth:`replay`, :meth:`measure` and others parse or run the
+    program with jaxlib. They do so in a worker process within :attr:`limits`, because a damaged
+    program may crash the process, or never end. :meth:`text` and :meth:`data` read the files in the
+    calling process.
 
     Attributes
     ----------
-    record : ProgramRecord
-        The program's entry in the manifest.
-    environment : Environment
-        Where the program ran.
-    is_portable : bool
-        Whether it is the portable form.
     limits : Limits or None
         The seconds and the memory of the worker process; None to use the calling process.
     """
 
-    _folder: Path
-    record: ProgramRecord
-    environment: Environment
-    is_portable: bool = False
     limits: Limits | None = field(default_factory=Limits)
-
-    def __repr__(self) -> str:
-        kind = "the whole run" if self.kind == "loop" else "one step"
-        return f"<Program {self.record.index}: {in_one_line(self.name)}, {kind}>"
 
     def within(self, limits: Limits | None) -> Program:
         """Return the same program with other limits.
@@ -91,36 +67,6 @@ class Program(Shown):
         return Program(self._folder, self.record, self.environment, self.is_portable, limits)
 
     @property
-    def name(self) -> str:
-        """The model's class, which is also the module's name."""
-        return self.record.name
-
-    @property
-    def kind(self) -> ProgramKind:
-        """``loop`` for a whole run, ``step`` for one step of a runner whose loop is in Python."""
-        return self.record.kind
-
-    @property
-    def fingerprint(self) -> str:
-        """Equal for programs with equal computation, names, shapes and dtypes."""
-        return self.record.fingerprint
-
-    @property
-    def arguments(self) -> tuple[TensorSpec, ...]:
-        """The arguments of ``main``, in order."""
-        return self.record.arguments
-
-    @property
-    def results(self) -> tuple[TensorSpec, ...]:
-        """The results of ``main``, in order."""
-        return self.record.results
-
-    @property
-    def fidelity(self) -> Fidelity:
-        """How faithfully the texts represent what ran."""
-        return self.record.fidelity
-
-    @property
     def portable(self) -> Program | None:
         """The same program without the kernels that only BrainPy has, if it was requested.
 
@@ -129,7 +75,7 @@ class Program(Shown):
         portable = self.record.portable
         if portable is None:
             return None
-        arrays = [file for file in self.record.files if file.kind in _ARRAYS]
+        arrays = [file for file in self.record.files if file.kind in ARRAYS]
         files = (*portable.files, *arrays)
         record = replace(
             self.record,
@@ -141,79 +87,6 @@ class Program(Shown):
             unmeasured="",
         )
         return Program(self._folder, record, self.environment, True, self.limits)
-
-    @property
-    def dialects(self) -> tuple[str, ...]:
-        """The dialects in which there is a text, in the requested order."""
-        binary = {"vhlo", *_ARRAYS}
-        return tuple(file.kind for file in self.record.files if file.kind not in binary)
-
-    @property
-    def paths(self) -> dict[str, Path]:
-        """The program's own files by kind: a dialect, ``vhlo``, ``data``, ``results``.
-
-        An argument that an earlier program also took is stored in that program's file.
-        """
-        own = [file for file in self.record.files if file.kind != "shared"]
-        return {file.kind: self._folder / file.path for file in own}
-
-    def text(self, dialect: str | None = None) -> str:
-        """Return the program's text.
-
-        Parameters
-        ----------
-        dialect : str, optional
-            One of :attr:`dialects`; by default the first.
-
-        Raises
-        ------
-        BadSetting
-            If that dialect was not captured.
-        DamagedCapture
-            If the file is missing or was changed.
-        """
-        if not self.dialects:
-            reasons = " ".join(self.fidelity.notes) or "No dialect was captured."
-            raise BadSetting(f"{self.name} has no text. {reasons}", _NO_TEXT)
-        wanted = self.dialects[0] if dialect is None else dialect
-        if wanted not in self.dialects:
-            raise BadSetting(
-                f"This capture has no text in {wanted!r}.",
-                f"It has {', '.join(self.dialects)}. Request others with capture(dialect=...).",
-            )
-        return read_text(self._folder, self._file(wanted))
-
-    def data(self, kind: str = "data") -> dict[str, np.ndarray[Any, Any]]:
-        """Return the arrays of the program's first call by group and name, as ``state/E.V``.
-
-        Parameters
-        ----------
-        kind : str
-            ``"data"`` for the arguments, ``"results"`` for the results.
-
-        Raises
-        ------
-        BadSetting
-            If these arrays were not captured.
-        DamagedCapture
-            If a file is missing, was changed, or does not match the manifest.
-        """
-        specs = self.results if kind == "results" else self.arguments
-        stored = [spec for spec in specs if spec.file]
-        if kind not in ("data", "results") or (specs and not stored):
-            raise BadSetting(
-                f"This capture has no arrays {kind!r}.",
-                "capture(data='inputs') writes 'data'; capture(data='full') also writes 'results'.",
-            )
-        written = {file.path: file for file in self.record.files}
-        raw = {
-            path: read_arrays(self._folder, written[path])
-            for path in dict.fromkeys(spec.file for spec in stored)
-        }
-        return {
-            spec.path: check_array(self._folder / spec.file, spec, raw[spec.file])
-            for spec in stored
-        }
 
     def replay(
         self, *, repeat: int = 1, overrides: Mapping[str, np.ndarray[Any, Any]] | None = None
@@ -355,6 +228,26 @@ class Program(Shown):
         text = content.decode() if is_text else text_of(content)
         return listing(self.record, text, compiles=compiles)
 
+    def op_graph(self) -> OpGraph:
+        """Return the ops of a step as a graph, each with its component; needs jaxlib.
+
+        Raises
+        ------
+        CannotReplay
+            If there is no text of the program that XLA reads.
+        DamagedCapture
+            If the file is missing or was changed.
+        Stopped
+            If it reaches a limit of time or memory, or ends its process.
+        """
+        from brainpy_probe.analysis.costs import hlo_module
+        from brainpy_probe.analysis.op_graph import op_graph
+        from brainpy_probe.ir import hlo
+
+        if self.limits is not None:
+            return ask_op_graph(self._task("op_graph"), self.limits)
+        return op_graph(self.record, hlo.Module.of(parsed(self, hlo_module)[1]))
+
     def measure(self) -> Measuring:
         """Compile the program, run it on the captured arrays, and measure each component's time.
 
@@ -395,11 +288,3 @@ class Program(Shown):
             plain=self.is_portable,
             **more,
         )
-
-    def _file(self, kind: str) -> WrittenFile:
-        (file,) = (file for file in self.record.files if file.kind == kind)
-        return file
-
-    def read(self, kind: str) -> bytes:
-        """Return the content of the program's file of a kind: a dialect, or ``vhlo``."""
-        return read_file(self._folder, self._file(kind))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from brainpy_probe.analysis.explanation.records import Explanation
     from brainpy_probe.analysis.listing import Listing
     from brainpy_probe.analysis.measure import Measuring
+    from brainpy_probe.analysis.op_graph import OpGraph
     from brainpy_probe.analysis.replay import Replay
 
 __all__ = [
@@ -43,10 +44,13 @@ __all__ = [
     "ask_explanation",
     "ask_listing",
     "ask_measuring",
+    "ask_op_graph",
     "ask_replay",
 ]
 
-Task: TypeAlias = Literal["costs", "dataflow", "explain", "listing", "replay", "measure"]
+Task: TypeAlias = Literal[
+    "costs", "dataflow", "explain", "listing", "op_graph", "replay", "measure"
+]  # fmt: skip
 _ENTRY = "brainpy_probe.reader.serving:serve"
 
 
@@ -58,7 +62,7 @@ class ProgramTask(msgspec.Struct, frozen=True, kw_only=True, tag="program"):
     Attributes
     ----------
     what : str
-        ``costs``, ``dataflow``, ``explain``, ``listing``, ``replay`` or ``measure``.
+        ``costs``, ``dataflow``, ``explain``, ``listing``, ``op_graph``, ``replay`` or ``measure``.
     folder : str
         The capture folder.
     record : ProgramRecord
@@ -173,6 +177,15 @@ def ask_measuring(task: ProgramTask, limits: Limits) -> Measuring:
     with Worker(_ENTRY, limits, msgspec.json.encode(task)) as worker:
         found = _answer(worker, limits, f"Measuring {task.record.name}")
     return msgspec.convert(found, Measuring)
+
+
+def ask_op_graph(task: ProgramTask, limits: Limits) -> OpGraph:
+    """Read the ops of a program in a worker."""
+    from brainpy_probe.analysis.op_graph import OpGraph
+
+    with Worker(_ENTRY, limits, msgspec.json.encode(task)) as worker:
+        found = _answer(worker, limits, f"Reading the ops of {task.record.name}")
+    return msgspec.convert(found, OpGraph)
 
 
 def ask_replay(

@@ -27,6 +27,7 @@ _VERBS = {
     "explain": "explained",
     "dataflow": "followed",
     "listing": "listed",
+    "op_graph": "read",
     "measure": "measured",
     "replay": "replayed",
 }
@@ -79,6 +80,8 @@ def _run(
         return Answer(found=program.explain()), []
     if task.what == "listing":
         return Answer(found=program.listing(compiles=task.compiles)), []
+    if task.what == "op_graph":
+        return Answer(found=program.op_graph()), []
     if task.what == "measure":
         return Answer(found=program.measure()), []
     return _replay(program, task, stream)
@@ -91,7 +94,7 @@ def _block_imports(task: ProgramTask | Conversion) -> None:
     needless = ["matplotlib"]
     if (
         isinstance(task, Conversion)
-        or task.what in ("costs", "dataflow", "explain")
+        or task.what in ("costs", "dataflow", "op_graph", "explain")
         or not task.record.fidelity.custom_calls
     ):
         # jaxlib imports JAX's sharding class if JAX is installed (1 s), but does not need it.

@@ -13,13 +13,14 @@ from brainpy_probe.progress import progress
 from brainpy_probe.reader.capture import Capture
 from brainpy_probe.reader.program import Program
 from brainpy_probe.reader.worker import Limits
+from brainpy_probe.report.model_explorer import model_explorer_json
 from brainpy_probe.report.page.page import report_page
 from brainpy_probe.report.pictures.colours import Colours
 from brainpy_probe.report.pictures.model import Model, model
 from brainpy_probe.report.pictures.svg import draw_model, model_dot
 from brainpy_probe.report.pictures.xla import draw_dot
 
-__all__ = ["COMPILE_SECONDS", "picture", "report"]
+__all__ = ["COMPILE_SECONDS", "model_explorer_file", "picture", "report"]
 
 COMPILE_SECONDS = 60.0
 
@@ -95,6 +96,28 @@ def report(
     if opens:
         webbrowser.open(target.absolute().as_uri())
     return target
+
+
+def model_explorer_file(capture: Capture, path: Path, limits: Limits) -> Path:
+    """Write a capture's programs as Model Explorer's JSON, and return the file.
+
+    Raises
+    ------
+    BadSetting
+        If the path is a folder.
+    ProbeError
+        If a program can't be read.
+    """
+    if path.is_dir():
+        raise BadSetting(f"{path} is a folder.", "Give the name of a file, such as model.json.")
+    programs = capture.programs
+    with progress("Reading the ops", total=max(len(programs), 1)) as steps:
+        graphs = []
+        for number, program in enumerate(programs):
+            steps.step(program.name, done=number)
+            graphs.append(program.within(limits).op_graph())
+    write_atomically(path, model_explorer_json(graphs).encode())
+    return path
 
 
 def colours_of(drawn: Model) -> Colours:
