@@ -14,8 +14,6 @@ import sys
 from types import CodeType, FrameType
 from typing import Any, Literal
 
-import jax
-
 from brainpy_probe.compat.lookup import NAMES, PrivateName, take
 
 __all__ = [
@@ -129,6 +127,8 @@ def is_running(frame: FrameType | None) -> bool:
 
 def jit_outputs(frame: FrameType) -> list[Any]:
     """Return the leaves of the result of a jitted function, which is about to return it."""
+    import jax
+
     return jax.tree_util.tree_leaves(frame.f_locals["outs"])
 
 
