@@ -96,11 +96,11 @@ def summary(path: Path, manifest: Manifest, width: int = WIDTH) -> Group:
 def head(path: Path, manifest: Manifest, width: int | None = None) -> Iterator[Text]:
     """Yield the name of a capture, its folder, its versions, and whether it is complete.
 
-    A folder's path of more than two lines of ``width`` is shortened in the middle.
+    A folder's path of more than four lines of ``width`` is shortened in the middle.
     """
     yield Text(f"brainpy-probe: {path.name}", style="bold")
     where = f"in {path.parent}"
-    yield Text(where if width is None else shortened(where, 2 * width), overflow="fold")
+    yield Text(where if width is None else shortened(where, 4 * width), overflow="fold")
     environment = manifest.environment
     versions = [
         f"{name} {environment.versions[name]}"
