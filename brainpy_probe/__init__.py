@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from brainpy_probe.format.program_records import Fidelity, TensorSpec
     from brainpy_probe.reader.call import PredictCall
     from brainpy_probe.reader.capture import Capture, load
+    from brainpy_probe.reader.difference import diff
     from brainpy_probe.reader.module import CompiledModule
     from brainpy_probe.reader.program import Program
     from brainpy_probe.reader.worker import Limits
@@ -61,6 +62,7 @@ __all__ = [
     "Timing",
     "UnknownDialect",
     "capture",
+    "diff",
     "load",
 ]
 
@@ -73,6 +75,7 @@ _MODULES = (
     "reader.program",
     "reader.module",
     "reader.call",
+    "reader.difference",
     "format.common_records",
     "format.program_records",
     "reader.worker",

@@ -1,19 +1,22 @@
-"""The command that explains a program."""
+"""The commands that explain a program, and compare two."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from brainpy_probe.characters import visible
 from brainpy_probe.cli.shell import (
+    FAILED,
     Memory,
     Run,
     Timeout,
     app,
     exit_on_error,
+    find_run,
     limits,
     open_run,
     print_json,
@@ -22,7 +25,7 @@ from brainpy_probe.cli.shell import (
 from brainpy_probe.errors import BadSetting
 from brainpy_probe.reader.worker import Limits
 
-__all__ = ["explain"]
+__all__ = ["diff", "explain"]
 
 
 @app.command()
@@ -66,3 +69,38 @@ def explain(
             sys.stdout.write(visible(latex_page(explanation)) + "\n")
         else:
             sys.stdout.write(visible(page(explanation)) + "\n")
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A capture folder, or its parent.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Another one.")],
+    program: Annotated[
+        int, typer.Option("--program", min=0, help="The number of the program.", metavar="N")
+    ] = 0,
+    ignore: Annotated[
+        str,
+        typer.Option(
+            "--ignore",
+            help="What does not count as a difference: data, constants, shapes, costs.",
+            metavar="WORDS",
+            show_default=False,
+        ),
+    ] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print the difference as JSON.")] = False,
+) -> None:
+    """Compare the programs of two captures: states' updates, data, components, costs.
+
+    Exit code 0 if they are the same, 1 if not, 2 for wrong usage.
+    """
+    from brainpy_probe.reader.difference import diff as compare
+
+    with exit_on_error():
+        words = [word.strip() for word in ignore.split(",") if word.strip()]
+        found = compare(find_run(old), find_run(new), program=program, ignore=words)
+    if json:
+        print_json(found)
+    else:
+        sys.stdout.write(visible(str(found)) + "\n")
+    if not found.same:
+        raise typer.Exit(FAILED)

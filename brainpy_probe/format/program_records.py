@@ -230,6 +230,10 @@ class ProgramRecord(Record, frozen=True, kw_only=True):
         ``loop`` for a whole run; ``step`` for one step of a runner whose loop is in Python.
     fingerprint : str
         Equal for programs with the same computation, names, shapes and dtypes.
+    identity : str
+        A digest of what each result is of the arguments. It depends neither on the process nor on
+        the versions of BrainPy and JAX, if these lower the model to the same operations. Empty if
+        the program could not be read.
     portable : PortableProgram or None
         The program for compilers without BrainPy's kernels, if it was requested.
     kernels : tuple of KernelCall
@@ -255,6 +259,7 @@ class ProgramRecord(Record, frozen=True, kw_only=True):
     name: str
     kind: ProgramKind
     fingerprint: str
+    identity: Digest = ""
     arguments: tuple[TensorSpec, ...]
     results: tuple[TensorSpec, ...]
     fidelity: Fidelity

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from brainpy_probe.analysis.explanation.hashing import (
+    component_digest,
+    term_digests,
+    update_digests,
+)
 from brainpy_probe.analysis.explanation.kernels import definition_of, kernel_name
 from brainpy_probe.analysis.explanation.latex import LatexPrinter
 from brainpy_probe.analysis.explanation.naming import Equations, choose_equations
@@ -62,10 +67,14 @@ def explain(record: ProgramRecord, content: bytes, *, lines: bool = False) -> Ex
 class _Explainer:
     def __init__(self, record: ProgramRecord, step: Step) -> None:
         self.record, self.step = record, step
+        self.owners: dict[str, str] = {}
         self.definition = record.definition or ModelDefinition()
         self.chosen: Equations = choose_equations(record, step)
         self.text = Printer(record, self.chosen.names)
         self.latex = LatexPrinter(record, self.chosen.names)
+        terms = [item.term for item in self.chosen.named] + [r.term for r in step.results]
+        digests = term_digests(record, terms)
+        self.digests = dict(zip(map(id, terms), digests, strict=True))
 
     def explain(self) -> Explanation:
         equations = [
@@ -92,6 +101,7 @@ class _Explainer:
             recorded=recorded,
             functions=dict(self.text.used),
             opaque=tuple(self.opaque()),
+            digests=update_digests(self.record, self.step),
             notes=tuple(self.notes(equations, recorded)),
         )
 
@@ -111,7 +121,9 @@ class _Explainer:
             )  # fmt: skip
 
     def owner(self, name: str) -> str:
-        return enclosing_component(name, self.record.components)
+        if name not in self.owners:
+            self.owners[name] = enclosing_component(name, self.record.components)
+        return self.owners[name]
 
     def equation(
         self,
@@ -148,6 +160,7 @@ class _Explainer:
             shape=term.shape,
             dtype=term.dtype,
             operations=tuple(sorted(Operation(place.line, place.component) for place in places)),
+            digest=self.digests[id(term)],
             once=once,
         )
 
@@ -199,6 +212,7 @@ class _Explainer:
                     if spec.role == "state" and self.owner(spec.name) == name
                 ),
                 equations=tuple(own[name]),
+                digest=self.component_digest(name),
                 goes_to=tuple(
                     dict.fromkeys(
                         user.name
@@ -208,6 +222,14 @@ class _Explainer:
                     )
                 ),
             )
+
+    def component_digest(self, component: str) -> str:
+        updates = {
+            result.spec.name: result.term
+            for result in self.step.results
+            if result.spec.role == "state" and self.owner(result.spec.name) == component
+        }
+        return component_digest(self.record, component, updates) if updates else ""
 
     def opaque(self) -> Iterable[str]:
         """Return the kernels whose definition is not known."""

@@ -33,6 +33,10 @@ _ALGORITHMIC = {
     "stablehlo.shift_right_arithmetic", "stablehlo.rng_bit_generator", "stablehlo.case",
     "stablehlo.if",
 }  # fmt: skip
+# The names of functions to which JAX lowers a call without a function of the user.
+_WRAPPERS = ("closed_call", "core_closed_call", "core_call", "checkpoint")
+# The results of an algorithm: threefry2x32 has two.
+_FEW = 2
 # jaxlib's uniquifier of symbols: f, f_0, f_1.
 _COPY = re.compile(r"_\d+$")
 
@@ -328,18 +332,23 @@ class _Reader:
         ]  # fmt: skip
 
     def _is_algorithmic(self, name: str) -> bool:
-        """Return whether a function has an algorithm, and not the loop over time."""
+        """Return whether a function is printed by its name: an algorithm, such as a random draw.
+
+        Any other function is inlined, above all the body of a loop, which JAX 0.10 lowers to a
+        function of its own. A draw that calls another one takes a key.
+        """
         if name not in self._algorithmic:
             self._algorithmic[name] = False  # functions of StableHLO do not call themselves
-            inner = list(_inner(self._functions[name]))
-            self._algorithmic[name] = not any(map(self._is_time_loop, inner)) and any(
-                op.name in _ALGORITHMIC
-                or (
-                    op.name == "func.call"
-                    and self._is_algorithmic(mlir.string(op.attributes["callee"]))
-                )
-                for op in inner
-            )
+            function = self._functions[name]
+            inner = list(_inner(function))
+            body = function.regions[0].blocks[0]
+            results = len(list(body.operations)[-1].operation.operands)
+            takes_key = any(_type(value)[1] == "uint32" for value in body.arguments)
+            itself = results <= _FEW and any(op.name in _ALGORITHMIC for op in inner)
+            called = (mlir.string(o.attributes["callee"]) for o in inner if o.name == "func.call")
+            calls = results == 1 and takes_key and any(map(self._is_algorithmic, called))
+            wrapper = _COPY.sub("", name) in _WRAPPERS or any(map(self._is_time_loop, inner))
+            self._algorithmic[name] = not wrapper and (itself or calls)
         return self._algorithmic[name]
 
     def _region(self, block: MlirBlock, values: Mapping[Any, Term], caller: str) -> Function:

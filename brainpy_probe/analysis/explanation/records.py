@@ -28,6 +28,7 @@ __all__ = [
     "Explanation",
     "Operation",
     "StateDescription",
+    "UpdateDigests",
 ]
 
 EquationKind: TypeAlias = Literal["state", "term", "output", "monitor"]
@@ -72,6 +73,8 @@ class Equation(msgspec.Struct, frozen=True, kw_only=True):
         Shape and dtype of the value.
     operations : tuple of Operation
         The operations for which it stands.
+    digest : str
+        The digest of the value as an expression over the program's arguments.
     once : bool
         Whether it is computed once, and not in each step.
     """
@@ -87,7 +90,31 @@ class Equation(msgspec.Struct, frozen=True, kw_only=True):
     shape: tuple[int, ...]
     dtype: str
     operations: tuple[Operation, ...]
+    digest: str = ""
     once: bool = False
+
+
+class UpdateDigests(msgspec.Struct, frozen=True, kw_only=True):
+    """Digests of a result as an expression over the program's arguments.
+
+    Two programs update a state equally if ``full`` is equal. Otherwise, if ``operations`` is equal,
+    the expressions differ in their constants, shapes or dtypes.
+
+    Attributes
+    ----------
+    full : str
+        The digest of operations, names, constants, shapes and dtypes.
+    operations : str
+        The digest of operations and names alone.
+    constants, shapes, dtypes : str
+        The digest of operations and names with only this aspect.
+    """
+
+    full: str
+    operations: str
+    constants: str
+    shapes: str
+    dtypes: str
 
 
 class StateDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +149,9 @@ class ComponentExplanation(msgspec.Struct, frozen=True, kw_only=True):
         Its equations in the order in which they are evaluated.
     goes_to : tuple of str
         The names of the equations of other components that use its equations.
+    digest : str
+        The digest of the updates of its states, without its own name and the names of other
+        components; empty if it has no states.
     """
 
     name: str
@@ -133,6 +163,7 @@ class ComponentExplanation(msgspec.Struct, frozen=True, kw_only=True):
     states: tuple[StateDescription, ...] = ()
     equations: tuple[Equation, ...] = ()
     goes_to: tuple[str, ...] = ()
+    digest: str = ""
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +188,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         The definitions of functions in the expressions: ``exprel(z)``.
     opaque : tuple of str
         Kernels whose definition is not known.
+    digests : dict
+        The digests of each result, by group and name, as ``state/E.V``.
     notes : tuple of str
         What an expression does not show, and what was not recorded.
     """
@@ -169,6 +202,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     recorded: tuple[Equation, ...] = ()
     functions: dict[str, str] = {}
     opaque: tuple[str, ...] = ()
+    digests: dict[str, UpdateDigests] = {}
     notes: tuple[str, ...] = ()
 
     @property
@@ -202,6 +236,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
                 if f"{name.partition('(')[0]}(" in texts
             },
             opaque=(),
+            digests={},
             notes=(),
         )
 

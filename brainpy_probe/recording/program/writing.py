@@ -12,6 +12,8 @@ from typing import Any
 import jax
 from msgspec.structs import replace
 
+from brainpy_probe.analysis.explanation.hashing import identity
+from brainpy_probe.analysis.explanation.reading import read_step
 from brainpy_probe.analysis.measure import measure
 from brainpy_probe.errors import CannotMeasure, CannotReplay, first_line
 from brainpy_probe.format.common_records import WrittenFile
@@ -59,6 +61,10 @@ class WrittenProgram:
         The place of each argument, by group and name.
     definition : ModelDefinition or None
         The definition of the model; None if its components are not known.
+    identity : str
+        The program's identity; empty if it could not be read.
+    notes : tuple of str
+        Why it could not be read.
     """
 
     place: str
@@ -66,6 +72,8 @@ class WrittenProgram:
     portable: PortableProgram | None
     arguments: dict[str, tensors.Stored]
     definition: ModelDefinition | None
+    identity: str
+    notes: tuple[str, ...]
 
 
 def write_ahead(
@@ -85,13 +93,14 @@ def write_ahead(
     closed = rendered.closed
     components = closed.step.call.components
     definition = None if components is None else read_definition(components.names.components)
+    known, notes = _identity(closed, rendered.native)
     with folder.rollback_on_error():
         place = folder.reserve("programs", index, safe_name(closed.name))
         texts = _write_texts(place, rendered.native, folder)
         portable = _portable(place, rendered, folder)
         data = f"{place}/data.safetensors"
         arguments = _store(data, "data", closed.arguments, settings, arrays)
-    return WrittenProgram(place, texts, portable, arguments, definition)
+    return WrittenProgram(place, texts, portable, arguments, definition, known, notes)
 
 
 def write(
@@ -136,9 +145,10 @@ def write(
         name=closed.name,
         kind=closed.kind,
         fingerprint=closed.fingerprint,
+        identity=written.identity,
         arguments=_specs(native.lowered.token_types, closed.arguments, arguments),
         results=_result_specs(closed, native.lowered.token_types, results),
-        fidelity=_fidelity(native, closed),
+        fidelity=_fidelity(native, closed, *written.notes),
         files=(*written.texts, *_files_of(place, arguments), *_files_of(place, results)),
         portable=written.portable,
         kernels=native.kernels,
@@ -152,6 +162,26 @@ def write(
         record, unmeasured = _measured(record, native, closed)
         problem = problem or unmeasured
     return record, problem
+
+
+def _identity(closed: ClosedProgram, native: LoweredProgram) -> tuple[str, tuple[str, ...]]:
+    """Return the identity of a program, and a note if it has none."""
+    tokens = native.lowered.token_types
+    record = ProgramRecord(
+        index=0,
+        name=closed.name,
+        kind=closed.kind,
+        fingerprint="",
+        arguments=_specs(tokens, closed.arguments, {}),
+        results=_specs(tokens, closed.results, {}),
+        fidelity=Fidelity(),
+        files=(),
+        kernels=native.kernels,
+    )
+    try:
+        return identity(record, read_step(record, native.lowered.module)), ()
+    except Exception as error:  # an operation of a later version may be unknown
+        return "", (f"The program has no identity: {first_line(error)}",)
 
 
 def _measured(
