@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 import weakref
 from collections.abc import Iterator
 from contextvars import Token
@@ -23,6 +22,7 @@ from brainpy_probe.recording.current import CURRENT_WATCH
 from brainpy_probe.recording.guard import Guard
 from brainpy_probe.recording.modules.compilation import PENDING_PHASES, SERIALS, Compilation
 from brainpy_probe.recording.modules.timing import Stopwatch, add_timings
+from brainpy_probe.recording.pending_results import keep_pending, wait_for_pending
 from brainpy_probe.recording.snapshot import Snapshot
 from brainpy_probe.recording.tracing.traces import InnerEvents, LoopRun, StepTrace
 from brainpy_probe.recording.types import Array, Pytree, Runner
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = [
     "RunningCall",
     "copy_containers",
-    "is_xla_running",
 ]
 
 
@@ -164,22 +163,13 @@ class RunningCall:
         self.watch.stop()
         with self.own_work():
             values = None if self.snapshot is None else self.snapshot.final_values()
-            results = jax.tree_util.tree_leaves((self.brainpy_result, self.runner_result, values))
-            running = [leaf for leaf in results if _is_pending(leaf)]
-            _LEFT_RUNNING[:] = [weakref.ref(leaf) for leaf in running]
-            self.unfinished = bool(running)
+            self.unfinished = keep_pending((self.brainpy_result, self.runner_result, values))
         if self.unfinished:
             self.watch.mark_unmeasured("numba")
 
     def settle(self) -> float:
         """Wait until XLA has run the program; return the seconds, which are not the probe's own."""
-        begun = time.perf_counter()
-        if self.unfinished:
-            arrays: list[Any] = [reference() for reference in _LEFT_RUNNING]
-            for array in arrays:
-                if array is not None and not array.is_deleted():
-                    array.block_until_ready()
-        return time.perf_counter() - begun
+        return wait_for_pending() if self.unfinished else 0.0
 
     def forget(self) -> None:
         """Release all traces and values, so that they live no longer than without the probe.
@@ -408,21 +398,3 @@ class RunningCall:
 def copy_containers(tree: Pytree) -> Pytree:
     """Copy a pytree's containers, not its leaves: predict adds ``ts`` to the dict of monitors."""
     return jax.tree_util.tree_map(lambda leaf: leaf, tree)
-
-
-# Arrays of the last call that XLA had not computed when the call returned.
-_LEFT_RUNNING: list[weakref.ref[Any]] = []
-
-
-def is_xla_running() -> bool:
-    """Return whether XLA still computes results of the last call."""
-    return any(_is_pending(reference()) for reference in _LEFT_RUNNING)
-
-
-def _is_pending(array: Array) -> bool:
-    """Return whether XLA has not computed an array yet: JAX does not wait for XLA."""
-    if not isinstance(array, jax.Array) or isinstance(array, jax.core.Tracer):
-        return False
-    value: Any = array
-    # A typed random key has no is_ready; the numbers drawn with it have.
-    return hasattr(value, "is_ready") and not value.is_deleted() and not value.is_ready()

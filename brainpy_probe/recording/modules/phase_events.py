@@ -16,12 +16,12 @@ from typing import Any
 import jax
 
 from brainpy_probe.compat import jax_compiler, jax_tracing
-from brainpy_probe.recording.calls import is_xla_running
 from brainpy_probe.recording.current import CURRENT_CALL, CURRENT_WATCH, OPEN_CALLS, OWN_WORK, guard
 from brainpy_probe.recording.modules.compilation import PENDING_PHASES
 from brainpy_probe.recording.modules.pending import add_phase
 from brainpy_probe.recording.modules.timing import LISTENER, PHASES, Span, span_until_now
 from brainpy_probe.recording.patches import LEDGER
+from brainpy_probe.recording.pending_results import is_xla_running
 
 __all__ = ["install_listeners", "listen_to_jax", "listen_to_numba"]
 
