@@ -26,6 +26,7 @@ __all__ = [
     "run_kind",
     "run_states",
     "take",
+    "uncaptured_idiom",
     "without_static",
 ]
 
@@ -91,6 +92,24 @@ _KINDS: dict[str, RunKind] = {
     "run-cond": "cond",
     "run-switch": "cond",
 }
+
+
+# What a StatefulFunction of brainstate does where its run is no call, by its name (brainstate
+# 0.5.4, 0.6.0: transform/_grad_transform.py, _vjp_jvp.py, _grad_checkpoint.py, _mapping2.py,
+# _shard_map.py).
+_UNCAPTURED = {
+    "gradient": "gradient outside of a jitted function",
+    "vjp": "gradient outside of a jitted function",
+    "jvp": "gradient outside of a jitted function",
+    "checkpoint": "checkpointed function outside of a loop or jitted function",
+    "map_state_probe": "function mapped by brainstate.transform",
+    "shard_map": "function sharded by brainstate.transform",
+}
+
+
+def uncaptured_idiom(stateful: Any) -> str:
+    """Return what a StatefulFunction does whose run is no call; empty if that is unknown."""
+    return _UNCAPTURED.get(str(stateful.name), "")
 
 
 def control_flow_primitives() -> list[Any]:

@@ -9,7 +9,14 @@ from msgspec.structs import replace
 
 from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.program_records import ProgramRecord
-from brainpy_probe.format.records import Addition, CallCount, CallRecord, Manifest, ModuleRecord
+from brainpy_probe.format.records import (
+    Addition,
+    CallCount,
+    CallRecord,
+    Manifest,
+    ModuleRecord,
+    Uncaptured,
+)
 
 __all__ = ["Index", "named_files"]
 
@@ -22,6 +29,7 @@ class _Count(NamedTuple):
     modules: int
     lost_modules: int
     counts: dict[int, CallCount]
+    uncaptured: dict[str, Uncaptured]
     complete: bool
     journal_size: int
     additions: int
@@ -51,6 +59,7 @@ class Index:
             len(self._modules),
             len(self._lost_modules),
             {},
+            {found.idiom: found for found in begun.uncaptured},
             begun.complete,
             journal_size=0,
             additions=0,
@@ -76,6 +85,7 @@ class Index:
             _append(self._modules, count.modules, addition.modules),
             _append(self._lost_modules, count.lost_modules, addition.lost_modules),
             count.counts | {found.call: found for found in addition.counts},
+            count.uncaptured | {found.idiom: found for found in addition.uncaptured},
             complete,
             journal_size,
             count.additions + 1,
@@ -93,6 +103,7 @@ class Index:
                 programs=tuple(self._programs[: now.programs]),
                 modules=tuple(self._modules[: now.modules]),
                 lost_modules=tuple(self._lost_modules[: now.lost_modules]),
+                uncaptured=tuple(now.uncaptured.values()),
                 complete=now.complete,
             )
             self._read = now, read

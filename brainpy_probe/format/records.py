@@ -35,6 +35,7 @@ __all__ = [
     "ModuleRecord",
     "Origin",
     "Reason",
+    "Uncaptured",
 ]
 
 FORMAT = "brainpy-probe/capture"
@@ -64,6 +65,21 @@ class CallCount(Record, frozen=True, kw_only=True):
     count: NonNegativeInt
     seconds: BoundedFloat
     median: BoundedFloat
+
+
+class Uncaptured(Record, frozen=True, kw_only=True):
+    """A kind of run that has no call, and how often it ran.
+
+    Attributes
+    ----------
+    idiom : str
+        What ran: ``gradient outside of a jitted function``.
+    count : int
+        How often it ran.
+    """
+
+    idiom: str
+    count: NonNegativeInt
 
 
 class CallRecord(Record, frozen=True, kw_only=True):
@@ -278,6 +294,7 @@ class Addition(Record, frozen=True, kw_only=True):
     modules: tuple[ModuleRecord, ...] = ()
     lost_modules: tuple[LostModule, ...] = ()
     counts: tuple[CallCount, ...] = ()
+    uncaptured: tuple[Uncaptured, ...] = ()
     digest: str = ""
 
 
@@ -300,4 +317,5 @@ class Manifest(Record, frozen=True, kw_only=True):
     programs: tuple[ProgramRecord, ...] = ()
     modules: tuple[ModuleRecord, ...] = ()
     lost_modules: tuple[LostModule, ...] = ()
+    uncaptured: tuple[Uncaptured, ...] = ()
     digest: str = ""

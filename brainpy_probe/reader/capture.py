@@ -110,7 +110,7 @@ class Capture(Shown):
             ]
         if calls or not self.manifest.complete:
             return "; ".join(reasons) or "no call was recorded"
-        return "no runner's predict was called in the block"
+        return "no model was run in the block"
 
     def __repr__(self) -> str:
         return f"<Capture {visible(self.path.name)}: {len(self.manifest.calls)} calls>"

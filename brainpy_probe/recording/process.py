@@ -115,6 +115,12 @@ class ProcessCapture:
         if self._session is not None:
             self._session.count_call(run)
 
+    def note_uncaptured(self, idiom: str) -> None:
+        """Record that something ran that has no call."""
+        session = self._opened()
+        if session is not None:
+            session.note_uncaptured(idiom)
+
     def render_ahead(self, call: RunningCall) -> None:
         """Render the program of a call that is about to run."""
         session = self._opened()
@@ -145,7 +151,7 @@ class ProcessCapture:
                 print_to_stderr(_summary(session.manifest, session.folder))
             self._forget_early()
             if session is None and not self._is_child and not self._failures.happened:
-                print_to_stderr(f"no runner's predict was called in process {os.getpid()}")
+                print_to_stderr(f"no model was run in process {os.getpid()}")
             problem = self._failures.finish()
             if problem is not None:
                 print_to_stderr(problem)
@@ -206,7 +212,7 @@ def _summary(manifest: Manifest, folder: RunFolder) -> str:
             f"{_count(compiled, 'module')} for them, compiled in {seconds:.2f} s"
         ]
     else:
-        nothing = "no runner's predict was called" if manifest.complete else "no call was recorded"
+        nothing = "no model was run" if manifest.complete else "no call was recorded"
         lines = [
             f"{nothing} in process {manifest.environment.pid}; "
             f"{_count(outside, 'module')} compiled otherwise"

@@ -37,6 +37,9 @@ class Recorder(Protocol):
     def count_call(self, run: RepeatedRun) -> None:
         """Record how often the function of a recorded call has run."""
 
+    def note_uncaptured(self, idiom: str) -> None:
+        """Record that something ran that has no call."""
+
     def render_ahead(self, call: RunningCall) -> None:
         """Render the program of a call that is about to run."""
 

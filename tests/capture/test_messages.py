@@ -100,8 +100,8 @@ def test_lost_calls_are_not_called_none(out: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(RunFolder, "append", _full)
         monkeypatch.setattr(RunFolder, "write_manifest", _full)
         runner.run(1.0)
-        assert "No runner's predict was called" not in str(cap)
-    assert "No runner's predict was called" not in str(cap)
+        assert "No model was run" not in str(cap)
+    assert "No model was run" not in str(cap)
     with pytest.raises(probe.ProbeError) as refusal:
         cap.text  # noqa: B018 - a property
     assert "no runner's predict" not in str(refusal.value)

@@ -162,7 +162,7 @@ def test_without_its_hooks_the_probe_sees_nothing(out: Path) -> None:
     LEDGER.leave(session)
     session.close()
     assert session.capture.calls == ()
-    with pytest.raises(probe.ProbeError, match="no runner's predict was called"):
+    with pytest.raises(probe.ProbeError, match="no model was run"):
         _ = session.capture.text
 
 

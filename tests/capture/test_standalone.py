@@ -204,3 +204,22 @@ def test_functions_without_state_are_no_calls(out: Path) -> None:
         brainstate.transform.jit(lambda x: x + 1)(np.arange(3.0))
     assert cap.calls == ()
     assert cap.modules
+
+
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="brainstate is there from 2.7 on")
+def test_what_has_no_call_is_named_once(out: Path) -> None:
+    import brainstate
+
+    weight = brainstate.ParamState(np.ones(3, "float32"))
+
+    def loss() -> Any:
+        return (weight.value**2).sum()
+
+    with probe.capture(out) as cap:
+        for _ in range(3):
+            brainstate.transform.grad(loss, {"weight": weight})()
+        brainstate.transform.vmap(lambda x: brainstate.transform.jit(lambda: x + 1)())(np.ones(2))
+    assert cap.calls == ()
+    text = str(cap)
+    assert text.count("not captured: gradient outside of a jitted function, 3 times") == 1
+    assert "not captured: loop or jitted function inside another transformation" in text

@@ -59,7 +59,7 @@ def test_a_capture_without_a_run_still_shows_its_modules(out: Path) -> None:
 
     with probe.capture(out, strict=True) as cap:
         jax.jit(lambda x: x + 21)(1.0)
-    assert "No runner's predict was called." in str(cap)
+    assert "No model was run." in str(cap)
     assert re.search(r"1 module, .*, outside of the calls", str(cap))
     assert "jit__lambda" in cap.details()
 

@@ -93,7 +93,7 @@ def test_an_open_capture_says_so_and_that_nothing_ran(out: Path) -> None:
         assert "The capture did not end" in _assert_fits(cap)
     text = _assert_fits(cap)
     assert "The capture did not end" not in text
-    assert "No runner's predict was called." in text
+    assert "No model was run." in text
 
 
 def test_the_summary_says_what_the_run_raised(out: Path) -> None:

@@ -16,7 +16,14 @@ from msgspec.structs import replace
 from brainpy_probe.errors import ProbeError
 from brainpy_probe.format.common_records import Failure
 from brainpy_probe.format.folder import RunFolder
-from brainpy_probe.format.records import Addition, CallCount, CallRecord, LostModule, Manifest
+from brainpy_probe.format.records import (
+    Addition,
+    CallCount,
+    CallRecord,
+    LostModule,
+    Manifest,
+    Uncaptured,
+)
 from brainpy_probe.reader.capture import Capture
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.current import CURRENT_WATCH, OWN_WORK
@@ -66,6 +73,7 @@ class Session:
     _programs: ProgramLog = field(init=False)
     _pending: PendingRecords = field(init=False)
     _numbers: dict[int, int] = field(default_factory=dict)  # of calls, by their serials
+    _uncaptured: dict[str, int] = field(default_factory=dict)
     _models: IdentityDict[int] = field(default_factory=IdentityDict)
     _model_count: int = 0
     _closed: bool = False
@@ -139,6 +147,19 @@ class Session:
             count = CallCount(call=number, count=run.count, seconds=run.seconds, median=run.median)
             self.folder.append(Addition(counts=(count,)))
 
+    def note_uncaptured(self, idiom: str) -> None:
+        """Record that something ran that has no call; write it at once for the first time."""
+        if self._is_inherited():
+            return
+        with self._lock, Guard(self.defer_failure):
+            count = self._uncaptured.get(idiom, 0) + 1
+            self._uncaptured[idiom] = count
+            if count == 1 and not self._closed:
+                self.folder.append(Addition(uncaptured=self._uncaptured_records()))
+
+    def _uncaptured_records(self) -> tuple[Uncaptured, ...]:
+        return tuple(Uncaptured(idiom=k, count=n) for k, n in self._uncaptured.items())
+
     def report_failure(self, failure: Exception, *, recorded: bool = False) -> ProbeError | None:
         """Report a failure of the probe; return the error to raise, with ``strict=True``.
 
@@ -168,7 +189,8 @@ class Session:
             self._closed = True
             try:
                 self._programs.discard_unclaimed()
-                self.folder.finish(self._pending.addition())
+                addition = self._pending.addition()
+                self.folder.finish(replace(addition, uncaptured=self._uncaptured_records()))
             except Exception as error:
                 return self.report_failure(error) or self.failures.finish()
         return self.failures.finish()

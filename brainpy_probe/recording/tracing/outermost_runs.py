@@ -30,6 +30,7 @@ from brainpy_probe.recording.tracing.usercode import is_user_module
 from brainpy_probe.recording.types import Array, Pytree, Variable
 
 __all__ = [
+    "STATELESS",
     "BoundPrimitive",
     "begin",
     "begin_call",
@@ -38,6 +39,9 @@ __all__ = [
     "is_stateless",
     "mark_training",
     "may_begin",
+    "note",
+    "note_idiom",
+    "note_inside",
     "values_before",
 ]
 
@@ -52,6 +56,32 @@ def may_begin(frame: FrameType | None) -> bool:
         and brainstate_runs.run_kind(frame) is not None
         and jax_tracing.trace_state_clean()
     )
+
+
+# What the user is informed of where a run is no call.
+STATELESS = "jitted function without BrainPy state"
+_INSIDE = "loop or jitted function inside another transformation"
+
+
+def note_idiom(stateful: Any, frame: FrameType) -> None:
+    """Record that a function runs that is no call, such as a gradient outside of a jit."""
+    if OWN_WORK.get() or brainstate_runs.run_kind(frame) is not None:
+        return
+    idiom = brainstate_runs.uncaptured_idiom(stateful)
+    if idiom and jax_tracing.trace_state_clean():
+        note(idiom)
+
+
+def note_inside(frame: FrameType) -> None:
+    """Record that a run is no call, because it is inside another transformation."""
+    if not OWN_WORK.get() and brainstate_runs.run_kind(frame) is not None:
+        note(_INSIDE)
+
+
+def note(idiom: str) -> None:
+    """Have each session record that something ran that has no call."""
+    for session in LEDGER.users:
+        session.note_uncaptured(idiom)
 
 
 def begin(stateful: Any, frame: FrameType) -> RunningCall:

@@ -63,6 +63,7 @@ def _make_jaxpr(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> 
     if call is None:
         frame = _ASKING.get() or sys._getframe(1)
         if not outermost_runs.may_begin(frame):
+            outermost_runs.note_idiom(instance, frame)
             return wrapped(*args, **kwargs)
         call = outermost_runs.begin(instance, frame)
     if call.tracing:
@@ -102,8 +103,13 @@ def _get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs
             if repeated is not None:
                 repeated.start(frame, lambda: _begin_call(instance, frame, args, kwargs, states))
                 return states
+            if brainstate_runs.run_kind(frame) == "jit" and not states.states:
+                outermost_runs.note(outermost_runs.STATELESS)
+                return states
             call = outermost_runs.begin(instance, frame)
     else:
+        if call is None:
+            outermost_runs.note_inside(frame)
         states = wrapped(*args, **kwargs)
     if call is not None and not call.tracing:
         _record_trace(call, instance, args, kwargs, states)
@@ -124,6 +130,7 @@ def _record_trace(
         return
     if call.is_standalone and outermost_runs.is_no_call(call, states):
         lifecycle.cancel(call)
+        outermost_runs.note(outermost_runs.STATELESS)
         return
     call.seen_functions[id(instance)] = instance, False, None
     with call.own_work():

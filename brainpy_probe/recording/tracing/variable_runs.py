@@ -86,6 +86,7 @@ def run_jit(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     variables = list(brainpy_transforms.jit_variables(instance).values())
     if outermost_runs.is_stateless(call, user, variables):
         lifecycle.cancel(call)
+        outermost_runs.note(outermost_runs.STATELESS)
         return result
     with call.own_work():
         values = before if events.split is None else events.split

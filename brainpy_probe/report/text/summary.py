@@ -118,7 +118,7 @@ def head(path: Path, manifest: Manifest, width: int | None = None) -> Iterator[T
         yield Text(environment.untested, style="yellow")
     if not manifest.calls:
         ended = manifest.complete
-        yield Text("No runner's predict was called." if ended else "It has no call yet.")
+        yield Text("No model was run." if ended else "It has no call yet.")
 
 
 # --- Calls ----------------------------------------------------------------------------------------
@@ -267,7 +267,13 @@ def _modules(manifest: Manifest) -> list[Text]:
         lines.append(f"{_modules_phrase(within)} of the calls: {said}")
     if outside:
         lines.append(f"{_modules_phrase(outside)} outside of the calls")
+    for found in manifest.uncaptured:
+        lines.append(f"not captured: {found.idiom}" + _times(found.count))
     return [Text(line) for line in lines]
+
+
+def _times(count: int) -> str:
+    return f", {count:,} times" if count > 1 else ""
 
 
 def _modules_phrase(modules: Sequence[ModuleRecord]) -> str:
