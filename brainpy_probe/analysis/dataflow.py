@@ -171,8 +171,7 @@ class _Walk:
         counted = self.loop is None if counted is None else counted
         owners = self.owners.of_computation(computation, caller, prefix)
         root = computation.instructions[computation.root]
-        elements = root.operands if root.opcode == "tuple" else (root.id,)
-        names = {op: states[number] for number, op in enumerate(elements) if number in states}
+        names, within = _state_ops(computation, states)
         values: dict[int, _Value] = {}
         for op in computation.instructions.values():
             operands = tuple(values[number] for number in op.operands)
@@ -183,7 +182,8 @@ class _Walk:
             elif op.opcode == "get-tuple-element":
                 values[op.id] = _element(operands[0], op.tuple_index)
             elif op.opcode in hlo.CONTAINERS:
-                values[op.id] = self._call(op, operands, owners[op.id], counted=counted)
+                inner = within.get(op.id, {})
+                values[op.id] = self._call(op, operands, owners[op.id], inner, counted=counted)
             else:
                 values[op.id] = self._compute(
                     op, operands, owners[op.id], names.get(op.id, ""), counted=counted
@@ -202,6 +202,9 @@ class _Walk:
         given = _flat(tuple(operands))
         if not counted or not owner or owner == component_names.SHARED:
             return given
+        # A synapse may add to a state of the neurons: then the sum is not the synapse's state.
+        if state and component_names.enclosing_component(state, self.record.components) != owner:
+            state = ""
         result = _Origin(owner, state, hlo.shape_text(op.shape), hlo.shape_bytes(op.shape))
         if op.opcode == "add" and not state:
             return frozenset({*(term for term in given if term.component != owner), result})
@@ -209,7 +212,13 @@ class _Walk:
         return frozenset({result})
 
     def _call(
-        self, op: hlo.Instruction, operands: tuple[_Value, ...], owner: str, *, counted: bool
+        self,
+        op: hlo.Instruction,
+        operands: tuple[_Value, ...],
+        owner: str,
+        states: Mapping[int, str],
+        *,
+        counted: bool,
     ) -> _Value:
         called = [self.module.computations[number] for number in op.called]
         if op is self.loop:
@@ -230,7 +239,7 @@ class _Walk:
                 found = branch if found == _flat(operands[0]) else _union(found, branch)
             return found
         prefix = op.location
-        return self._enter(called[0], operands, owner, prefix, {}, counted=counted)
+        return self._enter(called[0], operands, owner, prefix, states, counted=counted)
 
     def _time_loop(self, op: hlo.Instruction, start: _Value) -> _Value:
         carried = _elements(start)
@@ -271,6 +280,35 @@ class _Walk:
                     delayed=origin.delayed,
                 )
                 self.flows[flow] = None
+
+
+def _state_ops(
+    computation: hlo.Computation, states: Mapping[int, str]
+) -> tuple[dict[int, str], dict[int, dict[int, str]]]:
+    """Return the ops that compute new states, and for each call the results that are states.
+
+    Parameters
+    ----------
+    computation : Computation
+        A computation.
+    states : mapping
+        The names of the states that its results are, by their position in the root.
+    """
+    instructions = computation.instructions
+    root = instructions[computation.root]
+    elements = root.operands if root.opcode == "tuple" else (root.id,)
+    names: dict[int, str] = {}
+    within: dict[int, dict[int, str]] = {}
+    for number, element in enumerate(elements):
+        if number not in states:
+            continue
+        op = instructions[element]
+        names[op.id] = states[number]
+        if op.opcode == "get-tuple-element":
+            within.setdefault(op.operands[0], {})[op.tuple_index] = states[number]
+        elif op.opcode == "call":
+            within[op.id] = {0: states[number]}
+    return names, within
 
 
 def _flat(value: _Value) -> _Origins:

@@ -24,7 +24,7 @@ from brainpy_probe.errors import ProbeError, describe_error
 from brainpy_probe.format import component_names
 from brainpy_probe.format.program_records import ProgramRecord
 
-__all__ = ["HloListing", "Listing", "hlo_listing", "listing", "text_of"]
+__all__ = ["HloListing", "Listing", "hlo_listing", "listing", "ran_listing", "text_of"]
 
 _T = TypeVar("_T")
 # The location at the end of an op's line, as the probe writes it.
@@ -210,7 +210,28 @@ def hlo_listing(text: str, owners: Sequence[str]) -> HloListing:
         The components of the lines of the StableHLO text.
     """
     lines = list(_without_tables(text))
-    own = [_numbers_in(line, len(owners)) for line in lines]
+    return _hlo_listing(lines, [_numbers_in(line, len(owners)) for line in lines], owners)
+
+
+def ran_listing(text: str) -> HloListing:
+    """List the optimised HLO of a module that ran, whose locations name components.
+
+    Parameters
+    ----------
+    text : str
+        The text of the module. Its lines are not connected with those of the program.
+    """
+    lines = list(_without_tables(text))
+    names = [_OP_NAME.search(line) for line in lines]
+    owners = [component_names.owner(name[1]) if name else "" for name in names]
+    own = [(number,) if owner else () for number, owner in enumerate(owners)]
+    found = _hlo_listing(lines, own, owners)
+    return replace(found, links=((),) * len(lines))
+
+
+def _hlo_listing(
+    lines: Sequence[str], own: Sequence[tuple[int, ...]], owners: Sequence[str]
+) -> HloListing:
     within: dict[str, list[int]] = {}  # the lines of each computation
     current: list[int] | None = None
     for number, line in enumerate(lines):

@@ -14,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 import brainpy_probe as probe
+from brainpy_probe.analysis.listing import ran_listing
 from brainpy_probe.format.common_records import Failure
 from brainpy_probe.reader.capture import Capture
 from brainpy_probe.report.page.html import Html, table, tag
@@ -139,6 +140,15 @@ def test_an_equation_is_connected_with_its_hlo(page: str) -> None:
     components = program["components"]
     owners = {components[ir["owners"][line]] for line in lines}
     assert owners == {"E2E.output"}
+
+
+def test_the_module_that_ran_has_components_too() -> None:
+    (module, *_) = captured("einet").call.modules
+    found = ran_listing(module.text("hlo"))
+    named = {c: line for c, line in zip(found.components, found.lines, strict=True) if c}
+    assert {"E", "E2E.syn", "I2I.output"} <= set(named)
+    assert any("fusion(" in line for line in named.values())
+    assert not any("metadata=" in line for line in found.lines)
 
 
 def test_a_hostile_capture_puts_no_element_into_its_report() -> None:

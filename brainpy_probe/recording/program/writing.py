@@ -29,6 +29,7 @@ from brainpy_probe.format.program_records import (
 )
 from brainpy_probe.ir import mlir
 from brainpy_probe.ir.dialects import Lowered
+from brainpy_probe.progress import progress
 from brainpy_probe.recording.model.definitions import read_definition
 from brainpy_probe.recording.program import tensors
 from brainpy_probe.recording.program.closure import ClosedProgram, NamedValue
@@ -202,7 +203,9 @@ def _measured(
             )
         values = {f"{GROUPS[arg.role]}/{arg.name}": arg.value for arg in closed.arguments}
         arrays = {name: tensors.to_numpy(value) for name, value in values.items()}
-        return replace(record, measured=measure(record, rendering.content, arrays).measured), None
+        with progress(f"Measuring {record.name}"):
+            measuring = measure(record, rendering.content, arrays)
+        return replace(record, measured=measuring.measured), None
     except (CannotMeasure, CannotReplay) as error:
         return replace(record, unmeasured=first_line(error)), None
     except Exception as error:

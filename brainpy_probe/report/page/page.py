@@ -13,6 +13,8 @@ import msgspec
 from brainpy_probe.format.records import Manifest
 from brainpy_probe.output import visible_json
 from brainpy_probe.reader.capture import Capture
+from brainpy_probe.reader.module import CompiledModule
+from brainpy_probe.reader.program import Program
 from brainpy_probe.reader.worker import Limits
 from brainpy_probe.report.page import sections
 from brainpy_probe.report.page.html import Html, join, tag
@@ -53,12 +55,22 @@ def report_page(
         program_part(
             program.within(limits),
             program.within(compiling),
+            _module_of(capture, program),
             lambda what, done=number: step(what, done, len(programs)),  # type: ignore[misc]
         )
         for number, program in enumerate(programs)
     ]
     left = len(capture.programs) - len(programs)
     return _page(capture.path.name, manifest, parts, left)
+
+
+def _module_of(capture: Capture, program: Program) -> CompiledModule | None:
+    """Return the module that ran a program: the only one of its first call with optimised HLO."""
+    calls = (call for call in capture.calls if call.record.program == program.record.index)
+    first = next(calls, None)
+    modules = () if first is None else first.modules
+    found = [module for module in modules if "hlo" in module.paths]
+    return found[0] if len(found) == 1 else None
 
 
 def _page(name: str, manifest: Manifest, parts: Sequence[ProgramPart], left: int) -> str:

@@ -11,7 +11,7 @@ import msgspec
 
 from brainpy_probe.analysis.explanation.page import derivative_line
 from brainpy_probe.analysis.explanation.records import Equation, Explanation
-from brainpy_probe.analysis.listing import Listing
+from brainpy_probe.analysis.listing import HloListing, Listing
 from brainpy_probe.characters import in_one_line, visible
 from brainpy_probe.format import component_names
 from brainpy_probe.report.page.html import Html, tag
@@ -19,12 +19,20 @@ from brainpy_probe.report.page.html import Html, tag
 __all__ = ["packed_texts", "panes"]
 
 
-def panes(number: int) -> Html:
-    """Return the panes of a program, which the page's script fills."""
+def panes(number: int, hlo: str) -> Html:
+    """Return the panes of a program, which the page's script fills.
+
+    Parameters
+    ----------
+    number : int
+        The program's number.
+    hlo : str
+        What the optimised HLO is.
+    """
     titles = {
         "eq": ("Equations", "what each state becomes in a step"),
         "ir": ("StableHLO", "the program, one op on each line"),
-        "hlo": ("Optimised HLO", "compiled for this page; a fusion has the lines of its ops"),
+        "hlo": ("Optimised HLO", hlo),
     }
     boxes = [
         tag(
@@ -59,7 +67,9 @@ def panes(number: int) -> Html:
     )
 
 
-def packed_texts(listing: Listing | None, names: Sequence[str]) -> dict[str, str]:
+def packed_texts(
+    listing: Listing | None, ran: HloListing | None, names: Sequence[str]
+) -> dict[str, str]:
     """Return the texts, compressed, with the components as positions in ``names``."""
     if listing is None:
         return {}
@@ -75,11 +85,12 @@ def packed_texts(listing: Listing | None, names: Sequence[str]) -> dict[str, str
             starts=listing.starts,
         )
     }
-    if listing.hlo is not None:
+    hlo = listing.hlo or ran
+    if hlo is not None:
         texts["hlo"] = _packed(
-            lines=[visible(line) for line in listing.hlo.lines],
-            owners=owners(listing.hlo.components),
-            links=listing.hlo.links,
+            lines=[visible(line) for line in hlo.lines],
+            owners=owners(hlo.components),
+            links=hlo.links,
         )
     if listing.explanation is not None:
         rows = list(_equations(listing.explanation))

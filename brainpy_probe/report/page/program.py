@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from brainpy_probe.analysis.listing import Listing
+from brainpy_probe.analysis.listing import HloListing, Listing, ran_listing
 from brainpy_probe.characters import in_one_line
 from brainpy_probe.errors import ProbeError
 from brainpy_probe.format import component_names
 from brainpy_probe.format.cost_records import Costs
 from brainpy_probe.format.program_records import ProgramRecord
 from brainpy_probe.quantities import size
+from brainpy_probe.reader.module import CompiledModule
 from brainpy_probe.reader.program import Program
 from brainpy_probe.report.page.costs import cost_section
 from brainpy_probe.report.page.html import Html, join, table, tag
@@ -51,6 +52,8 @@ class _Read:
     costs: Costs | None = None
     drawn: Model | None = None
     listing: Listing | None = None
+    hlo: HloListing | None = None
+    said: str = "compiled for this page; a fusion has the lines of its ops"
     problems: list[str] = field(default_factory=list)
 
     def attempt(self, what: str, make: Callable[[], _T]) -> _T | None:
@@ -63,7 +66,10 @@ class _Read:
 
 
 def program_part(
-    program: Program, compiles_within: Program, step: Callable[[str], None]
+    program: Program,
+    compiles_within: Program,
+    ran: CompiledModule | None,
+    step: Callable[[str], None],
 ) -> ProgramPart:
     """Return a program's sections.
 
@@ -73,6 +79,8 @@ def program_part(
         The program.
     compiles_within : Program
         The same program, with the limits for compiling it.
+    ran : CompiledModule or None
+        The module that ran, if it is known, which is shown if the program can't be compiled.
     step : callable
         Called with what is done next.
     """
@@ -92,6 +100,12 @@ def program_part(
         read.listing = read.attempt("There are no texts", lambda: program.listing(compiles=False))
     if read.listing is not None:
         read.problems += read.listing.problems
+        if read.listing.hlo is None and ran is not None:
+            read.hlo = read.attempt("The module that ran", lambda: ran_listing(ran.text("hlo")))
+            read.said = (
+                f"module {ran.record.index}, {ran.name}, as it ran, coloured by JAX's locations; "
+                "not linked by lines"
+            )
     return _part(read)
 
 
@@ -103,6 +117,8 @@ def _part(read: _Read) -> ProgramPart:
         known.update(dict.fromkeys(row.component for row in read.costs.components))
     if read.listing is not None:
         known.update(dict.fromkeys(filter(None, read.listing.components)))
+    if read.hlo is not None:
+        known.update(dict.fromkeys(filter(None, read.hlo.components)))
     names = list(known)
     groups = [group_of(name, record.components) for name in names]
     colours = Colours(list(dict.fromkeys(g for g in groups if g in record.components)))
@@ -111,7 +127,7 @@ def _part(read: _Read) -> ProgramPart:
         *(tag("p", problem, class_="warn") for problem in read.problems),
         _picture(read.drawn, colours),
         cost_section(record, read.costs, fills),
-        panes(record.index),
+        panes(record.index, read.said),
         _arguments(record),
     ]
     kind = "the whole run" if record.kind == "loop" else "one step"
@@ -126,7 +142,7 @@ def _part(read: _Read) -> ProgramPart:
         "number": record.index,
         "components": [in_one_line(name) for name in names],
         "colours": list(fills.values()),
-        "texts": packed_texts(read.listing, names),
+        "texts": packed_texts(read.listing, read.hlo, names),
     }
     return ProgramPart(html, data)
 
