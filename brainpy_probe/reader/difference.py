@@ -9,18 +9,10 @@ from typing import get_args
 
 from msgspec.structs import replace
 
-from brainpy_probe.analysis.difference.compare import (
-    Side,
-    changed_components,
-    changed_data,
-    changed_signature,
-    changed_starts,
-    changed_updates,
-    renamed_components,
-)
+from brainpy_probe.analysis.difference.compare import Side
+from brainpy_probe.analysis.difference.programs import compare, old_name
 from brainpy_probe.analysis.difference.records import Aspect, CostChange, Difference
 from brainpy_probe.errors import BadSetting, ProbeError, first_line
-from brainpy_probe.format.program_records import ProgramRecord
 from brainpy_probe.format.records import Environment
 from brainpy_probe.reader.capture import Capture, load
 from brainpy_probe.reader.program import Program
@@ -72,42 +64,23 @@ def diff(
 
 def _diff(old: Capture, new: Capture, number: int, ignored: tuple[Aspect, ...]) -> Difference:
     before, after = (_program(capture, number) for capture in (old, new))
-    left = Side(before.record, before.explain())
-    right = Side(after.record, after.explain())
-    names = renamed_components(left, right)
-    if names:
-        named = dataclasses.replace(after, record=_renamed(after.record, names))
-        right = Side(named.record, named.explain())
-    signature = changed_signature(left.record, right.record)
-    updates = changed_updates(left, right)
-    components = changed_components(left.record, right.record, names)
-    data, unknown = changed_data(left.record, right.record)
-    counted_signature = [
-        change for change in signature if not ("shapes" in ignored and change.kind == "reshaped")
-    ]
-    counted_updates = [u for u in updates if not set(u.levels) <= set(ignored)]
-    counted_data = [] if "data" in ignored else data
-    notes = list(_notes(left, right, unknown))
+    difference, names = compare(
+        Side(before.record, before.explain()),
+        Side(after.record, after.explain()),
+        lambda record: dataclasses.replace(after, record=record).explain(),
+        ignored,
+    )
+    notes = list(difference.notes)
     costs: list[CostChange] = []
     if "costs" not in ignored:
         try:
             costs = list(_costs(before, after, names))
         except ProbeError as error:
             notes.append(f"The costs were not compared: {first_line(error)}")
-    common = left.explanation.digests.keys() & right.explanation.digests.keys()
-    return Difference(
+    return replace(
+        difference,
         old=str(old.path),
         new=str(new.path),
-        same=not (counted_signature or counted_updates or components or counted_data),
-        same_program=not (signature or updates),
-        old_identity=before.record.identity,
-        new_identity=after.record.identity,
-        ignored=ignored,
-        signature=tuple(signature),
-        updates=tuple(updates),
-        compared=len(common),
-        components=tuple(components),
-        data=tuple(data),
         costs=tuple(costs),
         modules=(_modules(old), _modules(new)),
         environment=dict(_environment(before.environment, after.environment)),
@@ -125,42 +98,9 @@ def _program(capture: Capture, number: int) -> Program:
     return programs[number]
 
 
-def _old_name(name: str, names: Mapping[str, str]) -> str:
-    """Return the old name of a component or value, given the old names of renamed components."""
-    for new, old in names.items():
-        if name == new or name.startswith(f"{new}."):
-            return old + name[len(new) :]
-    return name
-
-
-def _renamed(record: ProgramRecord, names: Mapping[str, str]) -> ProgramRecord:
-    """Return a program's record with the old names of renamed components."""
-
-    def rename(name: str) -> str:
-        return _old_name(name, names)
-
-    return replace(
-        record,
-        arguments=tuple(replace(spec, name=rename(spec.name)) for spec in record.arguments),
-        results=tuple(
-            replace(spec, name=rename(spec.name)) if spec.role == "state" else spec
-            for spec in record.results
-        ),
-        components={rename(name): cls for name, cls in record.components.items()},
-    )
-
-
-def _notes(old: Side, new: Side, unknown: list[str]) -> Iterator[str]:
-    if unknown:
-        yield f"Not compared, since a digest is missing: {', '.join(unknown)}."
-    starts = changed_starts(old.record, new.record)
-    if starts:
-        yield f"Other values at the start: {', '.join(starts)}."
-
-
 def _costs(old: Program, new: Program, names: Mapping[str, str]) -> Iterator[CostChange]:
     before = {row.component: row.step for row in old.costs.components}
-    after = {_old_name(row.component, names): row.step for row in new.costs.components}
+    after = {old_name(row.component, names): row.step for row in new.costs.components}
     for name in {**before, **after}:
         a, b = before.get(name), after.get(name)
         pair = [(row.flops, row.read + row.written) if row else (0.0, 0.0) for row in (a, b)]
