@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,6 +27,9 @@ from brainpy_probe.progress import progress
 from brainpy_probe.reader.capture import Capture
 from brainpy_probe.reader.worker import Limits
 
+if TYPE_CHECKING:
+    from brainpy_probe.report.pictures.xla import DotFile
+
 __all__ = ["graph", "report"]
 
 
@@ -34,6 +38,7 @@ class Format(enum.StrEnum):
 
     SVG = "svg"
     PNG = "png"
+    HTML = "html"
 
 
 @app.command()
@@ -42,13 +47,21 @@ def graph(
     program: Annotated[
         int, typer.Option("--program", min=0, help="The program's number.", metavar="N")
     ] = 0,
-    form: Annotated[Format, typer.Option("--format", help="The format.")] = Format.SVG,
+    form: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            help="svg or png; with --xla also html, one page of all pictures. Default: svg; with "
+            "--xla, html.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
-            help="The file of the picture; with --xla, a folder. Default: in the current folder; "
-            "with --xla, next to each dot file.",
+            help="The file; with --xla and svg or png, a folder. Default: in the current folder; "
+            "with --xla and svg or png, next to each dot file.",
             show_default=False,
         ),
     ] = None,
@@ -74,6 +87,9 @@ def graph(
             metavar="M",
         ),
     ] = None,
+    expands: Annotated[
+        bool, typer.Option("--expand", help="With --xla: show the ops within fusions.")
+    ] = False,
     seconds: Annotated[
         float, typer.Option("--seconds", min=1, help="Time limit for one picture.", metavar="S")
     ] = 60.0,
@@ -84,16 +100,20 @@ def graph(
     With --xla, draw the files that XLA dumped, if the capture was made with xla_dump="dot". PNG and
     --xla need no network and no system package, only: pip install 'brainpy-probe[graph]'
     """
+    from brainpy_probe.report.pictures.xla import dot_files
+
     with exit_on_error():
         capture = open_run(run)
         bounds = limits(seconds, memory)
         if xla:
-            _draw_dot_files(capture, module, largest, form, bounds, out)
+            sources = dot_files(capture, module)[:largest]
+            _draw_dot_files(capture, sources, form or Format.HTML, bounds, out, not expands)
             return
-        if module is not None or largest is not None:
-            option = "--module" if module is not None else "--largest"
-            raise BadSetting(f"{option} chooses among XLA's dot files.", "Add --xla.")
-        _draw_program(capture, program, form, bounds, out)
+        if module is not None or largest is not None or form is Format.HTML or expands:
+            raise BadSetting(
+                "--module, --largest, --expand and --format html are for XLA's files.", "Add --xla."
+            )
+        _draw_program(capture, program, form or Format.SVG, bounds, out)
 
 
 @app.command()
@@ -160,32 +180,47 @@ def _draw_program(
     if target.is_dir():
         raise BadSetting(f"{target} is a folder.", "Give the name of a file, such as model.svg.")
     with progress(f"Drawing {chosen.name}"):
-        content = picture(chosen, form.value)
+        content = picture(chosen, "png" if form is Format.PNG else "svg")
     write_atomically(target, content)
     console.print(str(target))
 
 
 def _draw_dot_files(
     capture: Capture,
-    module: str | None,
-    largest: int | None,
+    sources: Sequence[DotFile],
     form: Format,
     bounds: Limits,
     out: Path | None,
+    collapses: bool,
 ) -> None:
-    from brainpy_probe.report.pictures.xla import dot_files, draw
+    from brainpy_probe.report.api import groups_of
+    from brainpy_probe.report.page.gallery import gallery
+    from brainpy_probe.report.pictures.xla import draw, write_next_to
 
-    sources = dot_files(capture, module)[:largest]
-    if out is not None:
+    page = out or Path(f"{capture.path.name}-xla.html")
+    if form is Format.HTML and page.is_dir():
+        raise BadSetting(f"{page} is a folder.", "Give the name of a file, such as xla.html.")
+    if form is not Format.HTML and out is not None:
         out.mkdir(parents=True, exist_ok=True)
-    drawn = 0
+    drawn = []
     with progress("Drawing", total=len(sources)) as steps:
-        for number, drawing in enumerate(draw(sources, form.value, bounds, out), 1):
+        kind: Literal["svg", "png"] = "png" if form is Format.PNG else "svg"
+        made = draw(sources, kind, bounds, groups=groups_of(capture), collapses=collapses)
+        for number, (source, drawing) in enumerate(zip(sources, made, strict=True), 1):
             steps.step(drawing.source.name, done=number)
+            drawn.append(drawing)
             if drawing.problem:
                 error_console.print(f"{drawing.source}: {drawing.problem}")
-            if drawing.picture is not None:
-                drawn += 1
-                console.print(str(drawing.picture))
-    if not drawn:
+            if not drawing.content or form is Format.HTML:
+                continue
+            if out is None:
+                target = write_next_to(drawing, source)
+            else:
+                target = out / drawing.source.with_suffix(f".{drawing.form}").name
+                write_atomically(target, drawing.content)
+            console.print(str(target))
+    if not any(drawing.content for drawing in drawn):
         raise ProbeError("No file could be drawn.")
+    if form is Format.HTML:
+        write_atomically(page, gallery(capture.path.name, drawn).encode())
+        console.print(str(page))

@@ -16,11 +16,11 @@ from brainpy_probe.reader.worker import Limits
 from brainpy_probe.report.model_explorer import model_explorer_json
 from brainpy_probe.report.page.page import report_page
 from brainpy_probe.report.pictures.colours import Colours
-from brainpy_probe.report.pictures.model import Model, model
+from brainpy_probe.report.pictures.model import Model, group_of, model
 from brainpy_probe.report.pictures.svg import draw_model, model_dot
 from brainpy_probe.report.pictures.xla import draw_dot
 
-__all__ = ["COMPILE_SECONDS", "model_explorer_file", "picture", "report"]
+__all__ = ["COMPILE_SECONDS", "groups_of", "model_explorer_file", "picture", "report"]
 
 COMPILE_SECONDS = 60.0
 
@@ -118,6 +118,15 @@ def model_explorer_file(capture: Capture, path: Path, limits: Limits) -> Path:
             graphs.append(program.within(limits).op_graph())
     write_atomically(path, model_explorer_json(graphs).encode())
     return path
+
+
+def groups_of(capture: Capture) -> tuple[str, ...]:
+    """Return the components of the first level of a capture's models, in order."""
+    groups: dict[str, None] = {}
+    for program in capture.programs:
+        components = program.record.components
+        groups.update(dict.fromkeys(group_of(name, components) for name in components))
+    return tuple(groups)
 
 
 def colours_of(drawn: Model) -> Colours:

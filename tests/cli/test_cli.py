@@ -101,13 +101,22 @@ def test_a_folder_without_a_capture_is_said(tmp_path: Path) -> None:
 
 
 def test_graph_draws_the_largest_files_of_a_module(cap: Any) -> None:
-    result = _run("graph", cap.path, "--xla", "--largest", 2, "--module", "0")
+    result = _run("graph", cap.path, "--xla", "--largest", 2, "--module", "0", "--format", "svg")
     assert result.exit_code == 0, result.stderr
     pictures = [Path(line) for line in result.stdout.splitlines()]
     assert len(pictures) == 2
     assert all(picture.read_text().startswith("<?xml") for picture in pictures)
     sizes = [picture.with_suffix(".dot").stat().st_size for picture in pictures]
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_graph_puts_xlas_pictures_on_one_page(cap: Any, tmp_path: Path) -> None:
+    page = tmp_path / "xla.html"
+    result = _run("graph", cap.path, "--xla", "--largest", 2, "--out", page)
+    assert result.stdout == f"{page}\n"
+    content = page.read_text()
+    assert "img-src data:; " in content
+    assert content.count('"packed"') == 2
 
 
 def test_graph_draws_the_model_by_default(cap: Any, tmp_path: Path) -> None:

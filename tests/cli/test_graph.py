@@ -15,7 +15,8 @@ from brainpy_probe.errors import BadSetting, ProbeError
 from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.digests import digest_of
 from brainpy_probe.report.pictures import xla as pictures
-from brainpy_probe.report.pictures.xla import DotFile, dot_files, draw
+from brainpy_probe.report.pictures.colours import Colours
+from brainpy_probe.report.pictures.xla import DotFile, dot_files, draw, write_next_to
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +70,33 @@ def test_a_picture_is_drawn_next_to_its_dot_file(cap: Any, form: Any, head: byte
     source = dot_files(cap, "jit_small")[0]
     (drawing,) = draw([source], form, probe.Limits())
     assert drawing.problem == ""
-    assert drawing.picture == source.path.with_suffix(f".{form}")
-    assert drawing.picture.read_bytes().startswith(head)
+    path = write_next_to(drawing, source)
+    assert path == source.path.with_suffix(f".{form}")
+    assert path.read_bytes().startswith(head)
     assert list(source.path.parent.glob(".*")) == []
+
+
+FUSED = """digraph G { stylesheet=<data:text/css, @import url(https://x.invalid/);>;
+subgraph cluster_1 { label=<Fused expression for <b>add_fusion</b><br/>kind=kLoop>;
+1 [label=<<b>add.1</b>>, tooltip="jit(f)/~Net/~E/add\n/a/file.py"];
+2 [label=<<b>mul.1</b>>, tooltip="jit(f)/~Net/~E/mul"]; 1 -> 2; }
+3 [label=<<b>p</b>>]; 3 -> 1; 4 [label=<<b>out</b>>, tooltip="~E2E.comm/x"]; 2 -> 4; }"""
+
+
+@pytest.mark.parametrize("collapses", [True, False])
+def test_a_picture_has_components_and_fusions_as_nodes(collapses: bool, tmp_path: Path) -> None:
+    (tmp_path / "a.dot").write_text(FUSED)
+    file = WrittenFile(path="a.dot", kind="xla", size=len(FUSED), digest=digest_of(FUSED.encode()))
+    source = DotFile(tmp_path, file)
+    (drawing,) = draw([source], "svg", probe.Limits(), groups=("E", "E2E"), collapses=collapses)
+    shown = drawing.content.decode()
+    assert ("fusion of 2 ops" in shown) == collapses
+    assert ("mul.1" in shown) != collapses
+    assert ">E</text>" in shown
+    assert ">E2E.comm</text>" in shown
+    assert Colours(("E", "E2E")).fill("E2E") in shown
+    assert "x.invalid" not in shown
+    assert "file.py" not in shown
 
 
 def test_a_png_that_no_viewer_shows_becomes_an_svg(
@@ -79,7 +104,8 @@ def test_a_png_that_no_viewer_shows_becomes_an_svg(
 ) -> None:
     dot = dot_files(cap, "jit_small")[0].path.read_text()
     monkeypatch.setattr(pictures, "MAX_PIXELS", 10)
-    content, answer = pictures._lay_out(dot, "png", "dot")
+    request = pictures._Request(form="png", source=dot_files(cap, "jit_small")[0])
+    content, answer = pictures._lay_out(dot, request)
     assert answer.form == "svg"
     assert "megapixels" in answer.problem
     assert content.startswith(b"<?xml")
@@ -107,7 +133,7 @@ def test_a_file_that_cannot_be_drawn_is_said(content: str, problem: str, tmp_pat
     )
     limits = probe.Limits(seconds=1 if "1 s" in problem else 60)
     (drawing,) = draw([DotFile(tmp_path, file)], "svg", limits)
-    assert drawing.picture is None
+    assert drawing.content == b""
     assert problem in drawing.problem
     assert [path.name for path in tmp_path.iterdir()] == ["a.dot"]
 

@@ -20,7 +20,7 @@ from brainpy_probe.report.page import sections
 from brainpy_probe.report.page.html import Html, join, tag
 from brainpy_probe.report.page.program import ProgramPart, parts_html, program_part
 
-__all__ = ["report_page", "resource"]
+__all__ = ["page_of", "report_page", "resource"]
 
 # The first programs are described; a page of many programs would be large.
 _MOST_PROGRAMS = 8
@@ -90,11 +90,33 @@ def _page(name: str, manifest: Manifest, parts: Sequence[ProgramPart], left: int
             sections.environment(manifest),
         ]
     )
-    style, script = resource("page.css"), resource("page.js") + resource("sortable.js")
-    data = _data([part.data for part in parts])
+    script = resource("page.js") + resource("sortable.js")
+    data = [part.data for part in parts]
+    return page_of(name, body, data, resource("page.css"), script)
+
+
+def page_of(
+    name: str, body: Html, content: Any, style: str, script: str, *, images: str = "'none'"
+) -> str:
+    """Return a page that loads nothing and runs only its own script.
+
+    Parameters
+    ----------
+    name : str
+        The capture's name, for the title.
+    body : Html
+        The page.
+    content : Any
+        What the script reads, as JSON, from the element ``data``.
+    style, script : str
+        The style and the script.
+    images : str
+        Where images may come from, in the words of a Content-Security-Policy.
+    """
+    data = _data(content)
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
-        "base-uri 'none'; form-action 'none'"
+        f"img-src {images}; base-uri 'none'; form-action 'none'"
     )
     head = join(
         [

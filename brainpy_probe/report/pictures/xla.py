@@ -23,8 +23,9 @@ from brainpy_probe.format.reading import read_file
 from brainpy_probe.format.records import ModuleRecord
 from brainpy_probe.reader.capture import Capture
 from brainpy_probe.reader.worker import Limits, Worker, requested
+from brainpy_probe.report.pictures.xla_graph import make_readable
 
-__all__ = ["DotFile", "Drawing", "dot_files", "draw", "draw_dot", "work"]
+__all__ = ["DotFile", "Drawing", "dot_files", "draw", "draw_dot", "work", "write_next_to"]
 
 Format = Literal["svg", "png"]
 
@@ -65,14 +66,17 @@ class Drawing:
     ----------
     source : Path
         The dot file.
-    picture : Path or None
-        The picture, or None if there is none.
+    form : str
+        The picture's format.
+    content : bytes
+        The picture; empty if there is none.
     problem : str
         Why there is none, or none in the requested format.
     """
 
     source: Path
-    picture: Path | None
+    form: Format
+    content: bytes = b""
     problem: str = ""
 
 
@@ -119,9 +123,14 @@ def _xla_numbers(record: ModuleRecord) -> set[str]:
 
 
 def draw(
-    sources: Sequence[DotFile], form: Format, limits: Limits, out: Path | None = None
+    sources: Sequence[DotFile],
+    form: Format,
+    limits: Limits,
+    *,
+    groups: Sequence[str] = (),
+    collapses: bool = True,
 ) -> Iterator[Drawing]:
-    """Draw dot files one after the other.
+    """Draw dot files one after the other, with the components' names and colours.
 
     Parameters
     ----------
@@ -131,8 +140,10 @@ def draw(
         ``svg`` or ``png``. A PNG of more than 30 megapixels becomes an SVG.
     limits : Limits
         The limits of time and memory for each file.
-    out : Path, optional
-        The folder of the pictures; by default each is next to its dot file.
+    groups : sequence of str
+        The components of the first level of the models, in the order of their colours.
+    collapses : bool
+        Whether each fusion is one node.
 
     Yields
     ------
@@ -146,19 +157,17 @@ def draw(
     """
     _require_pygraphviz()
     for source in sources:
-        request = _Request(form=form, source=source)
+        request = _Request(form=form, source=source, groups=tuple(groups), collapses=collapses)
         answer, picture = _draw_in_worker(request, limits)
-        if not picture:
-            yield Drawing(source.path, None, answer.problem)
-            continue
-        name = PurePosixPath(source.file.path).with_suffix(f".{answer.form}")
-        if out is None:
-            make_folders(source.folder, str(name))  # refuses links, which may lead elsewhere
-            target = source.folder / name
-        else:
-            target = out / name.name
-        write_atomically(target, picture)
-        yield Drawing(source.path, target, answer.problem)
+        yield Drawing(source.path, answer.form, picture, answer.problem)
+
+
+def write_next_to(drawing: Drawing, source: DotFile) -> Path:
+    """Write a picture next to its dot file; return its path."""
+    name = str(PurePosixPath(source.file.path).with_suffix(f".{drawing.form}"))
+    make_folders(source.folder, name)  # refuses links, which may lead out of the capture
+    write_atomically(source.folder / name, drawing.content)
+    return source.folder / name
 
 
 def draw_dot(dot: str, form: Format, limits: Limits) -> bytes:
@@ -198,6 +207,8 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     form: Format
     source: DotFile | None = None
     dot: str = ""
+    groups: tuple[str, ...] = ()
+    collapses: bool = True
 
 
 class _Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -228,7 +239,7 @@ def work() -> None:
         try:
             source = request.source
             dot = request.dot if source is None else read_file(source.folder, source.file).decode()
-            picture, answer = _lay_out(dot, request.form, "nop" if source is None else "dot")
+            picture, answer = _lay_out(dot, request)
         except DamagedCapture as error:
             answer = _Answer(form=request.form, problem=str(error))
         except Exception as error:  # pygraphviz raises many classes
@@ -244,7 +255,7 @@ _FILE_ATTRIBUTES = {"image", "imagepath", "shapefile", "fontpath", "_background"
 _IMAGE = re.compile(r"<\s*img\b", re.IGNORECASE)
 
 
-def _lay_out(content: str, form: Format, program: Literal["dot", "nop"]) -> tuple[bytes, _Answer]:
+def _lay_out(content: str, request: _Request) -> tuple[bytes, _Answer]:
     import pygraphviz
 
     graph: Any = pygraphviz.AGraph(string=content)
@@ -253,8 +264,12 @@ def _lay_out(content: str, form: Format, program: Literal["dot", "nop"]) -> tupl
     named = sorted(_FILE_ATTRIBUTES & declared) or (["<IMG>"] if _IMAGE.search(content) else [])
     if named:
         raise DamagedCapture(f"The file refers to other files by {', '.join(named)}.")
-    graph.layout(prog=program)  # nop keeps the places that the nodes have
-    problem = ""
+    if request.source is None:
+        graph.layout(prog="nop")  # it keeps the places that the nodes have
+    else:
+        make_readable(graph, request.groups, collapses=request.collapses)
+        graph.layout(prog="dot")
+    form, problem = request.form, ""
     if form == "png":
         _, _, width, height = (float(edge) for edge in graph.graph_attr["bb"].split(","))
         pixels = width * height * _PIXELS_PER_POINT**2
