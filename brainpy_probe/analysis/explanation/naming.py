@@ -147,19 +147,24 @@ class _Chooser:
             ):
                 continue
             given = self.contribution(term, component)
-            if not is_atom(given) and id(given) not in self.named:
+            if given is not None and not is_atom(given) and id(given) not in self.named:
                 found.setdefault(component, {})[id(given)] = given
         for component, terms in found.items():
             for number, term in enumerate(terms.values(), 1):
                 several = f"{component}.{number}" if len(terms) > 1 else component
                 self.add(term, several, component)
 
-    def contribution(self, term: Term, component: str) -> Term:
-        """Return what a component adds, if its last operation is an addition to another value."""
+    def contribution(self, term: Term, component: str) -> Term | None:
+        """Return what a component adds, if its last operation is an addition to another value.
+
+        None if it only adds values of other components.
+        """
         while term.op == "add":
             shown = [seen_through(operand) for operand in term.operands]
             own = [operand for operand in shown if operand.component == component]
-            if len(own) != 1:
+            if not own:
+                return None
+            if len(own) == 2:
                 break
             (term,) = own
         return term

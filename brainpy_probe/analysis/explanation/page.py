@@ -50,7 +50,7 @@ def _head(explanation: Explanation) -> Iterator[str]:
         if not (part.equations or part.states or part.links)
     ]
     if others:
-        yield f"  without equations: {', '.join(others)}"
+        yield f"  without equations of their own: {', '.join(others)}"
     yield from (f"  {_equation(equation)}" for equation in explanation.shared)
 
 
