@@ -1,7 +1,14 @@
-"""Runs a script of a test's own in a fresh interpreter, and reads what it prints."""
+"""Runs a script of a test's own in another process, and reads what it prints.
+
+Most of the seconds of such a script go into importing what BrainPy imports. A script that depends
+neither on how an interpreter starts nor on variables that JAX reads at its import is run by a fork
+of an interpreter that has imported it.
+"""
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import resource
@@ -82,7 +89,9 @@ def _killed_capture(folder: Path) -> Path:
     return run
 
 
-def told_by(source: str, *arguments: str | Path, **environment: str) -> Any:
+def told_by(
+    source: str, *arguments: str | Path, without_jax: bool = False, **environment: str
+) -> Any:
     """Run a script, and return the JSON of its last line.
 
     Parameters
@@ -91,17 +100,17 @@ def told_by(source: str, *arguments: str | Path, **environment: str) -> Any:
         The script.
     arguments : str or Path
         Its ``sys.argv[1:]``.
+    without_jax : bool
+        Whether the script begins before JAX is imported.
     environment : str
         What is added to the environment.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", source, *map(str, arguments)],
-        cwd=ROOT,
-        env=_environment(environment),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    here = Interpreter(Path(sys.executable))
+    # JAX reads its own variables when it is imported.
+    if without_jax or any(name.startswith("JAX_") for name in environment):
+        done = here.run(["-c", source, *arguments], ROOT, **environment)
+    else:
+        done = here.fork(source, ROOT, *arguments, **environment)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -164,6 +173,103 @@ class Interpreter:
     ) -> subprocess.CompletedProcess[str]:
         """Run it with these arguments to its end."""
         return ended(self.start(words, cwd, **environment))
+
+    def fork(
+        self, source: str, cwd: Path, *arguments: str | Path, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a script to its end where all is imported that BrainPy imports, but not BrainPy.
+
+        The fork reads the .pth files of its interpreter, as each interpreter does at its start.
+        """
+        return _forking(self.python).run(source, cwd, arguments, _environment(environment))
+
+
+# What BrainPy imports, as far as this stack has it. No device and no thread is there afterwards.
+_IMPORTED = (
+    "jax.numpy", "jax.experimental.sparse", "optax", "saiunit", "brainevent", "brainstate",
+    "braintools", "matplotlib.pyplot", "numba",
+)  # fmt: skip
+
+_FORKING = """
+import contextlib, importlib, json, os, selectors, site, sys
+for name in json.loads(sys.argv[1]):
+    with contextlib.suppress(ImportError):
+        importlib.import_module(name)
+assert "brainpy" not in sys.modules
+
+def ended(child, *pipes):
+    printed = dict.fromkeys(pipes, b"")
+    with selectors.DefaultSelector() as selector:
+        for pipe in pipes:
+            selector.register(pipe, selectors.EVENT_READ)
+        while selector.get_map():
+            for key, _ in selector.select():
+                more = os.read(key.fd, 1 << 16)
+                printed[key.fd] += more
+                if not more:
+                    selector.unregister(key.fd)
+                    os.close(key.fd)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return [code, *(text.decode() for text in printed.values())]
+
+for line in sys.stdin:
+    (out, to_out), (err, to_err) = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        break
+    os.close(to_out)
+    os.close(to_err)
+    print(json.dumps(ended(child, out, err)), flush=True)
+else:
+    sys.exit()
+source, arguments, cwd, environment = json.loads(line)
+for number, file in enumerate((os.open(os.devnull, os.O_RDONLY), to_out, to_err)):
+    os.dup2(file, number)
+for pipe in (out, to_out, err, to_err):
+    os.close(pipe)
+os.chdir(cwd)
+os.environ.update(environment)
+for folder in site.getsitepackages():
+    site.addsitedir(folder)
+sys.argv = ["-c", *arguments]
+exec(compile(source, "<string>", "exec"), {"__name__": "__main__"})
+"""
+
+
+class _Forking:
+    """An interpreter that forks for each script.
+
+    Parameters
+    ----------
+    python : Path
+        Its executable.
+    """
+
+    def __init__(self, python: Path) -> None:
+        self._process = subprocess.Popen(
+            [python, "-c", _FORKING, json.dumps(_IMPORTED)],
+            env=_environment({"OPENBLAS_NUM_THREADS": "1"}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        atexit.register(self._process.communicate)
+
+    def run(
+        self, source: str, cwd: Path, arguments: Sequence[str | Path], environment: dict[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a script to its end."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        words = [str(word) for word in arguments]
+        self._process.stdin.write(f"{json.dumps([source, words, str(cwd), environment])}\n")
+        self._process.stdin.flush()
+        return subprocess.CompletedProcess(words, *json.loads(self._process.stdout.readline()))
+
+
+@functools.cache
+def _forking(python: Path) -> _Forking:
+    return _Forking(python)
 
 
 def _required(names: Iterable[str], leaving_out: Set[str]) -> list[Distribution]:

@@ -25,7 +25,7 @@ theirs, out, probed = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 def before(x): return x + 11
 def after(x): return x + 12
 jax.jit(before)(np.ones(2))
-case = by_name("einet")
+case = by_name("lif")
 runner = case.build()
 with probe.capture(out, xla_dump=True, strict=True) if probed else contextlib.nullcontext() as cap:
     case.run(runner)

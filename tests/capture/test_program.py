@@ -87,7 +87,7 @@ def at_step(number: int) -> dict[str, Array]:
 
 
 # Their texts are compiled in each dialect; of the others, XLA is shown to be given the same HLO.
-IN_EACH_DIALECT = ("lif", "einet", "noise", "delay", "lstm-batched", "array-iter-input")
+IN_EACH_DIALECT = ("lif", "einet", "delay", "array-iter-input")
 
 
 @pytest.mark.parametrize("name", LOOPS)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import socket
-import subprocess
-import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import brainpy_probe as probe
 from tests import eras
-from tests.processes import Interpreter, ended
+from tests.processes import Interpreter
 
 pytestmark = pytest.mark.every_stack
 
@@ -153,80 +149,76 @@ def test_an_unchanged_script_is_captured_and_notices_nothing(
     assert list(inner.path.rglob("*.safetensors"))
 
 
-WAYS_IN = {
-    "a script that is killed": ["killed.py"],
-    "a script that raises": ["-c", "import net; net.run(); raise ValueError('its own')"],
-    "a module that exits": ["-m", "package"],
-    "a script that is interrupted": ["-c", "import net; net.run(); raise KeyboardInterrupt"],
-    "a script that leaves at once": ["-c", "import net, os; net.run(); os._exit(4)"],
-    "a script that becomes another": ["becomes.py"],
+# What a test runner does: stderr is another while the script runs, and closed when it ends.
+PACKAGE = """
+import io, sys
+sys.stderr, theirs = io.StringIO(), sys.stderr
+from loguru import logger
+from . import net
+net.run()
+sys.stderr.close()
+sys.stderr = theirs
+sys.exit(3)
+"""
+ENDS = {
+    "raises": ("raise ValueError('its own')", 1),
+    "interrupted": ("raise KeyboardInterrupt", -2),
 }
-KILLED = """
-import net
-net.run()
-print("one has ended", flush=True)
-net.runner().run(1e6)
-"""
-BECOMES = """
-import os, sys, net
-net.run()
-if sys.argv[1:] != ["again"]:
-    os.execv(sys.executable, [sys.executable, "becomes.py", "again"])
-"""
 
 
-@pytest.fixture(scope="module")
-def ends(
-    python: Interpreter, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, tuple[subprocess.CompletedProcess[str], Path]]:
-    """Return how each of WAYS_IN ended, and where it was; they run at the same time."""
-    processes = {}
-    for name, words in WAYS_IN.items():
-        folder = tmp_path_factory.mktemp("way")
-        (folder / "net.py").write_text(NET)
-        (folder / "killed.py").write_text(KILLED)
-        (folder / "becomes.py").write_text(BECOMES)
-        (folder / "package").mkdir()
-        (folder / "package" / "__init__.py").write_text("import net\n")
-        (folder / "package" / "__main__.py").write_text(
-            "import sys\nfrom . import net\nnet.run()\nsys.exit(3)\n"
-        )
-        processes[name] = python.start(words, folder, BRAINPY_PROBE="1"), folder
-    killed = processes["a script that is killed"][0]
-    assert killed.stdout is not None
-    assert killed.stdout.readline() == "one has ended\n"
-    time.sleep(0.3)
-    killed.send_signal(signal.SIGTERM)
-    return {name: (ended(process), folder) for name, (process, folder) in processes.items()}
-
-
-@pytest.mark.parametrize(
-    ("way", "code"),
-    [
-        ("a script that raises", 1),
-        ("a module that exits", 3),
-        ("a script that is interrupted", -signal.SIGINT),
-    ],
-)
-def test_a_capture_is_complete_however_python_ends(ends: Any, way: str, code: int) -> None:
-    done, folder = ends[way]
-    assert done.returncode == code, done.stderr
+def _assert_complete(folder: Path, printed: str) -> probe.Capture:
     captured = _only(folder / "brainpy-probe")
     assert captured.manifest.complete
     assert len(captured.calls) == 1
-    assert "1 call, 1 program, 1 module for them" in done.stderr
-    assert f"brainpy-probe show {captured.path}" in done.stderr
-    assert done.stderr.count("Traceback") == (code in (1, -signal.SIGINT))
+    assert "1 call, 1 program, 1 module for them" in printed
+    assert f"brainpy-probe show {captured.path}" in printed
+    return captured
 
 
-@pytest.mark.parametrize(
-    ("way", "code"),
-    [("a script that is killed", -signal.SIGTERM), ("a script that leaves at once", 4)],
-)
-def test_a_killed_process_keeps_the_calls_that_had_ended(ends: Any, way: str, code: int) -> None:
-    done, folder = ends[way]
+@pytest.mark.parametrize("end", ENDS)
+def test_a_capture_is_complete_however_python_ends(
+    python: Interpreter, cwd: Path, end: str
+) -> None:
+    source, code = ENDS[end]
+    done = python.fork(f"import net; net.run(); {source}", cwd, BRAINPY_PROBE="1")
     assert done.returncode == code, done.stderr
-    captured = _only(folder / "brainpy-probe")
+    _assert_complete(cwd, done.stderr)
+    assert done.stderr.count("Traceback") == 1
+
+
+def test_a_module_that_exits_with_another_stderr(python: Interpreter, cwd: Path) -> None:
+    """The summary goes to stderr as it is in the end, be it of ASCII alone."""
+    package = cwd / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("import net\n")
+    (package / "__main__.py").write_text(PACKAGE)
+    ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = python.run(["-m", "package"], cwd, BRAINPY_PROBE="1", **ascii_alone)
+    assert done.returncode == 3, done.stderr
+    _assert_complete(cwd, done.stderr)
+    (line,) = (line for line in done.stderr.splitlines() if "probe" in line)
+    assert line.startswith("brainpy-probe: 1 call, 1 program, 1 module for them")
+    assert "Error" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+KILLED = """
+import os, signal, threading, net
+net.run()
+threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+net.runner().run(1e6)
+"""
+KILLS = {"killed": (KILLED, -15), "leaves at once": ("import net, os; net.run(); os._exit(4)", 4)}
+
+
+@pytest.mark.parametrize("kill", KILLS)
+def test_a_killed_process_keeps_the_calls_that_had_ended(
+    python: Interpreter, cwd: Path, kill: str
+) -> None:
+    source, code = KILLS[kill]
+    done = python.fork(source, cwd, BRAINPY_PROBE="1")
+    assert done.returncode == code, done.stderr
+    captured = _only(cwd / "brainpy-probe")
     assert not captured.manifest.complete
     (call,) = captured.calls
     assert call.program is not None
@@ -235,11 +227,22 @@ def test_a_killed_process_keeps_the_calls_that_had_ended(ends: Any, way: str, co
     assert "was killed, or is still running" in str(captured)
 
 
-def test_a_process_that_becomes_another_keeps_what_had_ended(ends: Any) -> None:
-    done, folder = ends["a script that becomes another"]
+BECOMES = """
+import os, sys, net
+net.run()
+if sys.argv[1:] != ["again"]:
+    os.execv(sys.executable, [sys.executable, "becomes.py", "again"])
+"""
+
+
+def test_a_process_that_becomes_another_keeps_what_had_ended(
+    python: Interpreter, cwd: Path
+) -> None:
+    (cwd / "becomes.py").write_text(BECOMES)
+    done = python.fork(BECOMES, cwd, BRAINPY_PROBE="1")
     assert done.returncode == 0, done.stderr
     before, after = sorted(
-        _captures(folder / "brainpy-probe"), key=lambda captured: captured.manifest.complete
+        _captures(cwd / "brainpy-probe"), key=lambda captured: captured.manifest.complete
     )
     assert not before.manifest.complete
     assert after.manifest.complete
@@ -248,32 +251,33 @@ def test_a_process_that_becomes_another_keeps_what_had_ended(ends: Any) -> None:
 
 
 CHILDREN = """
-import multiprocessing, os, sys
+import multiprocessing, os, sys, work
 
-def work(which):
+forked = os.fork()
+if not forked:
+    work.work()
+    sys.exit(0)
+multiprocessing.set_forkserver_preload(["jax.numpy", "matplotlib.pyplot", "numba"])
+children = [
+    multiprocessing.get_context(method).Process(target=work.work)
+    for method in ("fork", "spawn", "forkserver", "fork", "forkserver", "forkserver", "fork")
+]
+for child in children:
+    child.start()
+for child in children:
+    child.join()
+print([child.exitcode for child in children], os.waitpid(forked, 0)[1])
+"""
+WORK = """
+def work():
     import net
     net.run()
-
-if __name__ == "__main__":
-    forked = os.fork()
-    if not forked:
-        work("os.fork")
-        sys.exit(0)
-    children = [
-        multiprocessing.get_context(method).Process(target=work, args=(method,))
-        for method in ("fork", "spawn", "forkserver", "fork", "spawn", "forkserver", "fork")
-    ]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join()
-    print([child.exitcode for child in children], os.waitpid(forked, 0)[1])
 """
 
 
 def test_eight_processes_of_all_kinds_lose_nothing(python: Interpreter, cwd: Path) -> None:
-    (cwd / "script.py").write_text(CHILDREN)
-    done = python.run(["-W", "ignore", "script.py"], cwd, BRAINPY_PROBE="1")
+    (cwd / "work.py").write_text(WORK)
+    done = python.fork(CHILDREN, cwd, BRAINPY_PROBE="1")
     assert done.stdout == "[0, 0, 0, 0, 0, 0, 0] 0\n", done.stderr
     captures = _captures(cwd / "brainpy-probe")
     assert [captured.manifest.complete for captured in captures] == [True] * 8
@@ -314,8 +318,7 @@ except InterruptedError:
 
 
 def test_a_forked_process_leaves_its_parents_captures_alone(python: Interpreter, cwd: Path) -> None:
-    (cwd / "script.py").write_text(FORKED_AFTERWARDS)
-    done = python.run(["-W", "ignore", "script.py"], cwd, BRAINPY_PROBE="1")
+    done = python.fork(FORKED_AFTERWARDS, cwd, BRAINPY_PROBE="1")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "a folder of its own\n"
     assert done.stderr.count("brainpy-probe show") == 2
@@ -359,23 +362,13 @@ FAILURES: dict[str, tuple[str, str, str | None]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def failures(
-    python: Interpreter, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, tuple[subprocess.CompletedProcess[str], Path]]:
-    """Return how each of FAILURES ended, and where it was; they run at the same time."""
-    processes = {}
-    for name, (source, place, said) in FAILURES.items():
-        folder = tmp_path_factory.mktemp("failure")
-        (folder / "net.py").write_text(NET)
-        variables = {"BRAINPY_PROBE": place, "BRAINPY_PROBE_STRICT": "01"[said is None]}
-        processes[name] = python.start(["-c", source], folder, **variables), folder
-    return {name: (ended(process), folder) for name, (process, folder) in processes.items()}
-
-
 @pytest.mark.parametrize("name", FAILURES)
-def test_whatever_fails_in_the_probe_the_script_goes_on(failures: Any, name: str) -> None:
-    (done, folder), said = failures[name], FAILURES[name][2]
+def test_whatever_fails_in_the_probe_the_script_goes_on(
+    python: Interpreter, cwd: Path, name: str
+) -> None:
+    source, place, said = FAILURES[name]
+    variables = {"BRAINPY_PROBE": place, "BRAINPY_PROBE_STRICT": "01"[said is None]}
+    done = python.fork(source, cwd, **variables)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "went on\n"
     assert "Traceback" not in done.stderr
@@ -386,7 +379,7 @@ def test_whatever_fails_in_the_probe_the_script_goes_on(failures: Any, name: str
     if said is not None:
         assert said in done.stderr
     assert "no runner's predict" not in done.stderr
-    runs = list(folder.glob("brainpy-probe/*"))
+    runs = list(cwd.glob("brainpy-probe/*"))
     assert len(runs) == (name == "closed stderr")
     assert all((run / "manifest.json").exists() for run in runs)
 
@@ -401,7 +394,7 @@ def test_without_a_stderr_the_script_is_captured_all_the_same(
 
 
 def test_a_process_that_runs_no_model_makes_no_folder(python: Interpreter, cwd: Path) -> None:
-    done = python.run(["-c", "import net"], cwd, BRAINPY_PROBE="1")
+    done = python.fork("import net", cwd, BRAINPY_PROBE="1")
     assert done.returncode == 0
     (line,) = [line for line in done.stderr.splitlines() if "probe" in line]
     assert "no model was run in process" in line
@@ -457,23 +450,21 @@ def test_what_the_start_itself_needs_and_lacks_is_one_line(tmp_path: Path) -> No
 
 
 TWO_RANKS = """
-import sys, jax
-jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
+import os, sys, jax
+other = os.fork()  # at its exit JAX waits for the other process
+jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(not other))
 import net
 net.run()
-print(jax.process_count())
+print(jax.process_count(), flush=True)
 """
 
 
 def test_each_rank_of_a_distributed_run_has_its_name(python: Interpreter, cwd: Path) -> None:
-    (cwd / "script.py").write_text(TWO_RANKS)
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    both = [python.start(["script.py", address, str(n)], cwd, BRAINPY_PROBE="1") for n in (0, 1)]
-    counts = []
-    for done in map(ended, both):
-        assert done.returncode == 0, done.stderr
-        counts.append(int(done.stdout))
+    done = python.fork(TWO_RANKS, cwd, address, BRAINPY_PROBE="1")
+    assert done.returncode == 0, done.stderr
+    counts = [int(line) for line in done.stdout.splitlines()]
     # The CPU of JAX 0.4.13 knows nothing of other processes.
     numbered = counts == [2, 2]
     assert numbered or version("jax").startswith("0.4.")
@@ -482,10 +473,13 @@ def test_each_rank_of_a_distributed_run_has_its_name(python: Interpreter, cwd: P
     assert set(ranks) == ({0, 1} if numbered else {None})
     if numbered:
         assert all(name.endswith(f"-rank{rank}") for rank, name in ranks.items())
+    assert [captured.manifest.complete for captured in captures] == [True, True]
     assert [len(captured.calls) for captured in captures] == [1, 1]
 
 
 UNTESTED = """
+import warnings
+warnings.simplefilter("always")
 from brainpy_probe.compat import versions
 versions.TESTED = (("other", "2.9.1", "0.12.1"),)
 import net
@@ -497,7 +491,7 @@ with probe.capture("inner"):
 
 
 def test_an_untested_combination_works_and_is_said_once(python: Interpreter, cwd: Path) -> None:
-    done = python.run(["-W", "always", "-c", UNTESTED], cwd, BRAINPY_PROBE="1")
+    done = python.fork(UNTESTED, cwd, BRAINPY_PROBE="1")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("was not tested with the probe") == 1
     for folder in ("inner", "brainpy-probe"):
@@ -527,33 +521,13 @@ import brainpy
 def test_what_is_compiled_while_brainpy_is_imported_is_recorded(
     python: Interpreter, cwd: Path
 ) -> None:
-    nothing = python.run(["-c", COMPILING], cwd, BRAINPY_PROBE="1")
+    nothing = python.fork(COMPILING, cwd, BRAINPY_PROBE="1")
     assert nothing.returncode == 0, nothing.stderr
     assert not (cwd / "brainpy-probe").exists(), "there is no run that it could belong to"
     script = f"{COMPILING}\nimport net; net.run()"
-    done = python.run(["-c", script], cwd, BRAINPY_PROBE="1", BRAINPY_PROBE_STRICT="1")
+    done = python.fork(script, cwd, BRAINPY_PROBE="1", BRAINPY_PROBE_STRICT="1")
     assert done.returncode == 0, done.stderr
     modules = _only(cwd / "brainpy-probe").modules
     (early,) = (module for module in modules if module.name == "jit_compiled_early")
     assert early.record.call is None
     assert all(path.is_file() for path in early.paths.values())
-
-
-# What a test runner does: stderr is another while the script runs, and closed when it ends.
-REPLACED = """
-import io, sys
-sys.stderr, theirs = io.StringIO(), sys.stderr
-from loguru import logger
-import net; net.run()
-sys.stderr.close()
-sys.stderr = theirs
-"""
-
-
-def test_the_summary_goes_to_stderr_as_it_is_in_the_end(python: Interpreter, cwd: Path) -> None:
-    ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    done = python.run(["-c", REPLACED], cwd, BRAINPY_PROBE="1", **ascii_alone)
-    assert done.returncode == 0
-    (line,) = (line for line in done.stderr.splitlines() if "probe" in line)
-    assert line.startswith("brainpy-probe: 1 call, 1 program, 1 module for them")
-    assert "Error" not in done.stderr
