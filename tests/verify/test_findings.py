@@ -20,6 +20,7 @@ from tests import eras
 from tests.eras import DynamicalSystem
 from tests.networks import LOOP_MODULES, RefractoryLIF, by_name, compiling_runners
 from tests.processes import told_by
+from tests.replaying import captured, captured_with
 
 pytestmark = pytest.mark.every_stack
 
@@ -208,27 +209,23 @@ def test_a_run_without_jit_is_found_and_jit_takes_it_away(out: Path, how: str) -
     assert found == [how == "runner" or eras.SINCE_2_4, False]
 
 
-OPAQUE = """
+PLAIN = """
 import json, sys
+import brainevent
 import brainpy_probe as probe
-from tests import eras
 from tests.networks import by_name
+exec(sys.argv[2])
 case = by_name("einet")
-found = []
-for raw in (False, True) if eras.SINCE_2_7 else (False,):
-    if raw:
-        import brainevent
-        brainevent.config.set_backend("cpu", "jax_raw")
-    runner = case.build()
-    with probe.capture(sys.argv[1], strict=True) as cap:
-        case.run(runner)
-    found.append([[f.sentence, f.remedy] for f in cap.findings if f.slug == "opaque-custom-call"])
-print(json.dumps(found))
+runner = case.build()
+with probe.capture(sys.argv[1], strict=True) as cap:
+    case.run(runner)
+print(json.dumps([finding.slug for finding in cap.findings]))
 """
 
 
 def test_an_opaque_call_is_found_and_its_remedy_writes_it_out(out: Path) -> None:
-    opaque, *plain = told_by(OPAQUE, out)
+    found = captured_with("einet", data="none").findings
+    opaque = [(one.sentence, one.remedy) for one in found if one.slug == "opaque-custom-call"]
     if not eras.SINCE_2_7:  # its own Numba or Taichi code, which can't be written otherwise
         for sentence, remedy in opaque:
             assert re.search(r"cfunc\.|taichi_kernel", sentence)
@@ -241,8 +238,9 @@ def test_an_opaque_call_is_found_and_its_remedy_writes_it_out(out: Path) -> None
     ((sentence, remedy),) = opaque
     assert "brainevent_numba_ffi" in sentence
     assert "It computes E2E (E to E), E2I (E to I), I2E (I to E), I2I (I to I)." in sentence
-    assert 'brainevent.config.set_backend("cpu", "jax_raw")' in remedy
-    assert plain == [[]]
+    setting = 'brainevent.config.set_backend("cpu", "jax_raw")'
+    assert setting in remedy
+    assert "opaque-custom-call" not in told_by(PLAIN, out, setting)
 
 
 def test_findings_are_one_for_each_cause_and_model(out: Path) -> None:
@@ -276,10 +274,8 @@ class _Dense(DynamicalSystem):
 
 
 @pytest.mark.skipif(not eras.SINCE_2_7, reason="before, no kernel has a plain form")
-def test_what_was_asked_for_is_not_advised(out: Path) -> None:
-    case = by_name("einet")
-    with probe.capture(out, portable=True, data="none", strict=True) as cap:
-        case.run(case.build())
+def test_what_was_asked_for_is_not_advised() -> None:
+    cap = captured("einet").capture
     assert cap.programs[0].fidelity.custom_calls
     assert "opaque-custom-call" not in _slugs(cap)
     left = msgspec.structs.replace(

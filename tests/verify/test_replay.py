@@ -186,13 +186,8 @@ print({{one.name: one.equal for one in done.compared}})
 """
 
 
-def test_the_portable_form_stands_for_brainpys_kernels(
-    bare: Interpreter, out: Path, tmp_path: Path
-) -> None:
-    case = by_name(OPAQUE)
-    runner = case.build()
-    with probe.capture(out, data="full", portable=True, strict=True) as cap:
-        case.run(runner)
+def test_the_portable_form_stands_for_brainpys_kernels(bare: Interpreter, tmp_path: Path) -> None:
+    cap = captured(OPAQUE).capture
     done = bare.run(["-c", PORTABLE, cap.path, tmp_path / "made.npz"], tmp_path)
     shell = bare.run(["-m", "brainpy_probe", "replay", cap.path, "--portable"], tmp_path)
     (program,) = cap.programs
