@@ -139,7 +139,7 @@ class CannotCapture(ProbeError):
 
 
 class ProgramMismatch(ProbeError):
-    """The results of a call's program differ from what the call left behind.
+    """The results of a call's program differ from the values after the call.
 
     Parameters
     ----------
@@ -154,8 +154,8 @@ class ProgramMismatch(ProbeError):
         shown = "; ".join(self.differences[:5])
         more = len(self.differences) - 5
         super().__init__(
-            f"The program of this call was discarded, because its results differ from what the "
-            f"call left behind: {shown}{f'; and {more} more' if more > 0 else ''}.",
+            f"The program of this call was discarded, because its results differ from the "
+            f"values after the call: {shown}{f'; and {more} more' if more > 0 else ''}.",
             "This is a bug of the probe. Please report it with the model and the output of "
             "brainpy-probe doctor --json.",
         )

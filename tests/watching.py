@@ -155,7 +155,7 @@ def traces_of(runner: bp.DSRunner, returned: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Run:
-    """What one run left behind and how many modules XLA compiled for it."""
+    """The values after one run, and how many modules XLA compiled for it."""
 
     left: dict[str, Any]
     compilations: int

@@ -19,7 +19,7 @@ from brainpy_probe.format.records import Manifest
 from brainpy_probe.settings import Settings
 from brainpy_probe.verify.checks import Check, failed, noted, passed, undecided
 
-__all__ = ["check_arrays", "check_files", "check_forms"]
+__all__ = ["check_arrays", "check_dialects", "check_files"]
 
 _SUBJECT = "files"
 
@@ -77,23 +77,23 @@ def _new_name(folder: Path, file: WrittenFile, fault: str, unnamed: set[str]) ->
     return ""
 
 
-_NAME = "forms"
+_NAME = "dialects"
 
 
-def check_forms(program: ProgramRecord, settings: Settings) -> Iterator[Check]:
+def check_dialects(program: ProgramRecord, settings: Settings) -> Iterator[Check]:
     """Check that the manifest has a text in each dialect, or the reason why it has none."""
     subject = f"program {program.index}"
-    yield from _check_dialects(subject, program.fidelity, program.files, settings)
+    yield from _checks_of_texts(subject, program.fidelity, program.files, settings)
     portable_subject = f"{subject}, portable"
     if program.portable is not None:
         portable = program.portable
-        yield from _check_dialects(portable_subject, portable.fidelity, portable.files, settings)
+        yield from _checks_of_texts(portable_subject, portable.fidelity, portable.files, settings)
     elif settings.portable:
         reason = "it was requested, but the manifest has no portable program"
         yield failed(portable_subject, _NAME, reason)
 
 
-def _check_dialects(
+def _checks_of_texts(
     subject: str, fidelity: Fidelity, files: tuple[WrittenFile, ...], settings: Settings
 ) -> list[Check]:
     checks = []

@@ -23,7 +23,7 @@ from brainpy_probe.reader.program import Program
 from brainpy_probe.reader.worker import Ending, Limits, Worker, is_out_of_memory, requested
 from brainpy_probe.verify.checks import Check, failed, undecided
 from brainpy_probe.verify.equations import check_equations
-from brainpy_probe.verify.files import check_arrays, check_files, check_forms
+from brainpy_probe.verify.files import check_arrays, check_dialects, check_files
 from brainpy_probe.verify.runs import check_runs
 from brainpy_probe.verify.texts import check_texts, texts_of
 
@@ -133,7 +133,7 @@ def jobs_of(capture: Capture, *, with_iree: bool) -> list[Job]:
     jobs = [Job("files", "size and digest", partial(check_files, capture.path, manifest))]
     for record in manifest.programs:
         subject = f"program {record.index}"
-        jobs.append(Job(subject, "forms", partial(check_forms, record, manifest.settings)))
+        jobs.append(Job(subject, "dialects", partial(check_dialects, record, manifest.settings)))
         jobs.append(Job(subject, "arrays", partial(check_arrays, capture.path, record)))
     if find_spec("jaxlib") is None:
         return jobs

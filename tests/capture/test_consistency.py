@@ -1,4 +1,4 @@
-"""What a call left behind is held against its program: deliberate faults, each found by that alone.
+"""The values after a call are compared with its program: deliberate faults, each found by that alone.
 
 Each fault alters what the probe took the run for. Nothing else in the probe would notice.
 """
@@ -245,7 +245,7 @@ def test_what_does_not_fit_the_run_is_no_program(
 ) -> None:
     fault, said = FAULTS[name]
     altered(fault)
-    with pytest.warns(probe.ProbeWarning, match="left behind"), probe.capture(out) as cap:
+    with pytest.warns(probe.ProbeWarning, match="values after the call"), probe.capture(out) as cap:
         _run(_runner())
     _assert_refused(cap, said)
 
@@ -262,7 +262,7 @@ def test_not_writing_what_the_run_wrote_is_found(
     altered(lambda run: _states(run, _not_written))
     runner = _runner(eras.silent(Model()), memory_efficient=True)
     _CURRENT[:] = [runner.target]
-    with pytest.warns(probe.ProbeWarning, match="left behind"), probe.capture(out) as cap:
+    with pytest.warns(probe.ProbeWarning, match="values after the call"), probe.capture(out) as cap:
         runner.run(STEPS * 0.1)
     _assert_refused(cap, "changed a, which the program does not write")
 
@@ -281,7 +281,7 @@ def test_another_loop_is_found(other: str, altered: Callable[[Fault], None], out
             case "a longer loop":
                 runner.predict(inputs=np.arange(9, dtype=np.float32))
     altered(lambda _: seen[0])
-    with pytest.warns(probe.ProbeWarning, match="left behind"), probe.capture(out) as cap:
+    with pytest.warns(probe.ProbeWarning, match="values after the call"), probe.capture(out) as cap:
         _run(runner)
     _assert_refused(cap, "")
 
@@ -295,7 +295,7 @@ def test_another_known_program_is_found(
     second = _runner(Model(5)) if "form" in differs else _runner(monitors=["a"])
     with probe.capture(out) as cap:
         _run(first)
-        with pytest.warns(probe.ProbeWarning, match="left behind"):
+        with pytest.warns(probe.ProbeWarning, match="values after the call"):
             _run(second)
     assert len(cap.programs) == 1
     _assert_refused(cap, "program 0")
@@ -325,7 +325,7 @@ def test_program_of_exchanged_variables_is_found_by_its_results(
     # No program is rendered ahead: then the module is what the programs are recognised by.
     monkeypatch.setattr("brainpy_probe.compat.jax_tracing.trace_settings", object)
     runners = [_runner(Turned(turned), monitors=["x"]) for turned in (False, True)]
-    with pytest.warns(probe.ProbeWarning, match="left behind"), probe.capture(out) as cap:
+    with pytest.warns(probe.ProbeWarning, match="values after the call"), probe.capture(out) as cap:
         _run_each(runners)
     assert len(cap.programs) == 1
     _assert_refused(cap, "gave other results for the same")
@@ -340,7 +340,7 @@ def test_axes_that_are_swapped_otherwise_are_found(
     if not swaps:
         model.mode = bm.BatchingMode(1)
     monkeypatch.setattr("brainpy_probe.compat.brainpy_runner.swaps_axes", lambda _: swaps)
-    with pytest.warns(probe.ProbeWarning, match="left behind"), probe.capture(out) as cap:
+    with pytest.warns(probe.ProbeWarning, match="values after the call"), probe.capture(out) as cap:
         runner.run(STEPS * 0.1)
     _assert_refused(cap, "monitor a is ")
 

@@ -362,7 +362,7 @@ _VERIFY_AND_SHELL = (
     ),
     Fault(
         "a portable form that is not there passes",
-        "check_forms",
+        "check_dialects",
         "elif settings.portable:",
         "elif False:",
         "tests/verify/test_verify.py -k portable",

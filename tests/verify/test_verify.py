@@ -100,7 +100,7 @@ def test_an_untouched_capture_passes(whole: Path) -> None:
     assert not [line for line in lines if line.startswith(("failed", "undecided"))]
     for subject in ("program 0", "program 0, portable"):
         kinds = [f"{kind} parses" for kind in TEXTS] + [f"{kind} is the same" for kind in TEXTS][1:]
-        for name in (*kinds, "forms", "nothing elided", "signature", "custom calls", "replay"):
+        for name in (*kinds, "dialects", "nothing elided", "signature", "custom calls", "replay"):
             assert f"passed {subject} {name}" in said, (subject, name)
     for name in ("stablehlo parses", "mlirbc parses", "hlo parses", "nothing elided"):
         assert f"passed modules {name}" in said
@@ -521,7 +521,7 @@ def test_a_constant_that_is_left_out_is_named(
 
 def test_a_portable_form_that_is_not_there_is_missed(copy: Path) -> None:
     alter(copy, lambda manifest: manifest["programs"][0].update(portable=None))
-    _assert_told(copy, ("program 0, portable | forms", "requested"))
+    _assert_told(copy, ("program 0, portable | dialects", "requested"))
 
 
 @pytest.mark.parametrize("kind", DIALECTS)
@@ -531,7 +531,7 @@ def test_a_dialect_that_is_not_there_is_missed(kind: str, copy: Path) -> None:
         form["files"] = [one for one in form["files"] if one["kind"] != kind]
 
     alter(copy, drop)
-    _assert_told(copy, ("program 0, portable | forms", f"no text in {kind}"))
+    _assert_told(copy, ("program 0, portable | dialects", f"no text in {kind}"))
 
 
 def test_a_digest_of_a_result_that_is_another_is_named(copy: Path) -> None:

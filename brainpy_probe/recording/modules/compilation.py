@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from brainpy_probe.format.digests import digest_of
-from brainpy_probe.recording.modules.pending import EndedPhase
+from brainpy_probe.recording.modules.ended_phases import EndedPhase
 
 __all__ = ["CURRENT_COMPILATION", "PENDING_PHASES", "SERIALS", "Compilation"]
 

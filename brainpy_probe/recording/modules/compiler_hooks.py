@@ -22,7 +22,7 @@ from brainpy_probe.recording.modules.compilation import (
     PENDING_PHASES,
     Compilation,
 )
-from brainpy_probe.recording.modules.pending import take_phases
+from brainpy_probe.recording.modules.ended_phases import take_phases
 from brainpy_probe.recording.modules.timing import Phase
 from brainpy_probe.recording.patches import LEDGER, Patch
 from brainpy_probe.recording.recorder import Recorder

@@ -18,7 +18,7 @@ import jax
 from brainpy_probe.compat import jax_compiler, jax_tracing
 from brainpy_probe.recording.current import CURRENT_CALL, CURRENT_WATCH, OPEN_CALLS, OWN_WORK, guard
 from brainpy_probe.recording.modules.compilation import PENDING_PHASES
-from brainpy_probe.recording.modules.pending import add_phase
+from brainpy_probe.recording.modules.ended_phases import add_phase
 from brainpy_probe.recording.modules.timing import LISTENER, PHASES, Span, span_until_now
 from brainpy_probe.recording.patches import LEDGER
 from brainpy_probe.recording.pending_results import is_xla_running
