@@ -1,4 +1,4 @@
-"""The values after a call are compared with its program: deliberate faults, each found by that alone.
+"""A program is compared with the values after its call, which alone finds these deliberate faults.
 
 Each fault alters what the probe took the run for. Nothing else in the probe would notice.
 """
