@@ -292,7 +292,7 @@ _ANALYSIS_AND_READER = (
         "count",
         "trip_count(read, loop) or _input_length(record)",
         "1",
-        "tests/verify/test_costs.py",
+        "tests/verify/test_costs.py -k twice_the_steps",
     ),
     Fault(
         "a cache hit counts as a compilation",
@@ -313,7 +313,7 @@ _ANALYSIS_AND_READER = (
         "_self_times",
         "(now - previous) / len(active)",
         "now - previous",
-        "tests/verify/test_costs.py tests/unit -k time",
+        "tests/unit/test_measure.py",
     ),
     Fault(
         "a program that never ends is not stopped",
@@ -599,7 +599,7 @@ _RECORDING = (
         "_prepare",
         "if not jax_compiler.names_are_in_cache_keys():",
         "if True:",
-        "tests/verify/test_costs.py -k key",
+        "tests/verify/test_costs.py -k would_be_part_of_the_key",
     ),
     Fault(
         "the progress bar stays",

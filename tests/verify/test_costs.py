@@ -191,7 +191,7 @@ def test_names_are_no_part_of_the_cache_key(
 def test_names_stay_out_where_they_would_be_part_of_the_key(out: Path) -> None:
     jax.config.update("jax_compilation_cache_include_metadata_in_key", True)
     try:
-        program = _captured("einet", out).programs[0]
+        program = _captured("lif", out).programs[0]
     finally:
         jax.config.update("jax_compilation_cache_include_metadata_in_key", False)
     assert program.record.components == {}
