@@ -16,7 +16,7 @@ import msgspec
 
 from brainpy_probe.analysis.attribution import LoopOps, Shares, loop_ops
 from brainpy_probe.analysis.costs import time_loop
-from brainpy_probe.analysis.replay import compiled
+from brainpy_probe.analysis.replay import arguments_of, compiled
 from brainpy_probe.errors import CannotMeasure
 from brainpy_probe.format import component_names
 from brainpy_probe.format.arrays import Array
@@ -154,7 +154,7 @@ def _profile(
     record: ProgramRecord, content: bytes, arguments: Mapping[str, Array], *, separate_ops: bool
 ) -> _Profiled:
     """Compile a program and run it three times, the last time under the profiler."""
-    arrays = [arguments[spec.path] for spec in record.arguments]
+    arrays = arguments_of(record, arguments)
     executable = compiled(record, content, arrays, separate_ops=separate_ops)
     module = hlo.Module.of(executable.optimized())
     loop = time_loop(module, record)

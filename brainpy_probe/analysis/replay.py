@@ -22,7 +22,15 @@ from brainpy_probe.ir import execution, kernels
 from brainpy_probe.ir.constants import with_constants
 from brainpy_probe.showing import Shown
 
-__all__ = ["Compared", "Replay", "Verdict", "check_overrides", "compiled", "replay"]
+__all__ = [
+    "Compared",
+    "Replay",
+    "Verdict",
+    "arguments_of",
+    "check_overrides",
+    "compiled",
+    "replay",
+]
 
 Arrays = Mapping[str, Array]
 
@@ -134,7 +142,7 @@ def replay(
     if repeat < 1:
         raise BadSetting(f"repeat={repeat!r} is not allowed.", "Allowed: 1 or more.")
     _register(record)
-    arguments = [{**stored, **overrides}[spec.path] for spec in record.arguments]
+    arguments = arguments_of(record, {**stored, **overrides})
     content, direct = kernels.call_directly(content, record.fidelity.custom_calls)
     run = functools.partial(_run, record, content, arguments, {} if overrides else expected, repeat)
     reasons = (*reasons, *_reasons(record, content))
@@ -271,6 +279,24 @@ def compiled(
     """
     _register(record)
     return _compiled(record, content, arguments, separate_ops=separate_ops)[0]
+
+
+def arguments_of(record: ProgramRecord, arrays: Arrays) -> list[Array]:
+    """Return the arguments of a program in order, from arrays by group and name.
+
+    Raises
+    ------
+    CannotReplay
+        If an array is missing, because the run took over its memory.
+    """
+    missing = [spec.path for spec in record.arguments if spec.path not in arrays]
+    if missing:
+        raise CannotReplay(
+            f"{record.name} can't be run again: the capture has no value of {', '.join(missing)}.",
+            "The run took over their memory (donate_argnums). Pass the values as overrides, or "
+            "capture without donate_argnums.",
+        )
+    return [arrays[spec.path] for spec in record.arguments]
 
 
 def _register(record: ProgramRecord) -> None:

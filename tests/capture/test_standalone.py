@@ -223,3 +223,20 @@ def test_what_has_no_call_is_named_once(out: Path) -> None:
     text = str(cap)
     assert text.count("not captured: gradient outside of a jitted function, 3 times") == 1
     assert "not captured: loop or jitted function inside another transformation" in text
+
+
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="brainstate is there from 2.7 on")
+def test_a_donated_argument_is_noted(out: Path) -> None:
+    import brainstate
+
+    net = Net()
+    step = brainstate.transform.jit(lambda a: net.update() + a, donate_argnums=0)
+    for _ in range(2):
+        step(jax.numpy.ones(4))
+    with probe.capture(out, data="full", strict=True) as cap:
+        step(jax.numpy.ones(4))
+    (call,) = cap.calls
+    assert any("took over the memory of a " in note for note in call.record.notes)
+    assert call.program is not None
+    with pytest.raises(probe.ProbeError, match="no value of inputs/a"):
+        call.program.replay()

@@ -36,7 +36,7 @@ from brainpy_probe.recording.program.closure import ClosedProgram, NamedValue
 from brainpy_probe.recording.program.lowering import LoweredProgram, RenderedProgram
 from brainpy_probe.settings import Settings
 
-__all__ = ["WrittenProgram", "known_values", "write", "write_ahead"]
+__all__ = ["WrittenProgram", "is_donated", "known_values", "write", "write_ahead"]
 
 _FILES = {
     "stablehlo": "program.stablehlo.mlir",
@@ -284,8 +284,13 @@ def known_values(group: list[NamedValue]) -> dict[str, Any]:
     return {
         f"{GROUPS[item.role]}/{item.name}": item.value
         for item in group
-        if not isinstance(item.value, jax.ShapeDtypeStruct)
+        if not isinstance(item.value, jax.ShapeDtypeStruct) and not is_donated(item.value)
     }
+
+
+def is_donated(value: Any) -> bool:
+    """Return whether the run took over the memory of an array, so that its value is gone."""
+    return isinstance(value, jax.Array) and value.is_deleted()
 
 
 def _custom_calls(lowered: Lowered, closed: ClosedProgram) -> dict[str, tuple[str, ...]]:

@@ -20,6 +20,7 @@ from brainpy_probe.recording.program.step import FingerprintCache
 from brainpy_probe.recording.program.tensors import ArrayFiles
 from brainpy_probe.recording.program.writing import (
     WrittenProgram,
+    is_donated,
     known_values,
     write,
     write_ahead,
@@ -152,7 +153,8 @@ class ProgramLog:
                 result.native_arguments = closed.native_arguments
                 if self.settings.data != "none" or closed.kind == "step":
                     watch.exclude(call.settle())  # the following code reads values
-                closed, result.notes = consistency.with_results(call, run, closed)
+                closed, notes = consistency.with_results(call, run, closed)
+                result.notes = (*notes, *_donated_notes(closed))
                 with self.folder.rollback_on_error():
                     result.record, result.failure, result.digests = self._record(closed, ahead)
         except Exception as error:
@@ -234,3 +236,14 @@ class ProgramLog:
 
     def _digests(self, closed: ClosedProgram) -> dict[str, str]:
         return {sys.intern(k): self._arrays.digests.of(v) for k, v in self._values(closed).items()}
+
+
+def _donated_notes(closed: ClosedProgram) -> tuple[str, ...]:
+    """Return a note on the arguments whose memory the run took over."""
+    names = [item.name for item in closed.arguments if is_donated(item.value)]
+    if not names:
+        return ()
+    return (
+        f"The run took over the memory of {', '.join(names)} (donate_argnums), so their values are "
+        "not recorded.",
+    )
