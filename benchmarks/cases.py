@@ -128,6 +128,7 @@ def all_cases(*, quick: bool) -> list[Case]:
                 ("loose-components", 100, 10, _NONE),
             )
         ),
+        Case("jitted-step", Work(task="repeat_step", runs=100_000), {"probe": Way("plain")}, 1),
         Case("start", Work(task="start"), {"probe": Way("plain")}, 25),
         Case("import", Work(task="import_package"), {"probe": Way("plain")}, 25),
         Case("data", Work(task="write_arrays", size=32e6), {"probe": Way("plain")}, 9),

@@ -161,6 +161,48 @@ def write_arrays(work: Work) -> Figures:
     return {**figures, "ratio": figures["seconds"] / figures["numpy.save"]}
 
 
+def repeat_step(work: Work) -> Figures:
+    """Call a jitted step many times, three times plain and three times in a capture."""
+    import brainstate
+    import jax
+    import jax.numpy as jnp
+
+    import brainpy_probe as probe
+
+    state = brainstate.ShortTermState(jnp.zeros(4))
+
+    @brainstate.transform.jit
+    def step(factor: Any) -> None:
+        state.value = state.value * 0.9 + factor
+
+    def seconds() -> float:
+        factor = jnp.float32(1.0)
+        begun = time.perf_counter()
+        for _ in range(work.runs):
+            step(factor)
+        jax.block_until_ready(state.value)
+        return (time.perf_counter() - begun) / work.runs
+
+    seconds()
+    plain, captured, programs, left = [], [], 0, 0.0
+    for _ in range(3):
+        plain.append(seconds())
+        with probe.capture(work.folder, data="none", strict=True) as cap:
+            step(jnp.float32(1.0))
+            before = _memory("VmRSS")
+            captured.append(seconds())
+            left = max(left, _memory("VmRSS") - before)
+        programs = max(programs, len(cap.programs))
+    added = statistics.median(b - a for a, b in zip(plain, captured, strict=True))
+    return {
+        "plain": statistics.median(plain),
+        "captured": statistics.median(captured),
+        "added microseconds": added * 1e6,
+        "programs": float(programs),
+        "left": left,
+    }
+
+
 def index_calls(work: Work) -> Figures:
     """Add calls with a module each to an index and read it, for a quarter of them and for all."""
     few = _indexed(work.runs // 4, Path(work.folder) / "few")
@@ -240,7 +282,7 @@ def read_capture(work: Work) -> Figures:
 
 TASKS: dict[str, Callable[[Work], Figures]] = {
     task.__name__: task
-    for task in (run, start, import_package, write_arrays, index_calls, read_capture)
+    for task in (run, start, import_package, write_arrays, index_calls, read_capture, repeat_step)
 }
 
 

@@ -126,6 +126,8 @@ BARS = (
     Bar("first run, 200 components", "components-200", 0.05,
         _share("none", "added first", "first")),
     Bar("known call, ms", "calls-1000", 2, _known_call, ".2f"),
+    Bar("jitted step in a Python loop, microseconds added", "jitted-step", 30,
+        _own("added microseconds"), ".1f"),
     Bar("memory that a call leaves", "calls-1000", 1.03, _share("none", "left", "left"), ".3f"),
     *(
         Bar(f"known call, {network}, ms (or 1 % of the run)", f"known-{network}",
