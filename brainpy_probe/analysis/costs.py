@@ -93,9 +93,10 @@ class Owners:
         own = component_names.owner(component_names.location(location))
         if not own:
             return caller
-        if not caller or own == caller or own.startswith(f"{caller}."):
-            return own
-        return own if caller == next(iter(self.components), "") else caller
+        first = next(iter(self.components), "")
+        if caller and caller not in (own, first) and not own.startswith(f"{caller}."):
+            return caller
+        return component_names.backward(own) if component_names.is_backward(location) else own
 
     def of_computation(
         self, computation: hlo.Computation, caller: str, prefix: str

@@ -17,7 +17,9 @@ __all__ = [
     "OUTSIDE",
     "SHARED",
     "UNTIMED",
+    "backward",
     "enclosing_component",
+    "is_backward",
     "label",
     "location",
     "owner",
@@ -43,6 +45,8 @@ OUTSIDE = "(outside the loop)"
 # Ops that several components use, such as a constant.
 SHARED = "(shared)"
 UNTIMED = "(between ops)"
+# The part of a location that marks the backward pass of a gradient.
+_BACKWARD = "backward"
 # The ops by which a loop over time reads a step's inputs and stores the step's results
 # (scan in jax/_src/lax/control_flow/loops.py, 0.4.13 to 0.12.0).
 _LOOP_OPS = {
@@ -64,14 +68,27 @@ def owner(location: str) -> str:
     return found[-1] if found else ""
 
 
-def location(name: str) -> str:
+def is_backward(location: str) -> bool:
+    """Return whether the location of an op in a captured program is in a backward pass."""
+    return f"/{_BACKWARD}/" in location
+
+
+def backward(component: str) -> str:
+    """Return the name under which the backward pass of a component is counted."""
+    return f"{component} ({_BACKWARD})"
+
+
+def location(name: str, *, training: bool = False) -> str:
     """Return the location name that an op has in a captured program, given JAX's location name.
 
     ``~E2E.comm/mul`` for an op of a component, otherwise the op's position in the program, as in
     ``while/body/add``. Removed are the functions in which it was traced, and parameters of
     primitives, which JAX up to 0.4.30 writes there. The result is empty for names of arguments,
     which are recorded elsewhere, and for names that XLA would read as a type (``jit:``).
+
+    Where a program trains its model, an op of a gradient is marked: ``~rnn/backward/dot_general``.
     """
+    in_gradient = is_backward(name) or (training and "transpose(" in name)
     name = name.partition("[")[0]
     if name.startswith("groups") or name.endswith(":"):
         return ""
@@ -82,7 +99,7 @@ def location(name: str) -> str:
     if not component:
         return "/".join(parts)
     op = "" if not parts or _SCOPE.search(parts[-1]) else parts[-1]
-    return "/".join(filter(None, (scope(component), op)))
+    return "/".join(filter(None, (scope(component), _BACKWARD if in_gradient else "", op)))
 
 
 def label(name: str, links: Mapping[str, tuple[str, str]]) -> str:

@@ -21,6 +21,7 @@ from brainpy_probe.format.definition_records import ModelDefinition
 
 __all__ = [
     "GROUPS",
+    "KIND_NAMES",
     "AbstractArray",
     "DialectCheck",
     "Fidelity",
@@ -45,6 +46,11 @@ GROUPS: dict[Role, str] = {
 }
 # A whole run with its loop over time, one step of a run, or a whole function without such a loop.
 ProgramKind = Literal["loop", "step", "function"]
+KIND_NAMES: dict[ProgramKind, str] = {
+    "loop": "the whole run",
+    "step": "one step",
+    "function": "a whole function",
+}
 
 
 def label(role: Role, name: str) -> str:
@@ -227,7 +233,8 @@ class ProgramRecord(Record, frozen=True, kw_only=True):
     Attributes
     ----------
     kind : str
-        ``loop`` for a whole run; ``step`` for one step of a runner whose loop is in Python.
+        ``loop`` for a whole run; ``step`` for one step of a runner whose loop is in Python;
+        ``function`` for a jitted function, a condition or a loop of another kind.
     fingerprint : str
         Equal for programs with the same computation, names, shapes and dtypes.
     identity : str

@@ -47,12 +47,15 @@ class Lowered:
     arguments, results : sequences of str
         Names such as ``state['E.V']``, stored as attributes ``jax.arg_info`` and
         ``jax.result_info`` of each argument and result of ``main``.
+    training : bool
+        Whether ops of a gradient are labelled as the backward pass.
     """
 
     source: MlirModule
     name: str
     arguments: Sequence[str]
     results: Sequence[str]
+    training: bool = False
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -94,7 +97,8 @@ class Lowered:
             The copy, and the names of the components in it.
         """
         try:
-            copy = locations.rename_locations(self.source, component_names.location, self.context)
+            rename = functools.partial(component_names.location, training=self.training)
+            copy = locations.rename_locations(self.source, rename, self.context)
         except Exception as error:
             self.notes.append(f"The ops are not labelled with their component: {first_line(error)}")
             unlabelled = bindings.parse_mlir(bindings.mlir_bytecode(self.source), self.context)

@@ -43,6 +43,7 @@ from brainpy_probe.recording.program.step import (
     refuse_tracers,
 )
 from brainpy_probe.recording.tracing.traces import LoopRun, StepTrace
+from brainpy_probe.recording.tracing.training import trains
 from brainpy_probe.recording.types import NamedArrays, Pytree
 
 __all__ = ["ClosedProgram", "NamedValue", "close"]
@@ -103,6 +104,8 @@ class ClosedProgram:
     reasons : tuple of str
         Further reasons why XLA may compile the program to code that rounds differently from the
         run's.
+    training : bool
+        Whether the program computes a gradient and changes parameters.
     """
 
     name: str
@@ -123,6 +126,7 @@ class ClosedProgram:
     links: dict[str, tuple[str, str]] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
+    training: bool = False
 
     def grouped(self) -> tuple[NamedArrays, NamedArrays, NamedArrays]:
         """Return the values of the arguments, as three dicts for ``function``."""
@@ -405,4 +409,5 @@ def _closed(
         links=step.links,
         removed=tuple(step.removed),
         reasons=tuple(step.reasons),
+        training=trains(step.trace),
     )

@@ -137,6 +137,7 @@ def _lower(
         closed.name,
         [label(argument.role, argument.name) for argument in closed.arguments],
         [label(result.role, result.name) for result in closed.results],
+        training=closed.training,
     )
     if portable:
         lowered.expand_chlo()

@@ -25,7 +25,8 @@ from brainpy_probe.recording.model.standalone import standalone_run, user_functi
 from brainpy_probe.recording.patches import LEDGER
 from brainpy_probe.recording.snapshot import Snapshot
 from brainpy_probe.recording.tracing.repeated_runs import RepeatedRun
-from brainpy_probe.recording.tracing.traces import LoopRun, NativeResults, StateUse, StepTrace
+from brainpy_probe.recording.tracing.traces import NativeResults, StateUse, StepTrace
+from brainpy_probe.recording.tracing.training import trains
 from brainpy_probe.recording.tracing.usercode import is_user_module
 from brainpy_probe.recording.types import Array, Pytree, Variable
 
@@ -142,11 +143,17 @@ def is_no_call(call: RunningCall, states: Any) -> bool:
 
 
 def is_stateless(call: RunningCall, user: Any, variables: Sequence[Variable]) -> bool:
-    """Return whether a run without state is no call: a jit, or a loop of a library's own."""
-    if variables or call.kind == "fit":
+    """Return whether a run without state is no call: a jit, or a loop of a library's own.
+
+    A library's own run that only draws random numbers is none either, such as an initializer's.
+    """
+    if call.kind == "fit":
         return False
-    module = getattr(user_function(user), "__module__", None)
-    return call.kind != "loop" or not is_user_module(module)
+    is_users = is_user_module(getattr(user_function(user), "__module__", None))
+    if variables:
+        random_state = type(brainpy_model.take("random-state"))
+        return not is_users and all(isinstance(v, random_state) for v in variables)
+    return call.kind != "loop" or not is_users
 
 
 @dataclass(frozen=True)
@@ -212,20 +219,8 @@ def _uses(states: Any) -> Iterable[tuple[Variable, bool]]:
 
 def mark_training(call: RunningCall) -> None:
     """Mark a call whose run trains as a fit."""
-    if call.candidates and _trains(call.candidates[-1][1]):
+    if call.candidates and trains(call.candidates[-1][1]):
         call.kind = "fit"
-
-
-def _trains(run: LoopRun | StepTrace) -> bool:
-    """Return whether a run computes a gradient and writes a parameter.
-
-    A gradient alone is no training: exponential Euler linearises its equation with one.
-    """
-    trace = run.step if isinstance(run, LoopRun) else run
-    classes = brainpy_model.parameter_classes()
-    return any(
-        use.writes is not None and isinstance(use.variable, classes) for use in trace.states
-    ) and jax_tracing.has_transpose(trace.eqns)
 
 
 def _of_primitive(
