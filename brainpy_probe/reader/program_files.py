@@ -10,7 +10,13 @@ from brainpy_probe.characters import in_one_line
 from brainpy_probe.errors import BadSetting
 from brainpy_probe.format.arrays import check_array, read_arrays
 from brainpy_probe.format.common_records import WrittenFile
-from brainpy_probe.format.program_records import Fidelity, ProgramKind, ProgramRecord, TensorSpec
+from brainpy_probe.format.program_records import (
+    KIND_NAMES,
+    Fidelity,
+    ProgramKind,
+    ProgramRecord,
+    TensorSpec,
+)
 from brainpy_probe.format.reading import read_file, read_text
 from brainpy_probe.format.records import Environment
 from brainpy_probe.showing import Shown
@@ -48,7 +54,7 @@ class ProgramFiles(Shown):
     is_portable: bool = False
 
     def __repr__(self) -> str:
-        kind = "the whole run" if self.kind == "loop" else "one step"
+        kind = KIND_NAMES[self.kind]
         return f"<Program {self.record.index}: {in_one_line(self.name)}, {kind}>"
 
     @property

@@ -32,10 +32,7 @@ if TYPE_CHECKING:
     from brainpy_probe.recording.model.scopes import ComponentNames
     from brainpy_probe.recording.recorder import Recorder
 
-__all__ = [
-    "RunningCall",
-    "copy_containers",
-]
+__all__ = ["RunningCall"]
 
 
 @dataclass(eq=False)
@@ -219,6 +216,14 @@ class RunningCall:
         return str(getattr(runner, "title", "") or type(getattr(runner, "target", runner)).__name__)
 
     @property
+    def steps(self) -> int | None:
+        """The number of time steps; None if it is not known or the run has none."""
+        if self.indices is not None:
+            return len(self.indices)
+        loops = [run for is_own, run in self.candidates if is_own and isinstance(run, LoopRun)]
+        return loops[0].length if self.is_standalone and loops else None
+
+    @property
     def user_inputs(self) -> int | None:
         """The number of the user's inputs, without the indices; None if the call has no indices."""
         return None if self.indices is None else len(self.xs)
@@ -393,8 +398,3 @@ class RunningCall:
         note = f"Some objects of the model could not be named: {describe_error(error)}"
         if note not in self.notes:
             self.notes.append(note)
-
-
-def copy_containers(tree: Pytree) -> Pytree:
-    """Copy a pytree's containers, not its leaves: predict adds ``ts`` to the dict of monitors."""
-    return jax.tree_util.tree_map(lambda leaf: leaf, tree)

@@ -15,7 +15,7 @@ import jax
 
 from brainpy_probe.compat import brainpy_model, brainpy_runner, jax_compiler, jax_tracing
 from brainpy_probe.recording import lifecycle
-from brainpy_probe.recording.calls import RunningCall, copy_containers
+from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.current import (
     CURRENT_CALL,
     CURRENT_WATCH,
@@ -27,7 +27,7 @@ from brainpy_probe.recording.model import scopes
 from brainpy_probe.recording.modules import compiler_hooks
 from brainpy_probe.recording.modules.timing import Stopwatch, add_timings
 from brainpy_probe.recording.patches import LEDGER, Patch
-from brainpy_probe.recording.snapshot import Snapshot
+from brainpy_probe.recording.snapshot import Snapshot, copy_containers
 from brainpy_probe.recording.tracing import eager, state_traces, variable_traces
 from brainpy_probe.recording.types import Args, Kwargs, Runner, Wrapped
 

@@ -15,7 +15,7 @@ import jax
 from brainpy_probe.compat import brainpy_model
 from brainpy_probe.recording.types import Pytree, Variable
 
-__all__ = ["Snapshot", "have_same_leaves"]
+__all__ = ["Snapshot", "copy_containers", "have_same_leaves"]
 
 
 class Snapshot:
@@ -80,6 +80,11 @@ class Snapshot:
             for variable in self._variables
             if not have_same_leaves(self._before[id(variable)], after[id(variable)])
         ]
+
+
+def copy_containers(tree: Pytree) -> Pytree:
+    """Copy a pytree's containers, not its leaves: predict adds ``ts`` to the dict of monitors."""
+    return jax.tree_util.tree_map(lambda leaf: leaf, tree)
 
 
 def have_same_leaves(first: Pytree, second: Pytree) -> bool:

@@ -150,6 +150,7 @@ def test_a_run_without_a_runner_is_a_proved_call(idiom: str, out: Path) -> None:
         np.testing.assert_array_equal(plain, captured)
     (call,) = cap.calls
     assert (call.kind, call.name, call.failure) == (kind, name, None)
+    assert call.steps == {"for_loop": 20, "scan": 9}.get(idiom, call.steps)
     assert call.program is not None
     assert all(compared.equal for compared in call.program.replay().compared)
     if idiom != "integrator-runner":

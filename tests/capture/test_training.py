@@ -114,7 +114,7 @@ def test_a_fit_of_a_trainer_is_a_proved_call(trainer: str, out: Path) -> None:
         found = _fit(_TRAINERS[trainer])
     for plain, captured in zip(expected, found, strict=True):
         np.testing.assert_array_equal(plain, captured)
-    print([(call.kind, call.name, call.count) for call in cap.calls])
+
     (call,) = [call for call in cap.calls if call.kind == "fit"]
     assert call.runner == trainer
     assert call.failure is None
@@ -127,7 +127,9 @@ def test_a_fit_of_a_trainer_is_a_proved_call(trainer: str, out: Path) -> None:
         assert any(name.startswith("optimizer.") for name in state)
         assert call.program.record.components["optimizer"] == "Adam"
         # JAX up to 0.4.30 loses the names within the transpose of a loop.
-        assert not eras.SINCE_2_7 or 'loc("~rnn/backward/dot_general")' in call.program.text("stablehlo")
+        assert not eras.SINCE_2_7 or 'loc("~rnn/backward/dot_general")' in call.program.text(
+            "stablehlo"
+        )
         costs = {row.component: row for row in call.program.costs.components}
         assert not eras.SINCE_2_7 or costs["rnn (backward)"].step.flops > 0
         assert costs["optimizer"].once.ops > 0

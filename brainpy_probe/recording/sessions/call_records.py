@@ -35,7 +35,7 @@ def minimal_record(call: RunningCall) -> CallRecord:
         i0=call.i0,
         dt=_step_duration(call),
         jit=call.jit,
-        steps=None if call.indices is None else len(call.indices),
+        steps=call.steps,
         native=call.watch.timing(),
         numba=tuple(dict.fromkeys(call.numba)),
         probe=call.preparation,

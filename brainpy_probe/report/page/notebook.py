@@ -12,6 +12,7 @@ from brainpy_probe.analysis.replay import Replay
 from brainpy_probe.characters import visible
 from brainpy_probe.errors import ProbeError
 from brainpy_probe.format.cost_records import ComponentCost, Costs, Measured
+from brainpy_probe.format.program_records import KIND_NAMES
 from brainpy_probe.quantities import amount, duration, seconds, size
 from brainpy_probe.reader.call import PredictCall
 from brainpy_probe.reader.capture import Capture
@@ -96,7 +97,7 @@ def _(shown: Capture) -> Html:
 @_content.register
 def _(shown: Program) -> Html:
     record = shown.record
-    kind = "the whole run" if record.kind == "loop" else "one step"
+    kind = KIND_NAMES[record.kind]
     parts = [tag("h4", f"Program {record.index}: {record.name}, {kind}")]
     try:
         drawn = model(record, shown.dataflow, shown.costs, record.measured)

@@ -11,7 +11,7 @@ from brainpy_probe.characters import in_one_line
 from brainpy_probe.errors import ProbeError
 from brainpy_probe.format import component_names
 from brainpy_probe.format.cost_records import Costs
-from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.program_records import KIND_NAMES, ProgramRecord
 from brainpy_probe.quantities import size
 from brainpy_probe.reader.module import CompiledModule
 from brainpy_probe.reader.program import Program
@@ -130,7 +130,7 @@ def _part(read: _Read) -> ProgramPart:
         panes(record.index, read.said),
         _arguments(record),
     ]
-    kind = "the whole run" if record.kind == "loop" else "one step"
+    kind = KIND_NAMES[record.kind]
     html = tag(
         "div",
         tag("h2", f"Program {record.index}: {record.name}, {kind}"),

@@ -12,7 +12,12 @@ from rich.text import Text
 from brainpy_probe.analysis.finding import Finding
 from brainpy_probe.analysis.findings import find
 from brainpy_probe.characters import in_one_line
-from brainpy_probe.format.program_records import PortableProgram, ProgramRecord, TensorSpec
+from brainpy_probe.format.program_records import (
+    KIND_NAMES,
+    PortableProgram,
+    ProgramRecord,
+    TensorSpec,
+)
 from brainpy_probe.format.records import CallRecord, LostModule, Manifest
 from brainpy_probe.output import plain_table
 from brainpy_probe.quantities import seconds, size
@@ -118,7 +123,7 @@ def _calls(manifest: Manifest) -> Table:
 
 def program_details(program: ProgramRecord) -> Group:
     """Return the arguments, results, files, proofs and remarks of a program."""
-    what = "the whole run" if program.kind == "loop" else "one step"
+    what = KIND_NAMES[program.kind]
     place = program.files[0].path.rpartition("/")[0] if program.files else "no files"
     head = Text(f"program {program.index}: {program.name}, {what}, in {place}", style="bold")
     table = _table(

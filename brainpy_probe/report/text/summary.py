@@ -22,7 +22,7 @@ from brainpy_probe.analysis.findings import find
 from brainpy_probe.characters import in_one_line
 from brainpy_probe.errors import InsideTransformation
 from brainpy_probe.format.common_records import Timing
-from brainpy_probe.format.program_records import ProgramRecord, TensorSpec
+from brainpy_probe.format.program_records import KIND_NAMES, ProgramRecord, TensorSpec
 from brainpy_probe.format.records import CallRecord, Manifest, ModuleRecord
 from brainpy_probe.output import Output, plain_table
 from brainpy_probe.quantities import duration, ranges, seconds, shortened, size
@@ -210,7 +210,7 @@ def _programs(manifest: Manifest, width: int) -> Group:
         *(Column(name, overflow="fold") for name in ("programs", "arguments", "results", "texts"))
     )
     for program in manifest.programs[:_PROGRAMS]:
-        kind = "whole run" if program.kind == "loop" else "one step"
+        kind = KIND_NAMES[program.kind].removeprefix("the ")
         table.add_row(
             f"{program.index} {shortened(program.name, width // 4)}, {kind}",
             _content(program.arguments),
