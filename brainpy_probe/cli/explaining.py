@@ -23,6 +23,7 @@ from brainpy_probe.cli.shell import (
     select_program,
 )
 from brainpy_probe.errors import BadSetting
+from brainpy_probe.progress import progress
 from brainpy_probe.reader.worker import Limits
 
 __all__ = ["diff", "explain"]
@@ -60,7 +61,8 @@ def explain(
             raise BadSetting("--json and --latex can't be combined.", "Give one of them.")
         capture = open_run(run)
         chosen = select_program(capture, program, portable=False)
-        explanation = chosen.within(limits(timeout, memory)).explain()
+        with progress(f"Explaining {chosen.name}"):
+            explanation = chosen.within(limits(timeout, memory)).explain()
         if component is not None:
             explanation = explanation.of(component)
         if json:

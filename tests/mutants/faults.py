@@ -333,6 +333,34 @@ _ANALYSIS_AND_READER = (
 
 _VERIFY_AND_SHELL = (
     Fault(
+        "a sum of currents flows from synapse to synapse",
+        "_Walk._compute",
+        "op.opcode == 'add'",
+        "False",
+        "tests/verify/test_dataflow.py",
+    ),
+    Fault(
+        "text is taken for markup",
+        "escaped",
+        "html.escape(in_one_line(str(value)))",
+        "str(value)",
+        "tests/report/test_report.py",
+    ),
+    Fault(
+        "a library's line is taken for the user's",
+        "user_frame",
+        "_is_user_file(frame.f_code.co_filename) and (not _is_library(frame))",
+        "True",
+        "tests/capture/test_modules.py -k line",
+    ),
+    Fault(
+        "a fusion is not connected with the ops in it",
+        "_hlo_listing",
+        "for n in own[inner]",
+        "for n in own[inner][:0]",
+        "tests/report/test_report.py",
+    ),
+    Fault(
         "an elided constant passes",
         "_ParsedTexts._check_elided",
         "if elided:",

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from brainpy_probe.characters import in_one_line
 
-__all__ = ["Html", "join", "table", "tag", "text"]
+__all__ = ["Html", "escaped", "join", "table", "tag"]
 
 _VOID = {"br", "col", "hr", "input", "link", "meta"}
 
@@ -24,7 +24,7 @@ class Html(str):
 Content = Html | str | int | float | None
 
 
-def text(value: Content) -> Html:
+def escaped(value: Content) -> Html:
     """Return a value as HTML: a text is escaped, and its control characters are made visible."""
     if isinstance(value, Html):
         return value
@@ -33,7 +33,7 @@ def text(value: Content) -> Html:
 
 def join(parts: Iterable[Content]) -> Html:
     """Return several pieces as one."""
-    return Html("".join(map(text, parts)))
+    return Html("".join(map(escaped, parts)))
 
 
 def tag(name: str, /, *content: Content, **attributes: Content) -> Html:
@@ -50,7 +50,7 @@ def tag(name: str, /, *content: Content, **attributes: Content) -> Html:
         (``data_value``). An attribute of value None is left out.
     """
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{text(value)}"'
+        f' {key.rstrip("_").replace("_", "-")}="{escaped(value)}"'
         for key, value in attributes.items()
         if value is not None
     )
