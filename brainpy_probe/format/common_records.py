@@ -41,7 +41,7 @@ ElementType = Annotated[
     str, Meta(pattern=r"\A(?:token|bool|(?:u?int|b?float|complex)[0-9]{1,3}(?:_[0-9a-z]{1,20})?)\Z")
 ]
 FileKind = Annotated[
-    str, Meta(pattern=r"\A(?:stablehlo|mhlo|hlo|vhlo|mlirbc|xla|data|results|shared)\Z")
+    str, Meta(pattern=r"\A(?:stablehlo|mhlo|hlo|vhlo|mlirbc|xla|data|results|shared|last-state)\Z")
 ]
 
 

@@ -179,3 +179,6 @@ def named_files(manifest: Manifest) -> Iterator[WrittenFile]:
             yield from program.portable.files
     for module in manifest.modules:
         yield from module.files
+    for call in manifest.calls:
+        if call.repeats is not None and call.repeats.last_state is not None:
+            yield call.repeats.last_state

@@ -59,12 +59,15 @@ class CallCount(Record, frozen=True, kw_only=True):
         The seconds of all runs, from the call of the function to its return.
     median : float
         The median of these seconds, exact to one percent.
+    last_state : WrittenFile or None
+        The file with the states after the last run, with ``data="full"``.
     """
 
     call: NonNegativeInt
     count: NonNegativeInt
     seconds: BoundedFloat
     median: BoundedFloat
+    last_state: WrittenFile | None = None
 
 
 class Uncaptured(Record, frozen=True, kw_only=True):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from brainpy_probe.characters import in_one_line
+from brainpy_probe.errors import BadSetting
 from brainpy_probe.format.common_records import Failure, Timing
 from brainpy_probe.format.records import CallKind, CallRecord
 from brainpy_probe.reader.module import CompiledModule
 from brainpy_probe.reader.program import Program
 from brainpy_probe.showing import Shown
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["PredictCall"]
 
@@ -51,6 +56,29 @@ class PredictCall(Shown):
     def median_seconds(self) -> float | None:
         """The median of the seconds of the runs, exact to one percent."""
         return self.timing.wall if self.record.repeats is None else self.record.repeats.median
+
+    def last_state(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return the states after the last run of a jitted function that ran several times.
+
+        Returns
+        -------
+        dict
+            The arrays by name, as ``state/E.V``; of a random key its words.
+
+        Raises
+        ------
+        BadSetting
+            If they were not captured.
+        DamagedCapture
+            If the file is missing or was changed.
+        """
+        file = None if self.record.repeats is None else self.record.repeats.last_state
+        if file is None or self.program is None:
+            raise BadSetting(
+                "This capture has no states after the last run of this call.",
+                "capture(data='full') writes those of a jitted function that ran several times.",
+            )
+        return self.program.arrays_of(file)
 
     @property
     def runner(self) -> str:

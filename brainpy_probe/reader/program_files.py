@@ -128,6 +128,16 @@ class ProgramFiles(Shown):
             )
         return read_text(self._folder, self._file(wanted))
 
+    def arrays_of(self, file: WrittenFile) -> dict[str, np.ndarray[Any, Any]]:
+        """Return the arrays of a file of the program's folder.
+
+        Raises
+        ------
+        DamagedCapture
+            If the file is missing or was changed.
+        """
+        return read_arrays(self._folder, file)
+
     def data(self, kind: str = "data") -> dict[str, np.ndarray[Any, Any]]:
         """Return the arrays of the program's first call by group and name, as ``state/E.V``.
 

@@ -188,7 +188,7 @@ class Ledger:
         """Remove a recorder, and after the last one the patches."""
         with self._lock:
             for run in self.repeated.of(user):
-                run.report()
+                user.count_call(run, is_last=True)
             self.users = tuple(other for other in self.users if other is not user)
             if not self.users:
                 self._remove_from(0)

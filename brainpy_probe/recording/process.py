@@ -110,10 +110,10 @@ class ProcessCapture:
         if self._session is not None:
             self._session.mark_interrupted(event, error)
 
-    def count_call(self, run: RepeatedRun) -> None:
-        """Record how often the function of a recorded call has run."""
+    def count_call(self, run: RepeatedRun, *, is_last: bool = False) -> None:
+        """Record how often the function of a recorded call has run, so far or until the end."""
         if self._session is not None:
-            self._session.count_call(run)
+            self._session.count_call(run, is_last=is_last)
 
     def note_uncaptured(self, idiom: str) -> None:
         """Record that something ran that has no call."""

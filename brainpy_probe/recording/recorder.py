@@ -34,8 +34,8 @@ class Recorder(Protocol):
     def mark_interrupted(self, event: RunningCall | Compilation, error: BaseException) -> None:
         """Mark an event as lost, whose recording an interrupt prevented."""
 
-    def count_call(self, run: RepeatedRun) -> None:
-        """Record how often the function of a recorded call has run."""
+    def count_call(self, run: RepeatedRun, *, is_last: bool = False) -> None:
+        """Record how often the function of a recorded call has run, so far or until the end."""
 
     def note_uncaptured(self, idiom: str) -> None:
         """Record that something ran that has no call."""

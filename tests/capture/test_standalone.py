@@ -167,10 +167,11 @@ def test_a_jitted_step_in_a_loop_is_one_counted_call(out: Path) -> None:
     net = Net()
     step = bm.jit(net.update, **_variables(net))
     step()
-    with probe.capture(out) as cap:
+    with probe.capture(out, data="full") as cap:
         for _ in range(100):
             step()
     (call,) = cap.calls
+    np.testing.assert_array_equal(call.last_state()["state/x"], as_numpy(net.x))
     assert call.count == 100
     assert call.total_seconds > 50 * call.median_seconds > 0
     assert probe.load(cap.path).calls[0].count == 100

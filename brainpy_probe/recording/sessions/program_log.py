@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+import jax
+
+from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.folder import RunFolder
 from brainpy_probe.format.index import named_files
 from brainpy_probe.format.program_records import ProgramRecord
@@ -73,6 +77,8 @@ class CallProgram:
         The names of that module's arguments.
     failure : Exception or None
         Why there is no program, or why a part of it is missing.
+    state_names : tuple of str
+        The names of the leaves of the states, in the order of the trace.
     """
 
     record: ProgramRecord | None = None
@@ -81,6 +87,7 @@ class CallProgram:
     native: Compilation | None = None
     native_arguments: tuple[str, ...] = ()
     failure: Exception | None = None
+    state_names: tuple[str, ...] = ()
 
 
 @dataclass
@@ -151,6 +158,8 @@ class ProgramLog:
                 closed = close(call, run, self._cache) if ahead is None else ahead.closed
                 result.native = closed.native
                 result.native_arguments = closed.native_arguments
+                states = range(len(closed.step.states))
+                result.state_names = tuple(closed.step.names_of(states))
                 if self.settings.data != "none" or closed.kind == "step":
                     watch.exclude(call.settle())  # the following code reads values
                 closed, notes = consistency.with_results(call, run, closed)
@@ -169,6 +178,21 @@ class ProgramLog:
         """Return the folder of the files that were written during the compilation, if any."""
         ahead: _RenderedAhead | None = call.ahead.get(id(self))
         return [] if ahead is None or ahead.written is None else [ahead.written.place]
+
+    def write_last_state(
+        self, program: int, call: int, names: Sequence[str], values: Sequence[Any]
+    ) -> WrittenFile | None:
+        """Write the states after the last run of a jitted function; None if they have no arrays."""
+        leaves = jax.tree_util.tree_leaves(list(values))
+        if len(leaves) != len(names) or any(is_donated(leaf) for leaf in leaves):
+            return None
+        place = PurePosixPath(self.folder.index.program(program).files[0].path).parent
+        stored = self._arrays.write(
+            f"{place}/last-state-call{call}.safetensors",
+            "last-state",
+            {f"state/{name}": leaf for name, leaf in zip(names, leaves, strict=True)},
+        )
+        return next((found.file for found in stored.values()), None)
 
     def claim(self, folders: list[str]) -> None:
         """Mark folders as used by a record of the index."""

@@ -73,6 +73,7 @@ class Session:
     _programs: ProgramLog = field(init=False)
     _pending: PendingRecords = field(init=False)
     _numbers: dict[int, int] = field(default_factory=dict)  # of calls, by their serials
+    _state_names: dict[int, tuple[str, ...]] = field(default_factory=dict)
     _uncaptured: dict[str, int] = field(default_factory=dict)
     _models: IdentityDict[int] = field(default_factory=IdentityDict)
     _model_count: int = 0
@@ -136,8 +137,11 @@ class Session:
             if not self._closed:
                 self._programs.render_ahead(call)
 
-    def count_call(self, run: RepeatedRun) -> None:
-        """Record how often the function of a recorded call has run."""
+    def count_call(self, run: RepeatedRun, *, is_last: bool = False) -> None:
+        """Record how often the function of a recorded call has run, so far or until the end.
+
+        At the end, the states after the last run are written, with ``data="full"``.
+        """
         if self._is_inherited():
             return
         with self._lock, Guard(self.defer_failure):
@@ -145,6 +149,13 @@ class Session:
             if self._closed or number is None or run.count < 2:
                 return
             count = CallCount(call=number, count=run.count, seconds=run.seconds, median=run.median)
+            if is_last and self.settings.data == "full" and run.final:
+                program = self.folder.index.call(number).program
+                if program is not None:
+                    file = self._programs.write_last_state(
+                        program, number, self._state_names[run.serial], run.final
+                    )
+                    count = replace(count, last_state=file)
             self.folder.append(Addition(counts=(count,)))
 
     def note_uncaptured(self, idiom: str) -> None:
@@ -259,6 +270,7 @@ class Session:
                 self.folder.append(recorded.addition)
             begun.call = None  # the index has it now
             self._numbers[call.serial] = recorded.number
+            self._state_names[call.serial] = recorded.state_names
             self._programs.claim(reserved)
             self._modules.keep(recorded.modules)
             with contextlib.suppress(Exception):  # a handler of the user's, a closed stderr
@@ -315,7 +327,7 @@ class Session:
             modules=tuple(module.record for module in modules),
             lost_modules=tuple(lost),
         )
-        return _RecordedCall(number, addition, modules, failure)
+        return _RecordedCall(number, addition, modules, failure, program.state_names)
 
     def _write_modules(
         self, call: RunningCall, number: int, program: CallProgram, pending: Addition
@@ -373,3 +385,4 @@ class _RecordedCall:
     addition: Addition
     modules: list[RecordedModule]
     failure: Exception | None
+    state_names: tuple[str, ...]

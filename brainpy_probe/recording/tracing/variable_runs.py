@@ -83,7 +83,9 @@ def run_jit(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
         call.error = error
         lifecycle.end(call)
         raise
-    variables = list(brainpy_transforms.jit_variables(instance).values())
+    # In the order of the trace: the leaves of a dict are in the order of its keys.
+    known = brainpy_transforms.jit_variables(instance)
+    variables = [known[key] for key in sorted(known)]
     if outermost_runs.is_stateless(call, user, variables):
         lifecycle.cancel(call)
         outermost_runs.note(outermost_runs.STATELESS)
