@@ -63,6 +63,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Which arrays are written: ``"none"``, ``"inputs"`` or ``"full"``.
     portable : bool
         Also lower each program without the kernels that only BrainPy has.
+    step : bool
+        Also write the program of one step of each loop.
     profile : bool
         Measure the run time of each component of a program.
     trace_eager : bool
@@ -76,6 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     xla_dump: tuple[Dump, ...] = ()
     data: Data = "inputs"
     portable: bool = False
+    step: bool = False
     profile: bool = False
     trace_eager: bool = False
     strict: bool = False
@@ -320,6 +323,13 @@ ARGUMENTS: dict[str, Argument] = {
         _flag("portable"),
         _boolean,
         "Also write the program in plain StableHLO, without the kernels that only BrainPy has.",
+        form="switch",
+    ),
+    "step": Argument(
+        "step",
+        _flag("step"),
+        _boolean,
+        "Also write the program of one step of each run, for whoever drives the loop.",
         form="switch",
     ),
     "profile": Argument(

@@ -28,6 +28,7 @@ from tests.xla import Array, Executable, inline, stablehlo_of
 __all__ = [
     "DIALECTS",
     "PORTABLE",
+    "STEPS",
     "Array",
     "Replayer",
     "Taken",
@@ -48,6 +49,9 @@ PORTABLE = (
     "lif", "einet", "hh", "izhikevich", "delay", "stp", "stdp", "gap-junction", "noise",
     "reservoir",
 )  # fmt: skip
+
+# The networks whose captures have the program of one step too.
+STEPS = ("lif", "einet", "stdp", "noise", "lstm-batched")
 
 
 # A loop, kernels, a random state, a trainer, and steps that Python calls: what the end of a capture
@@ -120,6 +124,7 @@ def _taken(name: str, folder: Path) -> Taken:
         dialect=DIALECTS,
         data="full",
         portable=name in PORTABLE,
+        step=name in STEPS,
         trace_eager=True,
         strict=True,
     ) as capture:

@@ -1,5 +1,5 @@
 """What a program costs, how long it runs, its replay, and findings about a capture.
 
-Start with :mod:`.costs` (counted from the text), :mod:`.replay` (run on the captured arrays) or
+Start with :mod:`.costs` (counted from the text), :mod:`.replaying` (run on the captured arrays) or
 :mod:`.findings`.
 """

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from brainpy_probe.analysis.explanation.explain import explain
 from brainpy_probe.analysis.explanation.records import Explanation
-from brainpy_probe.analysis.replay import compiled
+from brainpy_probe.analysis.replaying.compiling import compiled
 from brainpy_probe.compat import bindings
 from brainpy_probe.errors import ProbeError, describe_error
 from brainpy_probe.format import component_names

@@ -16,7 +16,7 @@ import msgspec
 
 from brainpy_probe.analysis.attribution import LoopOps, Shares, loop_ops
 from brainpy_probe.analysis.costs import time_loop
-from brainpy_probe.analysis.replay import arguments_of, compiled
+from brainpy_probe.analysis.replaying.compiling import arguments_of, compiled
 from brainpy_probe.errors import CannotMeasure
 from brainpy_probe.format import component_names
 from brainpy_probe.format.arrays import Array

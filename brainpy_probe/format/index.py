@@ -175,8 +175,9 @@ def named_files(manifest: Manifest) -> Iterator[WrittenFile]:
     """Yield each file that a manifest names."""
     for program in manifest.programs:
         yield from program.files
-        if program.portable is not None:
-            yield from program.portable.files
+        step = program.step
+        for form in (program.portable, step, None if step is None else step.portable):
+            yield from () if form is None else form.files
     for module in manifest.modules:
         yield from module.files
     for call in manifest.calls:

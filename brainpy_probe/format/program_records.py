@@ -30,6 +30,7 @@ __all__ = [
     "ProgramKind",
     "ProgramRecord",
     "Role",
+    "StepProgram",
     "TensorSpec",
     "label",
 ]
@@ -90,6 +91,12 @@ class TensorSpec(Record, frozen=True, kw_only=True):
         The axis of the time steps in a result with one entry per step; otherwise None.
     records : str
         The name of the state whose value after each step such a result contains, if any.
+    loop_path : str
+        In the program of one step of a loop, the path of the loop's argument or result to which
+        this one belongs; empty if both have the same path.
+    loop_axis : int or None
+        In the program of one step of a loop, the axis of that argument or result that has an entry
+        for each step; None for constants and states.
     """
 
     name: str
@@ -104,6 +111,8 @@ class TensorSpec(Record, frozen=True, kw_only=True):
     entry: str = ""
     axis: NonNegativeInt | None = None
     records: str = ""
+    loop_path: str = ""
+    loop_axis: NonNegativeInt | None = None
 
     @property
     def path(self) -> str:
@@ -227,6 +236,43 @@ class KernelCall(Record, frozen=True, kw_only=True):
     parameters: Annotated[dict[str, Parameter], Meta(max_length=64)]
 
 
+class StepProgram(Record, frozen=True, kw_only=True):
+    """One step of a loop: ``step(constants, state, inputs) -> {outputs, monitors, state}``.
+
+    The inputs are one entry of each array that the loop scans. The states that are results are the
+    states of the next step. A value that the user's function carries from step to step is a state.
+
+    Attributes
+    ----------
+    fidelity : Fidelity
+        The fidelity of its texts. If there are none, ``notes`` has the reason.
+    fingerprint : str
+        Equal for steps with the same computation, names, shapes and dtypes.
+    arguments, results : tuple of TensorSpec
+        Their ``loop_path`` and ``loop_axis`` say how they belong to those of the loop.
+    steps : int
+        The number of steps of the loop.
+    reverse : bool
+        Whether the loop begins with the last entry of its inputs.
+    files : tuple of WrittenFile
+        Its texts, one for each dialect, and its VHLO bytecode.
+    portable : PortableProgram or None
+        The step for compilers without BrainPy's kernels, if it was requested.
+    kernels : tuple of KernelCall
+        As in a :class:`ProgramRecord`.
+    """
+
+    fidelity: Fidelity
+    fingerprint: str = ""
+    arguments: tuple[TensorSpec, ...] = ()
+    results: tuple[TensorSpec, ...] = ()
+    steps: NonNegativeInt = 0
+    reverse: bool = False
+    files: tuple[WrittenFile, ...] = ()
+    portable: PortableProgram | None = None
+    kernels: tuple[KernelCall, ...] = ()
+
+
 class ProgramRecord(Record, frozen=True, kw_only=True):
     """A distinct program: ``program(constants, state, inputs) -> {outputs, monitors, state}``.
 
@@ -243,6 +289,8 @@ class ProgramRecord(Record, frozen=True, kw_only=True):
         the program could not be read.
     portable : PortableProgram or None
         The program for compilers without BrainPy's kernels, if it was requested.
+    step : StepProgram or None
+        One step of the program's loop, if it was requested.
     kernels : tuple of KernelCall
         Calls of kernels that brainevent can register again in another process.
     compiled_in : bool
@@ -272,6 +320,7 @@ class ProgramRecord(Record, frozen=True, kw_only=True):
     fidelity: Fidelity
     files: tuple[WrittenFile, ...]
     portable: PortableProgram | None = None
+    step: StepProgram | None = None
     kernels: tuple[KernelCall, ...] = ()
     compiled_in: bool = False
     components: dict[str, str] = {}

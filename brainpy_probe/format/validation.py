@@ -14,7 +14,7 @@ from brainpy_probe.errors import DamagedCapture
 from brainpy_probe.format import component_names
 from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.index import named_files
-from brainpy_probe.format.program_records import ProgramRecord, TensorSpec
+from brainpy_probe.format.program_records import ProgramRecord, StepProgram, TensorSpec
 from brainpy_probe.format.records import Manifest
 
 __all__ = ["check_keys", "check_manifest"]
@@ -125,19 +125,11 @@ def _is_within_folder(name: str) -> bool:
 
 
 def _program(program: ProgramRecord) -> Iterator[str]:
-    yield from _kinds(program.files, None)
-    if program.portable is not None:
-        yield from _kinds(program.portable.files, None)
-        arrays = sorted(_ARRAY_KINDS & {file.kind for file in program.portable.files})
-        if arrays:
-            yield f"has arrays among the files of its portable program ({', '.join(arrays)})"
-    for specs in (program.arguments, program.results):
-        duplicate = _duplicate(spec.path for spec in specs)
-        if duplicate:
-            yield f"has {duplicate!r} twice"
     listed = {file.path for file in program.files}
-    for spec in (*program.arguments, *program.results):
-        yield from (f"has {spec.path!r} with {fault}" for fault in _tensor(spec, listed))
+    yield from _signature(program, listed)
+    if program.step is not None:
+        faults = [*_signature(program.step, listed), *_step(program, program.step)]
+        yield from (f"{fault}, in its program of one step" for fault in faults)
     states = {spec.name for spec in program.arguments if spec.role == "state"}
     for spec in program.results:
         yield from (f"has {spec.path!r} with {fault}" for fault in _steps(spec, states))
@@ -148,6 +140,55 @@ def _program(program: ProgramRecord) -> Iterator[str]:
         seconds = sum(time.seconds for time in program.measured.components)
         if seconds > 0 and not program.measured.loop > 0:
             yield "has run times of components, but a loop of 0 s"
+
+
+def _signature(program: ProgramRecord | StepProgram, listed: set[str]) -> Iterator[str]:
+    """Check the files, the arguments and the results of a program or of one step of it."""
+    yield from _kinds(program.files, None)
+    if program.portable is not None:
+        yield from _kinds(program.portable.files, None)
+        arrays = sorted(_ARRAY_KINDS & {file.kind for file in program.portable.files})
+        if arrays:
+            yield f"has arrays among the files of its portable program ({', '.join(arrays)})"
+    for specs in (program.arguments, program.results):
+        duplicate = _duplicate(spec.path for spec in specs)
+        if duplicate:
+            yield f"has {duplicate!r} twice"
+    for spec in (*program.arguments, *program.results):
+        yield from (f"has {spec.path!r} with {fault}" for fault in _tensor(spec, listed))
+
+
+def _step(program: ProgramRecord, step: StepProgram) -> Iterator[str]:
+    """Check that the arguments and results of one step belong to those of the loop."""
+    arrays = sorted(_ARRAY_KINDS & {file.kind for file in step.files})
+    if arrays:
+        yield f"has arrays among its files ({', '.join(arrays)})"
+    if step.arguments or step.results:
+        yield from _belonging(step.arguments, program.arguments, step.steps)
+        yield from _belonging(step.results, program.results, step.steps)
+    states = {spec.path: (spec.shape, spec.dtype) for spec in step.arguments}
+    for spec in step.results:
+        if spec.role == "state" and states.get(spec.path) != (spec.shape, spec.dtype):
+            yield f"has {spec.path!r} as a result, but not as an argument of the next step"
+        if (spec.role == "state") != (spec.loop_axis is None):
+            yield f"has {spec.path!r} as a {spec.role} with the steps in axis {spec.loop_axis}"
+
+
+def _belonging(own: Iterable[TensorSpec], loops: Iterable[TensorSpec], steps: int) -> Iterator[str]:
+    """Check that each argument or result of one step belongs to one of the loop."""
+    known = {spec.path: spec for spec in loops if spec.role != "token"}
+    own = [spec for spec in own if spec.role != "token"]
+    if sorted(spec.loop_path or spec.path for spec in own) != sorted(known):
+        yield "has other arguments or results than the loop"
+        return
+    for spec in own:
+        whole, shape = known[spec.loop_path or spec.path], list(spec.shape)
+        if spec.loop_axis is not None:
+            shape.insert(spec.loop_axis, steps)
+        if spec.loop_axis not in (None, 0, 1) or tuple(shape) != whole.shape:
+            yield f"has {spec.path!r} of shape {spec.shape}, in the loop {whole.shape}"
+        if spec.dtype != whole.dtype:
+            yield f"has {spec.path!r} of {spec.dtype}, in the loop {whole.dtype}"
 
 
 def _kinds(files: Iterable[WrittenFile], allowed: set[str] | None) -> Iterator[str]:

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import replace
-
 from brainpy_probe.format.cost_records import Costs, Measured
+from brainpy_probe.reader.derived_records import portable_record, step_record
 from brainpy_probe.reader.forms import other_bits, parsed, stablehlo
-from brainpy_probe.reader.program_files import ARRAYS, ProgramFiles
+from brainpy_probe.reader.program_files import ProgramFiles
 from brainpy_probe.reader.requests import (
     ProgramTask,
     Task,
@@ -32,7 +31,8 @@ if TYPE_CHECKING:
     from brainpy_probe.analysis.listing import Listing
     from brainpy_probe.analysis.measure import Measuring
     from brainpy_probe.analysis.op_graph import OpGraph
-    from brainpy_probe.analysis.replay import Replay
+    from brainpy_probe.analysis.replaying.replay import Replay
+    from brainpy_probe.reader.step import Step
 
 __all__ = ["Program"]
 
@@ -72,21 +72,25 @@ class Program(ProgramFiles):
 
         It has its own texts, fidelity and bytecode; its arguments and results are the same.
         """
-        portable = self.record.portable
-        if portable is None:
+        record = portable_record(self.record)
+        if record is None:
             return None
-        arrays = [file for file in self.record.files if file.kind in ARRAYS]
-        files = (*portable.files, *arrays)
-        record = replace(
-            self.record,
-            fidelity=portable.fidelity,
-            files=files,
-            portable=None,
-            kernels=(),
-            measured=None,
-            unmeasured="",
-        )
         return Program(self._folder, record, self.environment, True, self.limits)
+
+    @property
+    def step(self) -> Step | None:
+        """The program of one step of the loop, if it was requested.
+
+        If it can't be made, it has no texts, and its ``fidelity.notes`` has the reason.
+        """
+        from brainpy_probe.reader.step import Step
+
+        step = self.record.step
+        if step is None:
+            return None
+        record = step_record(self.record, step)
+        place = self._folder, record, self.environment, self.is_portable, self.limits
+        return Step(*place, loop=self, _step=step)
 
     def replay(
         self, *, repeat: int = 1, overrides: Mapping[str, np.ndarray[Any, Any]] | None = None
@@ -117,18 +121,18 @@ class Program(ProgramFiles):
         Stopped
             If it reaches a limit of time or memory, or ends its process.
         """
-        from brainpy_probe.analysis.replay import check_overrides, replay
+        from brainpy_probe.analysis.replaying.replay import check_overrides, replay
         from brainpy_probe.compat import bindings
         from brainpy_probe.ir.kernels import check_calls
 
         replaced = check_overrides(self.arguments, overrides or {})
         if self.limits is not None:
             task = self._task("replay", repeat=repeat, overrides=tuple(replaced))
-            return ask_replay(task, self.limits, replaced)
+            return ask_replay(task, self.results, self.limits, replaced)
         form, content = parsed(self, bindings.as_stablehlo)
         check_calls(self.record, content, self.environment.jaxlib)
         stored = {} if all(spec.path in replaced for spec in self.arguments) else self.data()
-        expected = self.data("results") if any(spec.file for spec in self.results) else {}
+        expected = self._captured_results()
         reasons = other_bits(self, form)
         return replay(self.record, content, stored, expected, replaced, repeat, reasons)
 
@@ -278,6 +282,10 @@ class Program(ProgramFiles):
     def measured(self) -> Measured | None:
         """The run time of each component, if ``capture(profile=True)`` measured it."""
         return self.record.measured
+
+    def _captured_results(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return the results of the simulation, as far as they are stored."""
+        return self.data("results") if any(spec.file for spec in self.results) else {}
 
     def _task(self, what: Task, **more: Any) -> ProgramTask:
         return ProgramTask(

@@ -8,7 +8,7 @@ function here that asks for it, and an entry in :mod:`.serving` that does it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -18,7 +18,7 @@ from brainpy_probe import errors
 from brainpy_probe.errors import ProbeError, Stopped
 from brainpy_probe.format.arrays import as_bytes, dtype_of
 from brainpy_probe.format.cost_records import Costs
-from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.program_records import ProgramRecord, TensorSpec
 from brainpy_probe.format.records import Environment, ModuleRecord
 from brainpy_probe.reader.worker import Ending, Limits, Worker
 from brainpy_probe.settings import Dialect
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from brainpy_probe.analysis.listing import Listing
     from brainpy_probe.analysis.measure import Measuring
     from brainpy_probe.analysis.op_graph import OpGraph
-    from brainpy_probe.analysis.replay import Replay
+    from brainpy_probe.analysis.replaying.replay import Replay
 
 __all__ = [
     "Answer",
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 Task: TypeAlias = Literal[
-    "costs", "dataflow", "explain", "listing", "op_graph", "replay", "measure"
+    "costs", "dataflow", "explain", "listing", "op_graph", "replay", "drive", "measure"
 ]  # fmt: skip
 _ENTRY = "brainpy_probe.reader.serving:serve"
 
@@ -62,7 +62,8 @@ class ProgramTask(msgspec.Struct, frozen=True, kw_only=True, tag="program"):
     Attributes
     ----------
     what : str
-        ``costs``, ``dataflow``, ``explain``, ``listing``, ``op_graph``, ``replay`` or ``measure``.
+        ``costs``, ``dataflow``, ``explain``, ``listing``, ``op_graph``, ``replay``, ``drive`` or
+        ``measure``.
     folder : str
         The capture folder.
     record : ProgramRecord
@@ -71,6 +72,8 @@ class ProgramTask(msgspec.Struct, frozen=True, kw_only=True, tag="program"):
         Where the program ran.
     plain : bool
         Whether the record is that of the portable form.
+    step : bool
+        Whether the request is about one step of the program.
     compiles : bool
         Whether a listing has the optimised HLO.
     repeat : int
@@ -84,6 +87,7 @@ class ProgramTask(msgspec.Struct, frozen=True, kw_only=True, tag="program"):
     record: ProgramRecord
     environment: Environment
     plain: bool
+    step: bool = False
     compiles: bool = True
     repeat: int = 1
     overrides: tuple[str, ...] = ()
@@ -189,19 +193,22 @@ def ask_op_graph(task: ProgramTask, limits: Limits) -> OpGraph:
 
 
 def ask_replay(
-    task: ProgramTask, limits: Limits, overrides: Mapping[str, np.ndarray[Any, Any]]
+    task: ProgramTask,
+    specs: Sequence[TensorSpec],
+    limits: Limits,
+    overrides: Mapping[str, np.ndarray[Any, Any]],
 ) -> Replay:
-    """Replay a program in a worker."""
+    """Replay a program in a worker; ``specs`` are those of the results."""
     import numpy as np
 
-    from brainpy_probe.analysis.replay import Replay
+    from brainpy_probe.analysis.replaying.replay import Replay
 
     doing = f"Replaying {task.record.name}"
     contents = [as_bytes(overrides[name]) for name in task.overrides]
     results = {}
     with Worker(_ENTRY, limits, msgspec.json.encode(task), contents) as worker:
         found = _answer(worker, limits, doing)
-        for spec in task.record.results:
+        for spec in specs:
             array = np.empty(spec.shape, dtype_of(spec.dtype))
             if not worker.fill(as_bytes(array)):
                 raise _stopped(worker.ending(), limits, doing)

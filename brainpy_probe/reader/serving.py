@@ -15,6 +15,7 @@ from brainpy_probe.format.program_records import ProgramRecord
 from brainpy_probe.reader.module import CompiledModule
 from brainpy_probe.reader.program import Program
 from brainpy_probe.reader.requests import Answer, Conversion, ProgramTask
+from brainpy_probe.reader.step import Step
 from brainpy_probe.reader.worker import is_out_of_memory, requested
 
 __all__ = ["serve"]
@@ -30,6 +31,7 @@ _VERBS = {
     "op_graph": "read",
     "measure": "measured",
     "replay": "replayed",
+    "drive": "driven",
 }
 
 
@@ -72,6 +74,8 @@ def _run(
         text = module.convert(task.dialect).encode()
         return Answer(found=len(text)), [text]
     program = Program(Path(task.folder), task.record, task.environment, task.plain, None)
+    if task.step and program.step is not None:
+        program = program.step
     if task.what == "costs":
         return Answer(found=program.costs), []
     if task.what == "dataflow":
@@ -105,10 +109,13 @@ def _block_imports(task: ProgramTask | Conversion) -> None:
 def _replay(
     program: Program, task: ProgramTask, stream: IO[bytes]
 ) -> tuple[Answer, list[bytes | memoryview]]:
-    overrides = _overrides(task.record, task.overrides, stream)
-    replayed = program.replay(repeat=task.repeat, overrides=overrides)
-    arrays = [replayed.results[spec.path] for spec in task.record.results]
-    for spec, array in zip(task.record.results, arrays, strict=True):
+    if isinstance(program, Step) and task.what == "drive":
+        specs, replayed = program.loop.results, program.drive()
+    else:
+        overrides = _overrides(program.record, task.overrides, stream)
+        specs, replayed = program.results, program.replay(repeat=task.repeat, overrides=overrides)
+    arrays = [replayed.results[spec.path] for spec in specs]
+    for spec, array in zip(specs, arrays, strict=True):
         if array.shape != spec.shape or array.dtype != dtype_of(spec.dtype):
             raise CannotReplay(
                 f"{spec.path} has dtype {array.dtype} and shape {array.shape}; "

@@ -24,6 +24,7 @@ def capture(
     xla_dump: bool | str | Iterable[str] = (),
     data: str = "inputs",
     portable: bool = False,
+    step: bool = False,
     profile: bool = False,
     trace_eager: bool = False,
     strict: bool = False,
@@ -48,6 +49,10 @@ def capture(
         Also lower each program, from the same trace, without the kernels that only BrainPy has, for
         other compilers. :attr:`Program.portable` has the result. BrainPy's backends, JAX's caches
         and the native run are not affected.
+    step : bool
+        Also write the program of one step of each loop, from the same trace:
+        ``step(constants, state, inputs) -> {outputs, monitors, state}``. It has no number of steps,
+        and is for those who drive the loop themselves. :attr:`Program.step` has the result.
     profile : bool
         Measure the run time of each component of the model. After a program's first run, a copy of
         it is compiled and runs three times on the same arrays, the last time under XLA's profiler.
@@ -89,6 +94,7 @@ def capture(
             xla_dump=xla_dump,
             data=data,
             portable=portable,
+            step=step,
             profile=profile,
             trace_eager=trace_eager,
             strict=strict,

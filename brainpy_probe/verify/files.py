@@ -14,7 +14,7 @@ from brainpy_probe.format.digests import digest_of_file
 from brainpy_probe.format.folder import JOURNAL, MANIFEST
 from brainpy_probe.format.index import named_files
 from brainpy_probe.format.nofollow import files_below, open_below
-from brainpy_probe.format.program_records import Fidelity, ProgramRecord, TensorSpec
+from brainpy_probe.format.program_records import Fidelity, ProgramRecord, StepProgram, TensorSpec
 from brainpy_probe.format.records import Manifest
 from brainpy_probe.settings import Settings
 from brainpy_probe.verify.checks import Check, failed, noted, passed, undecided
@@ -83,14 +83,26 @@ _NAME = "dialects"
 def check_dialects(program: ProgramRecord, settings: Settings) -> Iterator[Check]:
     """Check that the manifest has a text in each dialect, or the reason why it has none."""
     subject = f"program {program.index}"
+    yield from _check_program(subject, program, settings)
+    if program.step is not None:
+        yield from _check_program(f"{subject}, step", program.step, settings)
+    elif settings.step and program.kind == "loop":
+        yield failed(f"{subject}, step", _NAME, _MISSING)
+
+
+_MISSING = "it was requested, but the manifest does not have it"
+
+
+def _check_program(
+    subject: str, program: ProgramRecord | StepProgram, settings: Settings
+) -> Iterator[Check]:
     yield from _checks_of_texts(subject, program.fidelity, program.files, settings)
-    portable_subject = f"{subject}, portable"
+    subject = f"{subject}, portable"
     if program.portable is not None:
         portable = program.portable
-        yield from _checks_of_texts(portable_subject, portable.fidelity, portable.files, settings)
-    elif settings.portable:
-        reason = "it was requested, but the manifest has no portable program"
-        yield failed(portable_subject, _NAME, reason)
+        yield from _checks_of_texts(subject, portable.fidelity, portable.files, settings)
+    elif settings.portable and program.files:
+        yield failed(subject, _NAME, _MISSING)
 
 
 def _checks_of_texts(

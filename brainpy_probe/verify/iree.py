@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 
 from brainpy_probe.errors import ProbeError
 from brainpy_probe.format.arrays import Array
 
-__all__ = ["FLAGS", "compile_for_cpu", "require", "runner"]
+__all__ = ["FLAGS", "Executable", "compile_for_cpu", "require"]
 
 
 # Options of iree-compile: StableHLO or VHLO input, this machine's CPU, 64-bit floats unchanged. By
@@ -65,19 +66,36 @@ def compile_for_cpu(source: bytes) -> bytes:
         raise ProbeError(f"IREE can't compile it: {reason}") from error
 
 
-def runner(compiled: bytes) -> Callable[[Iterable[Array]], list[Array]]:
-    """Return a function that runs ``main`` on the CPU, with as many threads as cores."""
-    from iree import runtime
+class Executable:
+    """The ``main`` of a compiled program, on the CPU with as many threads as cores.
 
-    config = runtime.Config("local-task")
-    context = runtime.SystemContext(config=config)
-    context.add_vm_module(runtime.VmModule.copy_buffer(config.vm_instance, compiled))
-    (name,) = (name for name in dict(context.modules) if name != "hal")
-    main = context.modules[name]["main"]
+    Parameters
+    ----------
+    compiled : bytes
+        What :func:`compile_for_cpu` returned.
+    """
 
-    def run(arguments: Iterable[Array]) -> list[Array]:
-        returned = main(*arguments)
-        results = returned if isinstance(returned, (tuple, list)) else [returned]
+    def __init__(self, compiled: bytes) -> None:
+        from iree import runtime
+
+        self._config = runtime.Config("local-task")
+        context = runtime.SystemContext(config=self._config)
+        context.add_vm_module(runtime.VmModule.copy_buffer(self._config.vm_instance, compiled))
+        (name,) = (name for name in dict(context.modules) if name != "hal")
+        self._main = context.modules[name]["main"]
+
+    def put(self, arrays: Iterable[Array]) -> list[Any]:
+        """Return arrays as IREE's buffers."""
+        from iree import runtime
+
+        device = self._config.device
+        return [runtime.asdevicearray(device, np.asarray(array, order="C")) for array in arrays]
+
+    def run(self, arguments: Iterable[Any]) -> list[Any]:
+        """Run ``main`` on buffers."""
+        returned = self._main(*arguments)
+        return list(returned) if isinstance(returned, (tuple, list)) else [returned]
+
+    def take(self, results: Iterable[Any]) -> list[Array]:
+        """Return buffers as NumPy arrays."""
         return [np.asarray(result.to_host()) for result in results]
-
-    return run

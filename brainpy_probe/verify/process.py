@@ -24,7 +24,7 @@ from brainpy_probe.reader.worker import Ending, Limits, Worker, is_out_of_memory
 from brainpy_probe.verify.checks import Check, failed, undecided
 from brainpy_probe.verify.equations import check_equations
 from brainpy_probe.verify.files import check_arrays, check_dialects, check_files
-from brainpy_probe.verify.runs import check_runs
+from brainpy_probe.verify.runs import check_runs, check_step_runs
 from brainpy_probe.verify.texts import check_texts, texts_of
 
 __all__ = ["Job", "jobs_of", "verify_here", "verify_in_worker", "work"]
@@ -143,12 +143,15 @@ def jobs_of(capture: Capture, *, with_iree: bool) -> list[Job]:
     ]
     jaxlib = manifest.environment.jaxlib
     for program in (program.within(None) for program in capture.programs):
-        run = partial(
-            check_runs, capture.path, program, _steps(capture, program), jaxlib, with_iree=with_iree
-        )
-        subject = f"program {program.record.index}"
+        subject, steps = f"program {program.record.index}", _steps(capture, program)
+        run = partial(check_runs, capture.path, program, steps, jaxlib, with_iree=with_iree)
         jobs.append(Job(subject, "replay", run))
         jobs.append(Job(subject, "equations", partial(check_equations, program)))
+        if program.step is not None:
+            run = partial(
+                check_step_runs, capture.path, program.step, steps, jaxlib, with_iree=with_iree
+            )
+            jobs.append(Job(f"{subject}, step", "replay", run))
     return jobs
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from brainpy_probe.analysis.replaying.replay import Replay
 from brainpy_probe.compat import bindings
 from brainpy_probe.errors import BadSetting, CannotReplay, ProbeError, describe_error
 from brainpy_probe.format.arrays import Array
 from brainpy_probe.format.program_records import TensorSpec
 from brainpy_probe.format.reading import read_file
 from brainpy_probe.reader.program import Program
+from brainpy_probe.reader.step import Step
 from brainpy_probe.verify import iree
 from brainpy_probe.verify.agreement import Agreement, agreement
 from brainpy_probe.verify.checks import Check, failed, passed, undecided
 
-__all__ = ["check_runs"]
+__all__ = ["check_runs", "check_step_runs"]
 
 
 def check_runs(
@@ -50,7 +52,7 @@ def check_runs(
     yield f"running {subject} by XLA"
     expected = _Expected(program.results, _stored(program), _SIMULATION, steps)
     differs = bindings.version_remark(jaxlib)
-    check, results = _replay(subject, program, differs)
+    check, results = _replay(subject, program, differs, program.replay)
     if check.outcome == "undecided" and results and differs and expected.arrays:
         check = expected.compare(subject, "replay", results, f" ({differs})")
         if check.outcome == "failed":
@@ -63,7 +65,7 @@ def check_runs(
     if program.portable is not None:
         subject = f"{subject}, portable"
         yield f"running {subject}, by XLA"
-        check, results = _replay(subject, program.portable, differs)
+        check, results = _replay(subject, program.portable, differs, program.portable.replay)
         if check.outcome != "passed" and results and expected.arrays:
             compared = expected.compare(subject, "replay", results)
             # Rounding that grows from step to step exceeds every tolerance.
@@ -75,6 +77,59 @@ def check_runs(
     if with_iree:
         yield f"running {subject} by IREE"
         yield _check_iree(folder, subject, program.portable or program, expected)
+
+
+def check_step_runs(
+    folder: Path, step: Step, steps: int | None, jaxlib: str, *, with_iree: bool
+) -> Iterator[Check | str]:
+    """Drive one step of a program, and its portable form, as the loop of the program does.
+
+    The results must be those of the loop. XLA may compile a step by itself to other bits than
+    within a loop.
+
+    Parameters
+    ----------
+    folder, steps, jaxlib, with_iree
+        As for :func:`check_runs`.
+    step : Step
+        The step.
+
+    Yields
+    ------
+    Check or str
+        A check, or a description of the next step.
+    """
+    subject = f"program {step.record.index}, step"
+    yield f"driving {subject}, by XLA"
+    expected = _Expected(step.loop.results, _stored(step.loop), _SIMULATION, steps)
+    differs = bindings.version_remark(jaxlib)
+    check, results = _replay(subject, step, differs, step.drive)
+    if not expected.arrays and results:
+        simulated = results
+        if check.outcome != "passed":  # the loop's replay may have the digests of the simulation
+            loop_check, simulated = _replay(subject, step.loop, differs, step.loop.replay)
+            simulated = simulated if loop_check.outcome == "passed" else []
+        expected = replace(expected, arrays=simulated)
+    yield _driven(check, expected, results)
+    portable = step.portable
+    if portable is not None:
+        subject = f"{subject}, portable"
+        yield f"driving {subject}, by XLA"
+        check, results = _replay(subject, portable, differs, portable.drive)
+        yield _driven(check, expected, results)
+    if with_iree:
+        yield f"driving {subject}, by IREE"
+        yield _check_iree(folder, subject, portable or step, expected)
+
+
+def _driven(check: Check, expected: _Expected, results: Sequence[Array]) -> Check:
+    """Return the check of a driven step. It passes if the results are within the tolerance."""
+    if check.outcome != "undecided" or not (results and expected.arrays):
+        return check
+    compared = expected.compare(check.subject, check.name, results)
+    if compared.outcome != "passed":
+        return check
+    return passed(check.subject, check.name, f"{compared.reason}; {check.reason}")
 
 
 # How a check names the results of the run itself.
@@ -127,14 +182,16 @@ def _stored(program: Program) -> list[Array]:
     return stored if len(stored) == len(program.results) else []
 
 
-def _replay(subject: str, program: Program, differs: str) -> tuple[Check, list[Array]]:
+def _replay(
+    subject: str, program: Program, differs: str, run: Callable[[], Replay]
+) -> tuple[Check, list[Array]]:
     """Run a program with XLA; return the check of its results, and the results."""
     name = "replay"
     if not program.dialects and "vhlo" not in program.paths:
         reason = f"it has neither a text nor bytecode. {' '.join(program.fidelity.notes)}"
         return undecided(subject, name, reason.strip()), []
     try:
-        replayed = program.replay()
+        replayed = run()
     except BadSetting as error:  # its arrays were not captured
         return undecided(subject, name, str(error)), []
     except CannotReplay as error:
@@ -159,8 +216,11 @@ def _check_iree(folder: Path, subject: str, program: Program, expected: _Expecte
     # IREE reads the bytecode of every version, but not every text of 0.4.13.
     source = files.get("vhlo") or files["stablehlo"]
     try:
-        run = iree.runner(iree.compile_for_cpu(read_file(folder, source)))
-        results = run(program.data("data").values())
+        main = iree.Executable(iree.compile_for_cpu(read_file(folder, source)))
+        if isinstance(program, Step):
+            results = program.drive_with(main)
+        else:
+            results = main.take(main.run(main.put(program.data("data").values())))
     except Exception as error:  # IREE raises many classes
         return failed(subject, name, describe_error(error))
     return expected.compare(subject, name, results)

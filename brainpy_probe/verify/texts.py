@@ -15,7 +15,13 @@ from typing import Any
 from brainpy_probe.compat import bindings
 from brainpy_probe.errors import DamagedCapture, first_line
 from brainpy_probe.format.common_records import WrittenFile
-from brainpy_probe.format.program_records import Fidelity, TensorSpec, label
+from brainpy_probe.format.program_records import (
+    Fidelity,
+    ProgramRecord,
+    StepProgram,
+    TensorSpec,
+    label,
+)
 from brainpy_probe.format.reading import read_file
 from brainpy_probe.format.records import Manifest
 from brainpy_probe.ir import identity, mlir
@@ -59,15 +65,12 @@ class Texts:
 def texts_of(manifest: Manifest) -> list[Texts]:
     """Return all texts of a capture that jaxlib can parse, without XLA's dumps."""
     jaxlib = manifest.environment.jaxlib
-    found = []
+    found: list[Texts] = []
     for program in manifest.programs:
-        name, fidelity = f"program {program.index}", program.fidelity
-        signature = (program.arguments, program.results, jaxlib)
-        found.append(Texts(name, _parsable(program.files), *signature, _calls(fidelity)))
-        if program.portable is not None:
-            files, fidelity = _parsable(program.portable.files), program.portable.fidelity
-            name = f"{name}, portable"
-            found.append(Texts(name, files, *signature, _calls(fidelity), plain=True))
+        name = f"program {program.index}"
+        found += _texts_of(name, program, jaxlib)
+        if program.step is not None:
+            found += _texts_of(f"{name}, step", program.step, jaxlib)
     seen: set[tuple[WrittenFile, ...]] = set()
     for module in manifest.modules:
         files = _parsable(module.files)
@@ -75,6 +78,16 @@ def texts_of(manifest: Manifest) -> list[Texts]:
             found.append(Texts(f"module {module.index}", files, None, None, jaxlib))
         seen.add(files)
     return [texts for texts in found if texts.files]
+
+
+def _texts_of(name: str, program: ProgramRecord | StepProgram, jaxlib: str) -> Iterator[Texts]:
+    """Yield the texts of a program, and those of its portable program."""
+    signature = (program.arguments, program.results, jaxlib)
+    yield Texts(name, _parsable(program.files), *signature, _calls(program.fidelity))
+    portable = program.portable
+    if portable is not None:
+        calls = _calls(portable.fidelity)
+        yield Texts(f"{name}, portable", _parsable(portable.files), *signature, calls, plain=True)
 
 
 def _parsable(files: Sequence[WrittenFile]) -> tuple[WrittenFile, ...]:

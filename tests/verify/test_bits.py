@@ -29,7 +29,7 @@ except ImportError:  # up to JAX 0.4.30
     from jax.experimental.shard_map import shard_map
 
 import brainpy_probe as probe
-from brainpy_probe.analysis.replay import Replay, replay
+from brainpy_probe.analysis.replaying.replay import Replay, replay
 from brainpy_probe.ir import execution
 from brainpy_probe.ir.constants import with_constants
 from brainpy_probe.verify.api import verify

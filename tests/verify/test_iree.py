@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from brainpy_probe.verify.texts import check_texts, texts_of
 from tests import eras
 from tests.altering import alter, rewrite
 from tests.networks import ABSENT
-from tests.processes import ROOT
 from tests.replaying import PORTABLE, captured, captured_with
 
 pytestmark = pytest.mark.every_stack
@@ -178,31 +176,3 @@ def _swap(folder: Path) -> None:
         contents = [(folder / path).read_bytes() for path in (one, other)]
         rewrite(folder, one, contents[1])
         rewrite(folder, other, contents[0])
-
-
-@pytest.mark.skipif(not eras.SINCE_2_7, reason="BrainPy has no plain form of its kernels")
-def test_einet_fires_the_same_spikes_at_every_step(out: Path) -> None:
-    """The benchmark at a tenth of its size; IREE takes 10 ms for a step of it."""
-    spec = spec_from_file_location("einet", ROOT / "examples" / "einet.py")
-    assert spec is not None
-    assert spec.loader is not None
-    example = module_from_spec(spec)
-    spec.loader.exec_module(example)
-    bm.random.seed(1)
-    runner: Any = bp.DSRunner(
-        example.EINet(0.1),
-        inputs=[("E.input", 20.0), ("I.input", 20.0)],
-        monitors=["E.spike", "I.spike"],
-        progress_bar=False,
-    )
-    with probe.capture(out, portable=True, data="full", strict=True) as cap:
-        runner.run(50.0)
-    (program,) = cap.programs
-    assert program.fidelity.custom_calls
-    assert program.portable is not None
-    assert program.portable.fidelity.custom_calls == {}
-    (check,) = _checks(cap.path, "IREE")
-    assert check.outcome == "passed", check.reason
-    spikes = program.data("results")["monitors/E.spike"]
-    assert spikes.shape == (500, 1000)
-    assert spikes.any(axis=1).sum() > 100

@@ -17,8 +17,8 @@ from brainpy_probe.analysis.comparison import is_float
 from brainpy_probe.analysis.explanation.evaluation import CannotEvaluate, Evaluator
 from brainpy_probe.analysis.explanation.explain import step_of
 from brainpy_probe.analysis.explanation.reading import Result, Step
-from brainpy_probe.analysis.replay import compiled
-from brainpy_probe.analysis.stepwise import AGREES, ANOTHER, ulps_between
+from brainpy_probe.analysis.replaying.compiling import compiled
+from brainpy_probe.analysis.replaying.stepwise import AGREES, ANOTHER, ulps_between
 from brainpy_probe.errors import describe_error
 from brainpy_probe.format.arrays import Array
 from brainpy_probe.format.program_records import ProgramRecord

@@ -15,14 +15,23 @@ from brainpy_probe.compat import brainpy_model, brainpy_runner, brainpy_transfor
 from brainpy_probe.recording.program import jaxprs
 from brainpy_probe.recording.program.step import TracedStep
 from brainpy_probe.recording.tracing import callables
-from brainpy_probe.recording.types import Atom, Equation
+from brainpy_probe.recording.types import Atom, Equation, Pytree
 
-__all__ = ["PROGRESS_BAR", "drop_brainpy_callbacks", "drop_progress_bar", "take_offloaded_monitors"]
+__all__ = ["PROGRESS_BAR", "drop_callbacks", "take_offloaded_monitors"]
 
 PROGRESS_BAR = "progress bar"
 
 
-def drop_progress_bar(step: TracedStep, carry: Any) -> bool:
+def drop_callbacks(step: TracedStep, carry: Pytree = None) -> bool:
+    """Remove callbacks that are not part of the model; return whether a counter was removed."""
+    if not step.callers:
+        return False
+    counted = brainpy_model.on_brainstate() and _drop_progress_bar(step, carry)
+    _drop_brainpy_callbacks(step)
+    return counted
+
+
+def _drop_progress_bar(step: TracedStep, carry: Any) -> bool:
     """Remove a progress bar's callbacks from the body of a loop.
 
     brainstate's bar has a counter in the carry, ``(i, carry)``, and calls Python in conditionals
@@ -89,7 +98,7 @@ def take_offloaded_monitors(step: TracedStep) -> dict[str, Atom]:
     return dict(zip(names, atoms, strict=True))
 
 
-def drop_brainpy_callbacks(step: TracedStep) -> None:
+def _drop_brainpy_callbacks(step: TracedStep) -> None:
     """Remove the callbacks into BrainPy's own code that return nothing.
 
     These are the progress bar before 2.7 (2.3.8, 2.4.6, 2.6.0: runners.py) and, in every version,

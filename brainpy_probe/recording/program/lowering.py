@@ -14,7 +14,7 @@ from brainpy_probe.format.program_records import GROUPS, KernelCall, label
 from brainpy_probe.ir import execution
 from brainpy_probe.ir.dialects import Lowered, Rendering
 from brainpy_probe.recording.program import jaxprs
-from brainpy_probe.recording.program.closure import ClosedProgram
+from brainpy_probe.recording.program.closed import ClosedProgram
 from brainpy_probe.recording.program.evaluation import evaluate
 from brainpy_probe.recording.program.kernel_calls import kernel_calls
 from brainpy_probe.recording.types import ClosedJaxpr
@@ -67,11 +67,15 @@ class RenderedProgram:
     portable : LoweredProgram, Exception or None
         The version for other compilers, or the reason why there is none; None if it was not asked
         for.
+    step : RenderedProgram, Exception or None
+        One step of the program's loop, or the reason why it can't be lowered; None if it was not
+        asked for, or if the step is not known by itself.
     """
 
     closed: ClosedProgram
     native: LoweredProgram
     portable: LoweredProgram | Exception | None
+    step: RenderedProgram | Exception | None = None
 
     @property
     def problem(self) -> Exception | None:
@@ -79,7 +83,8 @@ class RenderedProgram:
         portable = self.portable
         if isinstance(portable, LoweredProgram):
             portable = next(iter(portable.problems.values()), None)
-        return next(iter(self.native.problems.values()), portable)
+        step = self.step.problem if isinstance(self.step, RenderedProgram) else self.step
+        return next(iter(self.native.problems.values()), portable or step)
 
 
 def render(closed: ClosedProgram, settings: Settings) -> RenderedProgram:
@@ -102,7 +107,13 @@ def render(closed: ClosedProgram, settings: Settings) -> RenderedProgram:
             portable = _lower(closed, settings, portable_function, portable=True)
         except Exception as error:
             portable = error
-    return RenderedProgram(closed, native, portable)
+    step: RenderedProgram | Exception | None = None
+    if settings.step and closed.one_step is not None:
+        try:
+            step = render(closed.one_step(), settings)
+        except Exception as error:
+            step = error
+    return RenderedProgram(closed, native, portable, step)
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.definition_records import ModelDefinition
 from brainpy_probe.format.folder import RunFolder, safe_name
 from brainpy_probe.format.program_records import (
-    GROUPS,
     DialectCheck,
     Fidelity,
     PortableProgram,
     ProgramRecord,
+    StepProgram,
     TensorSpec,
 )
 from brainpy_probe.ir import mlir
@@ -32,7 +32,7 @@ from brainpy_probe.ir.dialects import Lowered
 from brainpy_probe.progress import progress
 from brainpy_probe.recording.model.definitions import read_definition
 from brainpy_probe.recording.program import tensors
-from brainpy_probe.recording.program.closure import ClosedProgram, NamedValue
+from brainpy_probe.recording.program.closed import ClosedProgram, NamedValue
 from brainpy_probe.recording.program.lowering import LoweredProgram, RenderedProgram
 from brainpy_probe.settings import Settings
 
@@ -58,6 +58,8 @@ class WrittenProgram:
         The texts.
     portable : PortableProgram or None
         The version for other compilers, if it was asked for.
+    step : StepProgram or None
+        One step of the program's loop, if it was asked for.
     arguments : dict
         The place of each argument, by group and name.
     definition : ModelDefinition or None
@@ -71,6 +73,7 @@ class WrittenProgram:
     place: str
     texts: list[WrittenFile]
     portable: PortableProgram | None
+    step: StepProgram | None
     arguments: dict[str, tensors.Stored]
     definition: ModelDefinition | None
     identity: str
@@ -101,7 +104,8 @@ def write_ahead(
         portable = _portable(place, rendered, folder)
         data = f"{place}/data.safetensors"
         arguments = _store(data, "data", closed.arguments, settings, arrays)
-    return WrittenProgram(place, texts, portable, arguments, definition, known, notes)
+        step = _step(place, rendered, arguments, settings, folder)
+    return WrittenProgram(place, texts, portable, step, arguments, definition, known, notes)
 
 
 def write(
@@ -152,6 +156,7 @@ def write(
         fidelity=_fidelity(native, closed, *written.notes),
         files=(*written.texts, *_files_of(place, arguments), *_files_of(place, results)),
         portable=written.portable,
+        step=written.step,
         kernels=native.kernels,
         compiled_in=closed.compiled_in,
         components=closed.components if has_names else {},
@@ -201,7 +206,7 @@ def _measured(
                 "The program was captured neither as StableHLO nor as VHLO.",
                 "Capture with dialect='stablehlo'.",
             )
-        values = {f"{GROUPS[arg.role]}/{arg.name}": arg.value for arg in closed.arguments}
+        values = {arg.path: arg.value for arg in closed.arguments}
         arrays = {name: tensors.to_numpy(value) for name, value in values.items()}
         with progress(f"Measuring {record.name}"):
             measuring = measure(record, rendering.content, arrays)
@@ -252,6 +257,37 @@ def _portable(place: str, rendered: RenderedProgram, folder: RunFolder) -> Porta
     )
 
 
+def _step(
+    place: str,
+    rendered: RenderedProgram,
+    stored: dict[str, tensors.Stored],
+    settings: Settings,
+    folder: RunFolder,
+) -> StepProgram | None:
+    """Write one step of a program's loop, if it was asked for."""
+    step, loop = rendered.step, rendered.closed.loop
+    if not settings.step or rendered.closed.kind != "loop":
+        return None
+    if isinstance(step, RenderedProgram) and loop is not None:
+        closed, native = step.closed, step.native
+        own = f"{place}/step"
+        return StepProgram(
+            fidelity=_fidelity(native, closed),
+            fingerprint=closed.fingerprint,
+            arguments=_specs(native.lowered.token_types, closed.arguments, stored),
+            results=_result_specs(closed, native.lowered.token_types, {}),
+            steps=loop.length,
+            reverse=loop.options["reverse"],
+            files=tuple(_write_texts(own, native, folder)),
+            portable=_portable(own, step, folder),
+            kernels=native.kernels,
+        )
+    reason = "This BrainPy compiles the loop with the rest of the run: one step is not known."
+    if isinstance(step, Exception):
+        reason = f"One step of the program can't be lowered: {first_line(step)}"
+    return StepProgram(fidelity=Fidelity(notes=(reason,)))
+
+
 def _write_texts(place: str, program: LoweredProgram, folder: RunFolder) -> list[WrittenFile]:
     return [
         folder.write(f"{place}/{_FILES[kind]}", kind, rendering.content)
@@ -282,7 +318,7 @@ def _files_of(place: str, stored: dict[str, tensors.Stored]) -> list[WrittenFile
 def known_values(group: list[NamedValue]) -> dict[str, Any]:
     """Return the values that are known, by group and name, such as ``state/E.V``."""
     return {
-        f"{GROUPS[item.role]}/{item.name}": item.value
+        item.path: item.value
         for item in group
         if not isinstance(item.value, jax.ShapeDtypeStruct) and not is_donated(item.value)
     }
@@ -346,9 +382,11 @@ def _spec(item: NamedValue, stored: dict[str, tensors.Stored]) -> TensorSpec:
         unit=item.unit,
         nbytes=nbytes,
         key=key,
+        loop_path=item.loop_path,
+        loop_axis=item.loop_axis,
     )
-    place = stored.get(spec.path)
-    if place is None:
+    place = stored.get(item.loop_path or item.path)
+    if place is None or item.loop_axis is not None:
         return spec
     file = "" if place.file is None else place.file.path
     return replace(spec, digest=place.digest, file=file, entry=place.entry)

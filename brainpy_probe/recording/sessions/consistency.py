@@ -20,7 +20,7 @@ from brainpy_probe.errors import ProgramMismatch
 from brainpy_probe.format.program_records import ProgramRecord, Role
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.model.pytrees import named_leaves, named_results
-from brainpy_probe.recording.program.closure import ClosedProgram
+from brainpy_probe.recording.program.closed import ClosedProgram
 from brainpy_probe.recording.program.first_step import first_step_results, missing_results
 from brainpy_probe.recording.program.step import refuse_tracers
 from brainpy_probe.recording.snapshot import have_same_leaves

@@ -18,7 +18,8 @@ from brainpy_probe.format.program_records import ProgramRecord
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.modules.compilation import Compilation
 from brainpy_probe.recording.modules.timing import Stopwatch
-from brainpy_probe.recording.program.closure import ClosedProgram, close
+from brainpy_probe.recording.program.closed import ClosedProgram
+from brainpy_probe.recording.program.closure import close
 from brainpy_probe.recording.program.lowering import RenderedProgram, render
 from brainpy_probe.recording.program.step import FingerprintCache
 from brainpy_probe.recording.program.tensors import ArrayFiles

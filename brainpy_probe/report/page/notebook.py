@@ -8,7 +8,7 @@ from functools import singledispatch
 from typing import Any
 
 from brainpy_probe.analysis.finding import Finding
-from brainpy_probe.analysis.replay import Replay
+from brainpy_probe.analysis.replaying.replay import Replay
 from brainpy_probe.characters import visible
 from brainpy_probe.errors import ProbeError
 from brainpy_probe.format.cost_records import ComponentCost, Costs, Measured

@@ -16,6 +16,7 @@ from brainpy_probe.format.program_records import (
     KIND_NAMES,
     PortableProgram,
     ProgramRecord,
+    StepProgram,
     TensorSpec,
 )
 from brainpy_probe.format.records import CallRecord, LostModule, Manifest
@@ -141,6 +142,8 @@ def program_details(program: ProgramRecord) -> Group:
     parts: list[Any] = [head, table, _files(program)]
     if program.portable is not None:
         parts.append(_portable_costs(program, program.portable))
+    if program.step is not None and program.step.files:
+        parts.append(_step_files(program.step))
     parts += [Text(f"! {line}", overflow="fold") for line in _remarks(program)]
     return Group(*parts)
 
@@ -162,6 +165,14 @@ def _portable_costs(program: ProgramRecord, portable: PortableProgram) -> Group:
         table.add_row(name, bytecode, f"{calls}", *counts)
     caption = "per step, XLA's counts before optimisation, without the code of custom calls"
     return Group(table, Text(caption))
+
+
+def _step_files(step: StepProgram) -> Text:
+    """Return a line on the files of the program of one step."""
+    files = [*step.files, *(() if step.portable is None else step.portable.files)]
+    place = step.files[0].path.rpartition("/")[0]
+    proved = "proved" if step.fidelity.proved else "NOT proved"
+    return Text(f"one step of it in {place}: {len(files)} files, {proved}")
 
 
 def _count(specs: list[TensorSpec]) -> tuple[str, str]:
@@ -205,9 +216,10 @@ def _remarks(program: ProgramRecord) -> list[str]:
     remarks += fidelity.notes
     if program.unmeasured:
         remarks.append(f"Not measured: {program.unmeasured}")
-    if program.portable is not None:
-        own = [note for note in program.portable.fidelity.notes if note not in fidelity.notes]
-        remarks += [f"portable: {note}" for note in own]
+    for name, form in (("portable", program.portable), ("one step", program.step)):
+        if form is not None:
+            own = [note for note in form.fidelity.notes if note not in fidelity.notes]
+            remarks += [f"{name}: {note}" for note in own]
     return remarks
 
 

@@ -11,7 +11,7 @@ from rich.table import Column
 from rich.text import Text
 
 from brainpy_probe.analysis.finding import Finding, count_phrase
-from brainpy_probe.analysis.replay import Replay
+from brainpy_probe.analysis.replaying.replay import Replay
 from brainpy_probe.format.cost_records import Costs, Measured
 from brainpy_probe.output import plain_table
 from brainpy_probe.quantities import duration, seconds, size

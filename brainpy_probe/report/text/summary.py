@@ -231,6 +231,8 @@ def _texts(program: ProgramRecord) -> str:
     shown = [f"{file.kind} {size(file.size)}" for file in texts]
     if program.portable is not None and program.portable.files:
         shown.append("portable")
+    if program.step is not None and program.step.files:
+        shown.append("one step")
     if not shown:
         return "none"
     return f"{', '.join(shown)}; {'proved' if program.fidelity.proved else 'NOT proved'}"

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Column, Table
 from rich.text import Text
 
-from brainpy_probe.analysis.replay import Compared, Replay
+from brainpy_probe.analysis.replaying.replay import Compared, Replay
 from brainpy_probe.format import component_names
 from brainpy_probe.format.cost_records import ComponentCost, ComponentTime, Costs, Count, Measured
 from brainpy_probe.output import plain_table

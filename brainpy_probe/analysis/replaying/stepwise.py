@@ -16,12 +16,12 @@ import numpy as np
 from brainpy_probe.analysis.comparison import is_float
 from brainpy_probe.format.arrays import Array
 from brainpy_probe.format.program_records import ProgramRecord, TensorSpec
-from brainpy_probe.ir.recorded_states import Loop, read_loop
+from brainpy_probe.ir.recorded_states import Loop
 
 __all__ = ["AGREES", "ANOTHER", "Stepwise", "compare_steps", "ulps_between"]
 
 Arrays = Mapping[str, Array]
-Run = Callable[[bytes, Sequence[Sequence[Array]]], Sequence[Sequence[Array]]]
+Run = Callable[[Sequence[int], Sequence[Sequence[Array]]], Sequence[Sequence[Array]]]
 
 # The largest difference in ulps after a step between two compilations of the same program. XLA
 # contracts a product and a sum, or uses another approximation of exp: 1 or 2 ulps each.
@@ -72,7 +72,11 @@ class Stepwise(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare_steps(
-    record: ProgramRecord, content: bytes, arguments: Sequence[Array], expected: Arrays, run: Run
+    record: ProgramRecord,
+    loop: Loop | None,
+    arguments: Sequence[Array],
+    expected: Arrays,
+    run: Run,
 ) -> Stepwise:
     """Run a program with the states that its run recorded, and compare.
 
@@ -85,26 +89,25 @@ def compare_steps(
     ----------
     record : ProgramRecord
         The program.
-    content : bytes
-        Its VHLO bytecode, or its StableHLO text.
+    loop : Loop or None
+        Its loop over time, if it is known.
     arguments : sequence of ndarray
         Its arguments, in order.
     expected : mapping
         The captured results of the run, by group and name.
     run : callable
-        ``run(content, rows)`` compiles a program once, runs it on each row of arguments, and
-        returns the results of each row.
+        ``run(positions, rows)`` runs the program on each row: its arguments, and the recorded
+        values of the states at these positions among them, with which each step but the first
+        starts. It returns the results of each row.
     """
-    loop = read_loop(content) if record.kind == "loop" else None
     recorded = {} if loop is None else _recorded(record, loop, expected)
     growing = {} if loop is None else loop.accumulating(recorded)
-    if loop is not None and recorded:
-        content = loop.with_recorded(recorded)
     paths = [spec.path for spec in record.results]
     arrays = [*arguments, *recorded.values()]
     states = [number for number, spec in enumerate(record.arguments) if spec.role == "state"]
     states += range(len(arguments), len(arrays))
-    (row,) = run(content, [arrays])
+    positions = tuple(recorded)
+    (row,) = run(positions, [arrays])
     results = dict(zip(paths, row, strict=True))
     found = Stepwise(
         **_measure(results, expected),
@@ -113,7 +116,7 @@ def compare_steps(
     )
     if found.ulps <= ANOTHER and not found.flipped:
         return found
-    rows = run(content, _perturbed(arrays, states))
+    rows = run(positions, _perturbed(arrays, states))
     perturbed = [dict(zip(paths, row, strict=True)) for row in rows]
     first = bool(found.hidden) or (record.kind == "loop" and loop is None)
     unsure = {f"state/{record.arguments[position].name}" for position in growing}

@@ -5,31 +5,40 @@ from __future__ import annotations
 import functools
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
 
 from brainpy_probe.analysis.comparison import Difference, difference
-from brainpy_probe.analysis.stepwise import Stepwise, compare_steps
-from brainpy_probe.analysis.verdict import Verdict, decide
+from brainpy_probe.analysis.replaying.compiling import (
+    arguments_of,
+    compiled_in_time,
+    constants_of,
+    register,
+)
+from brainpy_probe.analysis.replaying.stepwise import Stepwise, compare_steps
+from brainpy_probe.analysis.replaying.verdict import Verdict, decide
 from brainpy_probe.errors import BadSetting, CannotReplay, first_line
 from brainpy_probe.format.arrays import Array, as_bytes, dtype_of
 from brainpy_probe.format.digests import digest_of
 from brainpy_probe.format.program_records import ProgramRecord, TensorSpec
 from brainpy_probe.ir import execution, kernels
 from brainpy_probe.ir.constants import with_constants
+from brainpy_probe.ir.recorded_states import Loop, read_loop
 from brainpy_probe.showing import Shown
 
 __all__ = [
     "Compared",
     "Replay",
     "Verdict",
-    "arguments_of",
     "check_overrides",
-    "compiled",
+    "compare",
+    "is_complete",
+    "reasons_of",
     "replay",
+    "stepwise_of",
 ]
 
 Arrays = Mapping[str, Array]
@@ -141,11 +150,11 @@ def replay(
     """
     if repeat < 1:
         raise BadSetting(f"repeat={repeat!r} is not allowed.", "Allowed: 1 or more.")
-    _register(record)
+    register(record)
     arguments = arguments_of(record, {**stored, **overrides})
     content, direct = kernels.call_directly(content, record.fidelity.custom_calls)
     run = functools.partial(_run, record, content, arguments, {} if overrides else expected, repeat)
-    reasons = (*reasons, *_reasons(record, content))
+    reasons = (*reasons, *reasons_of(record, content))
     # XLA does not hoist a small loop that calls Python, and hoists it without the call. Ops that
     # used the removed call may have been in a part that XLA compiled separately. So both variants
     # are tried.
@@ -156,8 +165,7 @@ def replay(
         second = run(separate_ops=variants[1], compares=True)
         replayed = second if second.equal else replayed
     stepwise = None
-    complete = bool(expected) and all(s.path in expected for s in record.results if s.digest)
-    if replayed.equal is False and reasons and complete:
+    if replayed.equal is False and reasons and is_complete(record, expected):
         stepwise = _stepwise(record, content, arguments, expected, variants)
     return replace(replayed, direct=direct, reasons=reasons, stepwise=stepwise)
 
@@ -170,26 +178,45 @@ def _stepwise(
     variants: Sequence[bool],
 ) -> Stepwise:
     """Compare a program with its run step by step; return the variant with least difference."""
-    content = with_constants(content, _constants(record, arguments))
+    content = with_constants(content, constants_of(record, arguments))
     found = []
     for separate_ops in variants:
+        loop = read_loop(content) if record.kind == "loop" else None
 
         @functools.cache
-        def executable(content: bytes, separate_ops: bool = separate_ops) -> execution.Executable:
-            return execution.Executable(content, separate_ops=separate_ops)
+        def executable(
+            positions: tuple[int, ...],
+            loop: Loop | None = loop,
+            separate_ops: bool = separate_ops,
+        ) -> execution.Executable:
+            starting = loop.with_recorded(positions) if loop is not None and positions else content
+            return execution.Executable(starting, separate_ops=separate_ops)
 
-        def run(content: bytes, rows: Sequence[Sequence[Array]]) -> list[list[Array]]:
-            loaded = executable(content)
+        def run(positions: Sequence[int], rows: Sequence[Sequence[Array]]) -> list[list[Array]]:
+            loaded = executable(tuple(positions))
             return [loaded.take(loaded.run(loaded.put(row))) for row in rows]
 
-        try:
-            found.append(compare_steps(record, content, arguments, expected, run))
-        except Exception as error:  # XLA and MLIR raise many classes
-            problem = f"it can't run from the recorded states: {first_line(error)}"
-            return Stepwise(problem=problem)
+        found.append(
+            stepwise_of(functools.partial(compare_steps, record, loop, arguments, expected, run))
+        )
+        if found[-1].problem:
+            return found[-1]
         if found[-1].agrees:
             break
     return min(found, key=lambda steps: (bool(steps.another), len(steps.flipped), steps.ulps))
+
+
+def stepwise_of(comparison: Callable[[], Stepwise]) -> Stepwise:
+    """Return the result of a comparison step by step, or why it can't be made."""
+    try:
+        return comparison()
+    except Exception as error:  # XLA and MLIR raise many classes
+        return Stepwise(problem=f"it can't run from the recorded states: {first_line(error)}")
+
+
+def is_complete(record: ProgramRecord, expected: Arrays) -> bool:
+    """Return whether all results that the simulation gave are known as arrays."""
+    return bool(expected) and all(s.path in expected for s in record.results if s.digest)
 
 
 def _run(
@@ -203,7 +230,9 @@ def _run(
     compares: bool,
 ) -> Replay:
     """Compile a variant of a program, run it, and compare its results."""
-    executable, compile_seconds = _compiled(record, content, arguments, separate_ops=separate_ops)
+    executable, compile_seconds = compiled_in_time(
+        record, content, arguments, separate_ops=separate_ops
+    )
     run_seconds = []
     try:
         placed = executable.put(arguments)
@@ -215,7 +244,7 @@ def _run(
         raise CannotReplay(f"{record.name} failed while it ran: {first_line(error)}.") from error
     results = dict(zip((s.path for s in record.results), executable.take(outputs), strict=True))
     compared = [
-        _compare(spec, results[spec.path], expected.get(spec.path))
+        compare(spec, results[spec.path], expected.get(spec.path))
         if compares
         else Compared(name=spec.path, equal=None)
         for spec in record.results
@@ -223,7 +252,7 @@ def _run(
     return Replay(results, tuple(compared), compile_seconds, tuple(run_seconds))
 
 
-def _reasons(record: ProgramRecord, content: bytes) -> list[str]:
+def reasons_of(record: ProgramRecord, content: bytes) -> list[str]:
     """Return why XLA may compile a program to other bits than the run's."""
     reasons = [f"the program lacks a part of the run: {part}" for part in record.fidelity.removed]
     reasons += record.fidelity.reasons
@@ -265,100 +294,14 @@ def check_overrides(specs: Iterable[TensorSpec], overrides: Arrays) -> dict[str,
     return checked
 
 
-def compiled(
-    record: ProgramRecord, content: bytes, arguments: Sequence[Array], *, separate_ops: bool
-) -> execution.Executable:
-    """Compile a program that calls BrainPy's kernels through Python, as in the simulation.
-
-    With ``separate_ops`` the ops of a small loop are not compiled as one piece.
+def compare(spec: TensorSpec, result: Array, expected: Array | None) -> Compared:
+    """Compare a result with the simulation's array if it is given, or else with its digest.
 
     Raises
     ------
     CannotReplay
-        If it can't be compiled in this environment.
+        If its shape or dtype is not that of the manifest.
     """
-    _register(record)
-    return _compiled(record, content, arguments, separate_ops=separate_ops)[0]
-
-
-def arguments_of(record: ProgramRecord, arrays: Arrays) -> list[Array]:
-    """Return the arguments of a program in order, from arrays by group and name.
-
-    Raises
-    ------
-    CannotReplay
-        If an array is missing, because the run took over its memory.
-    """
-    missing = [spec.path for spec in record.arguments if spec.path not in arrays]
-    if missing:
-        raise CannotReplay(
-            f"{record.name} can't be run again: the capture has no value of {', '.join(missing)}.",
-            "The run took over their memory (donate_argnums). Pass the values as overrides, or "
-            "capture without donate_argnums.",
-        )
-    return [arrays[spec.path] for spec in record.arguments]
-
-
-def _register(record: ProgramRecord) -> None:
-    """Register the kernels that a program calls."""
-    fidelity = record.fidelity
-    if fidelity.host_callbacks:
-        raise CannotReplay(
-            f"{record.name} calls back into the Python process of the capture: "
-            f"{', '.join(fidelity.host_callbacks)}.",
-            "Capture it without the callback.",
-        )
-    problem = kernels.register(fidelity.custom_calls, record.kernels)
-    missing = kernels.unregistered(fidelity.custom_calls)
-    if missing and (problem or not execution.refuses_unknown_calls()):
-        raise _needs(record, missing, problem)
-
-
-def _compiled(
-    record: ProgramRecord, content: bytes, arguments: Sequence[Array], *, separate_ops: bool = False
-) -> tuple[execution.Executable, float]:
-    """Compile a program whose kernels are registered; return it, and the compile time."""
-    begun = time.perf_counter()
-    try:
-        content = with_constants(content, _constants(record, arguments))
-        executable = execution.Executable(content, separate_ops=separate_ops)
-    except Exception as error:  # XLA's exception class differs between versions
-        missing = kernels.unregistered(record.fidelity.custom_calls)
-        if any(target in str(error) for target in missing):
-            raise _needs(record, missing, "") from error
-        raise CannotReplay(
-            f"{record.name} can't be compiled by jaxlib {execution.version()}: {first_line(error)}."
-        ) from error
-    return executable, time.perf_counter() - begun
-
-
-def _constants(record: ProgramRecord, arguments: Sequence[Array]) -> dict[int, Array]:
-    """Return the arguments that were constants in the run's compiled code, by position."""
-    return {
-        position: array
-        for position, (spec, array) in enumerate(zip(record.arguments, arguments, strict=True))
-        if record.compiled_in and spec.role == "constant"
-    }
-
-
-def _needs(record: ProgramRecord, missing: Sequence[str], problem: str) -> CannotReplay:
-    message = f"{record.name} calls kernels that only BrainPy registers: {', '.join(missing)}."
-    if problem:
-        message += f" {problem}"
-    if any(target.startswith("brainevent_") for target in missing):
-        remedy = (
-            "Install the BrainPy with which it was captured, or capture with portable=True and "
-            "replay program.portable (brainpy-probe replay --portable)."
-        )
-    else:
-        remedy = (
-            "These kernels exist only in the process of the capture, and BrainPy up to 2.6 can't "
-            "lower without them. Capture with a later BrainPy and portable=True."
-        )
-    return CannotReplay(message, remedy)
-
-
-def _compare(spec: TensorSpec, result: Array, expected: Array | None) -> Compared:
     if result.shape != spec.shape or result.dtype != dtype_of(spec.dtype):
         raise CannotReplay(
             f"{spec.path} has dtype {result.dtype} and shape {result.shape}; "

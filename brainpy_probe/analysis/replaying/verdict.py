@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from brainpy_probe.analysis.stepwise import AGREES, ANOTHER, Stepwise
+from brainpy_probe.analysis.replaying.stepwise import AGREES, ANOTHER, Stepwise
 
 __all__ = ["Verdict", "decide"]
 

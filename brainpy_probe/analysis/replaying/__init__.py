@@ -1,0 +1,4 @@
+"""Runs captured programs again, and decides whether they are the programs that ran.
+
+Start with :mod:`.replay`.
+"""
