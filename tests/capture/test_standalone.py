@@ -242,3 +242,40 @@ def test_a_donated_argument_is_noted(out: Path) -> None:
     assert call.program is not None
     with pytest.raises(probe.ProbeError, match="no value of inputs/a"):
         call.program.replay()
+
+
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="brainstate is there from 2.7 on")
+def test_a_counted_run_that_compiles_is_a_call(out: Path) -> None:
+    import brainstate
+
+    net = Net()
+    step = brainstate.transform.jit(net.update)
+    for _ in range(2):
+        step()
+    with probe.capture(out, strict=True) as cap:
+        for _ in range(3):
+            step()
+        jax.clear_caches()
+        for _ in range(2):
+            step()
+    assert [call.count for call in cap.calls] == [3, 2]
+    assert [len(call.modules) for call in cap.calls] == [0, 1]
+    assert len(cap.programs) == 1
+
+
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="quantities are there from 2.7 on")
+def test_units_are_recorded_by_name(out: Path) -> None:
+    import brainstate
+    import brainunit as u
+
+    voltage = brainstate.ShortTermState(np.zeros(3, "float32") * u.mV)
+
+    def step(current: Any) -> Any:
+        voltage.value = voltage.value + current * (2.0 * u.ohm)
+        return voltage.value
+
+    with probe.capture(out, strict=True) as cap:
+        brainstate.transform.for_loop(step, np.ones(4, "float32") * u.mA)
+    program = cap.programs[0]
+    found = {spec.path: spec.unit for spec in (*program.arguments, *program.results)}
+    assert found == {"state/voltage": "mV", "inputs/current": "mA", "outputs/outputs": "mV"}
