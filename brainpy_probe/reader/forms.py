@@ -55,7 +55,8 @@ def stablehlo(program: ProgramFiles) -> tuple[bytes, bool]:
     """Return the program as StableHLO or VHLO, and whether it is the captured StableHLO text.
 
     The text comes first if this jaxlib can parse it, even if another version wrote it: it has
-    line numbers, and CHLO's operations are not decomposed.
+    line numbers, and CHLO's operations are not decomposed. VHLO comes second: XLA folds constants
+    when it makes HLO.
     """
     from brainpy_probe.compat import bindings
 
@@ -66,6 +67,8 @@ def stablehlo(program: ProgramFiles) -> tuple[bytes, bool]:
         except Exception:  # MLIR's parser has no class that all versions share
             return parsed(program, bindings.as_stablehlo)[1], False
         return content, True
+    if "vhlo" in program.paths:
+        return program.read("vhlo"), False
     return parsed(program, bindings.as_stablehlo)[1], False
 
 

@@ -17,6 +17,7 @@ from brainpy_probe.analysis.explanation.rewrites import (
     exprel_form,
     guarded_exprel,
     modulo,
+    replaces_all,
     unchanged_operand,
 )
 from brainpy_probe.analysis.explanation.terms import Function, Place, Term, is_constant, scalar
@@ -107,6 +108,8 @@ class Terms:
         """Return the term of an operation, simplified."""
         attributes = attributes or {}
         term = None
+        if op == "scatter" and replaces_all(operands, regions, tuple(shape)):
+            return operands[2]
         if not regions:
             term = self._simplified(op, operands, tuple(shape), dtype, attributes)
         if term is None:

@@ -112,6 +112,7 @@ class _Chooser:
         self.name_contributions()
         self.name_candidates()
         self.name_shared()
+        self.name_deep()
         found = [self.named[id(term)] for term in self.order if id(term) in self.named]
         return Equations(found, {id(item.term): item.name for item in found})
 
@@ -151,8 +152,8 @@ class _Chooser:
                 found.setdefault(component, {})[id(given)] = given
         for component, terms in found.items():
             for number, term in enumerate(terms.values(), 1):
-                several = f"{component}.{number}" if len(terms) > 1 else component
-                self.add(term, several, component)
+                name = f"{component}.y{number}" if len(terms) > 1 else component
+                self.add(term, name, component)
 
     def contribution(self, term: Term, component: str) -> Term | None:
         """Return what a component adds, if its last operation is an addition to another value.
@@ -209,10 +210,37 @@ class _Chooser:
             name = f"{component}.x{number}" if component else f"shared{number}"
             self.add(term, name, component)
 
+    def name_deep(self) -> None:
+        """Name terms within expressions that are nested too deeply to be read."""
+        depths: dict[int, int] = {}
+        for term in self.order:
+            operands = list(map(seen_through, dependencies(term)))
+            deeper = [depths.get(id(operand), 0) + 1 for operand in operands]
+            if term.op in _CHAINS and operands[0].op == term.op:
+                deeper[0] -= 1  # a + b + c is one level
+            depth = max(deeper, default=0)
+            if depth > _DEEPEST and seen_through(term) is term and not is_atom(term):
+                component = term.component if term.component in self.components else ""
+                name = f"{component}.x" if component else "shared"
+                self.add(term, self.numbered(name), component)
+            depths[id(term)] = 0 if id(term) in self.named else depth
+
+    def numbered(self, name: str) -> str:
+        """Return a name with the first number that is not taken."""
+        number = 1
+        while f"{name}{number}" in self.taken:
+            number += 1
+        return f"{name}{number}"
+
+
+# Printing an expression takes some Python frames for each level.
+_DEEPEST = 40
+_CHAINS = ("add", "multiply")
+
 
 def is_time(term: Term) -> bool:
     """Return whether a term is the number of the step, which the runner gives, scaled and moved."""
-    if not term.dtype.startswith("float"):
+    if not term.dtype.startswith("float") or _is_row(seen_through(term)):
         return False
     while term.op in ("add", "multiply", "convert", "reshape", "broadcast_in_dim"):
         moving = [operand for operand in term.operands if operand.op != "constant"]

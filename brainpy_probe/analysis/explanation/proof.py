@@ -200,8 +200,8 @@ def _values(
     values = {id(term): array for term, array in pairs}
     if step.counter is not None:
         values[id(step.counter)] = np.asarray(number, step.counter.dtype)
-    for name, term in step.carried.items():
-        values[id(term)] = before[f"state/{name}"]
+    for path, term in step.carried.items():
+        values[id(term)] = before[path]
     return values
 
 

@@ -77,8 +77,8 @@ class Step:
     arguments : list of Term
         The arguments of the program, in order.
     carried : dict
-        The values that the loop carries from step to step, by the name of the state: the value
-        before the step.
+        The values before a step that the loop carries, by the result that has the last value: group
+        and name, as ``state/E.V``.
     counter : Term or None
         The number of the step, from 0.
     starts : dict
@@ -184,7 +184,7 @@ class _Reader:
 
         It is the loop that runs as many times as the inputs have rows, or the only loop.
         """
-        if self.record.kind == "step":
+        if self.record.kind != "loop":
             return None
         lengths = [s.shape[0] for s in self.record.arguments if s.role == "input" and s.shape]
         rows = max(lengths, default=1)
@@ -244,25 +244,25 @@ class _Reader:
         ]
 
     def _name_carried(self, outputs: Sequence[Term]) -> None:
-        """Name the values that the loop carries after the states that they become or start as."""
-        if self.loop is None:
+        """Name the values that the loop carries after the results that they become, or start as."""
+        loop = self.loop
+        if loop is None:
             return
-        names: dict[int, str] = {}
+        names: dict[int, TensorSpec] = {}
         for spec, term in zip(self.record.results, outputs, strict=True):
-            if spec.role == "state" and term.op == "final":
-                names.setdefault(term.result, spec.name)
-        states = set(names)
-        for number, symbol in enumerate(self.loop.symbols):
-            first = self.loop.first[number]
+            if term.op == "final" and _after_step(term, loop) is loop.new[term.result]:
+                names.setdefault(term.result, spec)
+        taken = {spec.name for spec in names.values()}
+        for number, symbol in enumerate(loop.symbols):
+            first = loop.first[number]
             if symbol is first or symbol.op != "symbol":
                 continue
-            named = names.get(number, "")
-            if not named and first.op == "symbol" and first.name not in names.values():
-                named = names[number] = first.name
-            if named:
-                symbol.name = named
-            if number in states:
-                self.step.carried[symbol.name] = symbol
+            if number in names:
+                symbol.name = names[number].name
+                self.step.carried[names[number].path] = symbol
+            elif first.op == "symbol" and first.name not in taken:
+                symbol.name = first.name
+                taken.add(first.name)
             if first.op != "symbol" or first.name != symbol.name:
                 self.step.starts[symbol.name] = first
 

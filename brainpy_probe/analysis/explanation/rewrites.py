@@ -7,10 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from brainpy_probe.analysis.explanation.terms import Term, scalar
+from brainpy_probe.analysis.explanation.terms import Function, Term, scalar
 from brainpy_probe.format.arrays import dtype_of
 
-__all__ = ["NEVER_NEGATIVE", "exprel_form", "guarded_exprel", "modulo", "unchanged_operand"]
+__all__ = [
+    "NEVER_NEGATIVE",
+    "exprel_form",
+    "guarded_exprel",
+    "modulo",
+    "replaces_all",
+    "unchanged_operand",
+]
 
 # The number of a step, the remainder of a positive divisor, and positions.
 NEVER_NEGATIVE = ("counter", "mod", "iota")
@@ -80,6 +87,19 @@ def _series(term: Term, z: Term) -> str:
 
 def _is_quotient(term: Term, above: Term, below: float) -> bool:
     return term.op == "divide" and term.operands[0] is above and scalar(term.operands[1]) == below
+
+
+def replaces_all(
+    operands: Sequence[Term], regions: Sequence[Function], shape: tuple[int, ...]
+) -> bool:
+    """Return whether a scatter without indices replaces its whole operand: ``x[:] = updates``."""
+    return (
+        len(operands) == 3
+        and operands[1].shape == (0,)
+        and operands[2].shape == shape
+        and len(regions) == 1
+        and regions[0].results == regions[0].arguments[1:]
+    )
 
 
 # For each operation the operand that changes nothing, and whether only the second one may be it.

@@ -142,15 +142,24 @@ class Printer:
     def _add(self, term: Term) -> tuple[str, int]:
         if term.dtype == "bool":
             return self._or(term)
-        left, right = term.operands
-        value = scalar(right)
+        added: list[str] = []
+        while True:
+            left, right = map(seen_through, term.operands)
+            added.insert(0, self._added(right))
+            if left.op != "add" or id(left) in self._names:
+                break
+            term = left
+        return self.reference(left, SUM) + "".join(added), SUM
+
+    def _added(self, term: Term) -> str:
+        """Print a term that is added: `` + x``, or `` - 60`` for the constant -60."""
+        value = scalar(term)
         if value is not None and np.isrealobj(value) and value < 0:
-            subtracted = decimal(None if right.exact is None else -right.exact) or number(-value)
-            return f"{self.reference(left, SUM)} - {subtracted}", SUM
-        if right.op == "negate" and id(right) not in self._names:
-            subtracted = self.reference(right.operands[0], PRODUCT)
-            return f"{self.reference(left, SUM)} - {subtracted}", SUM
-        return f"{self.reference(left, SUM)} + {self.reference(right, SUM)}", SUM
+            exact = None if term.exact is None else -term.exact
+            return f" - {decimal(exact) or number(-value)}"
+        if term.op == "negate" and id(term) not in self._names:
+            return f" - {self.reference(term.operands[0], PRODUCT)}"
+        return f" + {self.reference(term, SUM)}"
 
     def _subtract(self, term: Term) -> tuple[str, int]:
         left, right = term.operands
