@@ -33,7 +33,8 @@ def test_an_output_says_where_its_term_went() -> None:
     parts = {part.name: part for part in explanation.components}
     (equation,) = parts["I2E.output"].equations
     assert equation.text.endswith(" * (-80 - E.V)")
-    assert parts["I2E.output"].goes_to == ("E.V_1",)
+    # Up to 2.3 the current is added to a state, which is not cleared after the step.
+    assert parts["I2E.output"].goes_to == (("E.V_1",) if eras.SINCE_2_4 else ("E.input'",))
     assert len(str(explanation).splitlines()) < 60
 
 
