@@ -28,7 +28,8 @@ from brainpy_probe.recording.modules import compiler_hooks
 from brainpy_probe.recording.modules.timing import Stopwatch, add_timings
 from brainpy_probe.recording.patches import LEDGER, Patch
 from brainpy_probe.recording.snapshot import Snapshot, copy_containers
-from brainpy_probe.recording.tracing import eager, state_traces, variable_traces
+from brainpy_probe.recording.tracing import eager, state_traces
+from brainpy_probe.recording.tracing.legacy import hooks as legacy_hooks
 from brainpy_probe.recording.types import Args, Kwargs, Runner, Wrapped
 
 __all__ = ["compiler_patches", "patches"]
@@ -51,7 +52,7 @@ def patches() -> list[Patch]:
 
 def _trace_hooks() -> ModuleType:
     """Return the module for the way in which this BrainPy traces."""
-    return state_traces if brainpy_model.on_brainstate() else variable_traces
+    return state_traces if brainpy_model.on_brainstate() else legacy_hooks
 
 
 def _runner_patches(runner: Runner) -> list[Patch]:

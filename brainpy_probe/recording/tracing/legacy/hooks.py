@@ -17,9 +17,9 @@ from brainpy_probe.compat import brainpy_model, brainpy_runner, brainpy_transfor
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.current import CURRENT_CALL, guard
 from brainpy_probe.recording.patches import Patch
-from brainpy_probe.recording.tracing import variable_runs
 from brainpy_probe.recording.tracing.callables import contains_method
-from brainpy_probe.recording.tracing.variable_records import (
+from brainpy_probe.recording.tracing.legacy import standalone
+from brainpy_probe.recording.tracing.legacy.records import (
     jitted_trace,
     loop_run,
     trace_function,
@@ -57,8 +57,8 @@ def _scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap ``jax.lax.scan``: record the outermost loops of BrainPy's in a call."""
     call = _outermost()
     variables, is_step = None, False
-    if call is None and variable_runs.may_begin():
-        return variable_runs.run_loop(wrapped, args, kwargs)
+    if call is None and standalone.may_begin():
+        return standalone.run_loop(wrapped, args, kwargs)
     if call is not None:
         with call.own_work():
             arguments = jax_tracing.scan_arguments(*args, **kwargs)
@@ -95,8 +95,8 @@ def _bind(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
 def _jit_call(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap the call of a ``bm.jit`` function: record the outermost ones of a call."""
     call = _outermost()
-    if call is None and variable_runs.may_begin():
-        return variable_runs.run_jit(wrapped, instance, args, kwargs)
+    if call is None and standalone.may_begin():
+        return standalone.run_jit(wrapped, instance, args, kwargs)
     if call is None or id(instance) in call.seen_functions:
         if call is not None:
             call.repeats += 1

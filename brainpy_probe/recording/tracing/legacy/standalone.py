@@ -15,8 +15,8 @@ from brainpy_probe.recording import lifecycle
 from brainpy_probe.recording.current import CURRENT_CALL, OWN_WORK, guard
 from brainpy_probe.recording.patches import LEDGER
 from brainpy_probe.recording.tracing import outermost_runs
+from brainpy_probe.recording.tracing.legacy.records import jitted_trace, loop_run
 from brainpy_probe.recording.tracing.repeated_runs import RepeatedRun
-from brainpy_probe.recording.tracing.variable_records import jitted_trace, loop_run
 from brainpy_probe.recording.types import Args, Kwargs, Wrapped
 
 __all__ = ["may_begin", "run_jit", "run_loop"]
