@@ -8,7 +8,7 @@ even if the probe was imported first. Each public name is imported when it is fi
 import importlib
 from typing import TYPE_CHECKING
 
-from brainpy_probe.startup.import_hooks import silence_log
+from brainpy_probe.compat.import_hooks import silence_log
 
 if TYPE_CHECKING:
     from brainpy_probe.analysis.finding import Finding

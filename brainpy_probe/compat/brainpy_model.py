@@ -1,6 +1,7 @@
 """The parts of a BrainPy model: components, Variables, and the containers that hold them.
 
-BrainPy 2.3.8 to 2.9.0, on brainstate from 2.7 on.
+BrainPy 2.3.8 to 2.9.0, on brainstate from 2.7 on. A script may use brainstate without BrainPy. The
+functions that return classes return those of BrainPy once the script has imported it.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import contextlib
 import functools
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from brainpy_probe.compat.lookup import NAMES, PrivateName, take
+from brainpy_probe.compat.import_hooks import is_imported
+from brainpy_probe.compat.lookup import NAMES, PrivateName, take, uses_brainpy
 from brainpy_probe.errors import PrivateNameMissing
 
 __all__ = [
@@ -25,10 +27,13 @@ __all__ = [
     "UPDATES",
     "UPDATE_WRAPPERS",
     "VALUE",
+    "array_classes",
     "brainpy_folders",
     "component_classes",
     "derivatives_of",
     "distinct_variables",
+    "integrator_classes",
+    "object_classes",
     "on_brainstate",
     "optimizer_classes",
     "parameter_classes",
@@ -38,6 +43,8 @@ __all__ = [
     "state_class",
     "take",
     "unit_of",
+    "uses_brainpy",
+    "view_classes",
 ]
 
 NAMES.update(
@@ -115,9 +122,9 @@ NAMES.update(
         ),
         "random-state": PrivateName(
             "the random state that BrainPy draws from",
-            ("brainpy.math:random.DEFAULT",),
-            "public; brainpy 2.3.8 to 2.9.0. From 2.7 on brainstate.random.DEFAULT is the "
-            "same object",
+            ("brainpy.math:random.DEFAULT", "brainstate.random:DEFAULT"),
+            "public; brainpy 2.3.8 to 2.9.0. From 2.7 on brainstate.random.DEFAULT (brainstate "
+            "0.5.4, 0.6.0) is the same object",
         ),
     }
 )
@@ -160,39 +167,63 @@ VALUE = "_value"
 UPDATE_WRAPPERS = {"_compatible_update": "update"}
 
 
-@functools.cache
+_T = TypeVar("_T")
+
+
+def _for_imported(function: Callable[[], _T]) -> Callable[[], _T]:
+    """Cache the result of a function for the packages that the script has imported."""
+
+    @functools.cache
+    def compute(*imported: bool) -> _T:
+        return function()
+
+    @functools.wraps(function)
+    def cached() -> _T:
+        return compute(uses_brainpy(), is_imported("braintools"))
+
+    return cached
+
+
+def _brainpys(*names: str) -> tuple[Any, ...]:
+    """Return classes of BrainPy; none if the script uses brainstate alone."""
+    return tuple(take(name) for name in names) if uses_brainpy() else ()
+
+
+@_for_imported
 def on_brainstate() -> bool:
-    """Return whether BrainPy keeps its state in brainstate, as from 2.7 on.
+    """Return whether state is kept in brainstate, as BrainPy does from 2.7 on.
 
     The base classes of BrainPy's Variable decide: brainstate may also be installed with an older
     BrainPy.
     """
+    if not uses_brainpy():
+        return True
     return any(base.__module__.startswith("brainstate") for base in take("variable").__mro__)
 
 
-@functools.cache
+@_for_imported
 def state_class() -> Any:
     """Return the class of all state: brainstate's State, or the Variable before 2.7."""
     return take("state" if on_brainstate() else "variable")
 
 
-@functools.cache
+@_for_imported
 def component_classes() -> tuple[type, ...]:
     """Return the classes whose objects are components: models and optimizers."""
-    names = ["component", "optimizer", *(["node"] if on_brainstate() else [])]
-    return tuple(take(name) for name in names)
+    return (*_brainpys("component", "optimizer"), *([take("node")] if on_brainstate() else []))
 
 
-@functools.cache
+@_for_imported
 def optimizer_classes() -> tuple[type, ...]:
-    """Return the classes of optimizers, of BrainPy and, where it is installed, of braintools."""
-    found = [take("optimizer")]
-    with contextlib.suppress(PrivateNameMissing):
-        found += [take("state-optimizer")] if on_brainstate() else []
+    """Return the classes of optimizers, of BrainPy and braintools, that the script can use."""
+    found = list(_brainpys("optimizer"))
+    if on_brainstate() and is_imported("braintools"):
+        with contextlib.suppress(PrivateNameMissing):
+            found.append(take("state-optimizer"))
     return tuple(found)
 
 
-@functools.cache
+@_for_imported
 def quantity_class() -> Any:
     """Return the class of values with units; None before BrainPy 2.7."""
     with contextlib.suppress(PrivateNameMissing):
@@ -200,17 +231,43 @@ def quantity_class() -> Any:
     return None
 
 
-@functools.cache
+@_for_imported
 def parameter_classes() -> tuple[type, ...]:
     """Return the classes of the state that training changes."""
-    names = ["trained-variable", *(["parameter"] if on_brainstate() else [])]
-    return tuple(take(name) for name in names)
+    return (*_brainpys("trained-variable"), *([take("parameter")] if on_brainstate() else []))
 
 
-@functools.cache
+@_for_imported
+def array_classes() -> tuple[Any, ...]:
+    """Return BrainPy's class of arrays."""
+    return _brainpys("array")
+
+
+@_for_imported
+def view_classes() -> tuple[Any, ...]:
+    """Return BrainPy's class of views of a Variable."""
+    return _brainpys("variable-view")
+
+
+@_for_imported
+def object_classes() -> tuple[Any, ...]:
+    """Return BrainPy's class of objects whose names are their class and a counter."""
+    return _brainpys("object")
+
+
+@_for_imported
+def integrator_classes() -> tuple[Any, ...]:
+    """Return BrainPy's base class of integrators."""
+    return _brainpys("integrator")
+
+
+@_for_imported
 def brainpy_folders() -> tuple[str, ...]:
     """Return the folders with BrainPy's own code and that of brainstate."""
-    names = ("brainpy", "brainstate") if on_brainstate() else ("brainpy",)
+    names = [
+        *(["brainpy"] if uses_brainpy() else []),
+        *(["brainstate"] if on_brainstate() else []),
+    ]
     files = [importlib.import_module(name).__file__ or "" for name in names]
     return tuple(str(Path(file).parent) + os.sep for file in files)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from brainpy_probe.compat.brainpy_model import on_brainstate
-from brainpy_probe.compat.lookup import NAMES, PrivateName, take
+from brainpy_probe.compat.lookup import NAMES, PrivateName, take, uses_brainpy
 
 __all__ = [
     "MONITOR_TAKER",
@@ -172,7 +172,8 @@ def holder_classes() -> tuple[type, ...]:
 
     The trainers are subclasses of the runner.
     """
-    return tuple(take(name) for name in ("runner", "integrator-runner", "loop-over-time"))
+    names = ("runner", "integrator-runner", "loop-over-time")
+    return tuple(take(name) for name in names) if uses_brainpy() else ()
 
 
 @functools.cache

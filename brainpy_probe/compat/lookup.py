@@ -12,9 +12,10 @@ import importlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from brainpy_probe.compat.import_hooks import is_imported
 from brainpy_probe.errors import PrivateNameMissing
 
-__all__ = ["NAMES", "PrivateName", "find", "place_of", "take"]
+__all__ = ["NAMES", "PrivateName", "find", "place_of", "take", "uses_brainpy"]
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,26 @@ class PrivateName:
     members: tuple[str, ...] = ()
     optional: bool = False
 
+    @property
+    def is_brainpys(self) -> bool:
+        """Whether all of the places are in BrainPy."""
+        return all(_is_brainpys(place) for place in self.places)
+
 
 NAMES: dict[str, PrivateName] = {}
+
+
+def uses_brainpy() -> bool:
+    """Return whether this process uses BrainPy, rather than brainstate alone.
+
+    A script that has imported brainstate and not BrainPy uses brainstate alone: the probe does not
+    import BrainPy into it. A later import of BrainPy changes that.
+    """
+    return is_imported("brainpy") or not is_imported("brainstate")
+
+
+def _is_brainpys(place: str) -> bool:
+    return place.partition(":")[0].partition(".")[0] == "brainpy"
 
 
 def take(name: str) -> Any:
@@ -100,6 +119,8 @@ def place_of(name: str) -> str:
 
 def _import(place: str) -> Any:
     module, _, attribute = place.partition(":")
+    if _is_brainpys(place) and not uses_brainpy():
+        raise ImportError("the script has not imported brainpy")
     found: Any = importlib.import_module(module)
     for part in filter(None, attribute.split(".")):
         found = getattr(found, part)

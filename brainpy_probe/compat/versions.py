@@ -1,10 +1,11 @@
-"""The installed versions of BrainPy and JAX, and whether the tests cover them."""
+"""The installed versions of BrainPy, brainstate and JAX, and whether the tests cover them."""
 
 from __future__ import annotations
 
 import functools
 import importlib.metadata
 import re
+from typing import NamedTuple
 
 from brainpy_probe.compat import (  # noqa: F401 - each module adds its names to the table
     bindings,
@@ -14,32 +15,71 @@ from brainpy_probe.compat import (  # noqa: F401 - each module adds its names to
     jax_compiler,
     jax_tracing,
 )
-from brainpy_probe.compat.lookup import NAMES, PrivateName, take
+from brainpy_probe.compat.lookup import NAMES, PrivateName, take, uses_brainpy
 from brainpy_probe.errors import PrivateNameMissing
 from brainpy_probe.user_warnings import warn
 
-__all__ = ["NAMES", "PACKAGES", "TESTED", "expected", "installed", "resolve", "stack", "untested"]
+__all__ = [
+    "ECOSYSTEM",
+    "NAMES",
+    "PACKAGES",
+    "TESTED",
+    "TestedStack",
+    "expected",
+    "installed",
+    "resolve",
+    "stack",
+    "untested",
+]
 
 # The packages whose versions a capture records.
 PACKAGES = ("brainpy-probe", "brainpy", "brainstate", "brainevent", "jax", "jaxlib", "numpy")
 
-# Name, BrainPy, JAX. The test suite passes on each.
-TESTED: tuple[tuple[str, str, str], ...] = (
-    ("2022", "2.3.8", "0.4.13"),
-    ("2023", "2.4.6.post5", "0.4.23"),
-    ("2024", "2.6.0", "0.4.30"),
-    ("py311", "2.8.2", "0.10.2"),
-    ("latest", "2.9.0", "0.12.0.1"),
+
+class TestedStack(NamedTuple):
+    """Versions on which the test suite passes. BrainPy before 2.7 has no brainstate."""
+
+    name: str
+    brainpy: str
+    brainstate: str
+    jax: str
+
+
+TESTED = (
+    TestedStack("2022", "2.3.8", "", "0.4.13"),
+    TestedStack("2023", "2.4.6.post5", "", "0.4.23"),
+    TestedStack("2024", "2.6.0", "", "0.4.30"),
+    TestedStack("py311", "2.8.2", "0.5.4", "0.10.2"),
+    TestedStack("latest", "2.9.0", "0.6.0", "0.12.0.1"),
 )
+
+# Packages that build on brainstate, and their versions in the stack "ecosystem", which is "latest"
+# with these. A capture records which of them are installed.
+ECOSYSTEM = {
+    "brainpy-state": "0.2.0",
+    "braintools": "0.4.0",
+    "braincell": "0.2.0",
+    "brainmass": "0.1.1",
+    "braintrace": "0.2.8",
+    "brainspikes": "0.2.0",
+    "saiunit": "0.6.0",
+}
 
 
 def expected() -> dict[str, PrivateName]:
-    """Return the private names of the installed BrainPy's era; all names if there is no BrainPy."""
+    """Return the private names of the installed BrainPy's era; all names if there is no BrainPy.
+
+    A script that uses brainstate alone needs no name of BrainPy.
+    """
     try:
         era = "brainstate" if brainpy_model.on_brainstate() else "variables"
     except PrivateNameMissing:
         return NAMES
-    return {name: private for name, private in NAMES.items() if private.era in ("", era)}
+    return {
+        name: private
+        for name, private in NAMES.items()
+        if private.era in ("", era) and (uses_brainpy() or not private.is_brainpys)
+    }
 
 
 def resolve() -> None:
@@ -73,14 +113,25 @@ def installed(package: str) -> str | None:
 def stack() -> str | None:
     """Return the name of the installed tested stack, or None.
 
-    The first three numbers of both versions must match. JAX moves private names in any release, but
-    not between builds of the same release (0.12.0 and 0.12.0.1).
+    The first three numbers of the versions of BrainPy and JAX must match; without BrainPy those of
+    brainstate and JAX. JAX moves private names in any release, but not between builds of the same
+    release (0.12.0 and 0.12.0.1).
     """
-    found = _release(installed("brainpy")), _release(installed("jax"))
-    for name, brainpy, jax in TESTED:
-        if found == (_release(brainpy), _release(jax)):
-            return name
+    found = _release(_model_library()[1]), _release(installed("jax"))
+    for tested in TESTED:
+        if found == (_release(_of_model_library(tested)), _release(tested.jax)):
+            return tested.name
     return None
+
+
+def _model_library() -> tuple[str, str | None]:
+    """Return the name and version of the library that models are made of here."""
+    version = installed("brainpy")
+    return ("BrainPy", version) if version else ("brainstate", installed("brainstate"))
+
+
+def _of_model_library(tested: TestedStack) -> str:
+    return tested.brainpy if installed("brainpy") else tested.brainstate
 
 
 @functools.cache
@@ -88,10 +139,13 @@ def untested() -> str:
     """Return a warning if the installed versions are not a tested stack; issue it once."""
     if stack() is not None:
         return ""
-    tested = ", ".join(f"{brainpy} on {jax}" for _, brainpy, jax in TESTED)
+    known = ", ".join(
+        f"{base} on {tested.jax}" for tested in TESTED if (base := _of_model_library(tested))
+    )
+    library, version = _model_library()
     sentence = (
-        f"BrainPy {installed('brainpy')} on JAX {installed('jax')} was not tested with the probe, "
-        f"but has all private names that it needs. Tested: {tested}."
+        f"{library} {version} on JAX {installed('jax')} was not tested with the probe, "
+        f"but has all private names that it needs. Tested: {known}."
     )
     warn(sentence)
     return sentence

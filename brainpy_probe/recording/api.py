@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -108,6 +108,7 @@ class CaptureScope:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._session: Session | None = None
+        self._stop_waiting: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Capture:
         """Open the capture.
@@ -115,7 +116,7 @@ class CaptureScope:
         Raises
         ------
         PrivateNameMissing
-            If BrainPy or JAX is missing, or its version is not supported.
+            If BrainPy (or brainstate) or JAX is missing, or its version is not supported.
         CannotWrite
             If the capture folder can't be made or written. It is an OSError.
         """
@@ -140,6 +141,7 @@ class CaptureScope:
         except BaseException:
             session.discard()
             raise
+        self._stop_waiting = hooks.patch_when_imported(hooks.patches, session.report_failure)
         return session.capture
 
     def __exit__(
@@ -161,6 +163,7 @@ class CaptureScope:
         from brainpy_probe.recording import lifecycle
         from brainpy_probe.recording.patches import LEDGER
 
+        self._stop_waiting()
         lifecycle.end_abandoned()
         try:
             LEDGER.leave(self._session)

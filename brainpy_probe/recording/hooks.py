@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 import jax
 
-from brainpy_probe.compat import brainpy_model, brainpy_runner, jax_compiler, jax_tracing
+from brainpy_probe.compat import (
+    brainpy_model,
+    brainpy_runner,
+    jax_compiler,
+    jax_tracing,
+    versions,
+)
+from brainpy_probe.compat.import_hooks import around_import
 from brainpy_probe.recording import lifecycle
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.current import (
@@ -32,7 +39,7 @@ from brainpy_probe.recording.tracing import eager, state_traces
 from brainpy_probe.recording.tracing.legacy import hooks as legacy_hooks
 from brainpy_probe.recording.types import Args, Kwargs, Runner, Wrapped
 
-__all__ = ["compiler_patches", "patches"]
+__all__ = ["compiler_patches", "patch_when_imported", "patches"]
 
 
 def compiler_patches() -> list[Patch]:
@@ -41,13 +48,52 @@ def compiler_patches() -> list[Patch]:
 
 
 def patches() -> list[Patch]:
-    """Return all patches, to be installed while a capture is open."""
+    """Return all patches, to be installed while a capture is open.
+
+    The patches of BrainPy's runners are among them if the script has imported BrainPy.
+    """
+    uses_brainpy = brainpy_model.uses_brainpy()
     return [
         *compiler_patches(),
-        *_runner_patches(brainpy_runner.take("runner")),
+        *(_runner_patches(brainpy_runner.take("runner")) if uses_brainpy else []),
         Patch(jax.numpy, "moveaxis", _moveaxis),
         *_trace_hooks().patches(),
     ]
+
+
+def patch_when_imported(
+    make_patches: Callable[[], list[Patch]], report: Callable[[Exception], Exception | None]
+) -> Callable[[], None]:
+    """Install patches when a script that uses brainstate alone imports BrainPy after all.
+
+    Parameters
+    ----------
+    make_patches : callable
+        Returns the patches.
+    report : callable
+        Reports a failure of the probe, and returns the error to raise, if any.
+
+    Returns
+    -------
+    callable
+        Stops waiting for the import.
+    """
+
+    @contextlib.contextmanager
+    def joining() -> Iterator[None]:
+        yield
+        failure: Exception | None = None
+        try:
+            versions.resolve()
+            LEDGER.extend(make_patches())
+        except Exception as error:
+            failure = report(error)
+        if failure is not None:
+            raise failure
+
+    if brainpy_model.uses_brainpy():
+        return lambda: None
+    return around_import("brainpy", joining)
 
 
 def _trace_hooks() -> ModuleType:

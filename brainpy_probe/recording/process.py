@@ -11,12 +11,12 @@ import multiprocessing.util
 import os
 import shlex
 import threading
-from collections.abc import Sized
+from collections.abc import Callable, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from brainpy_probe.compat import brainpy_runner, versions
+from brainpy_probe.compat import brainpy_model, brainpy_runner, versions
 from brainpy_probe.errors import CannotWrite, InsideTransformation, ProbeError, print_to_stderr
 from brainpy_probe.format.folder import RunFolder
 from brainpy_probe.format.records import Manifest
@@ -48,13 +48,14 @@ class ProcessCapture:
     _is_child: bool = False
     _is_begun: bool = False
     _is_finished: bool = False
+    _stop_waiting: Callable[[], None] = lambda: None
     _early: list[tuple[Compilation, Path | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._failures = FailureLog(self.settings.strict, print_to_stderr)
 
     def begin_with_jax(self) -> None:
-        """Patch JAX's compiler during BrainPy's import, which compiles a module on 2.8.2.
+        """Patch JAX's compiler during the import of BrainPy, which compiles a module on 2.8.2.
 
         These modules are recorded when the session opens.
         """
@@ -67,12 +68,12 @@ class ProcessCapture:
         self._forget_early()
 
     def begin(self) -> None:
-        """Patch BrainPy and JAX until the process ends.
+        """Patch BrainPy, brainstate and JAX until the process ends.
 
         Raises
         ------
         PrivateNameMissing
-            If the version of BrainPy or JAX is not supported.
+            If the version of BrainPy, brainstate or JAX is not supported.
         """
         try:
             versions.resolve()
@@ -85,6 +86,7 @@ class ProcessCapture:
             self.give_up()
             raise
         self._is_begun = True
+        self._stop_waiting = hooks.patch_when_imported(self._patches, self.report_failure)
         atexit.register(self.finish)
         os.register_at_fork(after_in_child=self._forked)
         # Processes of multiprocessing end by os._exit(). They run only the finalizers that were
@@ -139,6 +141,7 @@ class ProcessCapture:
         """Close this process's capture, if there is one, and print a summary. Runs once."""
         if self not in LEDGER.users:
             return
+        self._stop_waiting()
         lifecycle.end_abandoned()
         LEDGER.leave(self)
         try:
@@ -168,6 +171,8 @@ class ProcessCapture:
                     self.report_failure(error)
             return wrapped(*args, **kwargs)
 
+        if not brainpy_model.uses_brainpy():
+            return hooks.patches()
         return [*hooks.patches(), Patch(brainpy_runner.take("runner"), "__init__", runner_made)]
 
     def _opened(self) -> Session | None:

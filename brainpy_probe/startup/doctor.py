@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import platform
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
 
 from brainpy_probe.compat import lookup
-from brainpy_probe.compat.versions import PACKAGES, TESTED, expected, installed, stack
+from brainpy_probe.compat.versions import (
+    ECOSYSTEM,
+    PACKAGES,
+    TESTED,
+    expected,
+    installed,
+    stack,
+)
 from brainpy_probe.errors import PrivateNameMissing, ProbeError, describe_error
 from brainpy_probe.format.atomic import abandoned_files
 from brainpy_probe.recording.api import capture
@@ -65,10 +74,14 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stack(msgspec.Struct, frozen=True, kw_only=True):
-    """A pair of BrainPy and JAX versions that the probe was tested with."""
+    """Versions of BrainPy, brainstate and JAX that the probe was tested with.
+
+    BrainPy before 2.7 has no brainstate.
+    """
 
     name: str
     brainpy: str
+    brainstate: str
     jax: str
 
 
@@ -79,6 +92,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     versions, extras : dict
         The version of each package, or None if it is not installed.
+    ecosystem : dict
+        The version of each installed package that builds on brainstate, and the tested version.
     stack : str or None
         The tested stack that is installed, if any.
     problem : str
@@ -90,6 +105,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     executable: str
     versions: dict[str, str | None]
+    ecosystem: dict[str, tuple[str, str]]
     stack: str | None
     tested: tuple[Stack, ...]
     extras: dict[str, str | None]
@@ -100,14 +116,20 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def diagnose() -> Diagnosis:
-    """Inspect the environment, and capture a network of one neuron as a test."""
+    """Inspect the environment, and capture a small run as a test."""
     versions = {package: installed(package) for package in PACKAGES}
+    ecosystem = {
+        package: (version, tested)
+        for package, tested in ECOSYSTEM.items()
+        if (version := installed(package)) is not None
+    }
     return Diagnosis(
         python=platform.python_version(),
         executable=sys.executable,
         versions=versions,
+        ecosystem=ecosystem,
         stack=stack(),
-        tested=tuple(Stack(name=n, brainpy=b, jax=j) for n, b, j in TESTED),
+        tested=tuple(Stack(**tested._asdict()) for tested in TESTED),
         extras={extra: installed(package) for extra, package in _EXTRAS.items()},
         activation=_activation(),
         private_names=tuple(_state_of(name) for name in expected()),
@@ -150,7 +172,11 @@ def _state_of(name: str) -> NameState:
 
 
 def _missing() -> str:
-    missing = [name for name in ("brainpy", "jax") if find_spec(name) is None]
+    has_model_library = any(map(find_spec, ("brainpy", "brainstate")))
+    missing = [
+        *([] if has_model_library else ["brainpy and brainstate"]),
+        *([] if find_spec("jax") else ["jax"]),
+    ]
     if not missing:
         return ""
     return (
@@ -160,25 +186,44 @@ def _missing() -> str:
 
 
 def _trial() -> str:
-    """Capture a network of one neuron in every dialect; return the problem, or an empty string."""
+    """Capture a small run in every dialect; return the problem, or an empty string."""
     try:
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            import brainpy
-
+            make_run = _neuron if find_spec("brainpy") else _loop
+            importlib.import_module("brainpy" if make_run is _neuron else "brainstate")
             for user in LEDGER.users:  # BRAINPY_PROBE is set; do not record the trial there
                 LEDGER.leave(user)
-            runner = brainpy.DSRunner(
-                brainpy.neurons.LIF(1), inputs=("input", 20.0), progress_bar=False
-            )
+            run = make_run()
             with capture(folder, dialect=DIALECTS, strict=True) as captured:
-                runner.run(1.0)
+                run()
             (program,) = captured.programs
             if not program.fidelity.proved:
                 return f"A captured text failed its check: {program.fidelity.checks}."
     except Exception as error:
         return describe_error(error)
     return ""
+
+
+def _neuron() -> Callable[[], object]:
+    """Return the run of a network of one neuron."""
+    import brainpy
+
+    runner = brainpy.DSRunner(brainpy.neurons.LIF(1), inputs=("input", 20.0), progress_bar=False)
+    return lambda: runner.run(1.0)
+
+
+def _loop() -> Callable[[], object]:
+    """Return a loop over one state, for an environment that has brainstate and no BrainPy."""
+    import brainstate
+    import jax.numpy as jnp
+
+    state = brainstate.State(jnp.zeros(1))
+
+    def step(number: object) -> None:
+        state.value = state.value * 0.5 + 1.0
+
+    return lambda: brainstate.transform.for_loop(step, jnp.arange(10))
 
 
 def as_lines(diagnosis: Diagnosis) -> list[str]:
@@ -188,6 +233,10 @@ def as_lines(diagnosis: Diagnosis) -> list[str]:
     ]
     tested = ", ".join(f"{stack.brainpy} on {stack.jax}" for stack in diagnosis.tested)
     answer = f"yes: stack {diagnosis.stack}" if diagnosis.stack else "no"
+    versions += [
+        f"{name} {version}" + ("" if version == known else f", tested was {known}")
+        for name, (version, known) in diagnosis.ecosystem.items()
+    ]
     lines = [
         f"can capture here: {_verdict(diagnosis)}",
         "",
@@ -228,5 +277,6 @@ def _activation_lines(activation: Activation) -> list[str]:
     )
     value = "not set" if activation.variable is None else repr(activation.variable)
     lines = [*(f"  {launch.PTH}: {file}" for file in files), f"  {VARIABLE}: {value}"]
+    lines.append("  begins when a script imports brainpy or brainstate")
     lines.append(f"  started in this process: {'yes' if activation.started else 'no'}")
     return [*lines, f"  {activation.problem}"] if activation.problem else lines

@@ -104,7 +104,7 @@ def test_lost_calls_are_not_called_none(out: Path, monkeypatch: pytest.MonkeyPat
     assert "No model was run" not in str(cap)
     with pytest.raises(probe.ProbeError) as refusal:
         cap.text  # noqa: B018 - a property
-    assert "no runner's predict" not in str(refusal.value)
+    assert "no model was run" not in str(refusal.value)
 
 
 def test_a_summary_is_printed_whatever_stdout_can_encode(

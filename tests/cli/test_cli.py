@@ -194,7 +194,7 @@ def test_doctor_tells_what_was_taken_and_that_a_trial_passed(
     assert places["runner"] == "brainpy:DSRunner"
     assert all(private["holds"] and private["what"] for private in found["private_names"])
     assert found["versions"]["brainpy"] == version("brainpy")
-    assert found["stack"] in {name for name, _, _ in versions.TESTED}
+    assert found["stack"] in {tested.name for tested in versions.TESTED}
     assert found["activation"]["variable"] == str(out)
     assert not out.exists(), "a trial is nothing to keep"
 

@@ -288,7 +288,7 @@ def test_eight_processes_of_all_kinds_lose_nothing(python: Interpreter, cwd: Pat
         if not eras.ORDERS_BY_IDS:
             assert captured.programs[0].text() == captures[0].programs[0].text()
         assert f"brainpy-probe show {captured.path}\n" in done.stderr
-    assert "no runner's predict" not in done.stderr
+    assert "no model was run" not in done.stderr
 
 
 FORKED_AFTERWARDS = """
@@ -378,7 +378,7 @@ def test_whatever_fails_in_the_probe_the_script_goes_on(
     assert len(again) == (name in ("unwritable", "full"))
     if said is not None:
         assert said in done.stderr
-    assert "no runner's predict" not in done.stderr
+    assert "no model was run" not in done.stderr
     runs = list(cwd.glob("brainpy-probe/*"))
     assert len(runs) == (name == "closed stderr")
     assert all((run / "manifest.json").exists() for run in runs)
@@ -481,7 +481,7 @@ UNTESTED = """
 import warnings
 warnings.simplefilter("always")
 from brainpy_probe.compat import versions
-versions.TESTED = (("other", "2.9.1", "0.12.1"),)
+versions.TESTED = (versions.TestedStack("other", "2.9.1", "", "0.12.1"),)
 import net
 net.run()
 import brainpy_probe as probe
@@ -504,7 +504,7 @@ def test_an_untested_combination_works_and_is_said_once(python: Interpreter, cwd
 # Has something compiled while BrainPy is imported, as 2.8.2 does on JAX 0.10.2.
 COMPILING = """
 import contextlib
-from brainpy_probe.startup.import_hooks import around_import
+from brainpy_probe.compat.import_hooks import around_import
 
 @contextlib.contextmanager
 def compiling():

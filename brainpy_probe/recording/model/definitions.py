@@ -9,7 +9,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from brainpy_probe.compat.brainpy_model import derivatives_of, raw_value, state_class, take, unit_of
+from brainpy_probe.compat.brainpy_model import (
+    array_classes,
+    derivatives_of,
+    integrator_classes,
+    raw_value,
+    state_class,
+    unit_of,
+)
 from brainpy_probe.errors import first_line
 from brainpy_probe.format.definition_records import (
     ClassDefinition,
@@ -82,8 +89,8 @@ def _class(cls: type) -> ClassDefinition:
 
 
 def _integrators(attributes: dict[str, Any]) -> list[Any]:
-    integrator = take("integrator")
-    return [value for value in attributes.values() if issubclass(type(value), integrator)]
+    integrators = integrator_classes()
+    return [value for value in attributes.values() if issubclass(type(value), integrators)]
 
 
 def _derivatives(integrator: Any) -> Iterator[tuple[DerivativeDefinition, str]]:
@@ -108,7 +115,7 @@ def _derivatives(integrator: Any) -> Iterator[tuple[DerivativeDefinition, str]]:
 
 
 def _parameters(attributes: dict[str, Any]) -> Iterator[ParameterValue]:
-    state, array = state_class(), take("array")
+    state, array = state_class(), array_classes()
     for name, value in attributes.items():
         if name.startswith("_") or name in _SIZES or issubclass(type(value), state):
             continue

@@ -14,6 +14,7 @@ from brainpy_probe.compat.brainpy_model import (
     raw_value,
     state_class,
     take,
+    view_classes,
 )
 from brainpy_probe.recording.identity_dict import IdentityDict, reference
 from brainpy_probe.recording.model.numpy_arrays import NumpyNames
@@ -180,7 +181,7 @@ class ModelNames:
 
     def variables(self) -> Iterator[tuple[str, Any]]:
         """Yield the living Variables with their names, without views, which have no own value."""
-        view = take("variable-view")
+        view = view_classes()
         for name, get in (*self._model.states, *self._runner.states):
             state = get()
             if state is not None and not isinstance(state, view):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from brainpy_probe.compat import brainpy_model
-from brainpy_probe.compat.brainpy_model import VALUE, state_class, take
+from brainpy_probe.compat.brainpy_model import VALUE, array_classes, object_classes, state_class
 from brainpy_probe.recording.model.pytrees import unique_name
 from brainpy_probe.recording.model.tree import Visit, name_part, step_cost
 
@@ -59,7 +59,7 @@ class PathNames:
         self._numbers = {id(visit.obj): number for number, visit in enumerate(visits)}
         self._names: dict[int, str] = {}
         self._in_progress: set[int] = set()
-        component = take("object")
+        component = object_classes()
         self._counted = {
             name: number
             for number, visit in enumerate(visits)
@@ -85,8 +85,8 @@ class PathNames:
         """Return whether an object has its holder's name, as the value of an Array has."""
         holder = self._visits[visit.parent].obj
         if visit.key == VALUE:
-            return isinstance(holder, take("array"))
-        return isinstance(holder, take("object")) and isinstance(visit.obj, dict)
+            return isinstance(holder, array_classes())
+        return isinstance(holder, object_classes()) and isinstance(visit.obj, dict)
 
     def _part(self, number: int) -> str:
         """Return the last part of an object's name."""
@@ -100,7 +100,7 @@ class PathNames:
             target = getattr(visit.obj, "__dict__", {}).get(brainpy_model.DELAYED)
             if isinstance(target, state_class()) and self._can_be_named(target):
                 return f"delay_of_{self._reference(number, target)}"
-        elif " " in key and isinstance(visit.obj, take("object")):
+        elif " " in key and isinstance(visit.obj, object_classes()):
             return type(visit.obj).__name__.lstrip("_")
         if any(map(str.isdigit, key)):
             key = _ID.sub(lambda match: self._replace_id(number, match[0]), key)
@@ -150,7 +150,7 @@ def _automatic_name(obj: Any) -> str:
 
     A name that the user gave is not automatic.
     """
-    if not isinstance(obj, take("object")):
+    if not isinstance(obj, object_classes()):
         return ""
     try:
         name = str(obj.name)

@@ -67,7 +67,7 @@ def leaf_names(named: Sequence[tuple[str, Any]]) -> list[list[str]]:
 
 def _flat(tree: Pytree) -> list[tuple[tuple[Any, ...], Any]]:
     """Return a pytree's leaves in JAX's order, each with its path."""
-    array = brainpy_model.take("array")
+    array = brainpy_model.array_classes()
     return [
         (path, leaf.value if isinstance(leaf, array) else _mantissa(leaf))
         for path, leaf in _flat_values(tree)
@@ -80,7 +80,7 @@ def _flat_values(tree: Pytree) -> list[tuple[tuple[Any, ...], Any]]:
         return [((), tree)]
     if isinstance(tree, dict) and type(tree) is not dict:
         return _flat_entries(tree)
-    array = brainpy_model.take("array")
+    array = brainpy_model.array_classes()
     flat, _ = jax.tree_util.tree_flatten_with_path(
         tree, is_leaf=lambda x: isinstance(x, array) or _is_quantity(x)
     )

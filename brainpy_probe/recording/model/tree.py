@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from brainpy_probe.compat.brainpy_model import VALUE, raw_value, take
+from brainpy_probe.compat.brainpy_model import VALUE, array_classes, raw_value
 
 __all__ = ["Parts", "Structure", "Visit", "children", "name_part", "step_cost", "walk"]
 
@@ -53,7 +53,7 @@ def _kind_of(cls: type) -> int:
         (_ENTRIES, (dict, MappingProxyType)),
         (_LEAF, _WITHOUT_PARTS),
         (_SEVERAL, (list, tuple, deque, set, frozenset)),
-        (_ARRAY, take("array")),
+        (_ARRAY, array_classes()),
     ):
         if issubclass(cls, classes):
             return _ITEMS if cls in (list, tuple) else kind

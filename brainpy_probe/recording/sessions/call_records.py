@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import jax
 
-from brainpy_probe.compat.versions import PACKAGES, installed, untested
+from brainpy_probe.compat.versions import ECOSYSTEM, PACKAGES, installed, untested
 from brainpy_probe.format.common_records import Failure, Timing
 from brainpy_probe.format.records import CallRecord, Environment
 from brainpy_probe.ir.execution import processor
@@ -74,7 +74,8 @@ def model_class(call: RunningCall) -> str:
 
 def environment() -> Environment:
     """Return the record of this process's environment."""
-    versions = {name: version for name in PACKAGES if (version := installed(name)) is not None}
+    names = (*PACKAGES, *ECOSYSTEM)
+    versions = {name: version for name in names if (version := installed(name)) is not None}
     return Environment(
         host=socket.gethostname(),
         pid=os.getpid(),

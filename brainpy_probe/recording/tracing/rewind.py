@@ -141,7 +141,7 @@ def _undo_object(obj: Any) -> list[_Undo]:
         return _undo_names(obj)
     if isinstance(obj, (brainpy_model.state_class(), jax.Array, type)):
         return []  # the function that traces restores Variables
-    if isinstance(obj, brainpy_model.take("array")):
+    if isinstance(obj, brainpy_model.array_classes()):
         return [functools.partial(brainpy_model.set_raw_value, obj, brainpy_model.raw_value(obj))]
     undo = [*_undo_generator(obj), *_undo_items(obj)]
     attributes = getattr(obj, "__dict__", None)

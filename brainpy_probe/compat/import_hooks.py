@@ -1,4 +1,4 @@
-"""Runs code around the first import of a module.
+"""Runs code around the first import of a module, and tells which modules have been imported.
 
 ``wrapt`` has import hooks as well. But an interpreter that starts with the probe would have to
 import wrapt, which takes three times as long as all the rest of this package.
@@ -13,12 +13,26 @@ from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-__all__ = ["around_import", "silence_log"]
+__all__ = ["around_import", "is_imported", "silence_log"]
 
 _MakeContext = Callable[[], contextlib.AbstractContextManager[object]]
+# Modules whose code has run to its end, before Python notes the end of their import.
+_EXECUTED: set[str] = set()
 
 
-def around_import(name: str, make_context: _MakeContext) -> None:
+def is_imported(name: str) -> bool:
+    """Return whether a module has been imported; a module whose import still runs has not.
+
+    ``_initializing`` is true while the module's code runs (Python 3.11 to 3.13:
+    importlib/_bootstrap.py).
+    """
+    module = sys.modules.get(name)
+    if module is None:
+        return False
+    return name in _EXECUTED or not getattr(module.__spec__, "_initializing", False)
+
+
+def around_import(name: str, make_context: _MakeContext) -> Callable[[], None]:
     """Execute a module within a context when it is imported; enter the context now if it was.
 
     Parameters
@@ -27,11 +41,18 @@ def around_import(name: str, make_context: _MakeContext) -> None:
         The module's name.
     make_context : callable
         Returns the context manager. An exception from its end is raised by the import.
+
+    Returns
+    -------
+    callable
+        Stops waiting for the import.
     """
     if name in sys.modules:
         with make_context():
-            return
-    sys.meta_path.insert(0, _Finder(name, make_context))
+            return lambda: None
+    finder = _Finder(name, make_context)
+    sys.meta_path.insert(0, finder)
+    return finder.remove
 
 
 class _Finder:
@@ -39,6 +60,10 @@ class _Finder:
 
     def __init__(self, name: str, make_context: _MakeContext) -> None:
         self._name, self._make_context = name, make_context
+
+    def remove(self) -> None:
+        with contextlib.suppress(ValueError):
+            sys.meta_path.remove(self)
 
     def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
         if name != self._name:
@@ -57,6 +82,7 @@ class _Finder:
             def exec_module(module: Any) -> None:
                 with self._make_context():
                     execute(module)
+                    _EXECUTED.add(name)
 
             loader.exec_module = exec_module
         return spec
