@@ -173,6 +173,10 @@ def _compare(
         except Exception as error:  # NumPy raises many classes
             proof.unevaluated[name] = f"NumPy fails: {describe_error(error)}"
             continue
+        if step.loops and result.spec.axis is None and value.size * step.steps == expected.size > 1:
+            # A jitted function that runs a loop returns what the loop has recorded.
+            proof.unevaluated[name] = "its axis over the steps is not recorded"
+            continue
         if value.size == expected.size:
             value = value.reshape(expected.shape)
         fault, ulps = _difference(value, expected)
