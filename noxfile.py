@@ -23,17 +23,25 @@ PYTHONS = {
     "2024": "3.11",
     "py311": "3.11",
     "latest": "3.13",
+    "ecosystem": "3.13",
 }
 
 # What BrainPy needs for its event-driven synapses on a CPU: an extra from 2.7 on, and before that
 # requirements of the stack. IREE takes 400 MB of disk: it is tested where each program has a form
 # without BrainPy's kernels, which is from 2.7 on.
-EXTRAS = {"py311": "cpu,graph,iree,test", "latest": "cpu,graph,iree,test"}
+EXTRAS = {
+    "py311": "cpu,graph,iree,test",
+    "latest": "cpu,graph,iree,test",
+    "ecosystem": "cpu,test",
+}
 
 # Old stacks run the tests of what BrainPy and JAX can make different: capturing, tracing, the
 # dialects, replay, costs. The command's tables, damaged folders, pages and benchmarks read files or
 # start interpreters, which the README's test command and the newest stack try.
 OLD = ("2022", "2023", "2024")
+# The stack "ecosystem" is "latest" with the packages that build on brainstate: it runs the tests of
+# these alone.
+ECOSYSTEM = ["tests/ecosystem", "tests/startup/test_brainstate_alone.py"]
 # The benchmarks are the same on each stack, so that the README's test command alone runs them.
 ONCE = ["--ignore=tests/docs/test_benchmarks.py"]
 
@@ -50,6 +58,7 @@ def _stack(name: str) -> None:
         # Two processes: most of the time goes into compiling, a thread each. What the tests of a
         # file share is made once, so that they stay together.
         chosen = ["-m", "every_stack"] if name in OLD else ONCE
+        chosen = ECOSYSTEM if name == "ecosystem" else chosen
         chosen = session.posargs or ["-n", "2", "--dist", "loadfile", *chosen]
         session.run("python", "-m", "pytest", *chosen, env={"JAX_PLATFORMS": "cpu"})
 

@@ -174,7 +174,7 @@ def _state_of(name: str) -> NameState:
 def _missing() -> str:
     has_model_library = any(map(find_spec, ("brainpy", "brainstate")))
     missing = [
-        *([] if has_model_library else ["brainpy and brainstate"]),
+        *([] if has_model_library else ["brainpy"]),
         *([] if find_spec("jax") else ["jax"]),
     ]
     if not missing:

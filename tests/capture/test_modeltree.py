@@ -114,6 +114,14 @@ def test_numpy_arrays_that_were_copied_are_known_by_content(
     assert _array(names, model.weights + 1e-9) is None
 
 
+def test_arrays_of_text_and_objects_do_not_prevent_names() -> None:
+    model = Oddities()
+    model.labels = np.asarray(["one", "two", "three"])
+    model.objects = np.asarray([None, "clamp", 2.0], dtype=object)
+    names = ModelNames(bp.DSRunner(model, progress_bar=False))
+    assert names.arrays([np.ones(3, np.int32)]) == ([None], [])
+
+
 def test_jax_arrays_are_known_by_their_identity(
     odd: tuple[Oddities, bp.DSRunner, ModelNames],
 ) -> None:

@@ -57,7 +57,9 @@ class NumpyNames:
             return [None] * len(constants), []
         shapes = {constant.shape for constant in numpy_constants}
         alive = [(name, array) for name, get in self.arrays if (array := get()) is not None]
-        candidates = [(name, array) for name, array in alive if array.shape in shapes]
+        candidates = [
+            (name, array) for name, array in alive if array.shape in shapes and _is_numeric(array)
+        ]
         by_memory = {_memory(array): name for name, array in reversed(candidates)}
         names: list[str | None] = [
             by_memory.get(_memory(constant)) if isinstance(constant, np.ndarray) else None
@@ -122,6 +124,14 @@ class NumpyNames:
                     f"A constant of the step is a copy of one of {', '.join(sorted(equal))}, which "
                     "are equal: it is named after none of them."
                 )
+
+
+def _is_numeric(array: _NumpyArray) -> bool:
+    """Return whether a trace can have an array as a constant: it holds no objects, text or times.
+
+    The small floats of ml_dtypes have the kind of a structured dtype (``V``), and no fields.
+    """
+    return array.dtype.kind not in "OSUMm" and array.dtype.names is None
 
 
 def _memory(array: _NumpyArray) -> tuple[object, ...]:

@@ -1,0 +1,1 @@
+"""Models of the packages that build on brainstate."""
