@@ -49,7 +49,8 @@ def named_leaves(*named: tuple[str, Any]) -> NamedArrays:
 
 def units(*named: tuple[str, Any]) -> dict[str, str]:
     """Return the units of the leaves of pytrees by name, for the leaves that have units."""
-    if brainpy_model.quantity_class() is None:
+    plain = (jax.Array, np.ndarray)  # most states: a known call must cost little
+    if brainpy_model.quantity_class() is None or all(isinstance(tree, plain) for _, tree in named):
         return {}
     leaves = [leaf for _, tree in named for _, leaf in _flat_values(tree)]
     return {
