@@ -73,6 +73,11 @@ class ProgramFiles(Shown):
         return self.record.fingerprint
 
     @property
+    def identity(self) -> str:
+        """Equal for equal programs of any version of BrainPy and JAX; empty if it is unknown."""
+        return self.record.identity
+
+    @property
     def arguments(self) -> tuple[TensorSpec, ...]:
         """The arguments of ``main``, in order."""
         return self.record.arguments

@@ -76,7 +76,8 @@ class _Chooser:
         self.step = step
         self.order = in_order(result.term for result in step.results)
         self.named: dict[int, Named] = {}
-        self.taken: set[str] = set()
+        # Names of arguments, and of the new values of states.
+        self.taken: set[str] = {spec.name for spec in record.arguments}
         # The terms that depend on a named value, and not on constants alone.
         self.open: set[int] = set()
         self.users: dict[int, list[Term]] = {}
