@@ -245,8 +245,8 @@ class _Explainer:
                 yield f"{name} starts as {self.text.reference(first)}."
         if self.step.terms.folded:
             yield (
-                f"{self.step.terms.folded} operations on constants were computed in the program's "
-                "own precision."
+                "Operations on constants that were computed in the program's own precision: "
+                f"{self.step.terms.folded}."
             )
         if self.record.definition is None:
             yield "The capture has no docstrings, derivatives and parameters of the model."

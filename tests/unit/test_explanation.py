@@ -1,0 +1,131 @@
+"""Explanations of small programs that are written out here."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from brainpy_probe.analysis.explanation.evaluation import Evaluator
+from brainpy_probe.analysis.explanation.explain import explain, step_of
+from brainpy_probe.analysis.explanation.hashing import identity
+from brainpy_probe.analysis.explanation.records import Explanation
+from brainpy_probe.format.program_records import Fidelity, ProgramRecord, Role, TensorSpec
+
+
+def _record(names: tuple[str, ...] = ("x",), dtype: str = "float32") -> ProgramRecord:
+    def spec(name: str, role: Role) -> TensorSpec:
+        return TensorSpec(name=name, role=role, shape=(4,), dtype=dtype, nbytes=16)
+
+    states = tuple(spec(name, "state") for name in names)
+    return ProgramRecord(
+        index=0, name="M", kind="step", fingerprint="", arguments=states, results=states,
+        fidelity=Fidelity(), files=(), components={"M": "M"},
+    )  # fmt: skip
+
+
+def _program(body: str, types: str = "tensor<4xf32>", names: str = "%x") -> bytes:
+    arguments = ", ".join(f"{name}: {types}" for name in names.split())
+    results = ", ".join([types] * len(names.split()))
+    return (
+        f"module @M {{\n  func.func public @main({arguments}) -> ({results}) {{\n{body}\n  }}\n}}\n"
+    ).encode()
+
+
+def _explained(body: str, dtype: str = "float32") -> Explanation:
+    element = {"float32": "f32", "int32": "i32"}[dtype]
+    return explain(_record(dtype=dtype), _program(body, f"tensor<4x{element}>"), lines=True)
+
+
+_CONSTANT = "    %{name} = stablehlo.constant dense<{value}> : tensor<4x{element}>\n"
+
+
+def _constant(name: str, value: str, element: str = "f32") -> str:
+    return _CONSTANT.format(name=name, value=value, element=element)
+
+
+def test_lines_are_those_of_the_text_without_constants() -> None:
+    body = _constant("c", "2.5") + (
+        "    %0 = stablehlo.multiply %c, %x : tensor<4xf32>\n    return %0 : tensor<4xf32>"
+    )
+    (equation,) = _explained(body).equations.values()
+    assert (equation.name, equation.text) == ("x'", "2.5 * x")
+    assert [op.line for op in equation.operations] == [4]
+
+
+def test_a_deep_expression_is_divided() -> None:
+    lines = [
+        f"    %{n} = stablehlo.tanh %{n - 1 if n else 'x'} : tensor<4xf32>" for n in range(600)
+    ]
+    explanation = _explained("\n".join([*lines, "    return %599 : tensor<4xf32>"]))
+    assert 10 < len(explanation.equations) < 20
+    assert max(len(e.text) for e in explanation.equations.values()) < 300
+    added = [
+        f"    %{n} = stablehlo.add %{n - 1 if n else 'x'}, %x : tensor<4xf32>" for n in range(600)
+    ]
+    explanation = _explained("\n".join([*added, "    return %599 : tensor<4xf32>"]))
+    assert explanation.equations["x'"].text.count("+ x") == 600
+
+
+@pytest.mark.parametrize(
+    ("divisor", "text"), [("7", "mod(x, 7)"), ("-7", "rem(x, -7) + -7 if rem(x, -7) < 0 else")]
+)
+def test_a_remainder_that_is_moved_is_a_modulo(divisor: str, text: str) -> None:
+    body = (
+        _constant("d", divisor, "i32")
+        + _constant("z", "0", "i32")
+        + (
+            "    %r = stablehlo.remainder %x, %d : tensor<4xi32>\n"
+            "    %n = stablehlo.compare LT, %r, %z : (tensor<4xi32>, tensor<4xi32>) -> tensor<4xi1>\n"
+            "    %m = stablehlo.add %r, %d : tensor<4xi32>\n"
+            "    %0 = stablehlo.select %n, %m, %r : tensor<4xi1>, tensor<4xi32>\n"
+            "    return %0 : tensor<4xi32>"
+        )
+    )
+    explanation = _explained(body, "int32")
+    texts = " ".join(equation.text for equation in explanation.equations.values())
+    assert ("mod(" in texts) == (divisor == "7"), (text, texts)
+    step = step_of(_record(dtype="int32"), _program(body, "tensor<4xi32>"))
+    x = np.array([-8, -1, 0, 9], np.int32)
+    value = Evaluator(_record(dtype="int32"), {id(step.arguments[0]): x}).value(
+        step.results[0].term
+    )
+    remainder = np.fmod(x, int(divisor))
+    assert (value == np.where(remainder < 0, remainder + int(divisor), remainder)).all()
+
+
+def test_the_identity_knows_names_constants_and_order_of_a_difference() -> None:
+    record = _record(("x", "y"))
+
+    def found(body: str) -> str:
+        content = _program(body, names="%x %y")
+        return identity(record, step_of(record, content))
+
+    subtracted = "    %0 = stablehlo.subtract {}, {} : tensor<4xf32>\n    return %0, %y : {}"
+    added = subtracted.replace("subtract", "add")
+    types = "tensor<4xf32>, tensor<4xf32>"
+    a, b = found(subtracted.format("%x", "%y", types)), found(subtracted.format("%y", "%x", types))
+    assert a != b
+    assert found(added.format("%x", "%y", types)) == found(added.format("%y", "%x", types))
+    swapped = added.format("%x", "%y", types).replace("return %0, %y", "return %y, %0")
+    assert found(swapped) != found(added.format("%x", "%y", types))
+    commented = subtracted.format("%x", "%y", types).replace("%0", "%other")
+    assert found(commented) == a
+
+
+def test_constants_are_printed_as_decimals_and_computed_as_floats() -> None:
+    body = (
+        _constant("a", "1.000000e-01")
+        + _constant("b", "5.000000e+00")
+        + (
+            "    %q = stablehlo.divide %a, %b : tensor<4xf32>\n"
+            "    %0 = stablehlo.multiply %q, %x : tensor<4xf32>\n"
+            "    return %0 : tensor<4xf32>"
+        )
+    )
+    explanation = _explained(body)
+    assert explanation.equations["x'"].text == "0.02 * x"
+    assert "1 operations on constants" in explanation.notes[0]
+    step = step_of(_record(), _program(body))
+    one = {id(step.arguments[0]): np.ones(4, np.float32)}
+    value = Evaluator(_record(), one).value(step.results[0].term)
+    assert (value == np.float32(0.1) / np.float32(5)).all()
