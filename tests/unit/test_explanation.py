@@ -59,23 +59,20 @@ def test_a_deep_expression_is_divided() -> None:
     explanation = _explained("\n".join([*lines, "    return %599 : tensor<4xf32>"]))
     assert 10 < len(explanation.equations) < 20
     assert max(len(e.text) for e in explanation.equations.values()) < 300
-    added = [
-        f"    %{n} = stablehlo.add %{n - 1 if n else 'x'}, %x : tensor<4xf32>" for n in range(600)
-    ]
+    added = [f"    %{n} = stablehlo.add {before[n]}, %x : tensor<4xf32>" for n in range(600)]
     explanation = _explained("\n".join([*added, "    return %599 : tensor<4xf32>"]))
     assert explanation.equations["x'"].text.count("+ x") == 600
 
 
-@pytest.mark.parametrize(
-    ("divisor", "text"), [("7", "mod(x, 7)"), ("-7", "rem(x, -7) + -7 if rem(x, -7) < 0 else")]
-)
-def test_a_remainder_that_is_moved_is_a_modulo(divisor: str, text: str) -> None:
+@pytest.mark.parametrize("divisor", ["7", "-7"])
+def test_a_remainder_that_is_moved_is_a_modulo(divisor: str) -> None:
     body = (
         _constant("d", divisor, "i32")
         + _constant("z", "0", "i32")
         + (
             "    %r = stablehlo.remainder %x, %d : tensor<4xi32>\n"
-            "    %n = stablehlo.compare LT, %r, %z : (tensor<4xi32>, tensor<4xi32>) -> tensor<4xi1>\n"
+            "    %n = stablehlo.compare LT, %r, %z"
+            " : (tensor<4xi32>, tensor<4xi32>) -> tensor<4xi1>\n"
             "    %m = stablehlo.add %r, %d : tensor<4xi32>\n"
             "    %0 = stablehlo.select %n, %m, %r : tensor<4xi1>, tensor<4xi32>\n"
             "    return %0 : tensor<4xi32>"
@@ -83,12 +80,11 @@ def test_a_remainder_that_is_moved_is_a_modulo(divisor: str, text: str) -> None:
     )
     explanation = _explained(body, "int32")
     texts = " ".join(equation.text for equation in explanation.equations.values())
-    assert ("mod(" in texts) == (divisor == "7"), (text, texts)
-    step = step_of(_record(dtype="int32"), _program(body, "tensor<4xi32>"))
+    assert ("mod(x, 7)" in texts) == (divisor == "7")
+    record = _record(dtype="int32")
+    step = step_of(record, _program(body, "tensor<4xi32>"))
     x = np.array([-8, -1, 0, 9], np.int32)
-    value = Evaluator(_record(dtype="int32"), {id(step.arguments[0]): x}).value(
-        step.results[0].term
-    )
+    value = Evaluator(record, {id(step.arguments[0]): x}).value(step.results[0].term)
     remainder = np.fmod(x, int(divisor))
     assert (value == np.where(remainder < 0, remainder + int(divisor), remainder)).all()
 
@@ -124,7 +120,7 @@ def test_constants_are_printed_as_decimals_and_computed_as_floats() -> None:
     )
     explanation = _explained(body)
     assert explanation.equations["x'"].text == "0.02 * x"
-    assert "1 operations on constants" in explanation.notes[0]
+    assert explanation.notes[0].endswith("own precision: 1.")
     step = step_of(_record(), _program(body))
     one = {id(step.arguments[0]): np.ones(4, np.float32)}
     value = Evaluator(_record(), one).value(step.results[0].term)
