@@ -152,12 +152,13 @@ def test_a_run_without_a_runner_is_a_proved_call(idiom: str, out: Path) -> None:
     assert (call.kind, call.name, call.failure) == (kind, name, None)
     assert call.steps == {"for_loop": 20, "scan": 9}.get(idiom, call.steps)
     assert call.program is not None
-    assert all(compared.equal for compared in call.program.replay().compared)
     if idiom != "integrator-runner":
         arguments = {spec.path for spec in call.program.arguments}
         assert {"constants/weight", "state/x", "state/rng"} <= arguments
         assert call.program.record.components == {"Net": "Net"}
     checks = verify(cap.path, limits=None).checks
+    (replayed,) = (check for check in checks if check.name == "replay")
+    assert "results, bit for bit" in replayed.reason
     wrong = [check for check in checks if check.outcome in ("failed", "undecided")]
     # Not every expression of an inner loop can be evaluated.
     assert [check for check in wrong if check.name != "equations"] == []
