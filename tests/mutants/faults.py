@@ -299,14 +299,14 @@ _ANALYSIS_AND_READER = (
         "_recompiled",
         "module.origin == 'compiled'",
         "True",
-        "tests/verify/test_findings.py",
+        "tests/verify/test_findings.py -k cache",
     ),
     Fault(
         "another model's shape is a recompilation",
         "_is_of_same_model",
         "now.model_number == before.model_number",
         "True",
-        "tests/verify/test_findings.py",
+        "tests/verify/test_findings.py -k each_cause_and_model",
     ),
     Fault(
         "time at once is counted twice",
@@ -372,7 +372,7 @@ _VERIFY_AND_SHELL = (
         "_ParsedTexts._check_operations",
         "found != self.texts.calls",
         "False",
-        "tests/verify",
+        "tests/verify/test_iree.py -k differ_in_their_calls",
     ),
     Fault(
         "another signature passes",
@@ -641,7 +641,7 @@ _RECORDING = (
         "_lower",
         "lowered.make_portable()",
         "pass",
-        "tests/ir tests/verify/test_iree.py",
+        "tests/ir/test_portable.py",
     ),
     Fault(
         "literals are not in a fingerprint",
@@ -760,7 +760,7 @@ _RECORDING = (
         "lost_variables",
         "isinstance(brainpy_model.raw_value(variable), tracer)",
         "False",
-        "tests/verify/test_findings.py",
+        "tests/verify/test_findings.py -k lost",
     ),
     Fault(
         "a repeated run is not counted",
