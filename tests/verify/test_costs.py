@@ -119,34 +119,23 @@ def test_names_change_no_op_and_no_result(
     name: str, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With and without: the same program, the same native module but for its locations."""
-    case = by_name(name)
+    case, taken = by_name(name), captured(name)
     case.run(case.build())
-    captures, lefts, compiled = [], [], []
-    for named in (True, False):
-        runner = case.build()
-        with watching.counting_compilations() as compilations:
-            if named:
-                with probe.capture(out, dialect=["stablehlo", "hlo"], strict=True) as cap:
-                    returned = case.run(runner)
-            else:
-                with (
-                    _without_names(monkeypatch),
-                    probe.capture(out, dialect=["stablehlo", "hlo"], strict=True) as cap,
-                ):
-                    returned = case.run(runner)
-        captures.append(cap)
-        lefts.append(watching.traces_of(runner, returned))
-        compiled.append(compilations.count)
-    named, bare = captures
-    assert named.programs[0].record.components
+    runner = case.build()
+    with (
+        _without_names(monkeypatch),
+        probe.capture(out, dialect=["stablehlo", "hlo"], strict=True) as bare,
+    ):
+        run = watching.run(case, runner)
+    named = taken.program
+    assert named.record.components
     assert not bare.programs[0].record.components
-    assert list(lefts[0].values()) == list(lefts[1].values())
-    assert compiled[0] == compiled[1]
+    assert list(run.left.values()) == list(taken.probed[0].left.values())
+    assert run.compilations == taken.probed[0].compilations
+    assert named.text().count("~") > bare.text.count("~")
     if not eras.ORDERS_BY_IDS:
-        assert _nameless(named.programs[0]) == _nameless(bare.programs[0])
-    assert named.text.count("~") > bare.text.count("~")
-    if not eras.ORDERS_BY_IDS:
-        found = [[one.fingerprint for one in cap.modules] for cap in captures]
+        assert _nameless(named) == _nameless(bare.programs[0])
+        found = [[one.fingerprint for one in call.modules] for call in (taken.call, bare.calls[0])]
         assert found[0] == found[1]
 
 
