@@ -53,9 +53,8 @@ def test_lines_are_those_of_the_text_without_constants() -> None:
 
 
 def test_a_deep_expression_is_divided() -> None:
-    lines = [
-        f"    %{n} = stablehlo.tanh %{n - 1 if n else 'x'} : tensor<4xf32>" for n in range(600)
-    ]
+    before = ["%x", *(f"%{n}" for n in range(600))]
+    lines = [f"    %{n} = stablehlo.tanh {before[n]} : tensor<4xf32>" for n in range(600)]
     explanation = _explained("\n".join([*lines, "    return %599 : tensor<4xf32>"]))
     assert 10 < len(explanation.equations) < 20
     assert max(len(e.text) for e in explanation.equations.values()) < 300
