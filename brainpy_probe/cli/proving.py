@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -29,6 +29,10 @@ from brainpy_probe.errors import BadSetting, first_line
 from brainpy_probe.progress import progress
 from brainpy_probe.reader.worker import Limits
 from brainpy_probe.verify.checks import Check, Outcome
+
+if TYPE_CHECKING:
+    from brainpy_probe.analysis.replaying.replay import Replay
+    from brainpy_probe.reader.program import Program
 
 __all__ = ["replay", "verify"]
 
@@ -138,6 +142,9 @@ def replay(
     portable: Annotated[
         bool, typer.Option("--portable", help="Use the program without BrainPy's own kernels.")
     ] = False,
+    step: Annotated[
+        bool, typer.Option("--step", help="Use the program of one step, and run it for each step.")
+    ] = False,
     override: Annotated[
         list[str] | None,
         typer.Option(
@@ -163,7 +170,10 @@ def replay(
         chosen = select_program(capture, program, portable=portable)
         chosen = chosen.within(limits(timeout, memory))
         with progress(f"Replaying {chosen.name}: compile and run"):
-            replayed = chosen.replay(repeat=repeat, overrides=_arrays(override or []))
+            if step:
+                replayed = _drive(chosen, given=repeat != 1 or bool(override))
+            else:
+                replayed = chosen.replay(repeat=repeat, overrides=_arrays(override or []))
     if json:
         seconds = {"compile": replayed.compile_seconds, "run": replayed.run_seconds}
         print_json(
@@ -182,6 +192,15 @@ def replay(
         console.print(replay_table(replayed))
     if replayed.verdict.outcome == "failed":
         raise typer.Exit(FAILED)
+
+
+def _drive(program: Program, *, given: bool) -> Replay:
+    """Drive one step of a program, for which ``--repeat`` and ``--override`` must not be given."""
+    if given:
+        raise BadSetting("--step allows neither --repeat nor --override.", "Leave them out.")
+    if program.step is None:
+        raise BadSetting("The program has no program of one step.", "Capture with step=True.")
+    return program.step.drive()
 
 
 def _arrays(overrides: list[str]) -> dict[str, Any]:

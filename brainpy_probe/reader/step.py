@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from brainpy_probe.errors import CannotReplay
 from brainpy_probe.format.program_records import StepProgram
 from brainpy_probe.reader.forms import other_bits, parsed
 from brainpy_probe.reader.program import Program
@@ -115,6 +116,9 @@ class Step(Program):
         from brainpy_probe.ir.kernels import check_calls
 
         loop = self.loop
+        if not self._step.files:
+            notes = " ".join(self.fidelity.notes)
+            raise CannotReplay(f"{self.name} has no program of one step. {notes}")
         if self.limits is not None:
             return ask_replay(self._task("drive"), loop.results, self.limits, {})
         form, content = parsed(self, bindings.as_stablehlo)

@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import brainpy_probe as probe
+from brainpy_probe.cli import app
 from brainpy_probe.verify import iree
 from brainpy_probe.verify.api import verify
 from tests import eras
@@ -89,6 +91,8 @@ def test_where_the_step_is_not_known_a_note_says_why() -> None:
     assert step.dialects == ()
     with pytest.raises(probe.BadSetting, match="one step is not known"):
         step.text()
+    with pytest.raises(probe.CannotReplay, match="one step is not known"):
+        step.drive()
     checks = verify(captured("lif").path, limits=None).checks
     assert "noted" in {check.outcome for check in checks if check.subject == "program 0, step"}
 
@@ -131,6 +135,17 @@ def test_without_results_the_loop_is_replayed() -> None:
     (check,) = (c for c in verify(cap.path, limits=None).checks if c.subject == "program 0, step"
                 and c.name == "replay")  # fmt: skip
     assert check.outcome == "passed", check.reason
+
+
+@since_2_4
+def test_the_shell_drives_a_step() -> None:
+    path = str(captured("lif").path)
+    done = CliRunner().invoke(app, ["replay", path, "--step"])
+    assert done.exit_code == 0, done.output
+    assert "monitors/spike" in done.output
+    refused = CliRunner().invoke(app, ["replay", path, "--step", "--repeat", "2"])
+    assert refused.exit_code != 0
+    assert "neither --repeat" in refused.output
 
 
 def _carries(net: Any) -> Any:
