@@ -54,7 +54,7 @@ def explain(
     The equations are read from the captured program. This needs jaxlib, but neither BrainPy nor
     JAX.
     """
-    from brainpy_probe.analysis.explanation.page import latex_page, page
+    from brainpy_probe.analysis.explanation.printing.page import latex_page, page
 
     with exit_on_error():
         if json and latex:

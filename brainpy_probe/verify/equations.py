@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from brainpy_probe.analysis.explanation.proof import Proof, StepProof, prove
+from brainpy_probe.analysis.evaluation.proof import Proof, StepProof, prove
 from brainpy_probe.errors import BadSetting, CannotReplay, DamagedCapture, describe_error
 from brainpy_probe.reader.forms import stablehlo
 from brainpy_probe.reader.program import Program

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from brainpy_probe.analysis.explanation.evaluation import Evaluator
+from brainpy_probe.analysis.evaluation.evaluator import Evaluator
 from brainpy_probe.analysis.explanation.explain import explain, step_of
 from brainpy_probe.analysis.explanation.hashing import identity
 from brainpy_probe.analysis.explanation.records import Explanation

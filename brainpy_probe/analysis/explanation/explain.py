@@ -11,9 +11,10 @@ from brainpy_probe.analysis.explanation.hashing import (
     update_digests,
 )
 from brainpy_probe.analysis.explanation.kernels import definition_of, kernel_name
-from brainpy_probe.analysis.explanation.latex import LatexPrinter
 from brainpy_probe.analysis.explanation.naming import Equations, choose_equations
 from brainpy_probe.analysis.explanation.order import dependencies, in_order, seen_through
+from brainpy_probe.analysis.explanation.printing.latex import LatexPrinter
+from brainpy_probe.analysis.explanation.printing.text import Printer
 from brainpy_probe.analysis.explanation.reading import Result, Step, operations_in_order, read_step
 from brainpy_probe.analysis.explanation.records import (
     ComponentExplanation,
@@ -24,7 +25,6 @@ from brainpy_probe.analysis.explanation.records import (
     StateDescription,
 )
 from brainpy_probe.analysis.explanation.terms import Term
-from brainpy_probe.analysis.explanation.text import Printer
 from brainpy_probe.compat import bindings
 from brainpy_probe.format.component_names import enclosing_component
 from brainpy_probe.format.definition_records import ModelDefinition

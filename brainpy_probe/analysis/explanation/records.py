@@ -241,13 +241,13 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def __str__(self) -> str:
-        from brainpy_probe.analysis.explanation.page import page
+        from brainpy_probe.analysis.explanation.printing.page import page
 
         return page(self)
 
     @property
     def latex(self) -> str:
         """The explanation as LaTeX."""
-        from brainpy_probe.analysis.explanation.page import latex_page
+        from brainpy_probe.analysis.explanation.printing.page import latex_page
 
         return latex_page(self)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from brainpy_probe.analysis.explanation.page import derivative_line
+from brainpy_probe.analysis.explanation.printing.page import derivative_line
 from brainpy_probe.analysis.explanation.records import Equation, Explanation
 from brainpy_probe.analysis.listing import HloListing, Listing
 from brainpy_probe.characters import in_one_line, visible

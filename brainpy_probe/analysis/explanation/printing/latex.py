@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from brainpy_probe.analysis.explanation.terms import Term
-from brainpy_probe.analysis.explanation.text import (
+from brainpy_probe.analysis.explanation.printing.text import (
     ATOM,
     OR,
     PRODUCT,
@@ -13,6 +12,7 @@ from brainpy_probe.analysis.explanation.text import (
     SUM,
     Printer,
 )
+from brainpy_probe.analysis.explanation.terms import Term
 
 __all__ = ["LatexPrinter", "escape", "latex_name"]
 
@@ -39,7 +39,7 @@ def latex_name(name: str) -> str:
 
 
 class LatexPrinter(Printer):
-    """Prints terms as LaTeX; see :class:`~brainpy_probe.analysis.explanation.text.Printer`."""
+    """Prints terms as LaTeX; see :class:`.text.Printer`."""
 
     def name(self, name: str) -> str:
         """Print a name."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from brainpy_probe.analysis.explanation import arrays as array_operations
+from brainpy_probe.analysis.evaluation import arrays as array_operations
 from brainpy_probe.analysis.explanation.graph import COMPARISONS
 from brainpy_probe.analysis.explanation.kernels import definition_of, kernel_name
 from brainpy_probe.analysis.explanation.order import dependencies, in_order

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from brainpy_probe.analysis.comparison import is_float
-from brainpy_probe.analysis.explanation.evaluation import CannotEvaluate, Evaluator
+from brainpy_probe.analysis.evaluation.evaluator import CannotEvaluate, Evaluator
 from brainpy_probe.analysis.explanation.explain import step_of
 from brainpy_probe.analysis.explanation.reading import Result, Step
 from brainpy_probe.analysis.replaying.compiling import compiled

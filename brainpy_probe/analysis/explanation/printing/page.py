@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from brainpy_probe.analysis.explanation.latex import escape, latex_name
+from brainpy_probe.analysis.explanation.printing.latex import escape, latex_name
+from brainpy_probe.analysis.explanation.printing.text import number
 from brainpy_probe.analysis.explanation.records import (
     ComponentExplanation,
     Equation,
     Explanation,
     StateDescription,
 )
-from brainpy_probe.analysis.explanation.text import number
 from brainpy_probe.format.definition_records import DerivativeDefinition, ParameterValue
 
 __all__ = ["component_lines", "derivative_line", "latex_page", "page"]
