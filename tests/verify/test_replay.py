@@ -574,7 +574,12 @@ def test_a_tensor_that_is_not_what_the_manifest_says_is_refused(
 ) -> None:
     program = probe.load(copy).programs[0]
     position = [spec.path for spec in program.arguments].index("state/V")
-    alter(copy, lambda manifest: manifest["programs"][0]["arguments"][position].update(changes))
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["programs"][0]["arguments"][position].update(changes)
+        manifest["programs"][0]["step"] = None  # it would no longer fit
+
+    alter(copy, change)
     with pytest.raises(probe.DamagedCapture) as refusal:
         probe.load(copy).programs[0].replay()
     assert said in str(refusal.value)
