@@ -113,13 +113,13 @@ def jit(function: Callable[..., Any], model: Any) -> Any:
     return bm.jit(function) if SINCE_2_4 else _bm.jit(function, dyn_vars=model.vars())
 
 
-def traced(function: Callable[..., Any], model: Any) -> Any:
-    """Return a function that traces another one and is no run itself.
+def traced(function: Callable[..., Any]) -> Any:
+    """Return a function that traces another one and is no run itself, as a jitted one is.
 
-    From 2.7 on, a jitted function outside of a runner is a call of its own.
+    Up to 2.6 it leaves tracers in the Variables.
     """
     if not SINCE_2_7:
-        return jit(function, model)
+        return jax.make_jaxpr(lambda: jax.tree_util.tree_leaves(function()))
     import brainstate
 
     return brainstate.transform.make_jaxpr(function)

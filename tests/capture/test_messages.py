@@ -163,7 +163,7 @@ def test_a_run_inside_a_transformation_is_no_failure(out: Path) -> None:
     runner = _runner()
     with warnings.catch_warnings(record=True) as seen, probe.capture(out, strict=True) as cap:
         warnings.simplefilter("always")
-        eras.traced(lambda: runner.run(0.2), runner.target)()
+        eras.traced(lambda: runner.run(0.2))()
     assert [one.category for one in seen].count(probe.ProbeWarning) == 1
     assert {call.failure and call.failure.kind for call in cap.calls} == {"InsideTransformation"}
     assert "no program: predict ran inside another JAX transformation" in str(cap)

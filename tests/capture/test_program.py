@@ -780,14 +780,12 @@ def test_a_run_inside_a_transformation_has_no_program(out: Path) -> None:
     def simulate() -> Any:
         return runner.run(1.0)
 
-    trace = eras.traced(simulate, runner.target)
+    trace = eras.traced(simulate)
     with probe.capture(out) as cap, pytest.warns(probe.ProbeWarning, match="transformation"):
         trace()
-    # BrainPy 2.4 to 2.6 also evaluate the function abstractly, to learn its Variables.
-    assert len(cap.calls) == (2 if eras.SINCE_2_4 and not eras.SINCE_2_7 else 1)
-    for call in cap.calls:
-        assert call.failure is not None
-        assert call.failure.kind == "InsideTransformation"
+    (call,) = cap.calls
+    assert call.failure is not None
+    assert call.failure.kind == "InsideTransformation"
 
 
 # --- When the run fails -----------------------------------------------------------------------
