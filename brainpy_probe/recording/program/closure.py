@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from brainpy_probe.compat import brainpy_model
 from brainpy_probe.format.program_records import ProgramKind
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.model.pytrees import (
@@ -106,7 +105,8 @@ def _close_step(call: RunningCall, trace: StepTrace, cache: FingerprintCache) ->
     handed = of_step(step, offloaded.items(), includes_loop=False)
     records = closed.records | {("monitor", name): state for name, state in handed.items()}
     native = (*step.names_of(range(len(trace.states))), *arguments)
-    # Only BrainPy 2.3 compiles a whole run as one function. Up to 2.6, a jit takes the Variables as
-    # arguments, and JAX 0.4 makes constants of all other arrays.
-    compiled_in = whole and not brainpy_model.on_brainstate()
+    # A jit takes the Variables as arguments, and JAX makes constants of all other arrays (0.4.13 to
+    # 0.12.0; of runners, only that of 2.3 compiles a whole run so). A condition or a loop of JAX's
+    # takes all arrays as operands.
+    compiled_in = whole and call.bound is None
     return replace(closed, native_arguments=native, compiled_in=compiled_in, records=records)
