@@ -123,9 +123,10 @@ def _nest() -> Callable[[], Any]:
     return lambda: simulator.simulate(5.0 * u.ms).trace(voltmeter, "V_m")
 
 
+SODIUM = "ion_channels.na.channels.Na_HH1952"
 # The maker of a run; its kind; states with their units; components of its program.
 MODELS: dict[str, tuple[Callable[[], Callable[[], Any]], str, dict[str, str], set[str]]] = {
-    "braincell": (_cell, "jit", {"V": "mV", "ion_channels.na.channels.Na_HH1952.p": ""}, set()),
+    "braincell": (_cell, "jit", {"V": "mV", f"{SODIUM}.p": ""}, {SODIUM}),
     "brainmass": (_nodes, "jit", {"x": "", "y": ""}, {"HopfStep"}),
     "brainpy.state": (_spikes, "loop", {"layer.V": "mV", "synapse.g": "mA"}, {"layer", "synapse"}),
     "braintrace": (

@@ -37,7 +37,11 @@ __all__ = [
 
 # The methods in which a component computes. The runner calls ``clear_input`` after each step.
 # Objects that compute a synapse's current have ``filter`` behind ``__call__``, not ``update``.
-_METHODS = ("__call__", "update", "filter", "clear_input")
+# The ions and channels of a cell have the others (braincell 0.2.0: _base_channel.py).
+_METHODS = (
+    "__call__", "update", "filter", "clear_input",
+    "current", "compute_derivative", "pre_integral", "post_integral",
+)  # fmt: skip
 
 
 class ComponentNames:
