@@ -184,10 +184,11 @@ class Interpreter:
         return _forking(self.python).run(source, cwd, arguments, _environment(environment))
 
 
-# What BrainPy imports, as far as this stack has it. No device and no thread is there afterwards.
+# What BrainPy imports, as far as this stack has it, but for what imports brainstate, with which a
+# capture begins. No device and no thread is there afterwards.
 _IMPORTED = (
-    "jax.numpy", "jax.experimental.sparse", "optax", "saiunit", "brainevent", "brainstate",
-    "braintools", "matplotlib.pyplot", "numba",
+    "jax.numpy", "jax.experimental.sparse", "optax", "saiunit", "brainevent",
+    "matplotlib.pyplot", "numba",
 )  # fmt: skip
 
 _FORKING = """

@@ -118,10 +118,9 @@ class ProcessCapture:
             self._session.count_call(run, is_last=is_last)
 
     def note_uncaptured(self, idiom: str) -> None:
-        """Record that something ran that has no call."""
-        session = self._opened()
-        if session is not None:
-            session.note_uncaptured(idiom)
+        """Record that something ran that has no call; this alone makes no capture."""
+        if self._session is not None:
+            self._session.note_uncaptured(idiom)
 
     def render_ahead(self, call: RunningCall) -> None:
         """Render the program of a call that is about to run."""

@@ -19,7 +19,8 @@ from brainpy_probe.errors import CannotCapture
 from brainpy_probe.format.records import CallKind
 from brainpy_probe.recording import lifecycle
 from brainpy_probe.recording.calls import RunningCall
-from brainpy_probe.recording.current import OWN_WORK
+from brainpy_probe.recording.current import OWN_WORK, name_guard
+from brainpy_probe.recording.identity_dict import IdentityDict
 from brainpy_probe.recording.model import scopes
 from brainpy_probe.recording.model.standalone import standalone_run, user_function
 from brainpy_probe.recording.patches import LEDGER
@@ -31,7 +32,6 @@ from brainpy_probe.recording.tracing.usercode import is_user_module
 from brainpy_probe.recording.types import Array, Pytree, Variable
 
 __all__ = [
-    "STATELESS",
     "BoundPrimitive",
     "begin",
     "begin_call",
@@ -43,6 +43,7 @@ __all__ = [
     "note",
     "note_idiom",
     "note_inside",
+    "note_stateless",
     "values_before",
 ]
 
@@ -60,7 +61,9 @@ def may_begin(frame: FrameType | None) -> bool:
 
 
 # What the user is informed of where a run is no call.
-STATELESS = "jitted function without BrainPy state"
+_STATELESS = "jitted function without BrainPy state"
+# Whether a jitted function is the user's own.
+_IS_USERS: IdentityDict[bool] = IdentityDict()
 _INSIDE = "loop or jitted function inside another transformation"
 
 
@@ -77,6 +80,20 @@ def note_inside(frame: FrameType) -> None:
     """Record that a run is no call, because it is inside another transformation."""
     if not OWN_WORK.get() and brainstate_runs.run_kind(frame) is not None:
         note(_INSIDE)
+
+
+def note_stateless(user: Any) -> None:
+    """Record that a jitted function of the user's ran without state."""
+    with name_guard:
+        known = _IS_USERS.get(user)
+        if known is None:
+            known = _IS_USERS.set(user, _is_users(user))
+        if known:
+            note(_STATELESS)
+
+
+def _is_users(function: Any) -> bool:
+    return is_user_module(getattr(user_function(function), "__module__", None))
 
 
 def note(idiom: str) -> None:
@@ -149,7 +166,7 @@ def is_stateless(call: RunningCall, user: Any, variables: Sequence[Variable]) ->
     """
     if call.kind == "fit":
         return False
-    is_users = is_user_module(getattr(user_function(user), "__module__", None))
+    is_users = _is_users(user)
     if variables:
         random_state = type(brainpy_model.take("random-state"))
         return not is_users and all(isinstance(v, random_state) for v in variables)

@@ -104,7 +104,7 @@ def _get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs
                 repeated.start(frame, lambda: _begin_call(instance, frame, args, kwargs, states))
                 return states
             if brainstate_runs.run_kind(frame) == "jit" and not states.states:
-                outermost_runs.note(outermost_runs.STATELESS)
+                outermost_runs.note_stateless(instance.fun)
                 return states
             call = outermost_runs.begin(instance, frame)
     else:
@@ -130,7 +130,7 @@ def _record_trace(
         return
     if call.is_standalone and outermost_runs.is_no_call(call, states):
         lifecycle.cancel(call)
-        outermost_runs.note(outermost_runs.STATELESS)
+        outermost_runs.note_stateless(instance.fun)
         return
     call.seen_functions[id(instance)] = instance, False, None
     with call.own_work():

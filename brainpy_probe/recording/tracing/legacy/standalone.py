@@ -88,7 +88,7 @@ def run_jit(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     variables = [known[key] for key in sorted(known)]
     if outermost_runs.is_stateless(call, user, variables):
         lifecycle.cancel(call)
-        outermost_runs.note(outermost_runs.STATELESS)
+        outermost_runs.note_stateless(user)
         return result
     with call.own_work():
         values = before if events.split is None else events.split
