@@ -110,8 +110,8 @@ NAMES.update(
         ),
         "integrator": PrivateName(
             "BrainPy's base class of integrators",
-            ("brainpy.integrators:Integrator",),
-            "public; brainpy 2.3.8 to 2.9.0",
+            ("brainpy:Integrator",),
+            "public; brainpy 2.3.8 to 2.9.0. In brainpy.integrators it warns in 2.6.0",
         ),
         "quantity": PrivateName(
             "saiunit's number or array with a unit",
