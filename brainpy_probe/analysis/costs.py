@@ -90,13 +90,12 @@ class Owners:
         caller : str
             The component that calls the op's computation, or an empty string.
         """
-        own = component_names.owner(component_names.location(location))
-        if not own:
-            return caller
-        first = next(iter(self.components), "")
-        if caller and caller not in (own, first) and not own.startswith(f"{caller}."):
-            return caller
-        return component_names.backward(own) if component_names.is_backward(location) else own
+        name = component_names.location(location)
+        own = component_names.owner(name)
+        found = component_names.owner_within(name, caller, self.components)
+        if own and found == own and component_names.is_backward(location):
+            return component_names.backward(own)
+        return found
 
     def of_computation(
         self, computation: hlo.Computation, caller: str, prefix: str

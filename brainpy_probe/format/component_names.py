@@ -23,6 +23,7 @@ __all__ = [
     "label",
     "location",
     "owner",
+    "owner_within",
     "scope",
 ]
 
@@ -66,6 +67,19 @@ def owner(location: str) -> str:
     """Return the component that an op's location names; empty if it names none."""
     found = _SCOPE.findall(location)
     return found[-1] if found else ""
+
+
+def owner_within(location: str, caller: str, components: Collection[str]) -> str:
+    """Return the component of an op, given the component that calls its function, or "".
+
+    JAX up to 0.4.30 lowers a function with several callers once, with the locations of the first
+    caller. Therefore a component that is not a part of the calling component is ignored.
+    """
+    own = owner(location)
+    if not own:
+        return caller
+    first = next(iter(components), "")
+    return own if caller in ("", own, first) or own.startswith(f"{caller}.") else caller
 
 
 def is_backward(location: str) -> bool:

@@ -283,7 +283,8 @@ class _Reader:
         self, op: MlirOperation, operands: list[Term], values: dict[Any, Term], caller: str
     ) -> list[Term]:
         named = _NAME.search(str(op.location))
-        owner = (component_names.owner(named[1]) if named else "") or caller
+        components = self.record.components
+        owner = component_names.owner_within(named[1] if named else "", caller, components)
         place = Place(self._lines.get(op, 0), owner)
         name = op.name.removeprefix("stablehlo.")
         if name == "constant":
