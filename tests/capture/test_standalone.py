@@ -280,3 +280,25 @@ def test_units_are_recorded_by_name(out: Path) -> None:
     program = cap.programs[0]
     found = {spec.path: spec.unit for spec in (*program.arguments, *program.results)}
     assert found == {"state/voltage": "mV", "inputs/current": "mA", "outputs/outputs": "mV"}
+
+
+class Refusing:
+    """An object that raises when its class is asked for."""
+
+    @property
+    def __class__(self) -> Any:  # type: ignore[override]
+        raise RuntimeError("do not look")
+
+
+def test_an_object_that_refuses_inspection_is_left_alone(out: Path) -> None:
+    net, refusing = Net(), Refusing()
+
+    def step(i: Any) -> Any:
+        assert refusing is not None
+        return net.update() + i
+
+    with probe.capture(out) as cap:
+        bm.for_loop(step, bm.arange(5.0), **_variables(net))
+    (call,) = cap.calls
+    assert call.program is not None
+    assert any("could not be named" in note for note in call.program.fidelity.notes)

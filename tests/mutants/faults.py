@@ -779,7 +779,7 @@ _RECORDING = (
     Fault(
         "a run without state is a call",
         "is_stateless",
-        "call.kind != 'loop' or not is_users",
+        "call.kind != 'loop' or not call.runner.is_users",
         "False",
         "tests/capture/test_standalone.py -k without_state",
     ),

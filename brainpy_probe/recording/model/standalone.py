@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
@@ -27,7 +27,14 @@ from brainpy_probe.compat.brainpy_runner import holder_classes
 from brainpy_probe.recording.identity_dict import IdentityDict
 from brainpy_probe.recording.tracing.usercode import is_user_module, names_in
 
-__all__ = ["Namespace", "StandaloneRun", "parameter_names", "standalone_run", "user_function"]
+__all__ = [
+    "Namespace",
+    "StandaloneRun",
+    "is_users",
+    "parameter_names",
+    "standalone_run",
+    "user_function",
+]
 
 _CALLABLES = (FunctionType, MethodType, functools.partial)
 _CONTAINERS = (dict, list, tuple)
@@ -58,6 +65,10 @@ class StandaloneRun:
         LoopOverTime. None for a function of the user's.
     owner : Any
         The object for which the names of the model are kept, or None.
+    parameters : tuple of str
+        The names of the function's positional parameters; empty if they are unknown.
+    is_users : bool
+        Whether the function is the user's, and not a library's.
     """
 
     target: Any
@@ -65,7 +76,8 @@ class StandaloneRun:
     name: str
     holder: Any = None
     owner: Any = None
-    parameters: tuple[str, ...] = field(default=())
+    parameters: tuple[str, ...] = ()
+    is_users: bool = True
 
     @property
     def title(self) -> str:
@@ -79,16 +91,20 @@ class StandaloneRun:
 
 def standalone_run(functions: Sequence[Callable[..., Any]]) -> StandaloneRun:
     """Find the model of functions that run without a runner; the first gives the name."""
-    found = dict(_reached(functions))
     user = user_function(functions[0])
-    name, parameters = _name_of(user), parameter_names(user)
+    found = _model_of(dict(_reached(functions)), _name_of(user))
+    return replace(found, parameters=parameter_names(user), is_users=is_users(user))
+
+
+def _model_of(found: dict[str, Any], name: str) -> StandaloneRun:
+    """Choose the model among the objects that the functions reach."""
     holder = next((obj for obj in found.values() if isinstance(obj, holder_classes())), None)
     if holder is not None:
         attributes = {k: v for k, v in vars(holder).items() if not k.startswith("_")}
         target = attributes.pop("target")
         if not isinstance(target, component_classes()):  # an IntegratorRunner
             target = Namespace(attributes.pop("variables", {}))
-        return StandaloneRun(target, Namespace(attributes), name, holder, holder, parameters)
+        return StandaloneRun(target, Namespace(attributes), name, holder, holder)
     components = {k: v for k, v in found.items() if isinstance(v, component_classes())}
     optimizers = {k: v for k, v in components.items() if isinstance(v, optimizer_classes())}
     owner = next(iter(components.values()), None)
@@ -98,12 +114,12 @@ def standalone_run(functions: Sequence[Callable[..., Any]]) -> StandaloneRun:
     if models and len(components) > 1:
         # The parameters have the names of the model, not those by which an optimizer knows them.
         others = {k: v for k, v in found.items() if k not in models}
-        return StandaloneRun(Namespace(models), Namespace(others), name, None, owner, parameters)
+        return StandaloneRun(Namespace(models), Namespace(others), name, None, owner)
     if len(components) == 1:
         (key,) = components
         others = {k: v for k, v in found.items() if k != key}
-        return StandaloneRun(found[key], Namespace(others), name, None, owner, parameters)
-    return StandaloneRun(Namespace(found), Namespace({}), name, None, owner, parameters)
+        return StandaloneRun(found[key], Namespace(others), name, None, owner)
+    return StandaloneRun(Namespace(found), Namespace({}), name, None, owner)
 
 
 def _outermost(components: dict[str, Any]) -> dict[str, Any]:
@@ -177,6 +193,11 @@ def _is_users(function: FunctionType) -> bool:
     not its globals.
     """
     return is_user_module(function.__globals__.get("__name__"))
+
+
+def is_users(function: Any) -> bool:
+    """Return whether the innermost function is the user's code, by its module."""
+    return is_user_module(getattr(function, "__module__", None))
 
 
 def _closure(function: FunctionType) -> Iterator[tuple[str, Any]]:

@@ -7,7 +7,7 @@ request for the states of its function, its end is the assignment of the new val
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any
@@ -22,13 +22,18 @@ from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.current import OWN_WORK, name_guard
 from brainpy_probe.recording.identity_dict import IdentityDict
 from brainpy_probe.recording.model import scopes
-from brainpy_probe.recording.model.standalone import standalone_run, user_function
+from brainpy_probe.recording.model.standalone import (
+    Namespace,
+    StandaloneRun,
+    is_users,
+    standalone_run,
+    user_function,
+)
 from brainpy_probe.recording.patches import LEDGER
 from brainpy_probe.recording.snapshot import Snapshot
 from brainpy_probe.recording.tracing.repeated_runs import RepeatedRun
 from brainpy_probe.recording.tracing.traces import NativeResults, StateUse, StepTrace
 from brainpy_probe.recording.tracing.training import trains
-from brainpy_probe.recording.tracing.usercode import is_user_module
 from brainpy_probe.recording.types import Array, Pytree, Variable
 
 __all__ = [
@@ -87,13 +92,9 @@ def note_stateless(user: Any) -> None:
     with name_guard:
         known = _IS_USERS.get(user)
         if known is None:
-            known = _IS_USERS.set(user, _is_users(user))
+            known = _IS_USERS.set(user, is_users(user_function(user)))
         if known:
             note(_STATELESS)
-
-
-def _is_users(function: Any) -> bool:
-    return is_user_module(getattr(user_function(function), "__module__", None))
 
 
 def note(idiom: str) -> None:
@@ -105,19 +106,24 @@ def note(idiom: str) -> None:
 def begin(stateful: Any, frame: FrameType) -> RunningCall:
     """Begin the call of an outermost run, given its function and the frame that makes it."""
     kind = brainstate_runs.run_kind(frame) or "jit"
-    functions = brainstate_runs.run_functions(frame, stateful)
-    return begin_call(functions, kind, frame, frame=frame, function=stateful)
+    return begin_call(
+        lambda: brainstate_runs.run_functions(frame, stateful),
+        kind,
+        frame,
+        frame=frame,
+        function=stateful,
+    )
 
 
 def begin_call(
-    functions: Sequence[Any], kind: CallKind, caller: FrameType, **fields: Any
+    functions: Callable[[], Sequence[Any]], kind: CallKind, caller: FrameType, **fields: Any
 ) -> RunningCall:
     """Begin the call of a run without a runner, and name the model.
 
     Parameters
     ----------
-    functions : sequence of callables
-        The functions that run. The first gives the call its name.
+    functions : callable
+        Returns the functions that run. The first gives the call its name.
     kind : str
         ``loop``, ``cond`` or ``jit``.
     caller : frame
@@ -125,10 +131,16 @@ def begin_call(
     **fields
         Further fields of the :class:`RunningCall`.
     """
-    runner = standalone_run(functions)
-    if _runs_method(caller, runner.holder, "fit"):
-        kind = "fit"
+    runner, problem = StandaloneRun(Namespace({}), Namespace({}), "function"), None
+    try:
+        runner = standalone_run(functions())
+        if _runs_method(caller, runner.holder, "fit"):
+            kind = "fit"
+    except Exception as error:  # an object of the user's that raises when it is inspected
+        problem = error
     call = lifecycle.begin(RunningCall(runner, kind=kind, **fields))
+    if problem is not None:
+        call.add_name_failure(problem)
     with call.own_work(names=True):
         if not jax_compiler.names_are_in_cache_keys():
             scopes.name_components(call)
@@ -156,21 +168,20 @@ def values_before(call: RunningCall) -> dict[int, Pytree]:
 
 def is_no_call(call: RunningCall, states: Any) -> bool:
     """Return whether a run is no call: without state, a jit or a library's own loop."""
-    return is_stateless(call, call.function.fun, states.states)
+    return is_stateless(call, states.states)
 
 
-def is_stateless(call: RunningCall, user: Any, variables: Sequence[Variable]) -> bool:
+def is_stateless(call: RunningCall, variables: Sequence[Variable]) -> bool:
     """Return whether a run without state is no call: a jit, or a loop of a library's own.
 
     A library's own run that only draws random numbers is none either, such as an initializer's.
     """
     if call.kind == "fit":
         return False
-    is_users = _is_users(user)
     if variables:
         random_state = type(brainpy_model.take("random-state"))
-        return not is_users and all(isinstance(v, random_state) for v in variables)
-    return call.kind != "loop" or not is_users
+        return not call.runner.is_users and all(isinstance(v, random_state) for v in variables)
+    return call.kind != "loop" or not call.runner.is_users
 
 
 @dataclass(frozen=True)

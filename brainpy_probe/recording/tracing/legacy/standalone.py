@@ -38,7 +38,7 @@ def run_loop(wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Any:
     if arguments is None or variables is None:
         return wrapped(*args, **kwargs)
     body = arguments["f"]
-    call = outermost_runs.begin_call([body], "loop", sys._getframe(2))
+    call = outermost_runs.begin_call(lambda: [body], "loop", sys._getframe(2))
     try:
         with call.inside_trace() as events:
             result = wrapped(*args, **kwargs)
@@ -46,7 +46,7 @@ def run_loop(wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Any:
         call.error = error
         lifecycle.end(call)
         raise
-    if outermost_runs.is_stateless(call, body, list(variables)):
+    if outermost_runs.is_stateless(call, list(variables)):
         lifecycle.cancel(call)
         return result
     with call.own_work():
@@ -72,7 +72,7 @@ def run_jit(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
         repeated.count_run(time.perf_counter() - begun)
         return result
     user = brainpy_transforms.jit_target(instance)
-    call = outermost_runs.begin_call([user], "jit", sys._getframe(2))
+    call = outermost_runs.begin_call(lambda: [user], "jit", sys._getframe(2))
     before: dict[Any, Any] = {}
     with call.own_work():
         before = _values(instance)
@@ -86,7 +86,7 @@ def run_jit(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     # In the order of the trace: the leaves of a dict are in the order of its keys.
     known = brainpy_transforms.jit_variables(instance)
     variables = [known[key] for key in sorted(known)]
-    if outermost_runs.is_stateless(call, user, variables):
+    if outermost_runs.is_stateless(call, variables):
         lifecycle.cancel(call)
         outermost_runs.note_stateless(user)
         return result
