@@ -1,4 +1,4 @@
-"""Sessions: each stack of BrainPy and JAX (stack-2022), mutants, coverage, lint."""
+"""Sessions: each stack of BrainPy and JAX (stack-2022), mutants, coverage, docs, lint."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _stack(name: str) -> None:
 for _name in PYTHONS:
     _stack(_name)
 # The others are for those who ask for them: nox -s mutants.
-nox.options.sessions = ["lint", *(f"stack-{name}" for name in PYTHONS)]
+nox.options.sessions = ["lint", "docs", *(f"stack-{name}" for name in PYTHONS)]
 
 
 @nox.session(python=PYTHONS["2022"])
@@ -111,6 +111,16 @@ def browser(session: nox.Session) -> None:
     session.install("-r", ".ci/stacks/latest.txt", f".[{EXTRAS['latest']}]", *jupyter)
     words = ("-m", "browser", "tests/report", *session.posargs)
     session.run("python", "-m", "pytest", *words, env={"JAX_PLATFORMS": "cpu"})
+
+
+@nox.session(python=PYTHONS["latest"])
+def docs(session: nox.Session) -> None:
+    """Build the site in site/: each link and each anchor must resolve."""
+    packages = nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]["docs"]
+    session.install(*packages)
+    # Material announces its successor on each build.
+    env = {"NO_MKDOCS_2_WARNING": "1", "PYTHONWARNINGS": "ignore::SyntaxWarning"}
+    session.run("mkdocs", "build", "--strict", *session.posargs, env=env)
 
 
 @nox.session(python=PYTHONS["latest"])

@@ -73,7 +73,19 @@ class Timing(Record, frozen=True, kw_only=True):
 
 
 class WrittenFile(Record, frozen=True, kw_only=True):
-    """A file of the capture: its path relative to the folder, size in bytes, and XXH3-128."""
+    """A file of the capture.
+
+    Attributes
+    ----------
+    path : str
+        Its path relative to the capture folder, with ``/`` between the parts.
+    kind : str
+        What it holds.
+    size : int
+        Its size in bytes.
+    digest : str
+        The XXH3-128 of its content.
+    """
 
     path: str
     kind: FileKind
@@ -82,7 +94,17 @@ class WrittenFile(Record, frozen=True, kw_only=True):
 
 
 class Failure(Record, frozen=True, kw_only=True):
-    """An exception: its class name, message and traceback."""
+    """An exception.
+
+    Attributes
+    ----------
+    kind : str
+        The name of its class.
+    message : str
+        Its message.
+    traceback : str
+        Its traceback.
+    """
 
     kind: str
     message: str

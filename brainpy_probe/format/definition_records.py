@@ -68,6 +68,8 @@ class ParameterValue(Record, frozen=True, kw_only=True):
 
     Attributes
     ----------
+    name : str
+        The name of the attribute.
     value : bool, int, float or None
         The value of a scalar; None for an array with more elements, or a value that JSON lacks.
     shape : tuple of int
@@ -111,6 +113,10 @@ class ModelDefinition(Record, frozen=True, kw_only=True):
 
     Attributes
     ----------
+    classes : tuple of ClassDefinition
+        The classes of the components.
+    derivatives : tuple of DerivativeDefinition
+        What the components integrate.
     components : dict
         The definition of each component by its name in the model tree.
     notes : tuple of str

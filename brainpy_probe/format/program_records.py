@@ -204,7 +204,15 @@ class PortableProgram(Record, frozen=True, kw_only=True):
 
 
 class AbstractArray(Record, frozen=True, kw_only=True):
-    """An array as a parameter of a kernel: its shape and dtype, without values."""
+    """An array as a parameter of a kernel: its shape and dtype, without values.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Its shape.
+    dtype : str
+        NumPy's name of its dtype.
+    """
 
     shape: Shape
     dtype: ElementType
@@ -278,6 +286,8 @@ class ProgramRecord(Record, frozen=True, kw_only=True):
 
     Attributes
     ----------
+    name : str
+        The class of the model, which is also the name of the module.
     kind : str
         ``loop`` for a whole run; ``step`` for one step of a runner whose loop is in Python;
         ``function`` for a jitted function, a condition or a loop of another kind.
@@ -287,6 +297,12 @@ class ProgramRecord(Record, frozen=True, kw_only=True):
         A digest of what each result is of the arguments. It depends neither on the process nor on
         the versions of BrainPy and JAX, if these lower the model to the same operations. Empty if
         the program could not be read.
+    arguments, results : tuple of TensorSpec
+        The arguments and results of ``main``, in order.
+    fidelity : Fidelity
+        What its texts contain.
+    files : tuple of WrittenFile
+        Its texts, one for each dialect, its VHLO bytecode, and its arrays.
     portable : PortableProgram or None
         The program for compilers without BrainPy's kernels, if it was requested.
     step : StepProgram or None

@@ -90,6 +90,12 @@ class CallRecord(Record, frozen=True, kw_only=True):
 
     Attributes
     ----------
+    model : str
+        The class of the model.
+    thread : str
+        The name of the thread that made the run.
+    started : str
+        When it began, in UTC, as in ISO 8601.
     runner : str
         The class of the runner or trainer; empty if the run was made without one.
     kind : str
@@ -165,6 +171,8 @@ class ModuleFacts(Record, frozen=True, kw_only=True):
         JAX's name for it (``jit_scan`` is BrainPy's loop).
     fingerprint : str
         XXH3-128 of its content without source locations.
+    backend : str
+        JAX's name of the platform for which it was compiled.
     arguments : tuple of str
         The types of its arguments.
     cost, memory : dict
@@ -195,6 +203,8 @@ class ModuleRecord(ModuleFacts, frozen=True, kw_only=True):
     ----------
     call : int or None
         The predict call during which it was compiled; None if it was compiled outside of any call.
+    thread : str
+        The name of the thread that compiled it.
     origin : str
         ``compiled``, or ``cache`` if it came from JAX's persistent cache.
     seconds : Timing
@@ -218,6 +228,9 @@ class ModuleRecord(ModuleFacts, frozen=True, kw_only=True):
     cache_minimum : float or None
         How many seconds a compilation had to take for JAX's persistent cache to keep it; None if
         the cache was not in use.
+    files : tuple of WrittenFile
+        Its bytecode, its texts and XLA's dumps. The same module compiled again has the files of the
+        first one.
     """
 
     index: NonNegativeInt
@@ -244,6 +257,8 @@ class LostModule(Record, frozen=True, kw_only=True):
         JAX's name for it.
     call : int or None
         The predict call during which it was compiled; None if it was compiled outside of any call.
+    thread : str
+        The name of the thread that compiled it.
     failure : Failure
         Why it could not be recorded.
     """
@@ -260,6 +275,14 @@ class Environment(Record, frozen=True, kw_only=True):
 
     Attributes
     ----------
+    host, python : str
+        The name of the machine; the version of the interpreter.
+    pid : int
+        The number of the process.
+    backend : str
+        JAX's name of its default platform.
+    versions : dict
+        The version of each package that was installed, by its name.
     rank : int or None
         JAX's process index, if several processes run one program (jax.distributed).
     processor : str
@@ -288,6 +311,12 @@ class Addition(Record, frozen=True, kw_only=True):
 
     Attributes
     ----------
+    calls, programs, modules, lost_modules : tuples of records
+        New records. Their numbers continue those of the manifest.
+    counts : tuple of CallCount
+        New counts of earlier calls, each in place of the last one of its call.
+    uncaptured : tuple of Uncaptured
+        New counts of runs without a call, each in place of the last one of its idiom.
     digest : str
         In the file, the XXH3-128 of the line with this field empty; in memory, empty.
     """
@@ -306,6 +335,22 @@ class Manifest(Record, frozen=True, kw_only=True):
 
     Attributes
     ----------
+    format : str
+        The name of the format.
+    version : int
+        The version of the format.
+    created : str
+        When the capture began, in UTC, as in ISO 8601.
+    environment : Environment
+        Where the capture was made.
+    settings : Settings
+        What the capture collects.
+    complete : bool
+        Whether the capture has ended. If not, later records are in the journal.
+    calls, programs, modules, lost_modules : tuples of records
+        The records, each at the position of its ``index``.
+    uncaptured : tuple of Uncaptured
+        Runs that have no call.
     digest : str
         In the file, the XXH3-128 of its bytes with this field empty; in memory, empty.
     """

@@ -1,60 +1,186 @@
-"""Runs the commands of a page of the documentation, and compares what they print."""
+"""Runs what the README and the pages of the documentation show, and compares the outputs.
+
+A comment before a fenced block says what it is:
+
+- ``<!-- file NAME -->``: the content of a file.
+- ``<!-- run -->``: shell commands, ``python SCRIPT`` or ``brainpy-probe``; ``<!-- run 1 -->`` if
+  they end with this exit code.
+- ``<!-- python -->``: Python that reads captures. Each page has one namespace.
+- ``<!-- output -->``: what the block before it prints. ``...`` stands for lines that are left out.
+- ``<!-- output of COMMAND -->``: what another command of the pages prints, in place of one that
+  takes longer.
+- ``<!-- output, numbers vary -->``: likewise, but times, sizes and versions are not compared.
+- ``<!-- output, numbers and order vary -->``: nor the order of the lines.
+
+All pages are played in one folder, in the order of the site, so that a page can read the captures
+of an earlier one.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import doctest
+import io
+import json
+import os
 import re
-import runpy
 import shlex
+import subprocess
 import sys
 from pathlib import Path
-
-import pytest
+from typing import NamedTuple
 
 from tests.commands import run
 from tests.processes import ROOT
 
-__all__ = ["played"]
+__all__ = [
+    "DOCS",
+    "PAGES",
+    "README",
+    "WITH_OTHER_COMMANDS",
+    "Block",
+    "agrees",
+    "blocks",
+    "capture_all",
+    "play",
+]
+
+DOCS = ROOT / "docs"
+README = ROOT / "README.md"
+# These have commands of other programs, and their own test.
+WITH_OTHER_COMMANDS = (DOCS / "compilers" / "iree.md", DOCS / "guide" / "verification.md")
 
 _BLOCK = re.compile(
-    r"^<!-- (?:(file) (\S+)|(run)(?: (\d))?|(output)) -->\n```\w+\n(.*?)^```$",
+    r"^<!-- (file \S+|run(?: \d)?|python|output(?: of [^>,]+)?(?:, [a-z ]+ vary)?) -->\n"
+    r"```\w+\n(.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-# What differs between processes: the modules that were compiled before.
-_MODULES = re.compile(r"^modules: .*\n", re.MULTILINE)
+# Runs scripts one after another in one process, so that BrainPy is imported once.
+_DRIVER = """
+import contextlib, io, json, runpy, shlex, sys
+printed = {}
+for line in json.load(open("lines.json")):
+    sys.argv = shlex.split(line)[1:]
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    printed[line] = out.getvalue()
+json.dump(printed, open("printed.json", "w"))
+"""
 
 
-def played(page: str, folder: Path, patch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """Run a page's commands in a folder and in this process.
+class Block(NamedTuple):
+    """A fenced block of a page: its kind, the rest of the marker, and its content."""
 
-    Returns
-    -------
-    list of (str, str)
-        For each output on the page, what the command prints and what the page has.
-    """
-    patch.chdir(folder)
+    kind: str
+    detail: str
+    content: str
+
+    @property
+    def command(self) -> str:
+        """The command whose output it shows; empty for the block before it."""
+        return self.detail.removeprefix("of ").partition(",")[0] if "of " in self.detail else ""
+
+
+def _pages() -> list[Path]:
+    """Return the README and the English pages in the order of the site."""
+    order = re.findall(
+        r"^ +- (?:\w+: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE
+    )
+    return [README, *(DOCS / name for name in order)]
+
+
+PAGES = {str(page.relative_to(ROOT)): page for page in _pages()}
+
+
+def blocks(page: Path) -> list[Block]:
+    """Return the marked blocks of a page."""
+    found = _BLOCK.findall(page.read_text())
+    return [Block(*re.match(r"(\w+),? ?(.*)", marker).groups(), text) for marker, text in found]
+
+
+def capture_all(folder: Path) -> tuple[Path, dict[str, str]]:
+    """Run the scripts of all pages in a folder; return it, and what each command prints."""
     (folder / "examples").symlink_to(ROOT / "examples")
-    printed, found = "", []
-    for file, name, command, code, _, content in _BLOCK.findall((ROOT / "docs" / page).read_text()):
-        if file:
-            (folder / name).write_text(content)
-        elif command:
-            printed = "".join(_run(line, int(code or 0), patch) for line in content.splitlines())
-        else:
-            found.append((_plain(printed), _plain(content)))
-    return found
+    lines: list[str] = []
+    for page in PAGES.values():
+        for block in () if page in WITH_OTHER_COMMANDS else blocks(page):
+            if block.kind == "file":
+                file = folder / block.detail
+                assert not file.exists() or file.read_text() == block.content, f"two {file.name}"
+                file.write_text(block.content)
+            elif block.kind == "run":
+                scripts = [
+                    line for line in block.content.splitlines() if line.startswith("python ")
+                ]
+                lines += [line for line in scripts if line not in lines]
+    (folder / "lines.json").write_text(json.dumps(lines))
+    subprocess.run(
+        [sys.executable, "-c", _DRIVER],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=True,
+    )
+    printed: dict[str, str] = json.loads((folder / "printed.json").read_text())
+    return folder, printed
 
 
-def _run(line: str, code: int, patch: pytest.MonkeyPatch) -> str:
+def play(page: Path, printed: dict[str, str]) -> None:
+    """Play a page in the current folder, and compare each output that it shows."""
+    namespace: dict[str, object] = {}
+    actual = ""
+    for block in blocks(page):
+        if block.kind == "run":
+            actual = "".join(
+                printed[line] if line.startswith("python ") else _run(line, int(block.detail or 0))
+                for line in block.content.splitlines()
+            )
+        elif block.kind == "python":
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                exec(block.content, namespace)  # noqa: S102
+            actual = out.getvalue()
+        elif block.kind == "output":
+            agrees(printed.get(block.command, actual), block)
+
+
+def agrees(printed: str, block: Block) -> None:
+    """Assert that what was printed is what an output on a page shows."""
+    wanted, got = (_compared(text, block.detail) for text in (block.content, printed))
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    if not doctest.OutputChecker().check_output(wanted, got, flags):
+        raise AssertionError(f"printed:\n{got}\nshown on the page:\n{wanted}")
+
+
+def _run(line: str, code: int) -> str:
     program, *words = shlex.split(line)
-    if program == "python":
-        patch.setattr(sys, "argv", words)
-        runpy.run_path(words[0], run_name="__main__")
-        return ""
-    assert program == "brainpy-probe"
+    assert program == "brainpy-probe", line
     ended, printed = run(*words)
     assert ended == code, printed
     return printed
 
 
 def _plain(text: str) -> str:
-    return _MODULES.sub("", text).strip()
+    """Return an output without what differs from run to run: folders, kernels, compile times."""
+    # How long XLA compiles decides whether there is this finding.
+    text = re.sub(r"^slow-compile: .*\n(?:(?!\n|\S+: ).*\n)*", "", text, flags=re.MULTILINE)
+    # What was compiled before in the process.
+    text = re.sub(r"^modules: .*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"(brainevent_numba_ffi_)\w+", r"\1#", text)
+    text = re.sub(r"^in /.*", "in FOLDER", text, flags=re.MULTILINE)
+    text = re.sub(r"(?:\S+/)?run-\d+T\d+Z\S*?(?=[:/\s]|\.html|$)", "RUN", text)
+    return text.strip()
+
+
+def _compared(text: str, detail: str) -> str:
+    """Return what is compared of an output."""
+    text = _plain(text)
+    if detail.endswith("order vary"):
+        text = "\n".join(sorted(_without_numbers(line) for line in text.splitlines()))
+    return (_without_numbers(text) if detail.endswith("vary") else text) + "\n"
+
+
+def _without_numbers(text: str) -> str:
+    """Return an output without times, sizes and versions, and without the widths of columns."""
+    text = re.sub(r"\b\d[\d,.]*(?:e[+-]?\d+)?[kMG]?\b", "#", text)
+    text = re.sub(r"# (?:us|ms|s|B|KB|MB)\b", "#", text)
+    # A table has a column for numba if BrainPy's kernels were not compiled before in the process.
+    return re.sub(r"#(?: #)+", "#", " ".join(text.replace(" numba", "").split()))

@@ -1,21 +1,119 @@
-"""The outputs on the pages about the explanation and about differences are today's."""
+"""The README and the pages show what their commands print today."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
 
 import pytest
 
+import brainpy_probe as probe
+from brainpy_probe.compat.versions import TESTED
+from docs import generated
 from tests import eras
-from tests.docs.pages import played
+from tests.docs.pages import DOCS, PAGES, README, WITH_OTHER_COMMANDS, capture_all, play
+from tests.processes import ROOT
+from tests.sharing import made_once
+
+# A block without a marker shows a layout or a signature, no output.
+_TEXT = re.compile(r"^(?!<!-- output)(.*)\n```text$", re.MULTILINE)
+_OWN = re.compile(r"https://github.com/brainpy-probe/brainpy-probe/(?:blob|tree)/main/([^)#\s]+)")
+
+today = pytest.mark.skipif(not eras.SINCE_2_7, reason="the outputs are those of today's BrainPy")
 
 
-@pytest.mark.skipif(not eras.SINCE_2_7, reason="the outputs are those of today's BrainPy")
-@pytest.mark.parametrize("page", ["explanation.md", "diff.md"])
-def test_the_page_has_what_its_commands_print(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    outputs = played(page, tmp_path, monkeypatch)
-    assert len(outputs) == 3
-    for printed, shown in outputs:
-        assert printed == shown
+@today
+@pytest.mark.parametrize(
+    "name", [name for name, page in PAGES.items() if page not in WITH_OTHER_COMMANDS]
+)
+def test_a_page_shows_what_is_printed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, printed = made_once("pages", capture_all)
+    monkeypatch.chdir(folder)
+    play(PAGES[name], printed)
+
+
+@today
+def test_the_captures_of_the_pages_are_complete_and_proved() -> None:
+    folder, _ = made_once("pages", capture_all)
+    captures = [probe.load(run) for run in folder.glob("*/run-*")]
+    assert len(captures) > 8
+    for cap in captures:
+        assert cap.manifest.complete
+        assert [call.failure for call in cap.calls] == [None] * len(cap.calls)
+        assert all(program.fidelity.proved for program in cap.programs)
+
+
+@today
+def test_einets_connectivity_and_variables_are_named_arguments() -> None:
+    program = _einet()
+    assert {spec.name for spec in program.arguments if spec.role == "constant"} == {
+        f"{group}.comm.{array}"
+        for group in ("E2E", "E2I", "I2E", "I2I")
+        for array in ("indices", "indptr")
+    }
+    given = {spec.name for spec in program.arguments if spec.role == "state"}
+    assert {"E.V", "I.spike", "E2I.syn.g"} < given
+    assert given == {spec.name for spec in program.results if spec.role == "state"}
+    assert [spec.name for spec in program.results if spec.role == "monitor"] == ["E.spike"]
+
+
+@today
+def test_einets_texts_are_small_and_named() -> None:
+    program = _einet()
+    assert not program.fidelity.inlined_constants
+    assert not program.fidelity.host_callbacks
+    # Written out, the connectivity alone would be twice as much.
+    assert len(program.text("hlo").encode()) < 150_000
+    assert program.text("hlo").startswith("HloModule EINet")
+    assert "module @EINet" in program.text("mhlo")
+
+
+def _einet() -> probe.Program:
+    folder, _ = made_once("pages", capture_all)
+    (run,) = (folder / "einet").glob("run-*")
+    (program,) = probe.load(run).programs
+    return program
+
+
+def test_every_output_is_compared() -> None:
+    for name, page in PAGES.items():
+        for before in _TEXT.findall(page.read_text()):
+            assert before == "<!-- layout -->", f"{name}: an output that no test compares"
+
+
+def test_links_to_files_of_the_repository_resolve() -> None:
+    for page in DOCS.rglob("*.md"):
+        for path in _OWN.findall(page.read_text()):
+            assert (ROOT / path).exists(), f"{page.name}: {path}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text().splitlines()) <= 150
+
+
+@pytest.mark.parametrize("name", generated.PAGES)
+def test_a_page_made_from_the_code_is_current(name: str) -> None:
+    made = generated.PAGES[name]()
+    assert made == (generated.REFERENCE / name).read_text(), "python -m docs.generated"
+    assert "|  |\n" not in made, "a field without a description"
+
+
+def test_the_list_of_findings_is_complete() -> None:
+    source = "".join(file.read_text() for file in (ROOT / "brainpy_probe/analysis").glob("*.py"))
+    listed = re.findall(
+        r"^\| `([a-z-]+)` \|", (generated.REFERENCE / "findings.md").read_text(), re.M
+    )
+    assert sorted(listed) == sorted(set(re.findall(r'slug="([a-z-]+)"', source)))
+
+
+def test_the_api_page_has_each_public_name() -> None:
+    page = (generated.REFERENCE / "api.md").read_text()
+    assert sorted(re.findall(r"^::: brainpy_probe\.(\w+)", page, re.M)) == sorted(probe.__all__)
+
+
+def test_the_tables_of_versions_are_those_of_the_package() -> None:
+    wanted = [(stack.name, stack.brainpy, stack.jax) for stack in TESTED]
+    for page in (README, DOCS / "project" / "versions.md"):
+        assert (
+            re.findall(r"^\| `(\w+)` \| ([\d.\w]+) \| ([\d.]+) \|", page.read_text(), re.M)
+            == wanted
+        )

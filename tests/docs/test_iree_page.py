@@ -1,4 +1,4 @@
-"""What docs/handoff.md says, done word for word and in order in a fresh folder."""
+"""The pages about IREE and verification, done word for word and in order in a fresh folder."""
 
 from __future__ import annotations
 
@@ -13,21 +13,19 @@ import pytest
 
 import brainpy_probe as probe
 from tests import eras
+from tests.docs.pages import WITH_OTHER_COMMANDS, agrees, blocks
 from tests.processes import ROOT
 
-PAGE = (ROOT / "docs" / "handoff.md").read_text()
-_BLOCK = re.compile(r"^<!-- (file (\S+)|run) -->\n```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-
-def test_every_command_and_every_script_of_the_page_is_marked() -> None:
-    fenced = re.findall(r"^```(\w+)$", PAGE, re.MULTILINE)
-    marked = [language for _, _, language, _ in _BLOCK.findall(PAGE)]
-    assert [one for one in fenced if one in ("sh", "python")] == marked
-    assert len(marked) > 5
+@pytest.mark.parametrize("page", WITH_OTHER_COMMANDS)
+def test_every_command_and_every_script_of_a_page_is_marked(page: Path) -> None:
+    fenced = re.findall(r"^```(\w+)$", page.read_text(), re.MULTILINE)
+    marked = [block for block in blocks(page) if block.kind in ("file", "run")]
+    assert len([name for name in fenced if name in ("sh", "python")]) == len(marked)
 
 
 @pytest.mark.skipif(not eras.SINCE_2_7, reason="its network is in the spelling of today's BrainPy")
-def test_the_page_works_from_top_to_bottom(tmp_path: Path) -> None:
+def test_the_pages_work_from_top_to_bottom(tmp_path: Path) -> None:
     commands = _command(tmp_path / "bin")
     environment = {
         **os.environ,
@@ -39,26 +37,24 @@ def test_the_page_works_from_top_to_bottom(tmp_path: Path) -> None:
     folder = tmp_path / "work"
     folder.mkdir()
     printed = ""
-    for what, name, _, content in _BLOCK.findall(PAGE):
-        if what != "run":
-            (folder / name).write_text(content)
-            continue
-        done = subprocess.run(
-            ["/bin/bash", "-euo", "pipefail", "-c", content],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{content}\n{done.stdout}\n{done.stderr}"
-        printed += done.stdout
+    for block in [block for page in WITH_OTHER_COMMANDS for block in blocks(page)]:
+        if block.kind == "file":
+            (folder / block.detail).write_text(block.content)
+        elif block.kind == "output":
+            agrees(printed, block)
+        else:
+            done = subprocess.run(
+                ["/bin/bash", "-euo", "pipefail", "-c", block.content],
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, f"{block.content}\n{done.stdout}\n{done.stderr}"
+            printed = done.stdout
     (run,) = (folder / "handoff").glob("run-*")
     (program,) = probe.load(run).programs
-    assert re.search(r"^MLRStableHLO_v[\d.]+$", printed, re.MULTILINE)
-    assert len(re.findall(r"agrees with the simulation$", printed, re.MULTILINE)) >= len(
-        program.results
-    )
     # What IREE went on with is what XLA goes on with.
     following = {k: v for k, v in program.data("results").items() if k.startswith("state/")}
     following["inputs/indices"] = program.data()["inputs/indices"] + np.int32(200)
