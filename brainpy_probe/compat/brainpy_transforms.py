@@ -43,6 +43,7 @@ NAMES.update(
             era="brainstate",
             members=(
                 "make_jaxpr",
+                "_wrapped_fun_to_eval",
                 "get_state_trace",
                 "get_arg_cache_key",
                 "get_state_trace_by_cache",

@@ -264,6 +264,27 @@ def test_a_counted_run_that_compiles_is_a_call(out: Path) -> None:
     assert len(cap.programs) == 1
 
 
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="brainstate is there from 2.7 on")
+def test_a_method_older_than_the_patches_has_its_name(out: Path) -> None:
+    import brainstate
+
+    class Layer(brainstate.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.x = brainstate.ShortTermState(np.zeros(3, "float32"))
+
+        def update(self, factor: Any) -> Any:
+            self.x.value = self.x.value * factor
+            return self.x.value
+
+    layer = Layer()
+    with probe.capture(out, strict=True) as cap:
+        for _ in range(2):
+            brainstate.transform.for_loop(layer.update, np.ones(4, "float32"))
+    assert len(cap.programs) == 1
+    assert "~Layer/mul" in cap.text
+
+
 @pytest.mark.skipif(not eras.SINCE_2_7, reason="quantities are there from 2.7 on")
 def test_units_are_recorded_by_name(out: Path) -> None:
     import brainstate

@@ -8,8 +8,9 @@ location, and adds no op.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any
 
 import jax
@@ -28,6 +29,7 @@ from brainpy_probe.recording.types import Args, Array, Kwargs, Runner, Variable,
 __all__ = [
     "ComponentNames",
     "lost_variables",
+    "method_scope",
     "name_components",
     "names_of",
     "read_components",
@@ -42,6 +44,10 @@ _METHODS = (
     "__call__", "update", "filter", "clear_input",
     "current", "compute_derivative", "pre_integral", "post_integral",
 )  # fmt: skip
+
+
+# Wrappers around a method, which may also wrap themselves.
+_MAX_WRAPPERS = 20
 
 
 class ComponentNames:
@@ -174,6 +180,39 @@ def runner_patches(runner: Runner) -> Iterator[Patch]:
     for name, handler in zip(brainpy_runner.STEP_PARTS, (_inputs, _monitors), strict=True):
         if name in vars(runner):
             yield Patch(runner, name, handler)
+
+
+def method_scope(function: Any) -> contextlib.AbstractContextManager[None]:
+    """Return a context in which the ops of a method of a component have the component's name.
+
+    The method in ``for_loop(net.update, xs)`` is older than the patches of the first call, which
+    name the model.
+
+    Parameters
+    ----------
+    function : callable
+        The function that is traced: the method itself, or a wrapper of a library around it.
+    """
+    if CURRENT_CALL.get() is not None:
+        with name_guard:
+            method = _wrapped_method(function)
+            if method is not None and method.__name__ in _METHODS:
+                return _scope(method.__self__)
+    return _NO_SCOPE
+
+
+def _wrapped_method(function: Any) -> MethodType | None:
+    """Return the bound method that a function is or wraps by ``functools``, or None."""
+    for _ in range(_MAX_WRAPPERS):
+        if isinstance(function, MethodType):
+            return function
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif isinstance(function, FunctionType):
+            function = getattr(function, "__wrapped__", None)
+        else:
+            break
+    return None
 
 
 def _component_method(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:

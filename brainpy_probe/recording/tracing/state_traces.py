@@ -24,6 +24,7 @@ from brainpy_probe.compat import (
 from brainpy_probe.recording import lifecycle
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.current import CURRENT_CALL
+from brainpy_probe.recording.model import scopes
 from brainpy_probe.recording.patches import LEDGER, Patch
 from brainpy_probe.recording.tracing import outermost_runs
 from brainpy_probe.recording.tracing.callables import contains_method
@@ -40,6 +41,7 @@ def patches() -> list[Patch]:
     stateful = brainpy_transforms.take("stateful-function")
     return [
         Patch(stateful, "make_jaxpr", _make_jaxpr),
+        Patch(stateful, "_wrapped_fun_to_eval", _wrapped_fun_to_eval),
         Patch(stateful, "get_state_trace", _get_state_trace),
         Patch(jax.lax, "scan", _scan),
         *(
@@ -74,6 +76,12 @@ def _make_jaxpr(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> 
     except BaseException as error:
         _end_with(call, error)
         raise
+
+
+def _wrapped_fun_to_eval(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    """Wrap ``StatefulFunction._wrapped_fun_to_eval``, which runs the function that is traced."""
+    with scopes.method_scope(instance.fun):
+        return wrapped(*args, **kwargs)
 
 
 def _end_with(call: RunningCall, error: BaseException) -> None:
