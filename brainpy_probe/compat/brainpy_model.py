@@ -23,6 +23,7 @@ __all__ = [
     "DELAYED",
     "DELAYS",
     "LAZY_CONTAINERS",
+    "MANTISSA",
     "TRACE_NOTES",
     "UPDATES",
     "UPDATE_WRAPPERS",
@@ -42,6 +43,7 @@ __all__ = [
     "set_raw_value",
     "state_class",
     "take",
+    "unit_class",
     "unit_of",
     "uses_brainpy",
     "view_classes",
@@ -120,6 +122,13 @@ NAMES.update(
             era="brainstate",
             optional=True,
         ),
+        "unit": PrivateName(
+            "saiunit's unit",
+            ("saiunit:Unit",),
+            "public; saiunit 0.5.2, 0.6.0",
+            era="brainstate",
+            optional=True,
+        ),
         "random-state": PrivateName(
             "the random state that BrainPy draws from",
             ("brainpy.math:random.DEFAULT", "brainstate.random:DEFAULT"),
@@ -160,6 +169,11 @@ TRACE_NOTES = ("_been_writen",)
 # Attribute in which a Variable keeps its value (2.3.8 to 2.9.0: ndarray.py; brainstate 0.5.4,
 # 0.6.0: State).
 VALUE = "_value"
+
+
+# Public attribute in which a quantity keeps its number or array without the unit (saiunit 0.5.2,
+# 0.6.0).
+MANTISSA = "mantissa"
 
 
 # Methods of BrainPy's that stand in for a component's own method (2.4.6, 2.6.0: _src/dynsys.py;
@@ -226,8 +240,19 @@ def optimizer_classes() -> tuple[type, ...]:
 @_for_imported
 def quantity_class() -> Any:
     """Return the class of values with units; None before BrainPy 2.7."""
+    return _saiunits("quantity")
+
+
+@_for_imported
+def unit_class() -> Any:
+    """Return the class of units; None before BrainPy 2.7."""
+    return _saiunits("unit")
+
+
+def _saiunits(name: str) -> Any:
+    """Return a class of saiunit's; None before BrainPy 2.7."""
     with contextlib.suppress(PrivateNameMissing):
-        return take("quantity") if on_brainstate() else None
+        return take(name) if on_brainstate() else None
     return None
 
 

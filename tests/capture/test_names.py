@@ -163,13 +163,19 @@ def test_leaves_that_are_printed_alike_have_names_of_their_own() -> None:
 
 def test_a_copy_of_two_equal_arrays_is_named_after_neither() -> None:
     model = Alike()
+    model.wide_in[:] = model.wide_out[:] = 1, 2, 4
     names = ModelNames(bp.DSRunner(model, progress_bar=False))
-    found, (note,) = names.arrays([model.w_in, model.w_out, np.full(3, 2, np.float32), np.ones(3)])
+    copied = np.array([1, 2, 4], np.float32)
+    found, (note,) = names.arrays([model.w_in, model.w_out, copied, np.ones(3)])
     assert found == ["w_in", "w_out", None, None]
     assert "wide_in, wide_out" in note
-    assert names.arrays([model.wide_in.copy()])[0] == [None]
-    model.wide_in[:] = 7
+    assert names.arrays([copied]) == ([None], [note])
+    model.wide_in[:] = 7, 7, 1
     assert names.arrays([model.wide_in.copy()]) == (["wide_in"], [])
+    # Equal, and yet no copy: other kinds of numbers, one number throughout, a range.
+    assert names.arrays([np.array([1, 2, 4])]) == ([None], [])
+    model.wide_in[:] = 7
+    assert names.arrays([model.wide_in.copy()]) == ([None], [])
 
 
 class Projected(eras.Group):

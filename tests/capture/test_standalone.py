@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import brainpy as bp
 import brainpy.math as bm
@@ -285,22 +286,46 @@ def test_a_method_older_than_the_patches_has_its_name(out: Path) -> None:
     assert "~Layer/mul" in cap.text
 
 
+class Cable(NamedTuple):
+    """A named tuple of quantities."""
+
+    resistance: Any
+
+
+@dataclasses.dataclass(slots=True)
+class Scale:
+    """An object without a ``__dict__``."""
+
+    factor: Any
+    cable: Cable
+
+
 @pytest.mark.skipif(not eras.SINCE_2_7, reason="quantities are there from 2.7 on")
 def test_units_are_recorded_by_name(out: Path) -> None:
     import brainstate
     import brainunit as u
 
     voltage = brainstate.ShortTermState(np.zeros(3, "float32") * u.mV)
+    ohms = jax.numpy.arange(3.0) * u.ohm
+    scale = Scale(jax.numpy.full(3, 2.0), Cable(ohms))
 
     def step(current: Any) -> Any:
-        voltage.value = voltage.value + current * (2.0 * u.ohm)
+        factor = scale.factor * np.asarray([1, 2, 4], "float32")
+        voltage.value = voltage.value + current * scale.cable.resistance * factor
         return voltage.value
 
     with probe.capture(out, strict=True) as cap:
         brainstate.transform.for_loop(step, np.ones(4, "float32") * u.mA)
     program = cap.programs[0]
     found = {spec.path: spec.unit for spec in (*program.arguments, *program.results)}
-    assert found == {"state/voltage": "mV", "inputs/current": "mA", "outputs/outputs": "mV"}
+    assert found == {
+        "constants/unnamed": "",
+        "constants/scale.factor": "",
+        "constants/scale.cable.resistance": "ohm",
+        "state/voltage": "mV",
+        "inputs/current": "mA",
+        "outputs/outputs": "mV",
+    }
 
 
 class Refusing:

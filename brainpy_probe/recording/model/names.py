@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +10,12 @@ import jax
 import numpy as np
 
 from brainpy_probe.compat.brainpy_model import (
+    MANTISSA,
     component_classes,
     raw_value,
     state_class,
     take,
+    unit_of,
     view_classes,
 )
 from brainpy_probe.recording.identity_dict import IdentityDict, reference
@@ -73,6 +75,7 @@ class _NamedObjects:
         self.states: list[tuple[str, Callable[[], Any]]] = []
         self.arrays: IdentityDict[str] = IdentityDict()
         self.numpy = NumpyNames()
+        self.units: dict[str, str] = {}
         self.components: list[tuple[str, Callable[[], Any]]] = []
         self._references: list[Callable[[], Any]] = []
         self._state_names: IdentityDict[str] = IdentityDict()
@@ -86,6 +89,8 @@ class _NamedObjects:
                 self.name_state(names.of(number), obj)
             elif isinstance(obj, (np.ndarray, jax.Array)) and not isinstance(obj, _TRACER):
                 self._name_array(names.of(number), obj)
+                if visit.key == MANTISSA and (unit := unit_of(visits[visit.parent].obj)[1]):
+                    self.units[names.of(number)] = unit
 
     def name_state(self, name: str, state: Variable) -> None:
         """Name a Variable."""
@@ -191,6 +196,11 @@ class ModelNames:
         """Return a Variable's name, or None if it belongs to neither the model nor the runner."""
         return self._model.state(state) or self._runner.state(state)
 
+    def units(self, names: Iterable[str | None]) -> dict[str, str]:
+        """Return the units of arrays by name, for the arrays that are held in a quantity."""
+        known = self._model.units | self._runner.units
+        return {name: known[name] for name in names if name in known}
+
     def arrays(self, arrays: Sequence[Array]) -> tuple[list[str | None], list[str]]:
         """Return the names of arrays that a trace closed over, and notes on ambiguous ones.
 
@@ -217,12 +227,15 @@ class TraceNames:
     ----------
     states, arrays : list of (str or None)
         The names, in the order of the trace.
+    units : dict
+        The units of arrays by name, for the arrays that are held in a quantity.
     notes : list of str
         Why the name of an array is ambiguous.
     """
 
     states: list[str | None]
     arrays: list[str | None]
+    units: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -236,5 +249,6 @@ class TraceNames:
             return
         array_names, notes = names.arrays(arrays)
         self.states = [a or names.state(b) for a, b in zip(self.states, states, strict=True)]
+        self.units = names.units(array_names) | self.units
         self.arrays = [a or b for a, b in zip(self.arrays, array_names, strict=True)]
         self.notes = list(dict.fromkeys([*self.notes, *notes]))

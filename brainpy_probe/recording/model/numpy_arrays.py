@@ -4,7 +4,8 @@ Up to 0.4.30, JAX keeps the same array that a function closes over. Later versio
 it, or a copy where 64 bits become 32; JAX's own table of conversions leads from the copy back to
 the array, as long as the copy exists. All of that compares identities: arrays of equal content are
 distinguished, and an array that was changed in place keeps its name. BrainPy and the user's code
-make copies without a trace. For these the content decides, if exactly one array has it.
+make copies without a trace. For these the content decides, if exactly one array has it, and if it
+is no content that a step makes by itself: one number throughout, or a range of integers.
 """
 
 from __future__ import annotations
@@ -116,6 +117,8 @@ class NumpyNames:
             if known is not None:
                 names[number] = known
                 continue
+            if _is_common(constant):
+                continue
             equal = [name for name, array in candidates if _equal(array, constant)]
             if len(equal) == 1:
                 names[number] = self._copies.set(constant, equal[0])
@@ -144,8 +147,21 @@ def _memory(array: _NumpyArray) -> tuple[object, ...]:
     return pointer, array.shape, array.strides, array.dtype.str, array.size > 0 or id(array)
 
 
+def _is_common(constant: _NumpyArray) -> bool:
+    """Return whether a constant is one number throughout, or a range of integers.
+
+    An index of a layout has such a content, and so has a mask that JAX makes of an index. Nothing
+    follows from it.
+    """
+    flat = np.asarray(constant).ravel()
+    if flat.size < 2 or flat[0] == flat[1]:
+        return bool((flat == flat[:1]).all())
+    is_range = flat.dtype.kind in "iu" and flat[-1] - flat[0] == flat.size - 1
+    return is_range and np.array_equal(flat, np.arange(flat[0], flat[-1] + 1))
+
+
 def _equal(array: _NumpyArray, constant: _NumpyArray) -> bool:
-    if array.shape != constant.shape:
+    if array.shape != constant.shape or array.dtype.kind != constant.dtype.kind:
         return False
     first = array.ravel()[:_FIRST_ELEMENTS] if array.flags.c_contiguous else None
     if first is not None and not _same_elements(first, constant.ravel()[:_FIRST_ELEMENTS]):

@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from brainpy_probe.compat import brainpy_model
-from brainpy_probe.compat.brainpy_model import VALUE, array_classes, object_classes, state_class
+from brainpy_probe.compat.brainpy_model import (
+    MANTISSA,
+    VALUE,
+    array_classes,
+    object_classes,
+    quantity_class,
+    state_class,
+)
 from brainpy_probe.recording.model.pytrees import unique_name
 from brainpy_probe.recording.model.tree import Visit, name_part, step_cost
 
@@ -21,7 +28,7 @@ _ID = re.compile(r"0x[0-9a-f]{6,}|\d{9,}")
 _WORD = re.compile(r"\w+")
 _COUNTED = re.compile(r"(\D+)\d+")
 # Containers that appear in no name.
-_OMITTED = (*brainpy_model.CONTAINERS, VALUE)
+_OMITTED = (*brainpy_model.CONTAINERS, VALUE, MANTISSA)
 _IMPLICIT_COST = 3
 
 
@@ -84,6 +91,9 @@ class PathNames:
     def _is_omitted(self, visit: Visit) -> bool:
         """Return whether an object has its holder's name, as the value of an Array has."""
         holder = self._visits[visit.parent].obj
+        if visit.key == MANTISSA:
+            quantity = quantity_class()
+            return quantity is not None and issubclass(type(holder), quantity)
         if visit.key == VALUE:
             return isinstance(holder, array_classes())
         return isinstance(holder, object_classes()) and isinstance(visit.obj, dict)

@@ -9,13 +9,27 @@ import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any
 
 import jax
 import numpy as np
 
-from brainpy_probe.compat.brainpy_model import VALUE, array_classes, raw_value
+from brainpy_probe.compat.brainpy_model import (
+    MANTISSA,
+    VALUE,
+    array_classes,
+    quantity_class,
+    raw_value,
+    unit_class,
+)
 
 __all__ = ["Parts", "Structure", "Visit", "children", "name_part", "step_cost", "walk"]
 
@@ -33,8 +47,9 @@ _WITHOUT_PARTS = (*_ATOMS, *_CALLABLES, np.ndarray, jax.Array, jax.core.Tracer)
 _NAMELESS = (*_ATOMS, *_CALLABLES, jax.core.Tracer)
 
 # The kind of an object's parts: none, and the object has no name; none; dict entries; items;
-# attributes; attributes and the value of a BrainPy Array; items and attributes.
-_ATOM, _LEAF, _ENTRIES, _ITEMS, _ATTRIBUTES, _ARRAY, _SEVERAL = range(7)
+# attributes; attributes and the value of a BrainPy Array; the number or array of a quantity; items
+# and attributes.
+_ATOM, _LEAF, _ENTRIES, _ITEMS, _ATTRIBUTES, _ARRAY, _QUANTITY, _SEVERAL = range(8)
 
 
 def _kind(obj: Any) -> int:
@@ -54,6 +69,8 @@ def _kind_of(cls: type) -> int:
         (_LEAF, _WITHOUT_PARTS),
         (_SEVERAL, (list, tuple, deque, set, frozenset)),
         (_ARRAY, array_classes()),
+        (_QUANTITY, quantity_class() or ()),
+        (_LEAF, unit_class() or ()),
     ):
         if issubclass(cls, classes):
             return _ITEMS if cls in (list, tuple) else kind
@@ -76,24 +93,60 @@ def _parts(obj: Any, kind: int) -> tuple[Sequence[Any], list[Any]]:
         if kind == _ARRAY:
             attributes = _attributes(obj)
             return [VALUE, *attributes], [raw_value(obj), *attributes.values()]
+        if kind == _QUANTITY:
+            return (MANTISSA,), [obj.mantissa]
         if kind in (_ATOM, _LEAF) or (len(obj) > _LONG and isinstance(next(iter(obj)), _ATOMS)):
             return (), []
         if kind == _ITEMS:
             return range(len(obj)), list(obj)
         ordered = sorted(obj, key=_set_order) if isinstance(obj, (set, frozenset)) else obj
         attributes = _attributes(obj)
-        return [*range(len(obj)), *attributes], [*ordered, *attributes.values()]
+        keys = _fields(obj) or range(len(obj))
+        return [*keys, *attributes], [*ordered, *attributes.values()]
     except Exception:  # an iterator or attribute of the user's own class; what it holds has no name
         return (), []
 
 
 def _attributes(obj: Any) -> dict[str, Any]:
     """Return an object's own attributes, without calling its own ``__getattribute__``."""
+    slots = _slots(type(obj))
     try:
         found: dict[str, Any] = object.__getattribute__(obj, "__dict__")
     except AttributeError:
-        return {}
+        found = {}
+    if not slots:
+        return found
+    found = dict(found)
+    for name, slot in slots:
+        try:
+            found[name] = slot.__get__(obj)
+        except AttributeError:  # it has no value
+            continue
     return found
+
+
+@functools.lru_cache(maxsize=4096)
+def _slots(cls: type) -> tuple[tuple[str, MemberDescriptorType], ...]:
+    """Return the attributes that a class keeps in slots.
+
+    JAX's own objects have none: its jaxprs are large, and belong to no model.
+    """
+    if cls.__module__.partition(".")[0] in ("jax", "jaxlib"):
+        return ()
+    return tuple(
+        (name, slot)
+        for base in reversed(cls.__mro__)
+        if "__slots__" in vars(base)
+        for name, slot in vars(base).items()
+        if isinstance(slot, MemberDescriptorType)
+    )
+
+
+def _fields(obj: Any) -> tuple[str, ...]:
+    """Return the names of a named tuple's items; empty for any other object."""
+    fields = getattr(type(obj), "_fields", ())
+    is_named = isinstance(obj, tuple) and isinstance(fields, tuple) and len(fields) == len(obj)
+    return fields if is_named else ()
 
 
 def _set_order(obj: Any) -> tuple[str, int, str]:

@@ -220,8 +220,10 @@ def closed_program(
 ) -> ClosedProgram:
     """Return the closed program of a function, with the fingerprint of the step."""
 
+    units = {"constant": step.constant_units, "state": step.units, "input": input_units}
+
     def named(role: Role, leaves: NamedArrays) -> list[NamedValue]:
-        found = step.units if role == "state" else input_units if role == "input" else {}
+        found = units[role]
         return [
             NamedValue(role, name, leaves[name], found.get(name, "")) for name in sorted(leaves)
         ]

@@ -32,6 +32,8 @@ from brainpy_probe.recording.types import Atom, Equation, NamedArrays, Pytree, V
 __all__ = ["FingerprintCache", "TracedStep", "aval_of", "refuse_tracers"]
 
 _leaves = jax.tree_util.tree_leaves
+# The name of an array that no object of the model holds, such as one that the step itself makes.
+_UNNAMED = "unnamed"
 
 
 def refuse_tracers(*trees: Pytree) -> None:
@@ -90,8 +92,9 @@ class TracedStep:
         The Variables, in the order of their names, which is also the program's order.
     names : list of str
         The names of the Variables.
-    units : dict
-        The units of the leaves of their values by name, for those that have units.
+    units, constant_units : dict
+        The units of the leaves of their values by name, for those that have units; and the units of
+        the model's arrays.
     written : list of bool
         For each Variable, whether the step writes it.
     outs : list of Var or Literal
@@ -151,8 +154,13 @@ class TracedStep:
         self.outs = list(trace.result)
         self.outs += [atom for use in self.states for atom in use.writes or ()]
         taken.clear()
-        constants = [unique_name(name or "array", taken) for name in found.arrays]
+        constants = [unique_name(name or _UNNAMED, taken) for name in found.arrays]
         self.constants: NamedArrays = dict(zip(constants, self._arrays, strict=True))
+        self.constant_units = {
+            constant: found.units[name]
+            for constant, name in zip(constants, found.arrays, strict=True)
+            if name in found.units
+        }
         values = [use.value for use in self.states]
         self._leaf_names = leaf_names(list(zip(self.names, values, strict=True)))
         self.state = self.state_leaves(values)
