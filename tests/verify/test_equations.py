@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 
+from brainpy_probe.analysis.evaluation import evaluator
 from brainpy_probe.analysis.explanation import rewrites
 from brainpy_probe.verify.checks import Check
 from brainpy_probe.verify.equations import check_equations
@@ -36,6 +40,14 @@ def test_a_step_with_spikes_and_one_without_are_compared() -> None:
     reason = _checked("poisson").reason
     assert " with spikes: " in reason
     assert " without spikes: " in reason
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_normal_numbers_have_the_bits_of_their_dtype(dtype: str) -> None:
+    given = np.linspace(-0.9999, 0.9999, 101).astype(dtype)
+    found = evaluator._erf_inv(given)
+    back = [math.erf(x) for x in found]
+    np.testing.assert_allclose(back, given, rtol=8 * np.finfo(dtype).eps)
 
 
 def test_a_wrong_simplification_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,22 +31,66 @@ _MOST_ITERATIONS = 100_000
 
 
 def _erf_inv(x: Array) -> Array:
-    """Return the inverse error function in XLA's approximation (Giles 2012, for float32)."""
-    w = -np.log1p(-x * x)
-    small = np.polyval(_SMALL, w - 2.5)
-    large = np.polyval(_LARGE, np.sqrt(np.maximum(w, 0)) - 3.0)
-    result = np.where(w < 5.0, small, large) * x
-    return np.where(np.abs(x) == 1.0, x * np.inf, result)
+    """Return the inverse error function in XLA's approximation (Giles 2012)."""
+    wide = x.astype(np.float64)
+    w = -np.log1p((-x * x).astype(np.float64))  # the product is rounded, which counts near 1
+    result = _of_range(w, _DOUBLE if x.dtype == np.float64 else _SINGLE) * wide
+    return np.asarray(np.where(np.abs(wide) == 1.0, wide * np.inf, result), x.dtype)
 
 
-# XLA's chlo decomposition of erf_inv for float32 (ErfInv32 of chlo_legalize_to_stablehlo).
-_SMALL = (
-    2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087,
-    -0.00125372503, -0.00417768164, 0.246640727, 1.50140941,
+_Range = tuple[float, bool, float, tuple[float, ...]]
+
+
+def _of_range(w: Array, ranges: Sequence[_Range]) -> Array:
+    """Evaluate the polynomial of each element's range."""
+    result = np.full(w.shape, np.nan)
+    for least, of_root, centre, coefficients in ranges:
+        position = np.sqrt(np.maximum(w, 0)) if of_root else w
+        result = np.where(w >= least, np.polyval(coefficients, position - centre), result)
+    return result
+
+
+# XLA's chlo decomposition of erf_inv for float32 and float64 (ErfInv32 and ErfInv64 of
+# chlo_legalize_to_stablehlo): the least w of a range, whether its polynomial is in the root of w,
+# the point around which it is, and its coefficients.
+_SINGLE: tuple[_Range, ...] = (
+    (-np.inf, False, 2.5, (
+        2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087,
+        -0.00125372503, -0.00417768164, 0.246640727, 1.50140941,
+    )),
+    (5.0, True, 3.0, (
+        -0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773,
+        -0.0076224613, 0.00943887047, 1.00167406, 2.83297682,
+    )),
 )  # fmt: skip
-_LARGE = (
-    -0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773,
-    -0.0076224613, 0.00943887047, 1.00167406, 2.83297682,
+_DOUBLE: tuple[_Range, ...] = (
+    (-np.inf, False, 3.125, (
+        -3.6444120640178196996e-21, -1.685059138182016589e-19, 1.2858480715256400167e-18,
+        1.115787767802518096e-17, -1.333171662854620906e-16, 2.0972767875968561637e-17,
+        6.6376381343583238325e-15, -4.0545662729752068639e-14, -8.1519341976054721522e-14,
+        2.6335093153082322977e-12, -1.2975133253453532498e-11, -5.4154120542946279317e-11,
+        1.051212273321532285e-09, -4.1126339803469836976e-09, -2.9070369957882005086e-08,
+        4.2347877827932403518e-07, -1.3654692000834678645e-06, -1.3882523362786468719e-05,
+        0.0001867342080340571352, -0.00074070253416626697512, -0.0060336708714301490533,
+        0.24015818242558961693, 1.6536545626831027356,
+    )),
+    (6.25, True, 3.25, (
+        2.2137376921775787049e-09, 9.0756561938885390979e-08, -2.7517406297064545428e-07,
+        1.8239629214389227755e-08, 1.5027403968909827627e-06, -4.013867526981545969e-06,
+        2.9234449089955446044e-06, 1.2475304481671778723e-05, -4.7318229009055733981e-05,
+        6.8284851459573175448e-05, 2.4031110387097893999e-05, -0.0003550375203628474796,
+        0.00095328937973738049703, -0.0016882755560235047313, 0.0024914420961078508066,
+        -0.0037512085075692412107, 0.005370914553590063617, 1.0052589676941592334,
+        3.0838856104922207635,
+    )),
+    (16.0, True, 5.0, (
+        -2.7109920616438573243e-11, -2.5556418169965252055e-10, 1.5076572693500548083e-09,
+        -3.7894654401267369937e-09, 7.6157012080783393804e-09, -1.4960026627149240478e-08,
+        2.9147953450901080826e-08, -6.7711997758452339498e-08, 2.2900482228026654717e-07,
+        -9.9298272942317002539e-07, 4.5260625972231537039e-06, -1.9681778105531670567e-05,
+        7.5995277030017761139e-05, -0.00021503011930044477347, -0.00013871931833623122026,
+        1.0103004648645343977, 4.8499064014085844221,
+    )),
 )  # fmt: skip
 
 
@@ -95,9 +139,12 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "exponential": np.exp, "exponential_minus_one": np.expm1, "log": np.log,
     "log_plus_one": np.log1p, "sine": np.sin, "cosine": np.cos, "tan": np.tan, "tanh": np.tanh,
     "logistic": _logistic, "rsqrt": lambda x: 1 / np.sqrt(x), "cbrt": np.cbrt,
-    "power": np.power, "atan2": np.arctan2, "chlo.erf_inv": _erf_inv,
+    "power": np.power, "atan2": np.arctan2,
 }  # fmt: skip
-_APPROXIMATED = {name: _wide(function) for name, function in _FUNCTIONS.items()}
+_APPROXIMATED: dict[str, Callable[..., Array]] = {
+    **{name: _wide(function) for name, function in _FUNCTIONS.items()},
+    "chlo.erf_inv": _erf_inv,
+}
 _ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": _quotient,
     "negate": np.negative, "abs": np.abs, "sqrt": np.sqrt, "maximum": np.maximum,
