@@ -109,7 +109,8 @@ def _parts(obj: Any, kind: int) -> tuple[Sequence[Any], list[Any]]:
 
 def _attributes(obj: Any) -> dict[str, Any]:
     """Return an object's own attributes, without calling its own ``__getattribute__``."""
-    slots = _slots(type(obj))
+    cls: Any = type(obj)
+    slots = _slots(cls)
     try:
         found: dict[str, Any] = object.__getattribute__(obj, "__dict__")
     except AttributeError:

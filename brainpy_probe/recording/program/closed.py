@@ -219,7 +219,6 @@ def closed_program(
     *extra: object,
 ) -> ClosedProgram:
     """Return the closed program of a function, with the fingerprint of the step."""
-
     units = {"constant": step.constant_units, "state": step.units, "input": input_units}
 
     def named(role: Role, leaves: NamedArrays) -> list[NamedValue]:
