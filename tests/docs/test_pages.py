@@ -117,3 +117,8 @@ def test_the_tables_of_versions_are_those_of_the_package() -> None:
             re.findall(r"^\| `(\w+)` \| ([\d.\w]+) \| ([\d.]+) \|", page.read_text(), re.M)
             == wanted
         )
+
+
+def test_the_pictures_are_small() -> None:
+    for picture in (DOCS / "pictures").iterdir():
+        assert picture.stat().st_size < 250_000, picture.name
