@@ -30,6 +30,7 @@ __all__ = [
     "optimized_hlo",
     "option_overrides",
     "persistent_cache_minimum",
+    "platform_of",
     "set_dump_settings",
     "take",
 ]
@@ -48,6 +49,17 @@ NAMES.update(
         ),
     }
 )
+
+
+def platform_of(lowering: Any) -> str:
+    """Return the platform for which JAX lowered a program: that of its arguments' devices.
+
+    ``_platforms`` of the lowering (0.4.30, 0.10.2, 0.12.0: _src/interpreters/pxla.py), otherwise
+    the platform of its backend (0.4.13, 0.4.23).
+    """
+    inner = lowering._lowering
+    platforms = getattr(inner, "_platforms", None)
+    return str(platforms[0]) if platforms else str(inner.compile_args["backend"].platform)
 
 
 def lowered_with_jaxpr(jitted: Any, arguments: Sequence[Any]) -> tuple[Any, Any]:

@@ -14,6 +14,7 @@ from msgspec import Meta
 __all__ = [
     "BoundedFloat",
     "BoundedInt",
+    "DeviceCount",
     "Digest",
     "ElementType",
     "Failure",
@@ -31,6 +32,7 @@ __all__ = [
 _LARGEST_INT = 2**53
 
 NonNegativeInt = Annotated[int, Meta(ge=0, le=_LARGEST_INT)]
+DeviceCount = Annotated[int, Meta(ge=1, le=2**20)]
 BoundedInt = Annotated[int, Meta(ge=-_LARGEST_INT, le=_LARGEST_INT)]
 BoundedFloat = Annotated[float, Meta(ge=-1e30, le=1e30)]
 Seconds = Annotated[float, Meta(ge=0.0, le=1e12)]

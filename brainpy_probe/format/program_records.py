@@ -9,6 +9,7 @@ from msgspec import Meta
 from brainpy_probe.format.common_records import (
     BoundedFloat,
     BoundedInt,
+    DeviceCount,
     Digest,
     ElementType,
     NonNegativeInt,
@@ -26,6 +27,7 @@ __all__ = [
     "DialectCheck",
     "Fidelity",
     "KernelCall",
+    "Placement",
     "PortableProgram",
     "ProgramKind",
     "ProgramRecord",
@@ -97,6 +99,10 @@ class TensorSpec(Record, frozen=True, kw_only=True):
     loop_axis : int or None
         In the program of one step of a loop, the axis of that argument or result that has an entry
         for each step; None for constants and states.
+    sharding : str
+        How the value is distributed over the devices, as the texts write it: Shardy's
+        ``<@mesh, [{"n"}]>`` from JAX 0.10 on, XLA's ``{devices=[4]<=[4]}`` before. Empty if the
+        program does not say.
     """
 
     name: str
@@ -113,6 +119,7 @@ class TensorSpec(Record, frozen=True, kw_only=True):
     records: str = ""
     loop_path: str = ""
     loop_axis: NonNegativeInt | None = None
+    sharding: str = ""
 
     @property
     def path(self) -> str:
@@ -136,6 +143,34 @@ class DialectCheck(Record, frozen=True, kw_only=True):
     parsed: bool
     returns: bool | None = None
     detail: str = ""
+
+
+class Placement(Record, frozen=True, kw_only=True):
+    """The devices for which a program is lowered.
+
+    Attributes
+    ----------
+    platform : str
+        JAX's name of their kind: ``cpu``, ``cuda``, ``rocm``, ``tpu``. Empty if an earlier version
+        wrote the capture.
+    partitions : int
+        The number of devices over which the arrays of the program are distributed.
+    replicas : int
+        The number of copies of the program that run at the same time, as ``jax.pmap`` makes up to
+        JAX 0.4.
+    meshes : dict
+        The axes of each mesh that a ``sharding`` names: ``{"mesh": '<["n"=4]>'}``.
+    """
+
+    platform: str = ""
+    partitions: DeviceCount = 1
+    replicas: DeviceCount = 1
+    meshes: dict[str, str] = {}
+
+    @property
+    def devices(self) -> int:
+        """The number of devices."""
+        return self.partitions * self.replicas
 
 
 class Fidelity(Record, frozen=True, kw_only=True):
@@ -164,6 +199,8 @@ class Fidelity(Record, frozen=True, kw_only=True):
         Arguments that the program does not read, by group and name, as ``inputs/indices``.
     notes : tuple of str
         Other limitations of this program.
+    placement : Placement
+        The devices for which the texts are written.
     """
 
     checks: dict[str, DialectCheck] = {}
@@ -175,6 +212,7 @@ class Fidelity(Record, frozen=True, kw_only=True):
     reasons: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    placement: Placement = Placement()
 
     @property
     def proved(self) -> bool:

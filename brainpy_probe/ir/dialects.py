@@ -16,7 +16,7 @@ from brainpy_probe.errors import CannotConvert, first_line
 from brainpy_probe.format import component_names
 from brainpy_probe.format.program_records import DialectCheck
 from brainpy_probe.ir import identity, locations, mlir, portable
-from brainpy_probe.ir.portable import remove_placement
+from brainpy_probe.ir.placement import placement_of, remove_placement, shardings
 from brainpy_probe.settings import Dialect
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ class Lowered:
         ``jax.result_info`` of each argument and result of ``main``.
     training : bool
         Whether ops of a gradient are labelled as the backward pass.
+    platform : str
+        JAX's name of the platform for which JAX lowered it.
+    one_device : bool
+        Whether the placement of arrays is removed, so that the program runs on one device.
     """
 
     source: MlirModule
@@ -56,15 +60,21 @@ class Lowered:
     arguments: Sequence[str]
     results: Sequence[str]
     training: bool = False
+    platform: str = ""
+    one_device: bool = False
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.context = bindings.mlir_context()
-        removed = remove_placement(self.source)
-        if removed:
-            self.notes.append(
-                f"{removed} sharding constraints were removed: they have no effect on one device."
-            )
+        if self.one_device or placement_of(self.source, self.platform).devices == 1:
+            removed = remove_placement(self.source)
+            if removed:
+                self.notes.append(
+                    f"{removed} sharding constraints were removed: they have no effect on one "
+                    "device."
+                )
+        self.placement = placement_of(self.source, self.platform)
+        self.argument_shardings, self.result_shardings = shardings(self.source)
         self.tokens = _rename(self.source, self.name, self.arguments, self.results)
         self._parsed: locations.RenamedModule | None = None
         self.module, self.owners = self._label_ops()
@@ -199,7 +209,7 @@ class Lowered:
     def _hlo(self) -> Rendering:
         text = bindings.hlo_text(self.hlo_module)
         back = bindings.parse_hlo(text)
-        difference = identity.first_difference(self._origin.hlo, bindings.hlo_canonical_text(back))
+        difference = identity.first_difference(self._origin.hlo, identity.canonical_hlo(back))
         return Rendering(text.encode(), DialectCheck(parsed=not difference, detail=difference))
 
 
@@ -260,8 +270,8 @@ def convert(name: str, content: bytes, dialect: Dialect) -> str:
         if dialect == "hlo":
             hlo = bindings.hlo_of(module)
             text = bindings.hlo_text(hlo)
-            back = bindings.hlo_canonical_text(bindings.parse_hlo(text))
-            difference = identity.first_difference(bindings.hlo_canonical_text(hlo), back)
+            back = identity.canonical_hlo(bindings.parse_hlo(text))
+            difference = identity.first_difference(identity.canonical_hlo(hlo), back)
         else:
             if dialect == "mhlo":
                 identity.to_mhlo(module)

@@ -6,26 +6,25 @@ has imported JAX and in one in which ``import jax`` fails.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
 import importlib.util
 import platform
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from brainpy_probe.compat import bindings
 from brainpy_probe.format.arrays import Array
+from brainpy_probe.ir import devices, sharded
 from brainpy_probe.ir.protobuf import encode_field
 
 if TYPE_CHECKING:
     from brainpy_probe.compat.bindings import HloModule
+    from brainpy_probe.format.program_records import Placement
 
 __all__ = [
     "Executable",
@@ -83,25 +82,6 @@ def processor() -> str:
     return " ".join([model, *sorted(filter(_VECTOR_FLAGS.fullmatch, flags.split()))]).strip()
 
 
-@functools.cache
-def _client() -> Any:
-    """Return XLA's client for the CPU."""
-    jaxlib = _jaxlib()
-    with contextlib.suppress(ImportError):
-        # If JAX is installed, jaxlib imports its sharding class when it creates the first array.
-        # Import it here, so that a run's time does not include it. jaxlib works without it.
-        importlib.import_module("jax.sharding")
-    jit: Any = getattr(jaxlib._xla, "jax_jit", None)
-    state: Any = jit.global_state() if hasattr(jit, "global_state") else None
-    if hasattr(state, "enable_memories") and sys.modules.get("jax") is None:
-        # 0.4.23, 0.4.30: creating an array ends the process ("Check failed:
-        # global_state.enable_memories.has_value()", "initialize_local_state.ptr() != nullptr")
-        # until both are set. JAX sets them when it is imported, now or later.
-        state.enable_memories = False
-        jit.set_thread_local_state_initialization_callback(lambda: None)
-    return jaxlib.make_cpu_client()
-
-
 def registered_targets() -> frozenset[str]:
     """Return the targets of custom calls that XLA can call, as far as it lists them.
 
@@ -112,7 +92,7 @@ def registered_targets() -> frozenset[str]:
 
 
 def _listed_targets() -> frozenset[str]:
-    _client()  # targets that were registered earlier are passed to a new client
+    devices.cpu()  # targets that were registered earlier are passed to a new client
     list_targets = getattr(_jaxlib(), "custom_call_targets", None)
     return frozenset() if list_targets is None else frozenset(list_targets("cpu"))
 
@@ -124,12 +104,12 @@ def refuses_unknown_calls() -> bool:
     session error: Symbols not found" or raise "Symbol main.404 not found", and may crash when it
     runs.
     """
-    return hasattr(_client(), "compile_and_load")
+    return hasattr(devices.cpu().client, "compile_and_load")
 
 
 def hoists_small_loops() -> bool:
     """Return whether XLA compiles a small loop as one piece by default: 0.10.2, 0.12.0."""
-    return hasattr(_client(), "compile_and_load")
+    return hasattr(devices.cpu().client, "compile_and_load")
 
 
 def register_jaxlib_kernels(targets: Iterable[str]) -> None:
@@ -183,35 +163,45 @@ def cost_analysis(module: HloModule) -> dict[str, float]:
 
     JAX's ``Lowered.cost_analysis`` calls the same function.
     """
-    counted = bindings.take("cost")(_client(), module)
+    counted = bindings.take("cost")(devices.cpu().client, module)
     return {name: float(value) for name, value in counted.items()}
 
 
 class Executable:
-    """A StableHLO program, compiled by XLA for the CPU with default options.
+    """A StableHLO program, compiled by XLA with default options.
 
     Parameters
     ----------
     content : bytes
         VHLO bytecode, or StableHLO text.
+    placement : Placement, optional
+        The devices for which it is lowered. It runs on those, or on others if there are none of
+        them here: see :func:`.devices.choose`. By default it runs on one CPU device.
     separate_ops : bool
         Keep the ops of small loops separate, which XLA otherwise compiles as one piece (0.10.2,
         0.12.0) in which the profiler sees no ops.
     """
 
-    def __init__(self, content: bytes, *, separate_ops: bool = False) -> None:
-        client, jaxlib = _client(), _jaxlib()
-        self._device = client.local_devices()[0]
+    def __init__(
+        self, content: bytes, placement: Placement | None = None, *, separate_ops: bool = False
+    ) -> None:
+        jaxlib = _jaxlib()
+        on = devices.cpu() if placement is None else devices.choose(placement)[0]
         options = jaxlib.CompileOptions()
+        if placement is not None and len(on.devices) > 1:
+            sharded.distribute(options, placement)
         if separate_ops:
             options = options.ParseFromString(options.SerializeAsString() + _NO_SMALL_LOOPS)
-        if hasattr(client, "compile_and_load"):  # 0.10.2, 0.12.0: these accept VHLO
-            devices = jaxlib.DeviceList((self._device,))
-            self._loaded = client.compile_and_load(content, devices, options)
+        if hasattr(on.client, "compile_and_load"):  # 0.10.2, 0.12.0: these accept VHLO
+            self._loaded = on.client.compile_and_load(
+                content, jaxlib.DeviceList(on.devices), options
+            )
         else:
             if bindings.is_bytecode(content):  # 0.4.13, 0.4.23: "dialect 'vhlo' is unknown"
                 content = jaxlib._xla.mlir.deserialize_portable_artifact(content)
-            self._loaded = client.compile(content, options)
+            self._loaded = on.client.compile(content, options)
+        several = len(on.devices) > 1
+        self._runs = sharded.Runs(self._loaded, on) if several else devices.Runs(self._loaded, on)
 
     def optimized(self) -> HloModule:
         """Return the optimised HLO module, with the locations of its instructions."""
@@ -219,50 +209,12 @@ class Executable:
 
     def put(self, arrays: Sequence[Array]) -> list[Any]:
         """Return arrays as XLA's buffers, which may share memory with the arrays."""
-        return [self._put(np.asarray(array, order="C")) for array in arrays]
-
-    def _put(self, array: Array) -> Any:
-        jaxlib, client = _jaxlib(), _client()
-        if hasattr(client, "buffer_from_pyval"):  # 0.4.13, 0.4.23, 0.4.30
-            return client.buffer_from_pyval(array)
-        # 0.10.2, 0.12.0. enable_x64: otherwise "enable_x64_state is not set" without JAX; and
-        # 64-bit values must stay 64-bit whatever JAX's own setting is.
-        aval = SimpleNamespace(shape=array.shape, dtype=array.dtype, weak_type=False)
-        sharding = _sharding_class()(self._device)
-        put = jaxlib.batched_device_put
-        return put(aval, sharding, [array], [self._device], enable_x64=True)
+        return self._runs.put([np.asarray(array, order="C") for array in arrays])
 
     def run(self, arguments: Sequence[Any]) -> list[Any]:
         """Run the program on buffers that :meth:`put` returned, and wait for XLA's results."""
-        results = list(self._loaded.execute(list(arguments)))
-        for array in results:
-            array.block_until_ready()
-        return results
+        return self._runs.run(arguments)
 
     def take(self, results: Sequence[Any]) -> list[Array]:
         """Convert XLA's results to NumPy arrays."""
-        return [np.asarray(_host_array(array)) for array in results]
-
-
-@functools.cache
-def _sharding_class() -> Any:
-    """Return jaxlib's single-device sharding with the methods that JAX's own subclass adds."""
-    jaxlib = _jaxlib()
-
-    class OneDevice(jaxlib.SingleDeviceSharding):  # type: ignore[misc, name-defined]
-        memory_kind = None
-
-        def _to_xla_hlo_sharding(self, _: int) -> Any:
-            return jaxlib.HloSharding.replicate()
-
-    return OneDevice
-
-
-def _host_array(array: Any) -> Any:
-    """Return an array's content as NumPy; ``np.asarray`` of extended dtypes would need JAX.
-
-    ``_single_device_array_to_np_array_did_copy`` on 0.10.2 and 0.12.0; earlier the name ends in
-    ``array``.
-    """
-    convert = getattr(array, "_single_device_array_to_np_array_did_copy", None)
-    return array._single_device_array_to_np_array() if convert is None else convert()[0]
+        return self._runs.take(results)

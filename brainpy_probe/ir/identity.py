@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from brainpy_probe.compat import bindings
 from brainpy_probe.format.program_records import DialectCheck
 from brainpy_probe.ir import mlir
+from brainpy_probe.ir.placement import without_shardings
 
 if TYPE_CHECKING:
     from brainpy_probe.compat.bindings import HloModule, MlirContext, MlirModule
 
 __all__ = [
     "ComparableModule",
+    "canonical_hlo",
     "first_difference",
     "inline_constants",
     "operation_counts",
@@ -34,7 +36,8 @@ class ComparableModule:
     with different texts may still be the same program: decomposed CHLO operations are not restored,
     passes fold constants (0.4.13, 0.4.23), other defaults get lost, and JAX prints typed custom
     calls differently from MHLO. Such modules are compared by the HLO that XLA makes of them,
-    including backend configs, and by the names of main's arguments and results, which HLO lacks.
+    including backend configs and shardings, and by the names of main's arguments and results, which
+    HLO lacks.
 
     Parameters
     ----------
@@ -60,7 +63,7 @@ class ComparableModule:
     @functools.cached_property
     def hlo(self) -> str:
         """The canonical text of the HLO module."""
-        return bindings.hlo_canonical_text(self.hlo_module)
+        return canonical_hlo(self.hlo_module)
 
     def difference(self, other: ComparableModule) -> str:
         """Return the first line that differs; empty if the programs are the same."""
@@ -68,6 +71,19 @@ class ComparableModule:
             return ""
         mine, theirs = signature(self._module), signature(other._module)
         return first_difference(mine, theirs) or first_difference(self.hlo, other.hlo)
+
+
+# A mesh without axes in the frontend attributes of an HLO module.
+_EMPTY_MESH = re.compile(r"\b\w+ = #sdy\.mesh<\[\]>(, )?")
+
+
+def canonical_hlo(module: HloModule) -> str:
+    """Return the text of an HLO module that is equal for equal programs.
+
+    Without meshes that have no axes. They distribute nothing, and VHLO omits them in some programs
+    (0.12.0).
+    """
+    return _EMPTY_MESH.sub("", bindings.hlo_canonical_text(module))
 
 
 _CONSTANT = " = stablehlo.constant "
@@ -134,10 +150,17 @@ def first_difference(left: str, right: str) -> str:
 
 
 def signature(module: MlirModule) -> str:
-    """Return main's type, and the attributes of its arguments and results, as text."""
+    """Return main's type, and the attributes of its arguments and results, as text.
+
+    Without shardings, which VHLO has in XLA's form in place of Shardy's (0.10.2, 0.12.0). HLO has
+    them.
+    """
     attributes = mlir.main(module).operation.attributes
-    kinds = ("function_type", "arg_attrs", "res_attrs")
-    return "\n".join(str(attributes[kind]) for kind in kinds if kind in attributes)
+    lines = [str(attributes["function_type"])]
+    for kind in ("arg_attrs", "res_attrs"):
+        if kind in attributes:
+            lines.append(str(without_shardings(attributes[kind], module.context)))
+    return "\n".join(lines)
 
 
 def operation_counts(module: MlirModule) -> str:

@@ -14,14 +14,13 @@ if TYPE_CHECKING:
     from brainpy_probe.compat.bindings import (
         MlirAttribute,
         MlirBlock,
-        MlirContext,
         MlirModule,
         MlirOperation,
         MlirType,
         MlirValue,
     )
 
-__all__ = ["remove_placement", "replace_boolean_converts", "replace_running_sums"]
+__all__ = ["replace_boolean_converts", "replace_running_sums"]
 
 
 def replace_boolean_converts(module: MlirModule) -> None:
@@ -164,71 +163,3 @@ def _create(
         f"stablehlo.{name}", results=[result_type], operands=operands, attributes=attributes
     )
     return op.result
-
-
-# Attributes of Shardy (jaxlib 0.10.2, 0.12.0) and of XLA (up to 0.4.30).
-_SHARDING_ATTRIBUTES = ("sdy.sharding", "sdy.sharding_per_value", "mhlo.sharding")
-_PARTITIONS = "mhlo.num_partitions"
-
-
-def remove_placement(module: MlirModule) -> int:
-    """Remove the placement of a program's arrays, in place, if it runs on one device.
-
-    On one device the placement has no effect, and only XLA can read it. It comes from arrays that
-    the user placed on a device (``jax.device_put``), from constraints in the model, and from
-    brainstate's random state. ``shard_map`` is kept, because its body is written for a mesh.
-
-    Returns
-    -------
-    int
-        The number of removed constraints.
-    """
-    ir = bindings.take("mlir")
-    attributes = bindings.mlir_attributes(module.operation)
-    if _PARTITIONS in attributes and ir.IntegerAttr(attributes[_PARTITIONS]).value != 1:
-        return 0
-    constraints = [op for op in mlir.operations(module) if _is_constraint(op)]
-    for op in constraints:
-        op.results[0].replace_all_uses_with(op.operands[0])
-        op.erase()
-    remaining = list(mlir.operations(module))
-    for op in remaining:
-        _remove_attributes(op)
-    if not any(op.name.startswith("sdy.") and op.name != "sdy.mesh" for op in remaining):
-        for op in remaining:
-            if op.name == "sdy.mesh":
-                op.erase()
-    return len(constraints)
-
-
-def _is_constraint(op: MlirOperation) -> bool:
-    if op.name == "stablehlo.custom_call":
-        return mlir.string(op.attributes["call_target_name"]) == "Sharding"
-    return bool(op.name == "sdy.sharding_constraint")
-
-
-def _remove_attributes(op: MlirOperation) -> None:
-    for name in _SHARDING_ATTRIBUTES:
-        if name in op.attributes:
-            del op.attributes[name]
-    for kind in ("arg_attrs", "res_attrs"):
-        if kind in op.attributes:
-            op.attributes[kind] = _without_placement(op.attributes[kind], op.context)
-
-
-def _without_placement(attributes: MlirAttribute, context: MlirContext) -> MlirAttribute:
-    """Return the attributes of a function's arguments or results without sharding."""
-    ir = bindings.take("mlir")
-    with context:
-        return ir.ArrayAttr.get(
-            [
-                ir.DictAttr.get(
-                    {
-                        entry.name: entry.attr
-                        for entry in ir.DictAttr(entries)
-                        if entry.name not in _SHARDING_ATTRIBUTES
-                    }
-                )
-                for entries in ir.ArrayAttr(attributes)
-            ]
-        )

@@ -80,9 +80,8 @@ def other_bits(program: ProgramFiles, form: str) -> list[str]:
     ran = program.environment
     other = bindings.version_remark(ran.jaxlib)
     reasons = [f"it was {other}"] if other else []
-    if ran.backend != "cpu":
-        reasons.append(f"it ran on a {ran.backend}, and here on a CPU")
-    elif ran.processor and ran.processor != processor():
+    on_cpu = program.fidelity.placement.platform in ("", "cpu")
+    if on_cpu and ran.processor and ran.processor != processor():
         reasons.append("it ran on another CPU, for which XLA compiles other code")
     if program.is_portable:
         reasons.append("the portable program may take sums in another order")

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from brainpy_probe.errors import describe_error
 from brainpy_probe.format.reading import read_manifest
+from brainpy_probe.ir.devices import prepare
 from brainpy_probe.reader.capture import Capture
 from brainpy_probe.reader.program import Program
 from brainpy_probe.reader.worker import Ending, Limits, Worker, is_out_of_memory, requested
@@ -93,6 +94,8 @@ def work() -> None:
     with requested() as (content, _, answers):
         request = msgspec.json.decode(content, type=_Request)
         capture = Capture(*read_manifest(request.folder, check_digest=False))
+        if find_spec("jaxlib") is not None:
+            prepare(record.fidelity.placement for record in capture.manifest.programs)
         for job in jobs_of(capture, with_iree=request.with_iree)[request.first :]:
             try:
                 for found in job.run():

@@ -195,8 +195,10 @@ def _replay(
     except BadSetting as error:  # its arrays were not captured
         return undecided(subject, name, str(error)), []
     except CannotReplay as error:
-        lacking = program.fidelity.custom_calls or program.fidelity.host_callbacks or differs
-        return (undecided if lacking else failed)(subject, name, str(error)), []
+        fidelity = program.fidelity
+        lacking = (fidelity.custom_calls, fidelity.host_callbacks, differs)
+        lacks = any(lacking) or fidelity.placement.devices > 1
+        return (undecided if lacks else failed)(subject, name, str(error)), []
     except Exception as error:  # if manifest and program disagree, XLA raises many classes
         return failed(subject, name, describe_error(error)), []
     verdict = replayed.verdict
@@ -232,6 +234,9 @@ def _obstacle(program: Program, expected: _Expected) -> str:
     if calls:
         names = ", ".join(calls)
         return f"it lacks the code of {names}; capture(portable=True) avoids kernels where possible"
+    devices = program.fidelity.placement.devices
+    if devices > 1:
+        return f"it is lowered for {devices} devices; capture(portable=True) lowers it for one"
     if not {"stablehlo", "vhlo"} & program.paths.keys():
         return "it has neither VHLO bytecode nor a StableHLO text"
     try:

@@ -290,8 +290,8 @@ class _Origin:
         """Return the first difference of another text's program; empty if it is the same."""
         other = parsed.modules[kind]
         if kind == "hlo":
-            here = bindings.hlo_canonical_text(bindings.hlo_of(self.module))
-            return identity.first_difference(here, bindings.hlo_canonical_text(other))
+            here = identity.canonical_hlo(bindings.hlo_of(self.module))
+            return identity.first_difference(here, identity.canonical_hlo(other))
         origin = _copy(self.module)
         if kind == "vhlo":
             bindings.chlo_to_stablehlo(origin)  # the bytecode contains no CHLO

@@ -19,6 +19,7 @@ from brainpy_probe.format import component_names
 from brainpy_probe.format.program_records import ProgramRecord, TensorSpec
 from brainpy_probe.ir import mlir
 from brainpy_probe.ir.dtypes import numpy_type
+from brainpy_probe.ir.placement import is_constraint
 
 if TYPE_CHECKING:
     from brainpy_probe.compat.bindings import MlirBlock, MlirModule, MlirOperation, MlirValue
@@ -294,6 +295,8 @@ class _Reader:
             return self._enter_loop(op, operands, values, owner)
         if name == "func.call":
             return self._call(op, operands, owner, place)
+        if is_constraint(op):
+            return operands
         attributes, symbol = printed_attributes(op), ""
         regions: tuple[Function, ...] = ()
         if name == "custom_call":

@@ -10,6 +10,8 @@ from brainpy_probe.format.arrays import Array
 from brainpy_probe.format.program_records import ProgramRecord
 from brainpy_probe.ir import execution, kernels
 from brainpy_probe.ir.constants import with_constants
+from brainpy_probe.ir.devices import choose
+from brainpy_probe.ir.placement import computes_parts
 
 __all__ = ["arguments_of", "compiled", "compiled_in_time", "constants_of", "register"]
 
@@ -57,6 +59,7 @@ def register(record: ProgramRecord) -> None:
         If they can't be registered in this process.
     """
     fidelity = record.fidelity
+    choose(fidelity.placement)  # before jaxlib makes one device: see devices.cpu
     if fidelity.host_callbacks:
         raise CannotReplay(
             f"{record.name} calls back into the Python process of the capture: "
@@ -79,10 +82,12 @@ def compiled_in_time(
     CannotReplay
         If it can't be compiled in this environment.
     """
+    placement = record.fidelity.placement
+    _check_devices(record, content)
     begun = time.perf_counter()
     try:
         content = with_constants(content, constants_of(record, arguments))
-        executable = execution.Executable(content, separate_ops=separate_ops)
+        executable = execution.Executable(content, placement, separate_ops=separate_ops)
     except Exception as error:  # XLA's exception class differs between versions
         missing = kernels.unregistered(record.fidelity.custom_calls)
         if any(target in str(error) for target in missing):
@@ -91,6 +96,27 @@ def compiled_in_time(
             f"{record.name} can't be compiled by jaxlib {execution.version()}: {first_line(error)}."
         ) from error
     return executable, time.perf_counter() - begun
+
+
+def _check_devices(record: ProgramRecord, content: bytes) -> None:
+    """Check that the devices of a program whose ops compute parts of arrays are there.
+
+    Raises
+    ------
+    CannotReplay
+        If there is only one device.
+    """
+    placement = record.fidelity.placement
+    if placement.devices == 1 or len(choose(placement)[0].devices) > 1:
+        return
+    if placement.replicas == 1 and not computes_parts(content):
+        return
+    raise CannotReplay(
+        f"{record.name} computes parts of its arrays on {placement.devices} devices (shard_map or "
+        "pmap), and there is only one here.",
+        f"Set XLA_FLAGS=--xla_force_host_platform_device_count={placement.devices} before Python "
+        "starts, or capture with portable=True and replay program.portable.",
+    )
 
 
 def constants_of(record: ProgramRecord, arguments: Sequence[Array]) -> dict[int, Array]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +25,8 @@ from brainpy_probe.format.digests import digest_of
 from brainpy_probe.format.program_records import ProgramRecord, TensorSpec
 from brainpy_probe.ir import execution, kernels
 from brainpy_probe.ir.constants import with_constants
+from brainpy_probe.ir.devices import choose
+from brainpy_probe.ir.placement import computes_parts
 from brainpy_probe.ir.recorded_states import Loop, read_loop
 from brainpy_probe.showing import Shown
 
@@ -190,7 +191,8 @@ def _stepwise(
             separate_ops: bool = separate_ops,
         ) -> execution.Executable:
             starting = loop.with_recorded(positions) if loop is not None and positions else content
-            return execution.Executable(starting, separate_ops=separate_ops)
+            placement = record.fidelity.placement
+            return execution.Executable(starting, placement, separate_ops=separate_ops)
 
         def run(positions: Sequence[int], rows: Sequence[Sequence[Array]]) -> list[list[Array]]:
             loaded = executable(tuple(positions))
@@ -256,12 +258,9 @@ def reasons_of(record: ProgramRecord, content: bytes) -> list[str]:
     """Return why XLA may compile a program to other bits than the run's."""
     reasons = [f"the program lacks a part of the run: {part}" for part in record.fidelity.removed]
     reasons += record.fidelity.reasons
-    # sdy (0.10.2, 0.12.0), XLA's own calls (up to 0.4.30).
-    if re.search(rb"sdy\.manual_computation|SPMDFullToShardShape", content):
+    reasons += choose(record.fidelity.placement)[1]
+    if record.fidelity.placement.devices == 1 and computes_parts(content):
         reasons.append("XLA compiles the body of its shard_map differently on one device")
-    partitions = re.search(rb"mhlo\.num_partitions = (\d+)", content)
-    if partitions and partitions[1] != b"1":
-        reasons.append(f"it ran on {partitions[1].decode()} devices, and is replayed on one")
     return reasons
 
 

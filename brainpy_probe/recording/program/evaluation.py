@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import jax
 
@@ -22,7 +23,14 @@ from brainpy_probe.recording.program.jaxprs import (
 )
 from brainpy_probe.recording.types import Atom, ClosedJaxpr, Equation, Jaxpr, Var
 
-__all__ = ["evaluate"]
+__all__ = ["Body", "Rule", "evaluate"]
+
+# An inner jaxpr as a function.
+Body: TypeAlias = Callable[..., list[Any]]
+# Evaluates an equation in another way: it takes the equation, its operands and its inner jaxprs,
+# and returns the results.
+Rule: TypeAlias = Callable[[Equation, Sequence[Any], Sequence[Body]], list[Any]]
+_NO_RULES: Mapping[str, Rule] = MappingProxyType({})
 
 
 def evaluate(
@@ -30,6 +38,7 @@ def evaluate(
     inputs: Iterable[tuple[Var, Any]],
     lifted: Mapping[int, Any],
     drop: Predicate | None = None,
+    rules: Mapping[str, Rule] = _NO_RULES,
 ) -> Callable[[Atom], Any]:
     """Evaluate equations, inside a trace or outside.
 
@@ -44,6 +53,8 @@ def evaluate(
         constant is evaluated inline where JAX allows no further argument.
     drop : callable, optional
         Returns whether an equation of an inner jaxpr is to be left out.
+    rules : mapping
+        How to evaluate equations in another way than by their primitive, by its name.
 
     Returns
     -------
@@ -60,27 +71,36 @@ def evaluate(
         with jax_tracing.equation_context(group[0]):
             for eqn in group:
                 operands = [value(atom) for atom in eqn.invars]
-                outs = _apply(eqn, operands, lifted, drop)
+                outs = _apply(eqn, operands, lifted, drop, rules)
                 values.update(zip(eqn.outvars, outs, strict=True))
     return value
 
 
 def _apply(
-    eqn: Equation, operands: list[Any], lifted: Mapping[int, Any], drop: Predicate | None
+    eqn: Equation,
+    operands: list[Any],
+    lifted: Mapping[int, Any],
+    drop: Predicate | None,
+    rules: Mapping[str, Rule],
 ) -> Sequence[Any]:
-    if _is_changed(eqn, lifted, drop):
-        rebuilt = _rebuild(eqn, operands, lifted, drop)
+    if _is_changed(eqn, lifted, drop, rules):
+        rebuilt = _rebuild(eqn, operands, lifted, drop, rules)
         if rebuilt is not None:
             return rebuilt
     return jax_tracing.bind_equation(eqn, operands)
 
 
-def _is_changed(eqn: Equation, lifted: Mapping[int, Any], drop: Predicate | None) -> bool:
-    """Return whether an inner jaxpr has lifted constants or equations to drop."""
-    return any(
+def _is_changed(
+    eqn: Equation,
+    lifted: Mapping[int, Any],
+    drop: Predicate | None,
+    rules: Mapping[str, Rule],
+) -> bool:
+    """Return whether a rule applies, or inner jaxprs have lifted constants or equations to drop."""
+    return eqn.primitive.name in rules or any(
         any(id(constant) in lifted for constant in getattr(inner, "consts", ()))
         or any(
-            (drop is not None and drop(within)) or _is_changed(within, lifted, drop)
+            (drop is not None and drop(within)) or _is_changed(within, lifted, drop, rules)
             for within in open_jaxpr(inner).eqns
         )
         for inner in inner_jaxprs(eqn)
@@ -88,21 +108,28 @@ def _is_changed(eqn: Equation, lifted: Mapping[int, Any], drop: Predicate | None
 
 
 def _rebuild(
-    eqn: Equation, operands: list[Any], lifted: Mapping[int, Any], drop: Predicate | None
+    eqn: Equation,
+    operands: list[Any],
+    lifted: Mapping[int, Any],
+    drop: Predicate | None,
+    rules: Mapping[str, Rule],
 ) -> Sequence[Any] | None:
     """Evaluate an equation with changed inner jaxprs; return None where that is not supported."""
 
-    def function(closed: Jaxpr | ClosedJaxpr) -> Callable[..., list[Any]]:
+    def function(closed: Jaxpr | ClosedJaxpr) -> Body:
         consts = [lifted.get(id(c), c) for c in getattr(closed, "consts", ())]
         jaxpr = open_jaxpr(closed)
         eqns = jaxpr.eqns if drop is None else prune(jaxpr.eqns, jaxpr.outvars, drop)
 
         def run(*args: Any) -> list[Any]:
             inputs = zip(jaxpr.constvars + jaxpr.invars, [*consts, *args], strict=True)
-            return list(map(evaluate(eqns, inputs, lifted, drop), jaxpr.outvars))
+            return list(map(evaluate(eqns, inputs, lifted, drop, rules), jaxpr.outvars))
 
         return run
 
+    rule = rules.get(eqn.primitive.name)
+    if rule is not None:
+        return rule(eqn, operands, list(map(function, inner_jaxprs(eqn))))
     params = eqn.params
     match eqn.primitive.name:
         case "scan":

@@ -13,7 +13,7 @@ from brainpy_probe.errors import CannotCapture, first_line
 from brainpy_probe.format.program_records import GROUPS, KernelCall, label
 from brainpy_probe.ir import execution
 from brainpy_probe.ir.dialects import Lowered, Rendering
-from brainpy_probe.recording.program import jaxprs
+from brainpy_probe.recording.program import jaxprs, undistributed
 from brainpy_probe.recording.program.closed import ClosedProgram
 from brainpy_probe.recording.program.evaluation import evaluate
 from brainpy_probe.recording.program.kernel_calls import kernel_calls
@@ -103,7 +103,7 @@ def render(closed: ClosedProgram, settings: Settings) -> RenderedProgram:
     portable: LoweredProgram | Exception | None = None
     if settings.portable:
         try:
-            portable_function = _with_portable_kernels(function, native.jaxpr)
+            portable_function = _for_one_device(closed, function, native.jaxpr)
             portable = _lower(closed, settings, portable_function, portable=True)
         except Exception as error:
             portable = error
@@ -149,6 +149,8 @@ def _lower(
         [label(argument.role, argument.name) for argument in closed.arguments],
         [label(result.role, result.name) for result in closed.results],
         training=closed.training,
+        platform=jax_compiler.platform_of(lowering),
+        one_device=portable,
     )
     if portable:
         lowered.expand_chlo()
@@ -197,19 +199,28 @@ def _without_dead_code(closed: ClosedProgram) -> _Function:
     return _Function(program, tuple(unused))
 
 
-def _with_portable_kernels(function: _Function, jaxpr: ClosedJaxpr | None) -> _Function:
-    """Replace BrainPy's own kernels by those that other compilers support.
+def _for_one_device(
+    closed: ClosedProgram, function: _Function, jaxpr: ClosedJaxpr | None
+) -> _Function:
+    """Replace what only BrainPy or several devices have by what other compilers support.
 
-    The new function returns its results in a list.
+    These are BrainPy's own kernels (an old BrainPy chooses them before the trace), and the bodies
+    that a model computes on several devices. The new function returns its results in a list.
     """
-    if jaxpr is None:  # an old JAX, whose BrainPy chooses its kernels before the trace
-        return function
+    if jaxpr is None:
+
+        def fresh(*groups: Any) -> Any:
+            return function.function(*groups)
+
+        jaxpr = jax.make_jaxpr(fresh)(*closed.grouped())
     eqns = jaxprs.map_equations(jaxpr.eqns, brainevent_kernels.plain_kernels())
+    known = jaxpr
 
     def portable(*groups: Any) -> list[Any]:
-        constants = zip(jaxpr.jaxpr.constvars, jaxpr.consts, strict=True)
-        arguments = zip(jaxpr.jaxpr.invars, jax.tree_util.tree_leaves(groups), strict=True)
-        return list(map(evaluate(eqns, [*constants, *arguments], {}), jaxpr.jaxpr.outvars))
+        constants = zip(known.jaxpr.constvars, known.consts, strict=True)
+        arguments = zip(known.jaxpr.invars, jax.tree_util.tree_leaves(groups), strict=True)
+        value_of = evaluate(eqns, [*constants, *arguments], {}, rules=undistributed.RULES)
+        return list(map(value_of, known.jaxpr.outvars))
 
     return _Function(portable, function.unused)
 

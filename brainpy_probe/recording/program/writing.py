@@ -5,7 +5,6 @@ The texts and the arguments are written before the run has ended, the results af
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +24,6 @@ from brainpy_probe.format.program_records import (
     PortableProgram,
     ProgramRecord,
     StepProgram,
-    TensorSpec,
 )
 from brainpy_probe.ir import mlir
 from brainpy_probe.ir.dialects import Lowered
@@ -34,6 +32,7 @@ from brainpy_probe.recording.model.definitions import read_definition
 from brainpy_probe.recording.program import tensors
 from brainpy_probe.recording.program.closed import ClosedProgram, NamedValue
 from brainpy_probe.recording.program.lowering import LoweredProgram, RenderedProgram
+from brainpy_probe.recording.program.specs import argument_specs, result_specs
 from brainpy_probe.settings import Settings
 
 __all__ = ["WrittenProgram", "is_donated", "known_values", "write", "write_ahead"]
@@ -151,8 +150,8 @@ def write(
         kind=closed.kind,
         fingerprint=closed.fingerprint,
         identity=written.identity,
-        arguments=_specs(native.lowered.token_types, closed.arguments, arguments),
-        results=_result_specs(closed, native.lowered.token_types, results),
+        arguments=argument_specs(closed, native.lowered, arguments),
+        results=result_specs(closed, native.lowered, results),
         fidelity=_fidelity(native, closed, *written.notes),
         files=(*written.texts, *_files_of(place, arguments), *_files_of(place, results)),
         portable=written.portable,
@@ -172,14 +171,13 @@ def write(
 
 def _identity(closed: ClosedProgram, native: LoweredProgram) -> tuple[str, tuple[str, ...]]:
     """Return the identity of a program, and a note if it has none."""
-    tokens = native.lowered.token_types
     record = ProgramRecord(
         index=0,
         name=closed.name,
         kind=closed.kind,
         fingerprint="",
-        arguments=_specs(tokens, closed.arguments, {}),
-        results=_specs(tokens, closed.results, {}),
+        arguments=argument_specs(closed, native.lowered, {}),
+        results=result_specs(closed, native.lowered, {}),
         fidelity=Fidelity(),
         files=(),
         kernels=native.kernels,
@@ -234,6 +232,7 @@ def _fidelity(program: LoweredProgram, closed: ClosedProgram, *notes: str) -> Fi
         reasons=closed.reasons,
         unused=program.unused,
         notes=(*closed.notes, *lowered.notes, *notes),
+        placement=lowered.placement,
     )
 
 
@@ -274,8 +273,8 @@ def _step(
         return StepProgram(
             fidelity=_fidelity(native, closed),
             fingerprint=closed.fingerprint,
-            arguments=_specs(native.lowered.token_types, closed.arguments, stored),
-            results=_result_specs(closed, native.lowered.token_types, {}),
+            arguments=argument_specs(closed, native.lowered, stored),
+            results=result_specs(closed, native.lowered, {}),
             steps=loop.length,
             reverse=loop.options["reverse"],
             files=tuple(_write_texts(own, native, folder)),
@@ -340,53 +339,3 @@ def _custom_calls(lowered: Lowered, closed: ClosedProgram) -> dict[str, tuple[st
         arguments = [closed.arguments[n - lowered.tokens] for n in sorted(numbers)]
         constants[target] = tuple(arg.name for arg in arguments if arg.role == "constant")
     return constants
-
-
-def _specs(
-    tokens: Sequence[tuple[tuple[int, ...], str]],
-    group: list[NamedValue],
-    stored: dict[str, tensors.Stored],
-) -> tuple[TensorSpec, ...]:
-    """Return the specs of a program's tokens, then of its arguments or results."""
-    token_specs = [
-        TensorSpec(name=f"token.{n}", role="token", shape=shape, dtype=dtype, nbytes=0)
-        for n, (shape, dtype) in enumerate(tokens)
-    ]
-    return (*token_specs, *(_spec(item, stored) for item in group))
-
-
-def _result_specs(
-    closed: ClosedProgram,
-    tokens: Sequence[tuple[tuple[int, ...], str]],
-    stored: dict[str, tensors.Stored],
-) -> tuple[TensorSpec, ...]:
-    """Return the specs of the results, with the axis of those that have an entry for each step."""
-    specs = []
-    for spec in _specs(tokens, closed.results, stored):
-        key = spec.role, spec.name
-        records = closed.records.get(key)
-        if records is not None:
-            axis = 1 if key in closed.swapped else 0
-            spec = replace(spec, axis=axis if closed.kind == "loop" else None, records=records)
-        specs.append(spec)
-    return tuple(specs)
-
-
-def _spec(item: NamedValue, stored: dict[str, tensors.Stored]) -> TensorSpec:
-    shape, dtype, nbytes, key = tensors.lowered_type(item.value)
-    spec = TensorSpec(
-        name=item.name,
-        role=item.role,
-        shape=shape,
-        dtype=dtype,
-        unit=item.unit,
-        nbytes=nbytes,
-        key=key,
-        loop_path=item.loop_path,
-        loop_axis=item.loop_axis,
-    )
-    place = stored.get(item.loop_path or item.path)
-    if place is None or item.loop_axis is not None:
-        return spec
-    file = "" if place.file is None else place.file.path
-    return replace(spec, digest=place.digest, file=file, entry=place.entry)

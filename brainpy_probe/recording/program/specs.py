@@ -1,0 +1,88 @@
+"""Makes the specs of a program's arguments and results for its record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
+
+from brainpy_probe.format.program_records import TensorSpec
+from brainpy_probe.ir.dialects import Lowered
+from brainpy_probe.recording.program import tensors
+from brainpy_probe.recording.program.closed import ClosedProgram, NamedValue
+
+__all__ = ["argument_specs", "result_specs"]
+
+
+def argument_specs(
+    closed: ClosedProgram, lowered: Lowered, stored: Mapping[str, tensors.Stored]
+) -> tuple[TensorSpec, ...]:
+    """Return the specs of a program's tokens, then of its arguments.
+
+    Parameters
+    ----------
+    closed : ClosedProgram
+        The program.
+    lowered : Lowered
+        Its StableHLO module.
+    stored : mapping
+        The places of values, by group and name.
+    """
+    return _specs(closed.arguments, lowered, lowered.argument_shardings, stored)
+
+
+def result_specs(
+    closed: ClosedProgram, lowered: Lowered, stored: Mapping[str, tensors.Stored]
+) -> tuple[TensorSpec, ...]:
+    """Return the specs of the results, with the axis of those that have an entry for each step.
+
+    Parameters
+    ----------
+    closed, lowered, stored
+        As for :func:`argument_specs`.
+    """
+    specs = []
+    for spec in _specs(closed.results, lowered, lowered.result_shardings, stored):
+        key = spec.role, spec.name
+        records = closed.records.get(key)
+        if records is not None:
+            axis = 1 if key in closed.swapped else 0
+            spec = replace(spec, axis=axis if closed.kind == "loop" else None, records=records)
+        specs.append(spec)
+    return tuple(specs)
+
+
+def _specs(
+    group: Sequence[NamedValue],
+    lowered: Lowered,
+    shardings: Sequence[str],
+    stored: Mapping[str, tensors.Stored],
+) -> tuple[TensorSpec, ...]:
+    tokens = lowered.token_types
+    token_specs = [
+        TensorSpec(name=f"token.{n}", role="token", shape=shape, dtype=dtype, nbytes=0)
+        for n, (shape, dtype) in enumerate(tokens)
+    ]
+    own = zip(group, shardings[len(tokens) :], strict=True)
+    return (*token_specs, *(_spec(item, sharding, stored) for item, sharding in own))
+
+
+def _spec(item: NamedValue, sharding: str, stored: Mapping[str, tensors.Stored]) -> TensorSpec:
+    shape, dtype, nbytes, key = tensors.lowered_type(item.value)
+    spec = TensorSpec(
+        name=item.name,
+        role=item.role,
+        shape=shape,
+        dtype=dtype,
+        unit=item.unit,
+        nbytes=nbytes,
+        key=key,
+        loop_path=item.loop_path,
+        loop_axis=item.loop_axis,
+        sharding=sharding,
+    )
+    place = stored.get(item.loop_path or item.path)
+    if place is None or item.loop_axis is not None:
+        return spec
+    file = "" if place.file is None else place.file.path
+    return replace(spec, digest=place.digest, file=file, entry=place.entry)
