@@ -16,6 +16,7 @@ import brainpy.math as bm
 import jax
 
 __all__ = [
+    "ADDS_IN_NO_ORDER",
     "COMPILES_EACH_RUN",
     "JAX_CACHES_ON_CPU",
     "JAX_HAS_COMPILER",
@@ -59,6 +60,9 @@ LAMBDA_MODULE = "jit__lambda" if SINCE_2_7 else "jit__lambda_"
 # XLA of JAX 0.4.13 and 0.4.23 can not serialise what it compiled for a CPU: there is no persistent
 # cache. (jax.tree came with 0.4.25.)
 JAX_CACHES_ON_CPU = hasattr(jax, "tree")
+
+# XLA of JAX 0.4.13 adds the parts of a sum over CPU devices in the order in which they end.
+ADDS_IN_NO_ORDER = jax.__version_info__ < (0, 4, 14)
 
 # JAX 0.4.13 compiles in jax._src.dispatch.
 JAX_HAS_COMPILER = importlib.util.find_spec("jax._src.compiler") is not None

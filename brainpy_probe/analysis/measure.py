@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
+from msgspec.structs import replace
 
 from brainpy_probe.analysis.attribution import LoopOps, Shares, loop_ops
 from brainpy_probe.analysis.costs import time_loop
@@ -21,8 +22,9 @@ from brainpy_probe.errors import CannotMeasure
 from brainpy_probe.format import component_names
 from brainpy_probe.format.arrays import Array
 from brainpy_probe.format.cost_records import ComponentTime, Measured
-from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.program_records import Placement, ProgramRecord
 from brainpy_probe.ir import hlo, profiler
+from brainpy_probe.ir.placement import computes_parts
 
 __all__ = ["Measuring", "measure"]
 
@@ -112,8 +114,8 @@ def measure(record: ProgramRecord, content: bytes, arguments: Mapping[str, Array
             f"{', '.join(callbacks)}.",
             "Capture it without the callback.",
         )
+    record, notes = _on_one_device(record, content)
     profiled = _profile(record, content, arguments, separate_ops=False)
-    notes = []
     if not profiled.steps:
         notes.append(
             "XLA compiles such a small loop as one piece. It was measured with separate ops, which "
@@ -137,6 +139,30 @@ def measure(record: ProgramRecord, content: bytes, arguments: Mapping[str, Array
         profiled.ops,
         _stretch(profiled.windows[len(profiled.windows) // 2].events, profiled.ops),
     )
+
+
+def _on_one_device(record: ProgramRecord, content: bytes) -> tuple[ProgramRecord, list[str]]:
+    """Return the record of a program that is measured on one CPU device, and notes on that.
+
+    XLA's profiler records the ops of a CPU's threads, and does not say to which device they belong.
+
+    Raises
+    ------
+    CannotMeasure
+        If its ops compute parts of arrays on several devices.
+    """
+    ran = record.fidelity.placement
+    if ran.devices > 1 and (ran.replicas > 1 or computes_parts(content)):
+        raise CannotMeasure(
+            f"{record.name} computes parts of its arrays on {ran.devices} devices (shard_map or "
+            "pmap), and components are measured on one device.",
+            "Capture with portable=True, and measure program.portable.",
+        )
+    where = [f"on {ran.devices} devices"] if ran.devices > 1 else []
+    where += [f"on {ran.platform}"] if ran.platform not in ("", "cpu") else []
+    notes = [f"It ran {' '.join(where)}, and was measured on one CPU device."] if where else []
+    placement = Placement(platform="cpu", meshes=ran.meshes)
+    return replace(record, fidelity=replace(record.fidelity, placement=placement)), notes
 
 
 @dataclass(frozen=True)

@@ -172,6 +172,9 @@ class Placement(Record, frozen=True, kw_only=True):
         """The number of devices."""
         return self.partitions * self.replicas
 
+    def __str__(self) -> str:
+        return self.platform if self.devices == 1 else f"{self.devices} {self.platform} devices"
+
 
 class Fidelity(Record, frozen=True, kw_only=True):
     """How faithfully a program's texts represent what ran, and what they do not contain.

@@ -367,3 +367,9 @@ class Manifest(Record, frozen=True, kw_only=True):
     lost_modules: tuple[LostModule, ...] = ()
     uncaptured: tuple[Uncaptured, ...] = ()
     digest: str = ""
+
+    @property
+    def devices(self) -> str:
+        """The devices of the programs: ``cpu``, ``4 cpu devices``; else the process's default."""
+        named = dict.fromkeys(str(program.fidelity.placement) for program in self.programs)
+        return " and ".join(filter(None, named)) or self.environment.backend

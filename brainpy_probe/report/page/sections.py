@@ -40,7 +40,7 @@ def head(name: str, manifest: Manifest) -> Html:
     facts = [
         ("capture", name),
         ("made", f"{manifest.created} on {where.host}, process {where.pid}"),
-        ("with", f"{', '.join(versions)}, Python {where.python}, {where.backend}"),
+        ("with", f"{', '.join(versions)}, Python {where.python}, {manifest.devices}"),
         (
             "content",
             f"{len(manifest.calls)} calls, {len(manifest.programs)} programs, "

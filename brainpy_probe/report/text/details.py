@@ -126,7 +126,9 @@ def program_details(program: ProgramRecord) -> Group:
     """Return the arguments, results, files, proofs and remarks of a program."""
     what = KIND_NAMES[program.kind]
     place = program.files[0].path.rpartition("/")[0] if program.files else "no files"
-    head = Text(f"program {program.index}: {program.name}, {what}, in {place}", style="bold")
+    devices = program.fidelity.placement
+    on = f", on {devices}" if devices.devices > 1 else ""
+    head = Text(f"program {program.index}: {program.name}, {what}{on}, in {place}", style="bold")
     table = _table(
         ("", "left"),
         ("arguments", "right"),

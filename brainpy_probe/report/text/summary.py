@@ -107,7 +107,7 @@ def head(path: Path, manifest: Manifest, width: int | None = None) -> Iterator[T
         for name in ("brainpy", "jax")
         if name in environment.versions
     ]
-    yield Text(f"{', '.join(versions)} on {environment.backend}, Python {environment.python}")
+    yield Text(f"{', '.join(versions)} on {manifest.devices}, Python {environment.python}")
     if not manifest.complete:
         yield Text(
             f"The capture did not end: process {environment.pid} was killed, or is still running. "

@@ -1,0 +1,1 @@
+"""Devices other than one CPU device: several devices, programs for CUDA, ranks."""

@@ -1,0 +1,106 @@
+"""Captures a network on four devices in each of the ways in which JAX distributes it.
+
+A process of its own calls :func:`main`: the number of devices is set before JAX starts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import brainpy as bp
+import brainpy.math as bm
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+try:
+    from jax import shard_map
+except ImportError:  # up to JAX 0.4.30
+    from jax.experimental.shard_map import shard_map
+
+import brainpy_probe as probe
+from tests import eras
+from tests.replaying import DIALECTS
+
+KINDS = (
+    "state", "weights", "inputs", "constraint", "replicated", "second-device", "shard-map", "pmap",
+)  # fmt: skip
+DEVICES, NEURONS, STEPS = 4, 8, 5
+
+
+class Distributed(eras.DynamicalSystem):
+    """A recurrent network with some of its arrays on four devices."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.mesh = Mesh(np.array(jax.devices()), ("n",))
+        weights: Any = jax.random.normal(jax.random.PRNGKey(0), (NEURONS, NEURONS)) * 0.3
+        start: Any = jnp.linspace(-1.0, 1.0, NEURONS)
+        if kind in ("weights", "replicated"):
+            weights = jax.device_put(weights, self.over("n" if kind == "weights" else None))
+        if kind in ("state", "replicated"):
+            start = jax.device_put(start, self.over("n" if kind == "state" else None))
+        if kind == "second-device":
+            weights, start = jax.device_put((weights, start), jax.devices()[1])
+        self.weights, self.x = weights, bm.Variable(start)
+
+    def over(self, *axes: str | None) -> NamedSharding:
+        """Return the placement over the mesh, by the axes of an array."""
+        return NamedSharding(self.mesh, PartitionSpec(*axes))
+
+    def recurrent(self, x: Any) -> Any:
+        """Return the recurrent input."""
+        if self.kind == "shard-map":
+            n = PartitionSpec("n")
+            return shard_map(
+                lambda w, part: (
+                    w @ jax.lax.all_gather(part, "n", tiled=True)
+                    + 0.1 * jax.lax.psum(part.sum(), "n")
+                ),
+                mesh=self.mesh,
+                in_specs=(n, n),
+                out_specs=n,
+            )(self.weights, x)
+        if self.kind == "pmap":
+            rows = self.weights.reshape(DEVICES, -1, NEURONS)
+            return jax.pmap(lambda w, x: w @ x, in_axes=(0, None))(rows, x).reshape(NEURONS)
+        found = self.weights @ x
+        if self.kind == "constraint":
+            found = jax.lax.with_sharding_constraint(found, self.over("n"))
+        return found
+
+    def update(self, *given: Any) -> Any:
+        x = bm.as_jax(self.x)
+        self.x.value = jnp.tanh(self.recurrent(x) + 0.9 * x + bm.as_jax(given[-1]))
+
+
+def run(kind: str) -> list[Any]:
+    """Run the network, and return its monitor and its state."""
+    net = Distributed(kind)
+    inputs: Any = jnp.sin(jnp.arange(STEPS * NEURONS, dtype=jnp.float32)).reshape(STEPS, NEURONS)
+    if kind == "inputs":
+        inputs = jax.device_put(inputs, net.over(None, "n"))
+    runner = bp.DSRunner(net, monitors=["x"], progress_bar=False)
+    runner.predict(inputs=inputs)
+    return [np.asarray(runner.mon["x"]), np.asarray(bm.as_jax(net.x))]
+
+
+def main(folder: str) -> tuple[list[str], list[bool]]:
+    """Run each kind without a capture and with one, and one kind with the program of a step too.
+
+    Returns
+    -------
+    list of str
+        The paths of both captures.
+    list of bool
+        Whether the runs of each kind are equal.
+    """
+    plain = list(map(run, KINDS))
+    with probe.capture(folder, data="full", dialect=DIALECTS, portable=True, strict=True) as cap:
+        probed = list(map(run, KINDS))
+    with probe.capture(folder, data="full", portable=True, step=True, strict=True) as stepwise:
+        run("shard-map")
+    equal = [all(map(np.array_equal, *runs)) for runs in zip(plain, probed, strict=True)]
+    return [str(cap.path), str(stepwise.path)], equal

@@ -1,0 +1,102 @@
+"""A network on four devices is captured, verified, and replayed on four devices or on one."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+
+import pytest
+
+import brainpy_probe as probe
+from brainpy_probe.verify.api import Verification, verify
+from brainpy_probe.verify.checks import Check
+from tests import eras
+from tests.devices.sharded import DEVICES, KINDS
+from tests.processes import told_by
+from tests.sharing import made_once
+
+pytestmark = [pytest.mark.every_stack, pytest.mark.xdist_group("sharded")]
+
+_FLAG = f"--xla_force_host_platform_device_count={DEVICES}"
+_ON_SEVERAL = [kind for kind in KINDS if kind != "second-device"]
+
+
+def _captured(folder: Path) -> tuple[list[str], list[bool]]:
+    source = (
+        "import json, sys; from tests.devices.sharded import main; "
+        "print(json.dumps(main(sys.argv[1])))"
+    )
+    paths, equal = told_by(source, folder, XLA_FLAGS=_FLAG)
+    return paths, equal
+
+
+def _capture() -> probe.Capture:
+    return probe.load(made_once("sharded", _captured)[0][0])
+
+
+def _program(kind: str) -> probe.Program:
+    return _capture().programs[KINDS.index(kind)]
+
+
+@functools.cache
+def _verified() -> Verification:
+    return verify(_capture().path)
+
+
+def test_a_distributed_simulation_is_untouched() -> None:
+    _, equal = made_once("sharded", _captured)
+    unequal = {kind for kind, is_equal in zip(KINDS, equal, strict=True) if not is_equal}
+    assert not unequal or eras.ADDS_IN_NO_ORDER
+
+
+def test_every_program_is_verified() -> None:
+    assert [check for check in _verified().checks if check.outcome == "failed"] == []
+
+
+def test_one_step_is_verified() -> None:
+    stepwise = verify(made_once("sharded", _captured)[0][1])
+    assert [check for check in stepwise.checks if check.outcome == "failed"] == []
+    driven = [c for c in stepwise.checks if c.subject.endswith("step") and c.name == "replay"]
+    assert [check.outcome for check in driven] == ["passed"] * eras.SINCE_2_4 or driven == []
+
+
+def _replayed(kind: str, more: str = "") -> Check:
+    subject = f"program {KINDS.index(kind)}{more}"
+    (found,) = [c for c in _verified().checks if (c.subject, c.name) == (subject, "replay")]
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_devices_give_the_bits(kind: str) -> None:
+    found = _replayed(kind)
+    if eras.ADDS_IN_NO_ORDER and "bit for bit" not in found.reason:
+        assert "this jaxlib adds the parts of several devices in no fixed order" in found.reason
+    else:
+        assert found.outcome == "passed", found
+
+
+@pytest.mark.parametrize("kind", _ON_SEVERAL)
+def test_the_plain_program_needs_one_device(kind: str) -> None:
+    program = _program(kind)
+    plain = program.portable
+    assert plain is not None
+    assert program.fidelity.placement.devices == DEVICES
+    assert plain.fidelity.placement.devices == 1
+    assert not re.search(r"sdy\.|sharding|SPMD|all_gather|all_reduce|replica_id", plain.text())
+    assert _replayed(kind, ", portable").outcome == "passed"
+
+
+def test_the_manifest_has_the_shardings() -> None:
+    specs = {kind: {s.path: s.sharding for s in _program(kind).arguments} for kind in KINDS}
+    state = specs["state"]["state/x"]
+    placement = _program("state").fidelity.placement
+    if placement.meshes:  # Shardy
+        assert state == '<@mesh, [{"n"}]>'
+        assert placement.meshes == {"mesh": '<["n"=4]>'}
+        assert specs["weights"]["constants/weights"] == '<@mesh, [{"n"}, {}]>'
+    else:
+        assert state.startswith("{devices=[4]")
+        assert specs["weights"]["constants/weights"].startswith("{devices=[4,1]")
+    assert set(specs["second-device"].values()) == {""}
+    assert _program("state").fidelity.placement.platform == "cpu"
