@@ -6,7 +6,7 @@ of its ops, weighted by XLA's counts of floating-point operations and bytes writ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from brainpy_probe.analysis.costs import Owners
@@ -19,6 +19,7 @@ __all__ = ["LoopOps", "Shares", "loop_ops"]
 Shares = dict[str, float]  # component -> share; the shares sum to 1
 
 _COPIES = {"copy", "bitcast"}
+_RESHAPES = {"bitcast", "reshape"}
 _NO_OPS = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast"}
 
 
@@ -111,8 +112,8 @@ def _computation_shares(
 ) -> dict[str, Shares]:
     """Return the shares of each op of a computation.
 
-    An op without a component of its own gets that of the Variable it copies, else equal shares of
-    the components that use it, else the loop's.
+    An op without a component of its own gets that of the Variable it copies, else that of its own
+    reshape, else equal shares of the components that use it, else the loop's.
     """
     instructions = computation.instructions
     own = {
@@ -131,10 +132,42 @@ def _computation_shares(
                 found |= own[user] or of_variable(instructions[user]) or of_users(user)
         return {name: 1 / len(found) for name in found}
 
+    def of_reshape(op: hlo.Instruction) -> Shares:
+        found = {
+            owners.of(reshape.location, "")
+            for user in users.get(op.id, ())
+            for reshape in _reshapes(module, instructions[user], op)
+        } - {""}
+        return {found.pop(): 1.0} if len(found) == 1 else {}
+
     return {
-        op.name: own[op.id] or of_variable(op) or of_users(op.id) or {component_names.LOOP: 1.0}
+        op.name: own[op.id]
+        or of_variable(op)
+        or of_reshape(op)
+        or of_users(op.id)
+        or {component_names.LOOP: 1.0}
         for op in instructions.values()
     }
+
+
+def _reshapes(
+    module: hlo.Module, user: hlo.Instruction, op: hlo.Instruction
+) -> Iterator[hlo.Instruction]:
+    """Yield the reshapes of an op's value by a user, also within a fusion.
+
+    XLA replaces a product with a vector by a product of matrices, whose result it reshapes. The
+    reshape has the location of the original product, and the new one has none (jaxlib 0.12.0).
+    """
+    if user.opcode in _RESHAPES:
+        yield user
+    if user.opcode == "fusion":
+        for fused in module.called_by(user):
+            for reshape in fused.instructions.values():
+                if reshape.opcode in _RESHAPES:
+                    source = fused.instructions[reshape.operands[0]]
+                    is_value = source.opcode == "parameter"
+                    if is_value and user.operands[source.parameter] == op.id:
+                        yield reshape
 
 
 def _variable_shares(

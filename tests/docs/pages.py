@@ -11,6 +11,7 @@ A comment before a fenced block says what it is:
   takes longer.
 - ``<!-- output, numbers vary -->``: likewise, but times, sizes and versions are not compared.
 - ``<!-- output, numbers and order vary -->``: nor the order of the lines.
+- ``<!-- output with JAX 0.12 -->``: compared with this version alone.
 
 All pages are played in one folder, in the order of the site, so that a page can read the captures
 of an earlier one.
@@ -27,6 +28,7 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,7 +53,8 @@ README = ROOT / "README.md"
 WITH_OTHER_COMMANDS = (DOCS / "compilers" / "iree.md", DOCS / "guide" / "verification.md")
 
 _BLOCK = re.compile(
-    r"^<!-- (file \S+|run(?: \d)?|python|output(?: of [^>,]+)?(?:, [a-z ]+ vary)?) -->\n"
+    r"^<!-- (file \S+|run(?: \d)?|python"
+    r"|output(?: of [^>,]+| with JAX [\d.]+)?(?:, [a-z ]+ vary)?) -->\n"
     r"```\w+\n(.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
@@ -144,6 +147,9 @@ def play(page: Path, printed: dict[str, str]) -> None:
 
 def agrees(printed: str, block: Block) -> None:
     """Assert that what was printed is what an output on a page shows."""
+    needed = re.match(r"with JAX ([\d.]+)", block.detail)
+    if needed is not None and not version("jax").startswith(f"{needed[1]}."):
+        return
     wanted, got = (_compared(text, block.detail) for text in (block.content, printed))
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     if not doctest.OutputChecker().check_output(wanted, got, flags):
