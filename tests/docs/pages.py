@@ -12,6 +12,7 @@ A comment before a fenced block says what it is:
 - ``<!-- output, numbers vary -->``: likewise, but times, sizes and versions are not compared.
 - ``<!-- output, numbers and order vary -->``: nor the order of the lines.
 - ``<!-- output with JAX 0.12 -->``: compared with this version alone.
+- ``<!-- example -->``: code that is not run; ``<!-- layout -->``: text that nothing prints.
 
 All pages are played in one folder, in the order of the site, so that a page can read the captures
 of an earlier one.

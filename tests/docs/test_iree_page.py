@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,13 +14,6 @@ import brainpy_probe as probe
 from tests import eras
 from tests.docs.pages import WITH_OTHER_COMMANDS, agrees, blocks
 from tests.processes import ROOT
-
-
-@pytest.mark.parametrize("page", WITH_OTHER_COMMANDS)
-def test_every_command_and_every_script_of_a_page_is_marked(page: Path) -> None:
-    fenced = re.findall(r"^```(\w+)$", page.read_text(), re.MULTILINE)
-    marked = [block for block in blocks(page) if block.kind in ("file", "run")]
-    assert len([name for name in fenced if name in ("sh", "python")]) == len(marked)
 
 
 @pytest.mark.skipif(not eras.SINCE_2_7, reason="its network is in the spelling of today's BrainPy")

@@ -14,8 +14,6 @@ from tests.docs.pages import DOCS, PAGES, README, WITH_OTHER_COMMANDS, capture_a
 from tests.processes import ROOT
 from tests.sharing import made_once
 
-# A block without a marker shows a layout or a signature, no output.
-_TEXT = re.compile(r"^(?!<!-- output)(.*)\n```text$", re.MULTILINE)
 _OWN = re.compile(r"https://github.com/brainpy-probe/brainpy-probe/(?:blob|tree)/main/([^)#\s]+)")
 
 today = pytest.mark.skipif(not eras.SINCE_2_7, reason="the outputs are those of today's BrainPy")
@@ -74,10 +72,14 @@ def _einet() -> probe.Program:
     return program
 
 
-def test_every_output_is_compared() -> None:
+def test_every_block_is_run_compared_or_marked_as_an_example() -> None:
     for name, page in PAGES.items():
-        for before in _TEXT.findall(page.read_text()):
-            assert before == "<!-- layout -->", f"{name}: an output that no test compares"
+        text = page.read_text()
+        for marker, language in re.findall(r"^(.*)\n```(\w+)\n(?:.*\n)*?```$", text, re.MULTILINE):
+            output = marker.startswith(("<!-- output", "<!-- layout -->"))
+            code = marker.startswith(("<!-- file ", "<!-- run", "<!-- python", "<!-- test command"))
+            shown = output if language in ("text", "ebnf") else code or marker == "<!-- example -->"
+            assert shown, f"{name}: a block of {language} after {marker!r}"
 
 
 def test_links_to_files_of_the_repository_resolve() -> None:
