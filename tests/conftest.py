@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Half of the tests' time goes into compiling. LLVM optimises a third of that away, for programs
+# that run for milliseconds. XLA's own passes, its fusions among them, are those of every run. The
+# stack "latest" is tested with LLVM's optimisations, as users run it: XLA_FLAGS is set there.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 # The tests start many interpreters: without bytecode each would compile all that it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -23,14 +27,19 @@ from tests import sharing  # noqa: F401 - makes the folder of the run
 # What these folders test depends on BrainPy and JAX; in the others, such files are marked.
 _OF_STACKS = ("capture", "ir")
 
+# The files of these folders take seconds each. pytest-xdist hands them out last, so that no core
+# waits for a long file at the end.
+_SHORT = ("report", "cli", "ir", "unit")
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that each stack runs: ``-m every_stack``."""
-    here = Path(__file__).parent
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Mark the tests that each stack runs, ``-m every_stack``, and put long files first."""
     for item in items:
-        if item.path.is_relative_to(here) and item.path.parent.name in _OF_STACKS:
+        if item.path.parent.name in _OF_STACKS:
             item.add_marker(pytest.mark.every_stack)
+    yield
+    items.sort(key=lambda item: item.path.parent.name in _SHORT)
 
 
 def pytest_collection_finish() -> None:
