@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -51,12 +53,25 @@ def test_an_object_shows_itself(kind: str, shown: dict[str, Any]) -> None:
     assert html.startswith('<div class="brainpy-probe"')
     # No element but those that are always there runs or loads anything.
     assert html.count("<script>") == (1 if "<table" in html else 0)
-    assert not re.search(r"<(img|iframe|link)|\\son\\w+=|\\ssrc=", html)
+    assert not re.search(r"<(iframe|link|object|svg)|<[^>]*\son\w+=", html)
+    assert all(_picture(source) for source in re.findall(r'\ssrc="([^"]*)"', html))
+
+
+def _picture(source: str) -> str:
+    """Return the SVG of an image; it must be whole, and hold no script."""
+    head, _, content = source.partition(",")
+    assert head == "data:image/svg+xml;base64"
+    picture = base64.b64decode(content).decode()
+    tree = ElementTree.fromstring(picture)  # noqa: S314 - the package wrote it
+    elements = {element.tag.partition("}")[2] for element in tree.iter()}
+    assert elements <= {"svg", "style", "title", "g", "rect", "text", "path", "polygon"}
+    return picture
 
 
 def test_a_program_shows_its_picture(shown: dict[str, Any]) -> None:
     html = shown["program"]._repr_html_()
-    assert 'data-component="E2I"' in html
+    (source,) = re.findall(r'\ssrc="([^"]*)"', html)
+    assert 'data-component="E2I"' in _picture(source)
     assert "arguments and results" in html
 
 

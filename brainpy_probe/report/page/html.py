@@ -12,7 +12,7 @@ from brainpy_probe.characters import in_one_line
 
 __all__ = ["Html", "escaped", "join", "table", "tag"]
 
-_VOID = {"br", "col", "hr", "input", "link", "meta"}
+_VOID = {"br", "col", "hr", "img", "input", "link", "meta"}
 
 
 class Html(str):

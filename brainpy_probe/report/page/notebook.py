@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import secrets
 from collections.abc import Callable, Iterable
 from functools import singledispatch
@@ -44,7 +46,7 @@ def as_html(shown: object) -> str:
         f"(() => {{ {resource('sortable.js')} document.getElementById('{name}')"
         ".querySelectorAll('table.sortable').forEach(sortable); })();"
     )
-    content = _content(shown)
+    content = _with_images(_content(shown))
     return tag(
         "div",
         Html(f"<style>{resource('notebook.css')}</style>"),
@@ -54,6 +56,27 @@ def as_html(shown: object) -> str:
         class_="brainpy-probe",
         id=name,
     )
+
+
+def _with_images(content: Html) -> Html:
+    """Return HTML whose pictures are images.
+
+    JupyterLab takes SVG elements, and no text of them, out of a notebook that it does not trust,
+    such as a notebook of another user. It keeps images.
+    """
+    return Html(
+        re.sub(r"<svg\b.*?</svg>", lambda found: _image(found[0]), content, flags=re.DOTALL)
+    )
+
+
+def _image(svg: str) -> Html:
+    head, _, rest = svg.partition(">")
+    if "<style>" not in svg:  # drawn for a page that has a style
+        head = head.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+        rest = f"<style>{resource('picture.css')}</style>{rest}"
+    encoded = base64.b64encode(f"{head}>{rest}".encode()).decode()
+    width = None if " width=" in head else "100%"
+    return tag("img", src=f"data:image/svg+xml;base64,{encoded}", alt="picture", width=width)
 
 
 @singledispatch
@@ -102,8 +125,7 @@ def _(shown: Program) -> Html:
     try:
         drawn = model(record, shown.dataflow, shown.costs, record.measured)
         colours = Colours([node.name for node in drawn.nodes if not node.is_runner])
-        svg = Html(draw_model(drawn, colours, standalone=False))
-        parts.append(tag("div", svg, class_="model"))
+        parts.append(Html(draw_model(drawn, colours)))
     except ProbeError as error:
         parts.append(tag("p", str(error), class_="warn"))
     for dialect in shown.dialects:

@@ -113,26 +113,33 @@ def calls(manifest: Manifest) -> Html:
         return section("calls", "Calls", tag("p", "No call was recorded."))
     shown = manifest.calls[:_MOST_CALLS]
     longest = max(_length(call) for call in shown) or 1.0
-    rows = [_bar(number, call, longest) for number, call in enumerate(shown)]
-    height = _ROW * len(shown)
+    rows = [_bar(number, call, longest) for number, call in enumerate(shown, 1)]
+    height = _ROW * (len(shown) + 1)
     picture = tag(
         "svg",
+        _legend(),
         *rows,
         viewBox=f"0 0 {_LABEL + _BAR + 150} {height}",
         role="img",
         aria_label="seconds of each call by phase",
         class_="timeline",
     )
-    keys = join(
-        tag("span", tag("i", class_=f"key {phase}"), phase) for phase in (*_PHASES, "probe")
-    )
     left = len(manifest.calls) - len(shown)
     more = [tag("p", f"{left} more calls are not drawn.")] if left else []
     again = [m for m in manifest.modules if m.call is not None and m.reason != "first"]
-    parts: list[Html] = [tag("p", keys, class_="keys"), picture, *more]
+    parts: list[Html] = [picture, *more]
     if again:
         parts += [tag("h3", "Compiled again"), module_table(again)]
     return section("calls", "Calls", *parts)
+
+
+def _legend() -> Html:
+    parts = []
+    for number, phase in enumerate((*_PHASES, "probe")):
+        x = _LABEL + 90 * number
+        parts.append(tag("rect", x=x, y=5, width=11, height=11, class_=phase))
+        parts.append(tag("text", phase, x=x + 16, y=15))
+    return tag("g", *parts)
 
 
 def _length(call: CallRecord) -> float:
