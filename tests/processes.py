@@ -38,7 +38,8 @@ _NOT_INHERITED = ("XLA_", "JAX_", "BRAINPY_PROBE", "LOGURU_", "PYTHON")
 
 def _environment(added: dict[str, str]) -> dict[str, str]:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_INHERITED)}
-    return {**inherited, "JAX_PLATFORMS": "cpu", **added}
+    flags = os.environ["XLA_FLAGS"]
+    return {**inherited, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, **added}
 
 
 def start_python(source: str, *arguments: object) -> subprocess.Popen[str]:

@@ -287,6 +287,9 @@ class Environment(Record, frozen=True, kw_only=True):
         JAX's process index, if several processes run one program (jax.distributed).
     processor : str
         Model and vector instructions of the CPU, for which XLA compiles; empty if unknown.
+    xla_flags : str or None
+        The flags in the variable ``XLA_FLAGS`` that can change the code which XLA compiles; None
+        if they are unknown.
     untested : str
         A warning if the probe was not tested with these versions; otherwise empty.
     """
@@ -298,6 +301,7 @@ class Environment(Record, frozen=True, kw_only=True):
     versions: dict[str, str]
     rank: NonNegativeInt | None = None
     processor: str = ""
+    xla_flags: str | None = None
     untested: str = ""
 
     @property

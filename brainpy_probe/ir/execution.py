@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import os
 import platform
 import re
 from collections.abc import Iterable, Sequence
@@ -35,6 +36,7 @@ __all__ = [
     "register_jaxlib_kernels",
     "registered_targets",
     "version",
+    "xla_flags",
 ]
 
 
@@ -80,6 +82,24 @@ def processor() -> str:
     )
     flags = facts.get("flags") or facts.get("features") or ""
     return " ".join([model, *sorted(filter(_VECTOR_FLAGS.fullmatch, flags.split()))]).strip()
+
+
+# Flags that change no code: where files are dumped, and how many devices the host has.
+_NO_CODE = re.compile(r"--xla_(dump_|force_host_platform_device_count)")
+
+
+def xla_flags() -> str:
+    """Return the flags in ``XLA_FLAGS`` that can change the code which XLA compiles, in order.
+
+    XLA reads the variable as a file's name if it does not begin with a hyphen.
+    """
+    text = os.environ.get("XLA_FLAGS", "").strip()
+    if text and not text.startswith("-"):
+        try:
+            text = Path(text).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+    return " ".join(flag for flag in text.split() if not _NO_CODE.match(flag))
 
 
 def registered_targets() -> frozenset[str]:

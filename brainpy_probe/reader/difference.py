@@ -122,6 +122,7 @@ def _modules(capture: Capture) -> tuple[int, float]:
 def _environment(old: Environment, new: Environment) -> Iterator[tuple[str, tuple[str, str]]]:
     pairs = {"python": (old.python, new.python), "backend": (old.backend, new.backend)}
     pairs["processor"] = old.processor, new.processor
+    pairs["XLA_FLAGS"] = old.xla_flags or "", new.xla_flags or ""
     for name in {**old.versions, **new.versions}:
         pairs[name] = old.versions.get(name, ""), new.versions.get(name, "")
     for name, (a, b) in pairs.items():

@@ -75,7 +75,7 @@ def stablehlo(program: ProgramFiles) -> tuple[bytes, bool]:
 def other_bits(program: ProgramFiles, form: str) -> list[str]:
     """Return why XLA may compile a form of a program to other bits than the run's."""
     from brainpy_probe.compat import bindings
-    from brainpy_probe.ir.execution import processor
+    from brainpy_probe.ir.execution import processor, xla_flags
 
     ran = program.environment
     other = bindings.version_remark(ran.jaxlib)
@@ -83,6 +83,8 @@ def other_bits(program: ProgramFiles, form: str) -> list[str]:
     on_cpu = program.fidelity.placement.platform in ("", "cpu")
     if on_cpu and ran.processor and ran.processor != processor():
         reasons.append("it ran on another CPU, for which XLA compiles other code")
+    if ran.xla_flags is not None and ran.xla_flags != xla_flags():
+        reasons.append(f"it was compiled with XLA_FLAGS={ran.xla_flags!r}")
     if program.is_portable:
         reasons.append("the portable program may take sums in another order")
     if form == "vhlo" and any(program.fidelity.chlo.values()):

@@ -18,8 +18,8 @@ TOLERANCE = 1e-3
 # Floats of a dtype coarser than that (bfloat16, float16) agree within this number of ulps.
 _ULPS = 4
 # Below this fraction of an array's largest magnitude, a difference is relative to that fraction:
-# next to a zero crossing every relative difference is large.
-_FLOOR = 1e-3
+# next to a zero crossing, as in the upstroke of a spike, every relative difference is large.
+_FLOOR = 1e-2
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Agreement:
     difference : Difference or None
         The difference; None if the arrays are equal.
     relative : float
-        The largest difference relative to the greater of both elements, or to a thousandth of the
+        The largest difference relative to the greater of both elements, or to a hundredth of the
         largest magnitude in the arrays if that is more. Infinite if only one of both is NaN.
     step : int or None
         The first time step with a difference, if the array is recorded over time.

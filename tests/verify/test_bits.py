@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import dataclasses
 import functools
+import os
 import re
 import shutil
 import tempfile
@@ -37,7 +38,7 @@ from tests import eras
 from tests.altering import alter, rewrite
 from tests.eras import SINCE_2_4, DynamicalSystem
 from tests.processes import told_by
-from tests.replaying import DIALECTS
+from tests.replaying import DIALECTS, captured
 
 pytestmark = pytest.mark.every_stack
 
@@ -281,6 +282,16 @@ class Sharded(DynamicalSystem):
 
     def update(self) -> Any:
         self.x.value = self.step(bm.as_jax(self.x))
+
+
+def test_other_flags_of_xla_are_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = captured("lif").program
+    assert not any("XLA_FLAGS" in reason for reason in program.replay().reasons)
+    flags = os.environ["XLA_FLAGS"]
+    monkeypatch.setenv("XLA_FLAGS", f"{flags} --xla_dump_to=nowhere")
+    assert not any("XLA_FLAGS" in reason for reason in program.replay().reasons)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
+    assert f"it was compiled with XLA_FLAGS={flags!r}" in program.replay().reasons
 
 
 def test_a_shard_map_is_a_reason_for_other_bits(out: Path) -> None:

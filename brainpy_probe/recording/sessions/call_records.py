@@ -12,7 +12,7 @@ import jax
 from brainpy_probe.compat.versions import ECOSYSTEM, PACKAGES, installed, untested
 from brainpy_probe.format.common_records import Failure, Timing
 from brainpy_probe.format.records import CallRecord, Environment
-from brainpy_probe.ir.execution import processor
+from brainpy_probe.ir.execution import processor, xla_flags
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.model.standalone import StandaloneRun
 
@@ -84,6 +84,7 @@ def environment() -> Environment:
         versions=versions,
         rank=jax.process_index() if jax.process_count() > 1 else None,
         processor=processor(),
+        xla_flags=xla_flags(),
         untested=untested(),
     )
 

@@ -276,6 +276,7 @@ def environment(manifest: Manifest) -> Html:
     where, settings = manifest.environment, manifest.settings
     facts = [*where.versions.items(), ("python", where.python), ("host", where.host)]
     facts += [("backend", where.backend), ("processor", where.processor or "unknown")]
+    facts += [("XLA_FLAGS", where.xla_flags)] if where.xla_flags else []
     facts += [
         (name, ", ".join(value) if isinstance(value, tuple) else str(value))
         for name in settings.__struct_fields__
