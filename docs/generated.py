@@ -97,6 +97,8 @@ def commands() -> str:
         usage = [_usage(parameter) for parameter in command.params if _is_argument(parameter)]
         parts.append(f"## {name}\n\n`{' '.join(['brainpy-probe', name, '[OPTIONS]', *usage])}`\n")
         help_text = re.sub(r"(?<!\n)\n(?!\n)", " ", textwrap.dedent(command.help)).strip()
+        help_text = re.sub(r"^brainpy-probe .*$", r"`\g<0>`", help_text, flags=re.MULTILINE)
+        help_text = re.sub(r"BRAINPY_PROBE=1 .*$", r"`\g<0>`", help_text, flags=re.MULTILINE)
         parts.append(_escaped(help_text) + "\n")
         rows = [_row(parameter) for parameter in command.params if parameter.name != "help"]
         parts.append("\n".join(["| | |", "|---|---|", *rows]) + "\n")
