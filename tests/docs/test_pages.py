@@ -83,8 +83,11 @@ def test_every_block_is_run_compared_or_marked_as_an_example() -> None:
 
 
 def test_links_to_files_of_the_repository_resolve() -> None:
-    for page in DOCS.rglob("*.md"):
+    for page in (*ROOT.glob("*.md"), *DOCS.rglob("*.md")):
         for path in _OWN.findall(page.read_text()):
+            assert (ROOT / path).exists(), f"{page.name}: {path}"
+    for page in ROOT.glob("*.md"):  # the build of the site checks the links between its pages
+        for path in re.findall(r"\]\(([\w./-]+)[)#]", page.read_text()):
             assert (ROOT / path).exists(), f"{page.name}: {path}"
 
 
@@ -124,3 +127,13 @@ def test_the_tables_of_versions_are_those_of_the_package() -> None:
 def test_the_pictures_are_small() -> None:
     for picture in (DOCS / "pictures").iterdir():
         assert picture.stat().st_size < 250_000, picture.name
+
+
+def test_the_figures_of_the_readme_are_those_of_the_benchmarks() -> None:
+    (sentence,) = re.findall(
+        r"^The old way takes (.*?)\(\[benchmarks", README.read_text(), re.M | re.S
+    )
+    figures = re.findall(r"[\d,.]+(?: times| %)", sentence)
+    assert len(figures) == 4
+    measured = (DOCS / "project" / "benchmarks.md").read_text()
+    assert [figure for figure in figures if figure not in measured] == []
