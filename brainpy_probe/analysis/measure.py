@@ -159,7 +159,7 @@ def _on_one_device(record: ProgramRecord, content: bytes) -> tuple[ProgramRecord
             "Capture with portable=True, and measure program.portable.",
         )
     where = [f"on {ran.devices} devices"] if ran.devices > 1 else []
-    where += [f"on {ran.platform}"] if ran.platform not in ("", "cpu") else []
+    where += [] if ran.on_cpu else [f"on {ran.platform}"]
     notes = [f"It ran {' '.join(where)}, and was measured on one CPU device."] if where else []
     placement = Placement(platform="cpu", meshes=ran.meshes)
     return replace(record, fidelity=replace(record.fidelity, placement=placement)), notes

@@ -35,8 +35,8 @@ _ALTERNATIVES = {
     ),
     "EventCSRLinear": (
         "It reads the synapses of the neurons that fired. Another backend may be faster: "
-        'brainevent.config.set_backend("cpu", "jax_raw") or "numba" before the run, from BrainPy '
-        "2.7 on. This clears all of JAX's caches."
+        'brainevent.config.set_backend("{platform}", ...) with {backends} before the run, from '
+        "BrainPy 2.7 on. This clears all of JAX's caches."
     ),
 }
 
@@ -48,7 +48,12 @@ def dominant_component(manifest: Manifest) -> Iterator[Finding]:
         longest = max(
             programs, key=lambda program: program.measured.loop if program.measured else 0.0
         )
-        finding = dominant(longest.components, longest.measured, links=longest.links)
+        finding = dominant(
+            longest.components,
+            longest.measured,
+            links=longest.links,
+            platform=longest.fidelity.placement.platform,
+        )
         if finding is not None:
             yield replace(finding, model=model, programs=(longest.index,))
 
@@ -58,6 +63,7 @@ def dominant(
     measured: Measured | None,
     costs: Costs | None = None,
     links: Mapping[str, tuple[str, str]] = MappingProxyType({}),
+    platform: str = "cpu",
 ) -> Finding | None:
     """Return a finding if one component takes more than half of the time or of the bytes.
 
@@ -72,6 +78,8 @@ def dominant(
         including those of custom calls.
     links : mapping, optional
         The names of the two components that each projection connects.
+    platform : str
+        JAX's name of the platform for which the program is lowered.
     """
     if measured is not None:
         own = {time.component: time.seconds for time in measured.components}
@@ -106,8 +114,19 @@ def dominant(
         remedy=_ALTERNATIVES.get(
             components[name],
             "Optimise it first; brainpy-probe costs --trace FILE shows its ops.",
-        ),
+        ).format(platform=_brainevent_platform(platform), backends=_backends(platform)),
     )
+
+
+def _brainevent_platform(platform: str) -> str:
+    """Return brainevent's name of a platform of JAX's."""
+    return {"": "cpu", "cpu": "cpu", "tpu": "tpu"}.get(platform, "gpu")
+
+
+def _backends(platform: str) -> str:
+    """Return the backends of brainevent's event-driven kernels on a platform (0.2.1, 0.3.0)."""
+    others = {"cpu": ' or "numba"', "gpu": ' or "cuda_raw"', "tpu": ""}
+    return f'"jax_raw"{others[_brainevent_platform(platform)]}'
 
 
 def opaque_custom_call(manifest: Manifest) -> Iterator[Finding]:
@@ -132,6 +151,7 @@ def opaque_custom_call(manifest: Manifest) -> Iterator[Finding]:
             components = sorted(set().union(*components_by_target.values()))
             computes = f" It computes {', '.join(components)}." if components else ""
             portable = manifest.settings.portable
+            platform = _brainevent_platform(affected[0].fidelity.placement.platform)
             yield Finding(
                 slug="opaque-custom-call",
                 sentence=(
@@ -141,8 +161,8 @@ def opaque_custom_call(manifest: Manifest) -> Iterator[Finding]:
                 ),
                 remedy=(
                     "capture(portable=True) also writes the program in plain StableHLO. "
-                    'brainevent.config.set_backend("cpu", "jax_raw") before the run removes the '
-                    "custom call from the run itself, but clears all of JAX's caches."
+                    f'brainevent.config.set_backend("{platform}", "jax_raw") before the run '
+                    "removes the custom call from the run itself, but clears all of JAX's caches."
                     if is_brainevent and not portable
                     else "Another compiler must provide the code itself."
                 ),

@@ -82,7 +82,8 @@ def costs(
             measured = measuring.measured
             if trace is not None:
                 trace.write_text(measuring.chrome_trace())
-    finding = dominant(chosen.record.components, measured, counted, chosen.record.links)
+    record, platform = chosen.record, chosen.fidelity.placement.platform
+    finding = dominant(record.components, measured, counted, record.links, platform)
     if json:
         print_json(
             {

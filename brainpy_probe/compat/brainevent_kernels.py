@@ -18,19 +18,17 @@ def plain_kernels() -> Callable[[Any], Any]:
     The equation's parameter ``backend`` takes precedence over the user's choice (brainevent 0.2.1,
     0.3.0: _op/main.py), which is global to the process: the public ``set_backend`` would clear all
     of JAX's caches. ``available_backends`` is public. Before BrainPy 2.7 the kernel is chosen while
-    the model is traced, and the equations are returned unchanged.
+    the model is traced, and the equations are returned unchanged. The kernels are those for a CPU,
+    for which the portable program is lowered.
     """
     try:
         kernels: Any = importlib.import_module("brainevent").get_registry()
     except (ImportError, AttributeError):
         return lambda eqn: eqn
-    import jax
-
-    platform = jax.default_backend()
 
     def plain(eqn: Any) -> Any:
         kernel = kernels.get(eqn.primitive.name)
-        if kernel is None or _PLAIN not in kernel.available_backends(platform):
+        if kernel is None or _PLAIN not in kernel.available_backends("cpu"):
             return eqn
         return eqn.replace(params={**eqn.params, "backend": _PLAIN})
 
@@ -43,15 +41,17 @@ _PLAIN = "jax_raw"
 def lowering_settings() -> tuple[object, ...]:
     """Return the global settings that decide how a jaxpr is lowered.
 
-    These are the platform, the random bit generator (``jax_threefry_partitionable``, public from
-    0.4.13 to 0.12.0), and the backends of brainevent's kernels, as in :func:`plain_kernels`.
+    These are the default device and the random bit generator (``jax_default_device``,
+    ``jax_threefry_partitionable``, public from 0.4.13 to 0.12.0), and the backends of brainevent's
+    kernels, as in :func:`plain_kernels`.
     """
     import jax
 
     config: Any = sys.modules.get("brainevent.config")
     chosen = getattr(config, "_global_backends", None)
     backends = sorted(dict(chosen).items()) if chosen else ()
-    return jax.default_backend(), bool(jax.config.jax_threefry_partitionable), backends
+    device = f"{jax.default_backend()} {jax.config.jax_default_device}"
+    return device, bool(jax.config.jax_threefry_partitionable), backends
 
 
 def kernel_names() -> frozenset[str]:

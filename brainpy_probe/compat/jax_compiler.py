@@ -62,17 +62,30 @@ def platform_of(lowering: Any) -> str:
     return str(platforms[0]) if platforms else str(inner.compile_args["backend"].platform)
 
 
-def lowered_with_jaxpr(jitted: Any, arguments: Sequence[Any]) -> tuple[Any, Any]:
+def lowered_with_jaxpr(
+    jitted: Any, arguments: Sequence[Any], platform: str = ""
+) -> tuple[Any, Any]:
     """Lower a jitted function; return the lowering, and the jaxpr if JAX provides it.
 
     ``trace``, whose result has a method ``lower``, is public in 0.10.2 and 0.12.0, and missing up
     to 0.4.30.
+
+    Parameters
+    ----------
+    jitted : callable
+        The function.
+    arguments : sequence
+        Its arguments.
+    platform : str
+        The platform for which it is lowered; by default that of the arguments' devices, and always
+        that up to 0.4.30.
     """
     with _no_tracebacks():
         if not hasattr(jitted, "trace"):
             return jitted.lower(*arguments), None
         traced = jitted.trace(*arguments)
-        return traced.lower(), traced.jaxpr
+        options = {"lowering_platforms": (platform,)} if platform else {}
+        return traced.lower(**options), traced.jaxpr
 
 
 def _no_tracebacks() -> contextlib.AbstractContextManager[None]:

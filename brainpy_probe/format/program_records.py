@@ -151,8 +151,7 @@ class Placement(Record, frozen=True, kw_only=True):
     Attributes
     ----------
     platform : str
-        JAX's name of their kind: ``cpu``, ``cuda``, ``rocm``, ``tpu``. Empty if an earlier version
-        wrote the capture.
+        JAX's name of their kind: ``cpu``, ``cuda``, ``rocm``, ``tpu``. Empty if there is no text.
     partitions : int
         The number of devices over which the arrays of the program are distributed.
     replicas : int
@@ -166,6 +165,11 @@ class Placement(Record, frozen=True, kw_only=True):
     partitions: DeviceCount = 1
     replicas: DeviceCount = 1
     meshes: dict[str, str] = {}
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether they are CPU devices."""
+        return self.platform in ("", "cpu")
 
     @property
     def devices(self) -> int:

@@ -197,7 +197,7 @@ def choose(placement: Placement) -> tuple[Devices, Sequence[str]]:
     """
     count, platform = placement.devices, placement.platform
     reasons = []
-    if platform not in ("", "cpu"):
+    if not placement.on_cpu:
         own = of_jax(platform, count)
         if own is not None:
             return own, ["XLA may choose other algorithms for it each time that it compiles it"]

@@ -48,6 +48,11 @@ _SMALL_LOOPS = encode_field(1, b"xla_cpu_small_while_loop_byte_threshold") + enc
 _NO_SMALL_LOOPS = encode_field(3, encode_field(3, encode_field(500, _SMALL_LOOPS)))
 
 
+# JAX lowers sums along an axis to this op for a GPU. XLA's CPU compiler ends the process on it
+# (0.12.0: "Check failed: operand_maps.size() == 1").
+_ENDS_THE_PROCESS = b"chlo.scan"
+
+
 @functools.cache
 def _jaxlib() -> Any:
     """Return the Python side of XLA's client, which needs no JAX."""
@@ -102,19 +107,20 @@ def xla_flags() -> str:
     return " ".join(flag for flag in text.split() if not _NO_CODE.match(flag))
 
 
-def registered_targets() -> frozenset[str]:
-    """Return the targets of custom calls that XLA can call, as far as it lists them.
+def registered_targets(platform: str = "cpu") -> frozenset[str]:
+    """Return the targets of custom calls that XLA can call on a platform, as far as it lists them.
 
     ``custom_call_targets`` is in 0.4.30, 0.10.2, 0.12.0; before 0.10 its list is incomplete.
     jaxlib's own kernels are included after :func:`register_jaxlib_kernels` initialised them.
     """
-    return _listed_targets() - _jaxlib_kernels().keys() | _INITIALISED
+    listed = _listed_targets(platform)
+    return listed if platform != "cpu" else listed - _jaxlib_kernels().keys() | _INITIALISED
 
 
-def _listed_targets() -> frozenset[str]:
+def _listed_targets(platform: str = "cpu") -> frozenset[str]:
     devices.cpu()  # targets that were registered earlier are passed to a new client
     list_targets = getattr(_jaxlib(), "custom_call_targets", None)
-    return frozenset() if list_targets is None else frozenset(list_targets("cpu"))
+    return frozenset() if list_targets is None else frozenset(list_targets(platform))
 
 
 def refuses_unknown_calls() -> bool:
@@ -207,6 +213,10 @@ class Executable:
     ) -> None:
         jaxlib = _jaxlib()
         on = devices.cpu() if placement is None else devices.choose(placement)[0]
+        if on.platform == "cpu" and _ENDS_THE_PROCESS in content:
+            module = bindings.read_mlir(content)
+            bindings.chlo_to_stablehlo(module)
+            content = bindings.mlir_text(module, locations=True).encode()
         options = jaxlib.CompileOptions()
         if placement is not None and len(on.devices) > 1:
             sharded.distribute(options, placement)

@@ -44,8 +44,10 @@ _INSTALL = 'pip install "brainpy[cpu]"'
 _CONTENT_NAME = re.compile(r"brainevent_numba_ffi_[0-9a-f]{16}")
 
 
-def register(targets: Iterable[str], calls: Sequence[KernelCall]) -> str:
+def register(targets: Iterable[str], calls: Sequence[KernelCall], platform: str = "cpu") -> str:
     """Register the kernels of jaxlib, and BrainPy's event-driven kernels from brainevent.
+
+    JAX itself registers jaxlib's kernels for other platforms than a CPU.
 
     Parameters
     ----------
@@ -53,6 +55,8 @@ def register(targets: Iterable[str], calls: Sequence[KernelCall]) -> str:
         The targets of a program's custom calls.
     calls : sequence of KernelCall
         The calls of BrainPy's kernels in its record.
+    platform : str
+        JAX's name of the platform on which the program is to run.
 
     Returns
     -------
@@ -60,11 +64,15 @@ def register(targets: Iterable[str], calls: Sequence[KernelCall]) -> str:
         A sentence that describes a failure; empty if there was none.
     """
     targets = tuple(targets)
-    try:
-        execution.register_jaxlib_kernels(targets)
-    except ImportError as error:
-        return f"LAPACK's kernels need SciPy, which can't be imported: {first_line(error)}."
-    if not any(_CONTENT_NAME.fullmatch(target) for target in unregistered(targets)):
+    if platform == "cpu":
+        try:
+            execution.register_jaxlib_kernels(targets)
+        except ImportError as error:
+            return f"LAPACK's kernels need SciPy, which can't be imported: {first_line(error)}."
+    missing = unregistered(targets, platform)
+    if platform == "cpu":
+        missing = list(filter(_CONTENT_NAME.fullmatch, missing))
+    if not missing or not calls:
         return ""
     try:
         kernels = importlib.import_module("brainevent").get_registry()
@@ -72,7 +80,7 @@ def register(targets: Iterable[str], calls: Sequence[KernelCall]) -> str:
         return f"brainevent can't be imported: {first_line(error)}."
     for call in calls:
         try:
-            _lower(kernels[call.name], call)
+            _lower(kernels[call.name], call, platform)
         except Exception as error:  # another version of brainevent may take other parameters
             if importlib.util.find_spec("numba") is None:
                 return f"{call.name} needs numba, which is not installed: {_INSTALL}."
@@ -83,9 +91,9 @@ def register(targets: Iterable[str], calls: Sequence[KernelCall]) -> str:
     return ""
 
 
-def unregistered(targets: Iterable[str]) -> list[str]:
-    """Return the targets that XLA can't call, as far as it lists them."""
-    known = execution.registered_targets()
+def unregistered(targets: Iterable[str], platform: str = "cpu") -> list[str]:
+    """Return the targets that XLA can't call on a platform, as far as it lists them."""
+    known = execution.registered_targets(platform)
     return [target for target in targets if target not in known]
 
 
@@ -153,8 +161,8 @@ def _register_direct(target: str, known: Any, signature: ffi.Signature) -> str:
     return name
 
 
-def _lower(kernel: Any, call: KernelCall) -> None:
-    """Lower one call of a kernel for the CPU, during which brainevent registers the kernel."""
+def _lower(kernel: Any, call: KernelCall, platform: str) -> None:
+    """Lower one call of a kernel, during which brainevent registers the kernel."""
     import jax
 
     def called(*arguments: Any) -> Any:
@@ -162,7 +170,7 @@ def _lower(kernel: Any, call: KernelCall) -> None:
         return kernel.primitive.bind(*arguments, **parameters)
 
     avals = [_aval(shape, dtype) for shape, dtype in call.arguments]
-    jax.jit(called).trace(*avals).lower(lowering_platforms=("cpu",))
+    jax.jit(called).trace(*avals).lower(lowering_platforms=(platform,))
 
 
 def _abstract(value: Any) -> Any:

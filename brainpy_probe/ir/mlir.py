@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LARGE_CONSTANT",
     "READABLE_ELEMENTS",
+    "UNINITIALISED",
     "argument_names",
     "argument_types",
     "chlo_operations",
@@ -41,11 +42,16 @@ LARGE_CONSTANT = 1024
 # Constants with more elements are elided in a text for human readers.
 READABLE_ELEMENTS = 16
 
+# The custom call of an array whose values do not matter.
+UNINITIALISED = "AllocateBuffer"
 _CALLBACK = re.compile(r"callback", re.IGNORECASE)
 # Bytes of the widest element, a complex128.
 _WIDEST = 16
-# Custom calls that XLA itself implements as annotations: up to 0.4.30, and in VHLO from 0.10 on.
-_ANNOTATIONS = re.compile(r"Sharding|SPMDFullToShardShape|SPMDShardToFullShape|xla\.sdy\..*")
+# Custom calls that XLA itself implements on every platform: annotations (up to 0.4.30, and in VHLO
+# from 0.10 on), and arrays whose values do not matter (0.12.0, where JAX lowers a scan for a GPU).
+_OF_XLA = re.compile(
+    r"Sharding|SPMDFullToShardShape|SPMDShardToFullShape|xla\.sdy\..*|" + re.escape(UNINITIALISED)
+)
 
 
 def operations(module: MlirModule) -> Iterator[MlirOperation]:
@@ -153,7 +159,7 @@ def custom_calls(ops: Iterable[MlirOperation]) -> dict[str, list[MlirOperation]]
     for op in ops:
         if op.name == "stablehlo.custom_call":
             target = string(op.attributes["call_target_name"])
-            if not _ANNOTATIONS.fullmatch(target):
+            if not _OF_XLA.fullmatch(target):
                 found.setdefault(target, []).append(op)
     return dict(sorted(found.items()))
 

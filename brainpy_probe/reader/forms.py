@@ -80,8 +80,7 @@ def other_bits(program: ProgramFiles, form: str) -> list[str]:
     ran = program.environment
     other = bindings.version_remark(ran.jaxlib)
     reasons = [f"it was {other}"] if other else []
-    on_cpu = program.fidelity.placement.platform in ("", "cpu")
-    if on_cpu and ran.processor and ran.processor != processor():
+    if program.fidelity.placement.on_cpu and ran.processor and ran.processor != processor():
         reasons.append("it ran on another CPU, for which XLA compiles other code")
     if ran.xla_flags is not None and ran.xla_flags != xla_flags():
         reasons.append(f"it was compiled with XLA_FLAGS={ran.xla_flags!r}")

@@ -12,6 +12,7 @@ from brainpy_probe.errors import BadSetting, CannotReplay, ProbeError, describe_
 from brainpy_probe.format.arrays import Array
 from brainpy_probe.format.program_records import TensorSpec
 from brainpy_probe.format.reading import read_file
+from brainpy_probe.ir.devices import choose
 from brainpy_probe.reader.program import Program
 from brainpy_probe.reader.step import Step
 from brainpy_probe.verify import iree
@@ -28,7 +29,7 @@ def check_runs(
 
     The program that ran must give the simulation's bits. The portable program may sum in another
     order: its booleans and integers must be equal, its floats within the tolerance. The same
-    applies to another compiler, and to XLA of another version.
+    applies to another compiler, to XLA of another version, and to another platform.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ def check_runs(
     subject = f"program {program.record.index}"
     yield f"running {subject} by XLA"
     expected = _Expected(program.results, _stored(program), _SIMULATION, steps)
-    differs = bindings.version_remark(jaxlib)
+    differs = bindings.version_remark(jaxlib) or _elsewhere(program)
     check, results = _replay(subject, program, differs, program.replay)
     if check.outcome == "undecided" and results and differs and expected.arrays:
         check = expected.compare(subject, "replay", results, f" ({differs})")
@@ -77,6 +78,14 @@ def check_runs(
     if with_iree:
         yield f"running {subject} by IREE"
         yield _check_iree(folder, subject, program.portable or program, expected)
+
+
+def _elsewhere(program: Program) -> str:
+    """Return on which platform a program ran, if it runs on another one here; otherwise empty."""
+    placement = program.fidelity.placement
+    if placement.on_cpu or choose(placement)[0].platform != "cpu":
+        return ""
+    return f"it ran on {placement.platform}"
 
 
 def check_step_runs(
@@ -197,7 +206,7 @@ def _replay(
     except CannotReplay as error:
         fidelity = program.fidelity
         lacking = (fidelity.custom_calls, fidelity.host_callbacks, differs)
-        lacks = any(lacking) or fidelity.placement.devices > 1
+        lacks = any(lacking) or fidelity.placement.devices > 1 or not fidelity.placement.on_cpu
         return (undecided if lacks else failed)(subject, name, str(error)), []
     except Exception as error:  # if manifest and program disagree, XLA raises many classes
         return failed(subject, name, describe_error(error)), []

@@ -10,12 +10,20 @@ import numpy as np
 
 from brainpy_probe.compat import bindings
 from brainpy_probe.format.arrays import Array, dtype_of
+from brainpy_probe.ir import mlir
 from brainpy_probe.ir.dtypes import numpy_type
 
 if TYPE_CHECKING:
-    from brainpy_probe.compat.bindings import MlirOperation
+    from brainpy_probe.compat.bindings import MlirOperation, MlirValue
 
-__all__ = ["constant_value", "field", "integers", "printed_attributes"]
+__all__ = [
+    "constant_value",
+    "field",
+    "integers",
+    "is_constant",
+    "printed_attributes",
+    "value_type",
+]
 
 # Attributes that say nothing about the value of an operation, or differ between versions.
 _IGNORED = {
@@ -68,9 +76,26 @@ def field(printed: str, name: str) -> tuple[int, ...]:
     return integers(found[1]) if found else ()
 
 
+def value_type(value: MlirValue) -> tuple[tuple[int, ...], str]:
+    """Return shape and NumPy's name of the dtype of a value."""
+    return numpy_type(str(value.type))
+
+
+def is_constant(op: MlirOperation) -> bool:
+    """Return whether an op is a constant, or an array whose values do not matter."""
+    if op.name == "stablehlo.custom_call":
+        return mlir.string(op.attributes["call_target_name"]) == mlir.UNINITIALISED
+    return bool(op.name == "stablehlo.constant")
+
+
 def constant_value(op: MlirOperation) -> tuple[Array, tuple[int, ...], str]:
-    """Return value, shape and dtype of a constant; the value of a splat is a scalar."""
-    shape, dtype = numpy_type(str(op.results[0].type))
+    """Return value, shape and dtype of a constant; the value of a splat is a scalar.
+
+    The values of an array that do not matter are zeros.
+    """
+    shape, dtype = value_type(op.results[0])
+    if "value" not in op.attributes:
+        return np.zeros((), dtype_of(dtype)), shape, dtype
     printed = str(op.attributes["value"])
     content = printed.removeprefix("dense<").rpartition("> : ")[0]
     wanted = dtype_of(dtype)

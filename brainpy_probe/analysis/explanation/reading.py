@@ -11,18 +11,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from brainpy_probe.analysis.explanation.attributes import constant_value, printed_attributes
+from brainpy_probe.analysis.explanation.attributes import (
+    constant_value,
+    is_constant,
+    printed_attributes,
+    value_type,
+)
 from brainpy_probe.analysis.explanation.graph import Terms
 from brainpy_probe.analysis.explanation.loops import counter, trip_count
 from brainpy_probe.analysis.explanation.terms import Function, Place, Term
 from brainpy_probe.format import component_names
 from brainpy_probe.format.program_records import ProgramRecord, TensorSpec
 from brainpy_probe.ir import mlir
-from brainpy_probe.ir.dtypes import numpy_type
 from brainpy_probe.ir.placement import is_constraint
 
 if TYPE_CHECKING:
-    from brainpy_probe.compat.bindings import MlirBlock, MlirModule, MlirOperation, MlirValue
+    from brainpy_probe.compat.bindings import MlirBlock, MlirModule, MlirOperation
 
 __all__ = ["Result", "Step", "read_step"]
 
@@ -167,7 +171,7 @@ class _Reader:
         record = self.record
         values: dict[Any, Term] = {}
         for value, spec in zip(self._main.arguments, record.arguments, strict=True):
-            values[value] = self.terms.symbol(spec.path, spec.name, *_type(value))
+            values[value] = self.terms.symbol(spec.path, spec.name, *value_type(value))
             values[value].attributes = {"role": spec.role}
             self.step.arguments.append(values[value])
         outputs = self._block(self._main, values, "")
@@ -228,10 +232,12 @@ class _Reader:
             if returned[number] == argument:
                 symbol = operands[number]
             elif number == counted:
-                shape, dtype = _type(argument)
+                shape, dtype = value_type(argument)
                 symbol = self.step.counter = self.terms.make("counter", [], shape, dtype, name="n")
             else:
-                symbol = self.terms.symbol(("carry", number), f"carried {number}", *_type(argument))
+                symbol = self.terms.symbol(
+                    ("carry", number), f"carried {number}", *value_type(argument)
+                )
                 symbol.attributes = {"role": "state"}
             symbols.append(symbol)
             inner[argument] = symbol
@@ -240,7 +246,7 @@ class _Reader:
         return [
             operands[number]
             if symbols[number] is operands[number]
-            else self.terms.make("final", [], *_type(value), name=str(number), result=number)
+            else self.terms.make("final", [], *value_type(value), name=str(number), result=number)
             for number, value in enumerate(op.results)
         ]
 
@@ -288,7 +294,7 @@ class _Reader:
         owner = component_names.owner_within(named[1] if named else "", caller, components)
         place = Place(self._lines.get(op, 0), owner)
         name = op.name.removeprefix("stablehlo.")
-        if name == "constant":
+        if is_constant(op):
             value, shape, dtype = constant_value(op)
             return [self.terms.literal(value, shape, dtype)]
         if self._is_time_loop(op):
@@ -309,7 +315,7 @@ class _Reader:
             )
         return [
             self.terms.make(
-                name, operands, *_type(value), attributes, name=symbol, regions=regions,
+                name, operands, *value_type(value), attributes, name=symbol, regions=regions,
                 result=number, place=place,
             )
             for number, value in enumerate(op.results)
@@ -329,7 +335,7 @@ class _Reader:
         name = base if base in self._functions else callee
         return [
             self.terms.make(
-                "call", operands, *_type(value), name=name, regions=(function,), result=number,
+                "call", operands, *value_type(value), name=name, regions=(function,), result=number,
                 place=place,
             )
             for number, value in enumerate(op.results)
@@ -347,7 +353,7 @@ class _Reader:
             inner = list(_inner(function))
             body = function.regions[0].blocks[0]
             results = len(list(body.operations)[-1].operation.operands)
-            takes_key = any(_type(value)[1] == "uint32" for value in body.arguments)
+            takes_key = any(value_type(value)[1] == "uint32" for value in body.arguments)
             itself = results <= _FEW and any(op.name in _ALGORITHMIC for op in inner)
             called = (mlir.string(o.attributes["callee"]) for o in inner if o.name == "func.call")
             calls = results == 1 and takes_key and any(map(self._is_algorithmic, called))
@@ -358,7 +364,7 @@ class _Reader:
     def _region(self, block: MlirBlock, values: Mapping[Any, Term], caller: str) -> Function:
         self._regions += 1
         arguments = [
-            self.terms.make("argument", [], *_type(value), name=f"{self._regions}.{number}")
+            self.terms.make("argument", [], *value_type(value), name=f"{self._regions}.{number}")
             for number, value in enumerate(block.arguments)
         ]
         inner = {**values, **dict(zip(block.arguments, arguments, strict=True))}
@@ -391,8 +397,3 @@ def _inner(operation: MlirOperation) -> Iterator[MlirOperation]:
             for op in block.operations:
                 yield op.operation
                 yield from _inner(op.operation)
-
-
-def _type(value: MlirValue) -> tuple[tuple[int, ...], str]:
-    """Return shape and NumPy's name of the dtype of a value."""
-    return numpy_type(str(value.type))

@@ -59,15 +59,16 @@ def register(record: ProgramRecord) -> None:
         If they can't be registered in this process.
     """
     fidelity = record.fidelity
-    choose(fidelity.placement)  # before jaxlib makes one device: see devices.cpu
+    # Before jaxlib makes one device: see devices.cpu.
+    platform = choose(fidelity.placement)[0].platform
     if fidelity.host_callbacks:
         raise CannotReplay(
             f"{record.name} calls back into the Python process of the capture: "
             f"{', '.join(fidelity.host_callbacks)}.",
             "Capture it without the callback.",
         )
-    problem = kernels.register(fidelity.custom_calls, record.kernels)
-    missing = kernels.unregistered(fidelity.custom_calls)
+    problem = kernels.register(fidelity.custom_calls, record.kernels, platform)
+    missing = kernels.unregistered(fidelity.custom_calls, platform)
     if missing and (problem or not execution.refuses_unknown_calls()):
         raise _needs(record, missing, problem)
 
@@ -89,7 +90,7 @@ def compiled_in_time(
         content = with_constants(content, constants_of(record, arguments))
         executable = execution.Executable(content, placement, separate_ops=separate_ops)
     except Exception as error:  # XLA's exception class differs between versions
-        missing = kernels.unregistered(record.fidelity.custom_calls)
+        missing = kernels.unregistered(record.fidelity.custom_calls, choose(placement)[0].platform)
         if any(target in str(error) for target in missing):
             raise _needs(record, missing, "") from error
         raise CannotReplay(
@@ -131,6 +132,14 @@ def constants_of(record: ProgramRecord, arguments: Sequence[Array]) -> dict[int,
 
 
 def _needs(record: ProgramRecord, missing: Sequence[str], problem: str) -> CannotReplay:
+    placement = record.fidelity.placement
+    if not placement.on_cpu and choose(placement)[0].platform == "cpu":
+        return CannotReplay(
+            f"{record.name} ran on {placement.platform}, which is not there. It calls kernels that "
+            f"a CPU does not have: {', '.join(missing)}.",
+            "Replay it where JAX has such a device, or capture with portable=True and replay "
+            "program.portable (brainpy-probe replay --portable).",
+        )
     message = f"{record.name} calls kernels that only BrainPy registers: {', '.join(missing)}."
     if problem:
         message += f" {problem}"

@@ -214,15 +214,24 @@ def shape_and_dtype(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
 
 
 def signature(value: Any) -> tuple[object, ...]:
-    """Return a value's shape and dtype and, on several devices, its sharding, for comparison."""
+    """Return a value's shape, dtype and device, for comparison.
+
+    The device is that of an array that is not on the default one, or the sharding of an array on
+    several devices.
+    """
     dtype = getattr(value, "dtype", None)
-    sharding = _sharding(value) if isinstance(value, jax.Array) else ""
+    sharding = _printed_sharding(value.sharding) if isinstance(value, jax.Array) else ""
     return np.shape(value), type(value).__name__ if dtype is None else _printed(dtype), sharding
 
 
-def _sharding(array: jax.Array) -> str:
-    sharding = array.sharding
-    return "" if isinstance(sharding, jax.sharding.SingleDeviceSharding) else str(sharding)
+@functools.lru_cache(maxsize=256)
+def _printed_sharding(sharding: jax.sharding.Sharding) -> str:
+    """Print a sharding; a single device by its platform, or empty if that is the default one."""
+    if not isinstance(sharding, jax.sharding.SingleDeviceSharding):
+        return str(sharding)
+    (device,) = sharding.device_set
+    platform = str(device.platform)  # type: ignore[attr-defined]
+    return "" if platform == jax.default_backend() else platform
 
 
 @functools.lru_cache(maxsize=256)

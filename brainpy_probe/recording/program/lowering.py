@@ -140,8 +140,9 @@ def _lower(
     def fresh(*groups: Any) -> Any:  # JAX caches lowerings by function
         return function.function(*groups)
 
+    # On other platforms JAX lowers some operations to calls and ops that only XLA knows there.
     lowering, jaxpr = jax_compiler.lowered_with_jaxpr(
-        jax.jit(fresh, keep_unused=True), closed.grouped()
+        jax.jit(fresh, keep_unused=True), closed.grouped(), "cpu" if portable else ""
     )
     lowered = Lowered(
         lowering.compiler_ir("stablehlo"),
