@@ -283,6 +283,8 @@ class Environment(Record, frozen=True, kw_only=True):
         JAX's name of its default platform.
     versions : dict
         The version of each package that was installed, by its name.
+    backend : str
+        JAX's default platform in the process. Each program has its own in its ``placement``.
     rank : int or None
         JAX's process index, if several processes run one program (jax.distributed).
     processor : str

@@ -200,7 +200,7 @@ def choose(placement: Placement) -> tuple[Devices, Sequence[str]]:
     if not placement.on_cpu:
         own = of_jax(platform, count)
         if own is not None:
-            return own, ["XLA may choose other algorithms for it each time that it compiles it"]
+            return own, ["XLA may choose other algorithms each time that it compiles"]
         reasons.append(f"it ran on {platform}, and here on a CPU")
     found = cpu(count) if count <= _MOST else cpu()
     if len(found.devices) < count:

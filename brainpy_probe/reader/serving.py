@@ -96,14 +96,18 @@ def _block_imports(task: ProgramTask | Conversion) -> None:
     # brainevent's units import matplotlib if it is installed, which takes 0.4 s of the 3.6 s of
     # EINet at scale 1. It is optional (saiunit 0.6.0: _matplotlib_compat.py).
     needless = ["matplotlib"]
-    if (
-        isinstance(task, Conversion)
-        or task.what in ("costs", "dataflow", "op_graph", "explain")
-        or not task.record.fidelity.custom_calls
-    ):
+    if isinstance(task, Conversion) or not _needs_jax(task):
         # jaxlib imports JAX's sharding class if JAX is installed (1 s), but does not need it.
         needless.append("jax")
     sys.modules.update(dict.fromkeys(needless))  # type: ignore[arg-type]  # None: not importable
+
+
+def _needs_jax(task: ProgramTask) -> bool:
+    """Return whether a task needs JAX: for the kernels or the device of a program that it runs."""
+    if task.what in ("costs", "dataflow", "op_graph", "explain"):
+        return False
+    fidelity = task.record.fidelity
+    return bool(fidelity.custom_calls) or not fidelity.placement.on_cpu
 
 
 def _replay(

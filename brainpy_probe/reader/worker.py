@@ -155,6 +155,8 @@ class Worker:
         memory = limits.memory + 2 * _STACK * (os.cpu_count() or 1)
         # The worker process must not be captured.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("BRAINPY_PROBE")}
+        # JAX would reserve most of a GPU's memory, of which the calling process may have the rest.
+        environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter, on this package's code
             [sys.executable, "-P", "-c", _START, path, str(memory), str(os.getpid()), entry],
             stdin=subprocess.PIPE,

@@ -9,6 +9,7 @@ import platform
 import sys
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -94,6 +95,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
         The version of each package, or None if it is not installed.
     ecosystem : dict
         The version of each installed package that builds on brainstate, and the tested version.
+    devices : str
+        The devices that JAX has here: ``4 cpu``; empty if JAX can't be imported or has none.
     stack : str or None
         The tested stack that is installed, if any.
     problem : str
@@ -106,6 +109,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     executable: str
     versions: dict[str, str | None]
     ecosystem: dict[str, tuple[str, str]]
+    devices: str
     stack: str | None
     tested: tuple[Stack, ...]
     extras: dict[str, str | None]
@@ -128,6 +132,7 @@ def diagnose() -> Diagnosis:
         executable=sys.executable,
         versions=versions,
         ecosystem=ecosystem,
+        devices=_devices(),
         stack=stack(),
         tested=tuple(Stack(**tested._asdict()) for tested in TESTED),
         extras={extra: installed(package) for extra, package in _EXTRAS.items()},
@@ -136,6 +141,15 @@ def diagnose() -> Diagnosis:
         problem=_missing() or _trial(),
         leftovers=_leftovers(),
     )
+
+
+def _devices() -> str:
+    try:
+        devices = importlib.import_module("jax").local_devices()
+    except Exception:  # plug-ins raise many classes
+        return ""
+    counts = Counter(str(device.platform) for device in devices)
+    return ", ".join(f"{count} {platform}" for platform, count in counts.items())
 
 
 def _leftovers() -> tuple[str, ...]:
@@ -180,8 +194,8 @@ def _missing() -> str:
     if not missing:
         return ""
     return (
-        f"{' and '.join(missing)} can't be imported here: pip install 'brainpy[cpu]', or install "
-        "brainpy-probe into the environment that has them."
+        f"{' and '.join(missing)} can't be imported here: pip install 'brainpy[cpu]' (for a GPU "
+        "'brainpy[cuda12]'), or install brainpy-probe into the environment that has them."
     )
 
 
@@ -242,6 +256,7 @@ def as_lines(diagnosis: Diagnosis) -> list[str]:
         "",
         f"Python {diagnosis.python} in {diagnosis.executable}",
         *versions,
+        f"devices: {diagnosis.devices or 'none that JAX finds'}",
         f"tested together: {answer}. Tested are BrainPy {tested}.",
         "",
         "extras",
