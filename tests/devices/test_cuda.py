@@ -93,5 +93,5 @@ def test_a_program_runs_on_the_client_of_jax(monkeypatch: pytest.MonkeyPatch) ->
     of_jax = devices.of_jax
     monkeypatch.setattr(devices, "of_jax", lambda _, count: of_jax("cpu", count))
     replayed = _program("einet").within(None).replay()
-    assert replayed.reasons == ("XLA may choose other algorithms each time that it compiles",)
+    assert "XLA may choose other algorithms each time that it compiles" in replayed.reasons
     assert replayed.verdict.outcome in ("bit for bit", "agrees")
