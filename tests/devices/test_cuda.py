@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from pathlib import Path
 
@@ -48,7 +49,7 @@ print(json.dumps(str(cap.path)))
 
 
 def _captured(folder: Path) -> str:
-    path: str = told_by(_CAPTURE, folder, *NETWORKS)
+    path: str = told_by(_CAPTURE, folder, *NETWORKS, XLA_FLAGS=os.environ["XLA_FLAGS"])
     return path
 
 

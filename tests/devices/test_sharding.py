@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from tests.sharing import made_once
 
 pytestmark = [pytest.mark.every_stack, pytest.mark.xdist_group("sharded")]
 
-_FLAG = f"--xla_force_host_platform_device_count={DEVICES}"
+# The flags of the test run, so that XLA compiles the same code where it is verified.
+_FLAGS = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={DEVICES}"
 _ON_SEVERAL = [kind for kind in KINDS if kind != "second-device"]
 
 
@@ -27,7 +29,7 @@ def _captured(folder: Path) -> tuple[list[str], list[bool]]:
         "import json, sys; from tests.devices.sharded import main; "
         "print(json.dumps(main(sys.argv[1])))"
     )
-    paths, equal = told_by(source, folder, XLA_FLAGS=_FLAG)
+    paths, equal = told_by(source, folder, XLA_FLAGS=_FLAGS)
     return paths, equal
 
 
