@@ -7,6 +7,7 @@ Each operation is computed in the dtype that the program has for it. What can't 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,27 @@ class CannotEvaluate(Exception):
     """A term that NumPy can't evaluate, with the reason."""
 
 
-# Iterations of an inner loop after which it is given up.
-_MOST_ITERATIONS = 100_000
+# Iterations of an inner loop, and of the loops within it, after which it is given up: each takes
+# NumPy about a millisecond. Over more iterations with floats, rounding may add up to anything.
+_MOST_ITERATIONS, _MOST_ROUNDED = 2000, 50
+
+
+@dataclass
+class _Iterations:
+    """How many iterations an inner loop has run, together with the loops within it."""
+
+    count: int = 0
+    rounded: int = 0
+
+    def add(self, carried: Sequence[Array]) -> None:
+        self.count += 1
+        self.rounded += any(value.dtype.kind not in "biu" for value in carried)
+        if self.count > _MOST_ITERATIONS:
+            raise CannotEvaluate("an inner loop runs too long")
+        if self.rounded > _MOST_ROUNDED:
+            raise CannotEvaluate(
+                f"an inner loop runs more than {_MOST_ROUNDED} times, over which rounding adds up"
+            )
 
 
 def _erf_inv(x: Array) -> Array:
@@ -172,14 +192,23 @@ class Evaluator:
     moved : float
         The fraction by which the result of each approximated function and of each sum is moved, to
         find out how far their rounding reaches.
+    iterations : _Iterations, optional
+        Those of the inner loop of which the terms are a part.
     """
 
     def __init__(
-        self, record: ProgramRecord, values: Mapping[int, Array], moved: float = 0.0
+        self,
+        record: ProgramRecord,
+        values: Mapping[int, Array],
+        moved: float = 0.0,
+        iterations: _Iterations | None = None,
     ) -> None:
         self._record = record
+        self._iterations = iterations
         self._moved = moved
         self._known: dict[int, Any] = dict(values)
+        # All results of a control operation, each of which is a term.
+        self._controls: dict[tuple[Any, ...], list[Array]] = {}
 
     def value(self, term: Term) -> Array:
         """Return the value of a term.
@@ -236,7 +265,12 @@ class Evaluator:
 
     # --- Regions --------------------------------------------------------------------------------
 
-    def _apply(self, function: Function, arguments: Sequence[Array]) -> list[Array]:
+    def _apply(
+        self,
+        function: Function,
+        arguments: Sequence[Array],
+        iterations: _Iterations | None = None,
+    ) -> list[Array]:
         """Return the results of a region for some arguments."""
         if function.needed is None:
             function.needed = _needed(function)
@@ -244,29 +278,37 @@ class Evaluator:
         inner = {key: value for key, value in known if value is not None}
         pairs = zip(function.arguments, arguments, strict=True)
         inner.update((id(argument), value) for argument, value in pairs)
-        evaluator = Evaluator(self._record, inner, self._moved)
+        iterations = iterations or self._iterations
+        evaluator = Evaluator(self._record, inner, self._moved, iterations)
         return [evaluator.value(result) for result in function.results]
 
     def _reducer(self, function: Function) -> Callable[..., Array]:
         return lambda *arguments: self._apply(function, arguments)[0]
 
     def _controlled(self, term: Term, operands: Sequence[Array]) -> Array:
+        key = (term.op, *map(id, term.regions), *map(id, term.operands))
+        if key not in self._controls:
+            self._controls[key] = self._control(term, operands)
+        return self._controls[key][term.result]
+
+    def _control(self, term: Term, operands: Sequence[Array]) -> list[Array]:
+        """Return all results of a call, loop or condition."""
         if term.op == "call":
-            return self._apply(term.regions[0], operands)[term.result]
+            return self._apply(term.regions[0], operands)
         if term.op == "while":
             condition, body = term.regions
             carried = list(operands)
-            for _ in range(_MOST_ITERATIONS):
-                if not self._apply(condition, carried)[0]:
-                    return carried[term.result]
-                carried = self._apply(body, carried)
-            raise CannotEvaluate("an inner loop runs too long")
+            iterations = self._iterations or _Iterations()
+            while self._apply(condition, carried, iterations)[0]:
+                iterations.add(carried)
+                carried = self._apply(body, carried, iterations)
+            return carried
         index = int(operands[0])
         if term.op == "if":
             index = 0 if index else 1
         elif not 0 <= index < len(term.regions):
             index = len(term.regions) - 1
-        return self._apply(term.regions[index], [])[term.result]
+        return self._apply(term.regions[index], [])
 
     def _nudged(self, value: Array) -> Array:
         if not self._moved or value.dtype.kind != "f":
