@@ -8,14 +8,10 @@ import sysconfig
 from pathlib import Path, PurePath
 from types import FrameType
 
+from brainpy_probe.libraries import is_library
+
 __all__ = ["place_of", "user_frame"]
 
-# Packages whose frames are not the user's, wherever they are installed. A developer's BrainPy may
-# be outside of site-packages.
-_LIBRARIES = {
-    "brainpy", "brainpy_probe", "brainstate", "brainevent", "braintools", "brainunit", "contextlib",
-    "functools", "importlib", "jax", "jaxlib", "threading", "wrapt",
-}  # fmt: skip
 _PACKAGE = f"{Path(__file__).parent}/"
 _FOLDERS = tuple(
     {
@@ -71,7 +67,7 @@ def _is_library(frame: FrameType) -> bool:
     # Libraries run generated code, whose file is <string> too.
     if frame.f_code.co_filename == "<string>" and module != "__main__":
         return True
-    return module.partition(".")[0] in _LIBRARIES
+    return is_library(module)
 
 
 def _module(frame: FrameType) -> str:

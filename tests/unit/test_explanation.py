@@ -52,6 +52,14 @@ def test_lines_are_those_of_the_text_without_constants() -> None:
     assert [op.line for op in equation.operations] == [4]
 
 
+def test_a_product_with_minus_one_is_a_negation() -> None:
+    for operands in ("%c, %x", "%x, %c"):
+        line = f"    %0 = stablehlo.multiply {operands} : tensor<4xf32>\n"
+        body = _constant("c", "-1.0") + line + "    return %0 : tensor<4xf32>"
+        (equation,) = _explained(body).equations.values()
+        assert equation.text == "-x"
+
+
 def test_a_deep_expression_is_divided() -> None:
     before = ["%x", *(f"%{n}" for n in range(600))]
     lines = [f"    %{n} = stablehlo.tanh {before[n]} : tensor<4xf32>" for n in range(600)]

@@ -28,8 +28,10 @@ class CannotEvaluate(Exception):
 
 
 # Iterations of an inner loop, and of the loops within it, after which it is given up: each takes
-# NumPy about a millisecond. Over more iterations with floats, rounding may add up to anything.
-_MOST_ITERATIONS, _MOST_ROUNDED = 2000, 50
+# NumPy about a millisecond.
+_MOST_ITERATIONS = 5000
+# Iterations with floats over which rounding may add up to anything.
+_MANY_ROUNDINGS = 50
 
 
 @dataclass
@@ -44,10 +46,6 @@ class _Iterations:
         self.rounded += any(value.dtype.kind not in "biu" for value in carried)
         if self.count > _MOST_ITERATIONS:
             raise CannotEvaluate("an inner loop runs too long")
-        if self.rounded > _MOST_ROUNDED:
-            raise CannotEvaluate(
-                f"an inner loop runs more than {_MOST_ROUNDED} times, over which rounding adds up"
-            )
 
 
 def _erf_inv(x: Array) -> Array:
@@ -209,6 +207,7 @@ class Evaluator:
         self._known: dict[int, Any] = dict(values)
         # All results of a control operation, each of which is a term.
         self._controls: dict[tuple[Any, ...], list[Array]] = {}
+        self._accumulating: set[int] = set()
 
     def value(self, term: Term) -> Array:
         """Return the value of a term.
@@ -224,6 +223,11 @@ class Evaluator:
                     self._known[id(found)] = self._evaluate(found)
         result: Array = self._known[id(term)]
         return result
+
+    def accumulates(self, term: Term) -> bool:
+        """Return whether a term that was evaluated has an inner loop over which rounding adds up."""
+        regions = (id(region) for found in in_order([term]) for region in found.regions)
+        return not self._accumulating.isdisjoint(regions)
 
     def _evaluate(self, term: Term) -> Array:
         if term.op == "constant":
@@ -288,17 +292,21 @@ class Evaluator:
     def _controlled(self, term: Term, operands: Sequence[Array]) -> Array:
         key = (term.op, *map(id, term.regions), *map(id, term.operands))
         if key not in self._controls:
-            self._controls[key] = self._control(term, operands)
+            iterations = self._iterations or _Iterations()
+            self._controls[key] = self._control(term, operands, iterations)
+            if iterations.rounded > _MANY_ROUNDINGS:
+                self._accumulating.update(map(id, term.regions))
         return self._controls[key][term.result]
 
-    def _control(self, term: Term, operands: Sequence[Array]) -> list[Array]:
+    def _control(
+        self, term: Term, operands: Sequence[Array], iterations: _Iterations
+    ) -> list[Array]:
         """Return all results of a call, loop or condition."""
         if term.op == "call":
-            return self._apply(term.regions[0], operands)
+            return self._apply(term.regions[0], operands, iterations)
         if term.op == "while":
             condition, body = term.regions
             carried = list(operands)
-            iterations = self._iterations or _Iterations()
             while self._apply(condition, carried, iterations)[0]:
                 iterations.add(carried)
                 carried = self._apply(body, carried, iterations)
@@ -308,7 +316,7 @@ class Evaluator:
             index = 0 if index else 1
         elif not 0 <= index < len(term.regions):
             index = len(term.regions) - 1
-        return self._apply(term.regions[index], [])
+        return self._apply(term.regions[index], [], iterations)
 
     def _nudged(self, value: Array) -> Array:
         if not self._moved or value.dtype.kind != "f":

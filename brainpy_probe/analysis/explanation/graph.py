@@ -188,7 +188,7 @@ class Terms:
                 return self.make("exprel", [operands[1]], shape, dtype, {"form": form})
         if op == "multiply" and dtype != "bool" and -1 in values:
             # Exact, also for zeros and NaN.
-            return self.make("negate", [operands[values[0] == -1]], shape, dtype)
+            return self.make("negate", [operands[1 if values[0] == -1 else 0]], shape, dtype)
         return unchanged_operand(op, operands, values, shape)
 
     def _compared(

@@ -101,9 +101,9 @@ class PathNames:
     def _part(self, number: int) -> str:
         """Return the last part of an object's name."""
         visit = self._visits[number]
-        if isinstance(visit.key, int):
-            return str(visit.key)
         key = str(visit.key)
+        if isinstance(visit.key, int) and not _ID.fullmatch(key):
+            return key
         if key == _automatic_name(visit.obj):
             return type(visit.obj).__name__
         if key.startswith(brainpy_model.DELAYS):

@@ -24,8 +24,9 @@ from brainpy_probe.compat.brainpy_model import (
     state_class,
 )
 from brainpy_probe.compat.brainpy_runner import holder_classes
+from brainpy_probe.libraries import is_user_module, may_hold_models
 from brainpy_probe.recording.identity_dict import IdentityDict
-from brainpy_probe.recording.tracing.usercode import is_user_module, names_in
+from brainpy_probe.recording.tracing.usercode import names_in
 
 __all__ = [
     "Namespace",
@@ -176,7 +177,7 @@ def _parts(function: Any) -> Iterator[tuple[str, Any]]:
         wrapped = getattr(function, "__wrapped__", None)
         if wrapped is not None:
             yield "", wrapped
-        if _is_users(function):
+        if _runs_models(function):
             for name in sorted(names_in(function.__code__)):
                 if name in function.__globals__:
                     yield name, function.__globals__[name]
@@ -186,13 +187,13 @@ def _parts(function: Any) -> Iterator[tuple[str, Any]]:
             yield from (function.__kwdefaults__ or {}).items()
 
 
-def _is_users(function: FunctionType) -> bool:
-    """Return whether a function is the user's code.
+def _runs_models(function: FunctionType) -> bool:
+    """Return whether a function is the code of the user, or of a package that provides models.
 
     ``functools.wraps`` gives a library's wrapper the ``__module__`` of the wrapped function, but
     not its globals.
     """
-    return is_user_module(function.__globals__.get("__name__"))
+    return may_hold_models(function.__globals__.get("__name__"))
 
 
 def is_users(function: Any) -> bool:
@@ -215,7 +216,7 @@ def _may_hold_state(obj: Any) -> bool:
         return not isinstance(obj, jax.core.Tracer)
     if type(obj) in _CONTAINERS:
         return bool(obj)
-    return not isinstance(obj, type) and is_user_module(type(obj).__module__)
+    return not isinstance(obj, type) and may_hold_models(type(obj).__module__)
 
 
 def _default_name(obj: Any) -> str:
@@ -235,7 +236,7 @@ def user_function(function: Any) -> Any:
         if not callable(layer):
             continue
         inner = layer.__func__ if isinstance(layer, MethodType) else layer
-        if isinstance(inner, FunctionType) and _is_users(inner):
+        if isinstance(inner, FunctionType) and _runs_models(inner):
             return layer
         if isinstance(layer, (*component_classes(), MethodType)):
             return layer

@@ -26,6 +26,7 @@ import numpy as np
 
 from brainpy_probe.compat import brainpy_model
 from brainpy_probe.format.digests import digest_of
+from brainpy_probe.libraries import is_user_module
 from brainpy_probe.recording.patches import unwrapped
 from brainpy_probe.recording.tracing.equality import (
     ByEquality,
@@ -37,7 +38,6 @@ from brainpy_probe.recording.tracing.equality import (
 from brainpy_probe.recording.tracing.usercode import (
     NotComparable,
     UsedNames,
-    is_user_module,
     require_deterministic,
     require_deterministic_builtin,
     used_names,

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from brainpy_probe.recording.tracing.usercode import is_user_module
+from brainpy_probe.libraries import is_user_module
 from brainpy_probe.recording.types import Array
 
 __all__ = ["ByEquality", "ByIdentity", "ByReference", "is_constant", "is_made_in_python"]

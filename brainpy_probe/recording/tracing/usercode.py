@@ -1,4 +1,4 @@
-"""Distinguishes the user's code from libraries, and finds the names that functions use."""
+"""Finds the names that functions use, and what may give other results at each call."""
 
 from __future__ import annotations
 
@@ -13,18 +13,12 @@ from types import CodeType
 __all__ = [
     "NotComparable",
     "UsedNames",
-    "is_user_module",
     "names_in",
     "require_deterministic",
     "require_deterministic_builtin",
     "used_names",
 ]
 
-_LIBRARIES = {
-    "brainpy", "brainpy_probe", "brainstate", "brainevent", "brainunit", "braintools", "brainpylib",
-    "saiunit", "jax", "jaxlib", "ml_dtypes", "opt_einsum", "numba", "taichi", "numpy", "scipy",
-    "matplotlib", "pandas", "tqdm", "typing_extensions", "wrapt",
-}  # fmt: skip
 # Modules of the standard library that give the same results each time. The state of ``random`` is
 # compared elsewhere.
 _DETERMINISTIC = {
@@ -45,12 +39,6 @@ _NONDETERMINISTIC_NUMPY = {
 
 class NotComparable(Exception):
     """A step depends on an object that cannot be inspected, or that changes at each call."""
-
-
-def is_user_module(module: str | None) -> bool:
-    """Return whether a module, given its name, is neither a known library's nor Python's."""
-    package = (module or "builtins").partition(".")[0]
-    return package not in _LIBRARIES and package not in sys.stdlib_module_names
 
 
 def names_in(code: CodeType) -> set[str]:
