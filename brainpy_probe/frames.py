@@ -6,11 +6,11 @@ import functools
 import sys
 import sysconfig
 from pathlib import Path, PurePath
-from types import FrameType
+from types import CodeType, FrameType
 
 from brainpy_probe.libraries import is_library
 
-__all__ = ["place_of", "user_frame"]
+__all__ = ["is_user_code", "place_of", "user_frame"]
 
 _PACKAGE = f"{Path(__file__).parent}/"
 _FOLDERS = tuple(
@@ -26,10 +26,18 @@ def user_frame() -> FrameType | None:
     """Return the innermost frame of this thread that is the user's; None if there is none."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if _is_user_file(frame.f_code.co_filename) and not _is_library(frame):
+        if is_user_code(frame.f_code, _module(frame)):
             return frame
         frame = frame.f_back
     return None
+
+
+def is_user_code(code: CodeType, module: str) -> bool:
+    """Return whether code is the user's, given its module's name."""
+    if not _is_user_file(code.co_filename) or is_library(module):
+        return False
+    # Libraries run generated code, whose file is <string> too.
+    return code.co_filename != "<string>" or module == "__main__"
 
 
 def place_of(frame: FrameType) -> str:
@@ -60,14 +68,6 @@ def _is_user_file(path: str) -> bool:
     if path.startswith(_PACKAGE) or "/site-packages/" in path or "/dist-packages/" in path:
         return False
     return not path.startswith(_FOLDERS)
-
-
-def _is_library(frame: FrameType) -> bool:
-    module = _module(frame)
-    # Libraries run generated code, whose file is <string> too.
-    if frame.f_code.co_filename == "<string>" and module != "__main__":
-        return True
-    return is_library(module)
 
 
 def _module(frame: FrameType) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "is_running",
     "jit_module",
     "jit_outputs",
+    "jitted_function",
     "run_functions",
     "run_kind",
     "run_states",
@@ -158,6 +159,14 @@ def jit_module(frame: FrameType) -> str:
     transform/_jit.py).
     """
     return f"jit_{frame.f_locals['jit_fun'].__name__}"
+
+
+def jitted_function(frame: FrameType) -> Any:
+    """Return the user's function of a frame that runs a jitted function; None for another frame.
+
+    ``fun`` is the StatefulFunction (brainstate 0.5.4, 0.6.0: transform/_jit.py).
+    """
+    return frame.f_locals["fun"].fun if run_kind(frame) == "jit" else None
 
 
 def run_functions(frame: FrameType, stateful: Any) -> list[Any]:

@@ -71,18 +71,21 @@ class CallCount(Record, frozen=True, kw_only=True):
 
 
 class Uncaptured(Record, frozen=True, kw_only=True):
-    """A kind of run that has no call, and how often it ran.
+    """A kind of run that has no call, and how often it ran, or which functions were compiled.
 
     Attributes
     ----------
     idiom : str
         What ran: ``gradient outside of a jitted function``.
     count : int
-        How often it ran.
+        How often it ran, or the number of the user's functions that were compiled.
+    functions : tuple of str
+        The names of these functions, at most 20; empty if runs were counted.
     """
 
     idiom: str
     count: NonNegativeInt
+    functions: tuple[str, ...] = ()
 
 
 class CallRecord(Record, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from brainpy_probe.compat import brainpy_model, brainpy_runner, versions
@@ -117,10 +118,10 @@ class ProcessCapture:
         if self._session is not None:
             self._session.count_call(run, is_last=is_last)
 
-    def note_uncaptured(self, idiom: str) -> None:
+    def note_uncaptured(self, idiom: str, function: FunctionType | None = None) -> None:
         """Record that something ran that has no call; this alone makes no capture."""
         if self._session is not None:
-            self._session.note_uncaptured(idiom)
+            self._session.note_uncaptured(idiom, function)
 
     def render_ahead(self, call: RunningCall) -> None:
         """Render the program of a call that is about to run."""

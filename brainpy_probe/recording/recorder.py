@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import TYPE_CHECKING, Protocol
 
 from brainpy_probe.errors import ProbeError
@@ -37,8 +38,8 @@ class Recorder(Protocol):
     def count_call(self, run: RepeatedRun, *, is_last: bool = False) -> None:
         """Record how often the function of a recorded call has run, so far or until the end."""
 
-    def note_uncaptured(self, idiom: str) -> None:
-        """Record that something ran that has no call."""
+    def note_uncaptured(self, idiom: str, function: FunctionType | None = None) -> None:
+        """Record that something ran that has no call, and the user's function."""
 
     def render_ahead(self, call: RunningCall) -> None:
         """Render the program of a call that is about to run."""

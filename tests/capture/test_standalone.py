@@ -200,14 +200,33 @@ def test_a_run_that_raises_is_closed_and_recorded(out: Path) -> None:
     assert last.program is not None
 
 
-@pytest.mark.skipif(not eras.SINCE_2_7, reason="brainstate is there from 2.7 on")
-def test_functions_without_state_are_no_calls(out: Path) -> None:
-    import brainstate
+def test_functions_without_state_are_named_once(out: Path) -> None:
+    def simulated(x: Any) -> Any:
+        return x + 1
 
-    with probe.capture(out) as cap:
-        brainstate.transform.jit(lambda x: x + 1)(np.arange(3.0))
+    def loss(x: Any) -> Any:
+        return (x**2).sum()
+
+    with probe.capture(out, strict=True) as cap:
+        x = jax.numpy.arange(3.0)
+        for _ in range(2):
+            bm.jit(simulated)(2.0)
+        jax.jit(jax.grad(loss))(x)
+        jax.jit(loss)(jax.numpy.ones(2))
+        jax.lax.fori_loop(0, 3, lambda i, n: n + i, 0)
+        jax.lax.cond(True, simulated, lambda x: x, x)
+        # Functions of libraries, which are jitted as well.
+        jax.numpy.linalg.norm(jax.numpy.sort(x))
+        bp.init.Normal()((3,))
     assert cap.calls == ()
-    assert cap.modules
+    here = "test_functions_without_state_are_named_once"
+    found = {kind.idiom: (kind.count, kind.functions) for kind in cap.manifest.uncaptured}
+    assert found == {
+        "jitted function without BrainPy state": (2, (f"{here}.simulated", f"{here}.loss")),
+        "jax.lax loop without BrainPy state": (1, (f"{here}.<lambda>",)),
+        "jax.lax condition without BrainPy state": (1, (f"{here}.simulated",)),
+    }
+    assert "not captured: 2 jitted functions without BrainPy state were" in str(cap)
 
 
 @pytest.mark.skipif(not eras.SINCE_2_7, reason="brainstate is there from 2.7 on")

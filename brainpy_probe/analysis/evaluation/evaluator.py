@@ -225,7 +225,7 @@ class Evaluator:
         return result
 
     def accumulates(self, term: Term) -> bool:
-        """Return whether a term that was evaluated has an inner loop over which rounding adds up."""
+        """Return whether an evaluated term has an inner loop over which rounding adds up."""
         regions = (id(region) for found in in_order([term]) for region in found.regions)
         return not self._accumulating.isdisjoint(regions)
 

@@ -6,6 +6,7 @@ Each wrapper calls the wrapped function exactly once, returns its result and rai
 from __future__ import annotations
 
 import inspect
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -27,6 +28,7 @@ from brainpy_probe.recording.modules.timing import Phase
 from brainpy_probe.recording.patches import LEDGER, Patch
 from brainpy_probe.recording.recorder import Recorder
 from brainpy_probe.recording.tracing.repeated_runs import promote_repeated_run
+from brainpy_probe.recording.tracing.uncaptured import note_compiled
 from brainpy_probe.recording.types import Args, Kwargs, Wrapped
 
 __all__ = ["patches", "record_event"]
@@ -75,6 +77,7 @@ def _compile_or_get_cached(wrapped: Wrapped, instance: Any, args: Args, kwargs: 
         finally:
             dumps.discard(compilation.dumps)
         _raise_first([failure])
+        note_compiled(sys._getframe(0))
     return compilation.executable
 
 

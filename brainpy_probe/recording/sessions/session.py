@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import FunctionType
 
 from loguru import logger
 from msgspec.structs import replace
@@ -22,7 +23,6 @@ from brainpy_probe.format.records import (
     CallRecord,
     LostModule,
     Manifest,
-    Uncaptured,
 )
 from brainpy_probe.reader.capture import Capture
 from brainpy_probe.recording.calls import RunningCall
@@ -42,6 +42,7 @@ from brainpy_probe.recording.sessions.call_records import (
 from brainpy_probe.recording.sessions.failures import FailureLog
 from brainpy_probe.recording.sessions.pending_records import PendingRecord, PendingRecords
 from brainpy_probe.recording.sessions.program_log import CallProgram, ProgramLog
+from brainpy_probe.recording.sessions.uncaptured_runs import UncapturedRuns
 from brainpy_probe.recording.tracing.repeated_runs import RepeatedRun
 from brainpy_probe.settings import Settings
 from brainpy_probe.user_warnings import warn
@@ -74,7 +75,7 @@ class Session:
     _pending: PendingRecords = field(init=False)
     _numbers: dict[int, int] = field(default_factory=dict)  # of calls, by their serials
     _state_names: dict[int, tuple[str, ...]] = field(default_factory=dict)
-    _uncaptured: dict[str, int] = field(default_factory=dict)
+    _uncaptured: UncapturedRuns = field(default_factory=UncapturedRuns)
     _models: IdentityDict[int] = field(default_factory=IdentityDict)
     _model_count: int = 0
     _closed: bool = False
@@ -158,18 +159,13 @@ class Session:
                     count = replace(count, last_state=file)
             self.folder.append(Addition(counts=(count,)))
 
-    def note_uncaptured(self, idiom: str) -> None:
-        """Record that something ran that has no call; write it at once for the first time."""
+    def note_uncaptured(self, idiom: str, function: FunctionType | None = None) -> None:
+        """Record that something ran that has no call, and the user's function."""
         if self._is_inherited():
             return
         with self._lock, Guard(self.defer_failure):
-            count = self._uncaptured.get(idiom, 0) + 1
-            self._uncaptured[idiom] = count
-            if count == 1 and not self._closed:
-                self.folder.append(Addition(uncaptured=self._uncaptured_records()))
-
-    def _uncaptured_records(self) -> tuple[Uncaptured, ...]:
-        return tuple(Uncaptured(idiom=k, count=n) for k, n in self._uncaptured.items())
+            if self._uncaptured.add(idiom, function) and not self._closed:
+                self.folder.append(Addition(uncaptured=self._uncaptured.records()))
 
     def report_failure(self, failure: Exception, *, recorded: bool = False) -> ProbeError | None:
         """Report a failure of the probe; return the error to raise, with ``strict=True``.
@@ -201,7 +197,7 @@ class Session:
             try:
                 self._programs.discard_unclaimed()
                 addition = self._pending.addition()
-                self.folder.finish(replace(addition, uncaptured=self._uncaptured_records()))
+                self.folder.finish(replace(addition, uncaptured=self._uncaptured.records()))
             except Exception as error:
                 return self.report_failure(error) or self.failures.finish()
         return self.failures.finish()

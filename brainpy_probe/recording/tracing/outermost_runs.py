@@ -19,15 +19,12 @@ from brainpy_probe.errors import CannotCapture
 from brainpy_probe.format.records import CallKind
 from brainpy_probe.recording import lifecycle
 from brainpy_probe.recording.calls import RunningCall
-from brainpy_probe.recording.current import OWN_WORK, name_guard
-from brainpy_probe.recording.identity_dict import IdentityDict
+from brainpy_probe.recording.current import OWN_WORK
 from brainpy_probe.recording.model import scopes
 from brainpy_probe.recording.model.standalone import (
     Namespace,
     StandaloneRun,
-    is_users,
     standalone_run,
-    user_function,
 )
 from brainpy_probe.recording.patches import LEDGER
 from brainpy_probe.recording.snapshot import Snapshot
@@ -45,10 +42,6 @@ __all__ = [
     "is_stateless",
     "mark_training",
     "may_begin",
-    "note",
-    "note_idiom",
-    "note_inside",
-    "note_stateless",
     "values_before",
 ]
 
@@ -63,44 +56,6 @@ def may_begin(frame: FrameType | None) -> bool:
         and brainstate_runs.run_kind(frame) is not None
         and jax_tracing.trace_state_clean()
     )
-
-
-# What the user is informed of where a run is no call.
-_STATELESS = "jitted function without BrainPy state"
-# Whether a jitted function is the user's own.
-_IS_USERS: IdentityDict[bool] = IdentityDict()
-_INSIDE = "loop or jitted function inside another transformation"
-
-
-def note_idiom(stateful: Any, frame: FrameType) -> None:
-    """Record that a function runs that is no call, such as a gradient outside of a jit."""
-    if OWN_WORK.get() or brainstate_runs.run_kind(frame) is not None:
-        return
-    idiom = brainstate_runs.uncaptured_idiom(stateful)
-    if idiom and jax_tracing.trace_state_clean():
-        note(idiom)
-
-
-def note_inside(frame: FrameType) -> None:
-    """Record that a run is no call, because it is inside another transformation."""
-    if not OWN_WORK.get() and brainstate_runs.run_kind(frame) is not None:
-        note(_INSIDE)
-
-
-def note_stateless(user: Any) -> None:
-    """Record that a jitted function of the user's ran without state."""
-    with name_guard:
-        known = _IS_USERS.get(user)
-        if known is None:
-            known = _IS_USERS.set(user, is_users(user_function(user)))
-        if known:
-            note(_STATELESS)
-
-
-def note(idiom: str) -> None:
-    """Have each session record that something ran that has no call."""
-    for session in LEDGER.users:
-        session.note_uncaptured(idiom)
 
 
 def begin(stateful: Any, frame: FrameType) -> RunningCall:

@@ -26,7 +26,7 @@ from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.current import CURRENT_CALL
 from brainpy_probe.recording.model import scopes
 from brainpy_probe.recording.patches import LEDGER, Patch
-from brainpy_probe.recording.tracing import outermost_runs
+from brainpy_probe.recording.tracing import outermost_runs, uncaptured
 from brainpy_probe.recording.tracing.callables import contains_method
 from brainpy_probe.recording.tracing.repeated_runs import end_repeated_run
 from brainpy_probe.recording.tracing.traces import LoopRun, NativeResults, StateUse, StepTrace
@@ -65,7 +65,7 @@ def _make_jaxpr(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> 
     if call is None:
         frame = _ASKING.get() or sys._getframe(1)
         if not outermost_runs.may_begin(frame):
-            outermost_runs.note_idiom(instance, frame)
+            uncaptured.note_idiom(instance, frame)
             return wrapped(*args, **kwargs)
         call = outermost_runs.begin(instance, frame)
     if call.tracing:
@@ -112,12 +112,11 @@ def _get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs
                 repeated.start(frame, lambda: _begin_call(instance, frame, args, kwargs, states))
                 return states
             if brainstate_runs.run_kind(frame) == "jit" and not states.states:
-                outermost_runs.note_stateless(instance.fun)
                 return states
             call = outermost_runs.begin(instance, frame)
     else:
         if call is None:
-            outermost_runs.note_inside(frame)
+            uncaptured.note_inside(frame)
         states = wrapped(*args, **kwargs)
     if call is not None and not call.tracing:
         _record_trace(call, instance, args, kwargs, states)
@@ -138,7 +137,6 @@ def _record_trace(
         return
     if call.is_standalone and outermost_runs.is_no_call(call, states):
         lifecycle.cancel(call)
-        outermost_runs.note_stateless(instance.fun)
         return
     call.seen_functions[id(instance)] = instance, False, None
     with call.own_work():

@@ -23,7 +23,7 @@ from brainpy_probe.characters import in_one_line
 from brainpy_probe.errors import InsideTransformation
 from brainpy_probe.format.common_records import Timing
 from brainpy_probe.format.program_records import KIND_NAMES, ProgramRecord, TensorSpec
-from brainpy_probe.format.records import CallRecord, Manifest, ModuleRecord
+from brainpy_probe.format.records import CallRecord, Manifest, ModuleRecord, Uncaptured
 from brainpy_probe.output import Output, plain_table
 from brainpy_probe.quantities import duration, ranges, seconds, shortened, size
 
@@ -270,12 +270,25 @@ def _modules(manifest: Manifest) -> list[Text]:
     if outside:
         lines.append(f"{_modules_phrase(outside)} outside of the calls")
     for found in manifest.uncaptured:
-        lines.append(f"not captured: {found.idiom}" + _times(found.count))
+        lines.append(f"not captured: {_uncaptured(found)}")
     return [Text(line) for line in lines]
 
 
-def _times(count: int) -> str:
-    return f", {count:,} times" if count > 1 else ""
+# The names of functions that a line has, and their length.
+_NAMES, _NAME = 3, 40
+
+
+def _uncaptured(found: Uncaptured) -> str:
+    """Return what has no call: ``2 jitted functions without BrainPy state were compiled: f, g``."""
+    if not found.functions:
+        return found.idiom + (f", {found.count:,} times" if found.count > 1 else "")
+    head, _, rest = found.idiom.partition(" without ")
+    several = found.count > 1
+    names = [shortened(in_one_line(name), _NAME) for name in found.functions[:_NAMES]]
+    more = found.count - len(names)
+    listed = ", ".join(names) + (f" and {more:,} more" if more else "")
+    verb = "were" if several else "was"
+    return f"{found.count:,} {head}{'s' * several} without {rest} {verb} compiled: {listed}"
 
 
 def _modules_phrase(modules: Sequence[ModuleRecord]) -> str:

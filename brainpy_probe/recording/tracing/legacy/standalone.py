@@ -14,7 +14,7 @@ from brainpy_probe.compat import brainpy_model, brainpy_transforms, jax_tracing
 from brainpy_probe.recording import lifecycle
 from brainpy_probe.recording.current import CURRENT_CALL, OWN_WORK, guard
 from brainpy_probe.recording.patches import LEDGER
-from brainpy_probe.recording.tracing import outermost_runs
+from brainpy_probe.recording.tracing import outermost_runs, uncaptured
 from brainpy_probe.recording.tracing.legacy.records import jitted_trace, loop_run
 from brainpy_probe.recording.tracing.repeated_runs import RepeatedRun
 from brainpy_probe.recording.types import Args, Kwargs, Wrapped
@@ -88,7 +88,8 @@ def run_jit(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     variables = [known[key] for key in sorted(known)]
     if outermost_runs.is_stateless(call, variables):
         lifecycle.cancel(call)
-        outermost_runs.note_stateless(user)
+        if call.compilations:
+            uncaptured.note_stateless(user)
         return result
     with call.own_work():
         values = before if events.split is None else events.split

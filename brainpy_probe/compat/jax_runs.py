@@ -1,0 +1,128 @@
+"""Finds the function for which JAX compiles a module, from the frames of the compilation.
+
+JAX 0.4.13 to 0.12.0. A jitted function is compiled below the frame that has missed its cache; a
+loop or condition outside of any trace is compiled below ``apply_primitive``, which JAX calls within
+``jax.lax.scan`` and the like. JAX compiles the operations of ``jax.numpy`` in the same way: their
+functions are JAX's own.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import CodeType, FrameType
+from typing import Any, Literal
+
+from brainpy_probe.compat import brainstate_runs
+from brainpy_probe.compat.lookup import NAMES, PrivateName, take
+
+__all__ = ["CompiledFunction", "compiled_function", "take"]
+
+NAMES.update(
+    {
+        "jit-call": PrivateName(
+            "the maker of JAX's jitted functions",
+            ("jax._src.pjit:_cpp_pjit",),
+            "jax 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0. Its inner function cache_miss compiles; "
+            "it closes over fun, in 0.4.30 over jit_info, which has fun",
+            optional=True,
+        ),
+        "primitive-call": PrivateName(
+            "JAX's run of one primitive",
+            ("jax._src.dispatch:apply_primitive",),
+            "jax 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0; the parameter prim is the primitive",
+            optional=True,
+        ),
+    }
+)
+
+# The parameter of jax.lax's public functions that is the user's function, or a list of these.
+_LOOPS = {"scan": "f", "while_loop": "body_fun", "fori_loop": "body_fun", "map": "f"}
+_CONDITIONS = {"cond": "true_fun", "switch": "branches"}
+# Packages whose frames are between a call and the compilation to which it leads.
+_INNER = ("jax", "jaxlib", "brainpy_probe", "wrapt", "contextlib")
+
+
+@dataclass(frozen=True)
+class CompiledFunction:
+    """What JAX compiles: a jitted function, or a loop or condition of ``jax.lax``."""
+
+    kind: Literal["jit", "loop", "condition"]
+    function: Any
+
+
+@functools.cache
+def _codes() -> tuple[dict[int, str], dict[int, tuple[Literal["loop", "condition"], str]]]:
+    """Return what frames are, by the ``id`` of their code: JAX's own, and those of jax.lax."""
+    import jax
+
+    inner = {id(take("primitive-call").__code__): "primitive"}
+    for constant in take("jit-call").__code__.co_consts:
+        if isinstance(constant, CodeType) and constant.co_name == "cache_miss":
+            inner[id(constant)] = "jit"
+    kinds: tuple[tuple[Literal["loop", "condition"], dict[str, str]], ...] = (
+        ("loop", _LOOPS),
+        ("condition", _CONDITIONS),
+    )
+    control = {
+        id(inspect.unwrap(getattr(jax.lax, name)).__code__): (kind, parameter)
+        for kind, names in kinds
+        for name, parameter in names.items()
+    }
+    return inner, control
+
+
+def compiled_function(frame: FrameType | None) -> CompiledFunction | None:
+    """Return the function for which JAX compiles a module; None for an operation of JAX's.
+
+    Parameters
+    ----------
+    frame : frame
+        A frame of the compilation.
+    """
+    import jax
+
+    inner, control = _codes()
+    function: Any = None
+    primitive: Any = None
+    found: CompiledFunction | None = None
+    last = frame
+    for current in _outwards(frame):
+        key = id(current.f_code)
+        what = inner.get(key)
+        if what == "jit" and function is None:
+            function = _jitted(current)
+        elif what == "primitive" and primitive is None:
+            primitive = current.f_locals["prim"]
+        elif key in control:
+            kind, parameter = control[key]
+            found = CompiledFunction(kind, current.f_locals[parameter])
+        last = current.f_back
+    if primitive is not None:
+        is_control = primitive in (jax.lax.scan_p, jax.lax.while_p, jax.lax.cond_p)
+        return found if is_control else None
+    if function is None:
+        return None
+    if last is not None and _package(last) == "brainstate":
+        stateful = brainstate_runs.jitted_function(last)
+        function = function if stateful is None else stateful
+    return CompiledFunction("jit", function)
+
+
+def _jitted(frame: FrameType) -> Any:
+    """Return the function of a frame of ``cache_miss``."""
+    names = frame.f_locals
+    return names["fun"] if "fun" in names else names["jit_info"].fun
+
+
+def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield a frame and those around it, up to the first outside of JAX and the probe."""
+    while frame is not None and _package(frame) in _INNER:
+        yield frame
+        frame = frame.f_back
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
