@@ -44,10 +44,17 @@ _FORMAT = (
     ),
     Fault(
         "a warning points into a library",
-        "_is_library",
-        "return module.partition('.')[0] in _LIBRARIES",
+        "is_library",
+        "return _package(module) in _LIBRARIES",
         "return False",
         "tests/capture/test_messages.py",
+    ),
+    Fault(
+        "a library's jitted function is counted as the user's",
+        "_user_function",
+        "is_user_code(function.__code__, str(function.__globals__.get('__name__', '')))",
+        "True",
+        "tests/capture/test_standalone.py -k functions_without_state",
     ),
     Fault(
         "a failed write leaves its temporary file",
@@ -356,7 +363,7 @@ _VERIFY_AND_SHELL = (
     Fault(
         "a library's line is taken for the user's",
         "user_frame",
-        "_is_user_file(frame.f_code.co_filename) and (not _is_library(frame))",
+        "is_user_code(frame.f_code, _module(frame))",
         "True",
         "tests/capture/test_modules.py -k line",
     ),
