@@ -31,7 +31,9 @@ _PLACES = {
     ],
 }
 if eras.SINCE_2_7:
-    _PLACES["brainstate.transform:StatefulFunction"] = ["make_jaxpr", "get_state_trace"]
+    _PLACES["brainstate.transform:StatefulFunction"] = [
+        *("make_jaxpr", "_wrapped_fun_to_eval", "get_state_trace")
+    ]
     _PLACES["brainstate._state:StateTraceStack"] = ["assign_state_vals_v2"]
     _PLACES["jax._src.lax.control_flow.loops:scan_p"] = ["bind"]
     _PLACES["jax._src.lax.control_flow.loops:while_p"] = ["bind"]

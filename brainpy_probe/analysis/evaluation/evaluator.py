@@ -172,7 +172,7 @@ _ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "xor": np.bitwise_xor, "not": np.invert, "shift_left": _shift(np.left_shift),
     "shift_right_logical": _shift(_logical_right), "shift_right_arithmetic": np.right_shift,
     "select": np.where, "clamp": lambda low, x, high: np.clip(x, low, high),
-    "optimization_barrier": lambda x: x, **_APPROXIMATED,
+    "chlo.square": np.square, "optimization_barrier": lambda x: x, **_APPROXIMATED,
 }  # fmt: skip
 # Operations whose result depends on the order in which XLA adds.
 _SUMS = ("dot_general", "reduce", "kernel")
