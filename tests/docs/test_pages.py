@@ -82,6 +82,11 @@ def test_every_block_is_run_compared_or_marked_as_an_example() -> None:
             assert shown, f"{name}: a block of {language} after {marker!r}"
 
 
+def test_every_page_is_in_the_navigation() -> None:
+    english = {page for page in DOCS.rglob("*.md") if not page.name.endswith(".zh.md")}
+    assert english == set(PAGES.values()) - {README}
+
+
 def test_links_to_files_of_the_repository_resolve() -> None:
     for page in (*ROOT.glob("*.md"), *DOCS.rglob("*.md")):
         for path in _OWN.findall(page.read_text()):
