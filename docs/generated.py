@@ -54,16 +54,13 @@ together.
 """
 # The order of the page: the manifest first, then what it holds.
 MODULES = (records, program_records, definition_records, cost_records, common_records)
-VALUES = (
-    "NonNegativeInt",
-    "BoundedInt",
-    "BoundedFloat",
-    "Seconds",
-    "Shape",
-    "Digest",
-    "ElementType",
-    "FileKind",
-)
+# The types of fields that restrict a type of JSON.
+VALUES = {
+    name: value
+    for module in reversed(MODULES)
+    for name, value in vars(module).items()
+    if hasattr(value, "__metadata__") and not name.startswith("_")
+}
 PYTHON_TO_JSON = {
     "str": "string",
     "int": "integer",
@@ -133,8 +130,8 @@ def _row(parameter: Any) -> str:
 def format_records() -> str:
     """Return the page of the manifest's records."""
     parts = [RECORDS, "| type | JSON |\n|---|---|"]
-    for name in VALUES:
-        base, meta = get_args(getattr(common_records, name))
+    for name, value in VALUES.items():
+        base, meta = get_args(value)
         kind = PYTHON_TO_JSON.get(getattr(base, "__name__", ""), "array of `NonNegativeInt`")
         parts.append(f"| `{name}` | {kind}{_limits(meta)} |")
     for cls in _reachable(records.Manifest, {}) | _reachable(records.Addition, {}):
@@ -173,8 +170,8 @@ def _limits(meta: msgspec.Meta) -> str:
 
 
 def _bound(number: float | None) -> str:
-    if number is not None and abs(number) == 2**53:
-        return "2^53" if number > 0 else "-2^53"
+    if isinstance(number, int) and abs(number).bit_count() == 1 and abs(number) > 1:
+        return f"{'-' if number < 0 else ''}2^{abs(number).bit_length() - 1}"
     return f"{number:g}"
 
 
