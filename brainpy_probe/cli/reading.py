@@ -13,6 +13,7 @@ from brainpy_probe.cli.shell import (
     app,
     console,
     exit_on_error,
+    is_run,
     open_run,
     print_json,
 )
@@ -32,16 +33,25 @@ def show(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
-    """Show a capture: its calls, programs, modules and findings."""
+    """Show a capture: its calls, programs, modules and findings.
+
+    Given the parent folder of a distributed run (jax.distributed), it compares the captures of all
+    ranks.
+    """
     from brainpy_probe.analysis.compile_causes import causes
     from brainpy_probe.report.text.compiles import compiles_table
     from brainpy_probe.report.text.details import details
+    from brainpy_probe.report.text.ranks import ranks_table
     from brainpy_probe.report.text.summary import as_plain_text, summary, terminal_width
 
     with exit_on_error():
         capture = open_run(run)
+        ranks = capture.ranks if run is None or not is_run(run) else None
         if json and compiles:
             print_json({"path": str(capture.path), "causes": causes(capture.manifest)})
+            return
+        if json and ranks is not None:
+            print_json({"path": str(capture.path.parent), "ranks": ranks})
             return
         if json:
             found = msgspec.to_builtins({"path": str(capture.path), "manifest": capture.manifest})
@@ -53,6 +63,8 @@ def show(
             content = compiles_table(capture.manifest)
         elif everything:
             content = details(capture.path, capture.manifest)
+        elif ranks is not None:
+            content = ranks_table(capture.path.parent, ranks)
         else:
             content = summary(capture.path, capture.manifest, width)
         if console.is_terminal:

@@ -36,6 +36,7 @@ __all__ = [
     "error_console",
     "exit_on_error",
     "find_run",
+    "is_run",
     "limits",
     "open_run",
     "print_json",
@@ -139,10 +140,15 @@ def open_run(run: Path | None) -> Capture:
     return load(find_run(run))
 
 
+def is_run(path: Path) -> bool:
+    """Return whether a path is a capture's, rather than that of a folder of captures."""
+    return (path / "manifest.json").exists() or path.name == "manifest.json"
+
+
 def find_run(run: Path | None) -> Path:
     """Return the folder of a capture, given it or its parent folder; None for the newest."""
     path = Path(DEFAULT_OUT) if run is None else run
-    if (path / "manifest.json").exists() or path.name == "manifest.json":
+    if is_run(path):
         return path
     newest = newest_run(path) if path.is_dir() else None
     if newest is None:

@@ -18,6 +18,7 @@ from brainpy_probe.format.common_records import (
     Timing,
     WrittenFile,
 )
+from brainpy_probe.format.environment_records import Environment
 from brainpy_probe.format.program_records import ProgramRecord
 from brainpy_probe.settings import Settings
 
@@ -28,7 +29,6 @@ __all__ = [
     "CallCount",
     "CallKind",
     "CallRecord",
-    "Environment",
     "LostModule",
     "Manifest",
     "ModuleFacts",
@@ -271,48 +271,6 @@ class LostModule(Record, frozen=True, kw_only=True):
     call: NonNegativeInt | None
     thread: str
     failure: Failure
-
-
-class Environment(Record, frozen=True, kw_only=True):
-    """The environment of the run: interpreter, host, process, backend and package versions.
-
-    Attributes
-    ----------
-    host, python : str
-        The name of the machine; the version of the interpreter.
-    pid : int
-        The number of the process.
-    backend : str
-        JAX's name of its default platform.
-    versions : dict
-        The version of each package that was installed, by its name.
-    backend : str
-        JAX's default platform in the process. Each program has its own in its ``placement``.
-    rank : int or None
-        JAX's process index, if several processes run one program (jax.distributed).
-    processor : str
-        Model and vector instructions of the CPU, for which XLA compiles; empty if unknown.
-    xla_flags : str or None
-        The flags in the variable ``XLA_FLAGS`` that can change the code which XLA compiles; None
-        if they are unknown.
-    untested : str
-        A warning if the probe was not tested with these versions; otherwise empty.
-    """
-
-    host: str
-    pid: NonNegativeInt
-    python: str
-    backend: str
-    versions: dict[str, str]
-    rank: NonNegativeInt | None = None
-    processor: str = ""
-    xla_flags: str | None = None
-    untested: str = ""
-
-    @property
-    def jaxlib(self) -> str:
-        """The version of jaxlib; empty if it is unknown."""
-        return self.versions.get("jaxlib", "")
 
 
 class Addition(Record, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from brainpy_probe.analysis.finding import Finding
 from brainpy_probe.analysis.findings import find
@@ -16,6 +17,9 @@ from brainpy_probe.reader.call import PredictCall
 from brainpy_probe.reader.module import CompiledModule
 from brainpy_probe.reader.program import Program
 from brainpy_probe.showing import Listed, Shown, for_stdout
+
+if TYPE_CHECKING:
+    from brainpy_probe.analysis.ranks import Ranks
 
 __all__ = ["Capture", "load"]
 
@@ -83,6 +87,16 @@ class Capture(Shown):
     def findings(self) -> Listed[Finding]:
         """What the user may want to act on, each with figures and a remedy."""
         return Listed(find(self.manifest))
+
+    @property
+    def ranks(self) -> Ranks | None:
+        """The captures of all processes of a distributed run, compared; None for one process.
+
+        They are those in the parent folder that belong to the same session of ``jax.distributed``.
+        """
+        from brainpy_probe.reader.ranks import ranks_of
+
+        return ranks_of(self.path, self.manifest)
 
     @property
     def text(self) -> str:

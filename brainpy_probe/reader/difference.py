@@ -13,7 +13,7 @@ from brainpy_probe.analysis.difference.compare import Side
 from brainpy_probe.analysis.difference.programs import compare, old_name
 from brainpy_probe.analysis.difference.records import Aspect, CostChange, Difference
 from brainpy_probe.errors import BadSetting, ProbeError, first_line
-from brainpy_probe.format.records import Environment
+from brainpy_probe.format.environment_records import Environment
 from brainpy_probe.reader.capture import Capture, load
 from brainpy_probe.reader.program import Program
 

@@ -10,6 +10,7 @@ from brainpy_probe.characters import in_one_line
 from brainpy_probe.errors import BadSetting
 from brainpy_probe.format.arrays import check_array, read_arrays
 from brainpy_probe.format.common_records import WrittenFile
+from brainpy_probe.format.environment_records import Environment
 from brainpy_probe.format.program_records import (
     KIND_NAMES,
     Fidelity,
@@ -18,7 +19,6 @@ from brainpy_probe.format.program_records import (
     TensorSpec,
 )
 from brainpy_probe.format.reading import read_file, read_text
-from brainpy_probe.format.records import Environment
 from brainpy_probe.showing import Shown
 
 if TYPE_CHECKING:

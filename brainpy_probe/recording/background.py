@@ -15,6 +15,7 @@ from brainpy_probe.compat import jax_tracing
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.current import OWN_WORK
 from brainpy_probe.recording.patches import LEDGER
+from brainpy_probe.user_warnings import warn
 
 __all__ = ["rendering_ahead"]
 
@@ -51,6 +52,9 @@ def rendering_ahead(call: RunningCall | None, module: str) -> Iterator[None]:
     finally:
         with call.own_work():
             thread.join()
+            for ahead in call.ahead.values():
+                for sentence in ahead.warnings:
+                    warn(sentence)
 
 
 def _render(call: RunningCall, settings: object) -> None:

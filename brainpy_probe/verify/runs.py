@@ -204,10 +204,8 @@ def _replay(
     except BadSetting as error:  # its arrays were not captured
         return undecided(subject, name, str(error)), []
     except CannotReplay as error:
-        fidelity = program.fidelity
-        lacking = (fidelity.custom_calls, fidelity.host_callbacks, differs)
-        lacks = any(lacking) or fidelity.placement.devices > 1 or not fidelity.placement.on_cpu
-        return (undecided if lacks else failed)(subject, name, str(error)), []
+        excused = differs or _lacks(program)
+        return (undecided if excused else failed)(subject, name, str(error)), []
     except Exception as error:  # if manifest and program disagree, XLA raises many classes
         return failed(subject, name, describe_error(error)), []
     verdict = replayed.verdict
@@ -216,6 +214,18 @@ def _replay(
         return passed(subject, name, f"agrees, {verdict.reason}"), results
     check = {"bit for bit": passed, "undecided": undecided, "failed": failed}[verdict.outcome]
     return check(subject, name, verdict.reason), results
+
+
+def _lacks(program: Program) -> bool:
+    """Return whether a program needs kernels, devices or values that may be missing here."""
+    fidelity = program.fidelity
+    placement = fidelity.placement
+    return (
+        bool(fidelity.custom_calls or fidelity.host_callbacks)
+        or placement.devices > 1
+        or not placement.on_cpu
+        or any(spec.role != "token" and not spec.file for spec in program.arguments)
+    )
 
 
 def _check_iree(folder: Path, subject: str, program: Program, expected: _Expected) -> Check:

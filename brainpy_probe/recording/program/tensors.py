@@ -18,7 +18,7 @@ from brainpy_probe.format.digests import digest_of
 from brainpy_probe.format.folder import RunFolder
 from brainpy_probe.format.program_records import ProgramRecord
 
-__all__ = ["ArrayFiles", "Digests", "Stored", "lowered_type", "to_numpy"]
+__all__ = ["ArrayFiles", "Digests", "Stored", "lowered_type", "spans_processes", "to_numpy"]
 
 # An array of at least this many bytes that an earlier file has is not written again. Smaller ones
 # are repeated, so that more files are complete.
@@ -32,6 +32,13 @@ def to_numpy(value: Any) -> np.ndarray[Any, Any]:
     """
     array = np.asarray(jax.random.key_data(value) if jax_tracing.is_key(value) else value)
     return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
+
+
+def spans_processes(value: Any) -> bool:
+    """Return whether this process has only a part of an array (jax.distributed)."""
+    return isinstance(value, jax.Array) and not (
+        value.is_fully_addressable or value.is_fully_replicated
+    )
 
 
 def lowered_type(value: Any) -> tuple[tuple[int, ...], str, int, str]:

@@ -319,7 +319,9 @@ def known_values(group: list[NamedValue]) -> dict[str, Any]:
     return {
         item.path: item.value
         for item in group
-        if not isinstance(item.value, jax.ShapeDtypeStruct) and not is_donated(item.value)
+        if not isinstance(item.value, jax.ShapeDtypeStruct)
+        and not is_donated(item.value)
+        and not tensors.spans_processes(item.value)
     }
 
 

@@ -11,10 +11,12 @@ import jax
 
 from brainpy_probe.compat.versions import ECOSYSTEM, PACKAGES, installed, untested
 from brainpy_probe.format.common_records import Failure, Timing
-from brainpy_probe.format.records import CallRecord, Environment
+from brainpy_probe.format.environment_records import Environment
+from brainpy_probe.format.records import CallRecord
 from brainpy_probe.ir.execution import processor, xla_flags
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.model.standalone import StandaloneRun
+from brainpy_probe.recording.sessions import ranks
 
 __all__ = ["environment", "minimal_record", "model_class", "timing_notes"]
 
@@ -72,8 +74,14 @@ def model_class(call: RunningCall) -> str:
     return type(getattr(call.runner, "target", call.runner)).__qualname__
 
 
-def environment() -> Environment:
-    """Return the record of this process's environment."""
+def environment(capture: int) -> Environment:
+    """Return the record of this process's environment.
+
+    Parameters
+    ----------
+    capture : int
+        How many captures the process had opened before.
+    """
     names = (*PACKAGES, *ECOSYSTEM)
     versions = {name: version for name in names if (version := installed(name)) is not None}
     return Environment(
@@ -82,7 +90,7 @@ def environment() -> Environment:
         python=platform.python_version(),
         backend=jax.default_backend(),
         versions=versions,
-        rank=jax.process_index() if jax.process_count() > 1 else None,
+        rank=ranks.rank(capture),
         processor=processor(),
         xla_flags=xla_flags(),
         untested=untested(),

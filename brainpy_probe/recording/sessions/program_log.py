@@ -22,7 +22,7 @@ from brainpy_probe.recording.program.closed import ClosedProgram
 from brainpy_probe.recording.program.closure import close
 from brainpy_probe.recording.program.lowering import RenderedProgram, render
 from brainpy_probe.recording.program.step import FingerprintCache
-from brainpy_probe.recording.program.tensors import ArrayFiles
+from brainpy_probe.recording.program.tensors import ArrayFiles, spans_processes
 from brainpy_probe.recording.program.writing import (
     WrittenProgram,
     is_donated,
@@ -31,6 +31,7 @@ from brainpy_probe.recording.program.writing import (
     write_ahead,
 )
 from brainpy_probe.recording.sessions import consistency
+from brainpy_probe.recording.sessions.ranks import spanning_notes
 from brainpy_probe.recording.tracing.traces import LoopRun, StepTrace, is_same_run
 from brainpy_probe.settings import Settings
 
@@ -51,6 +52,8 @@ class _RenderedAhead:
         The program.
     rendered, written
         The program's texts and files; None if the program was known already.
+    warnings : tuple of str
+        What the user is warned of before the run.
     """
 
     run: LoopRun | StepTrace
@@ -58,6 +61,7 @@ class _RenderedAhead:
     closed: ClosedProgram
     rendered: RenderedProgram | None
     written: WrittenProgram | None
+    warnings: tuple[str, ...]
 
 
 @dataclass
@@ -145,7 +149,10 @@ class ProgramLog:
             written = self._write_ahead(rendered)
             self._unclaimed.add(written.place)
         notes = list(call.notes)
-        call.ahead[id(self)] = _RenderedAhead(call.upcoming, notes, closed, rendered, written)
+        warnings = self._spanning_notes(closed)
+        call.ahead[id(self)] = _RenderedAhead(
+            call.upcoming, notes, closed, rendered, written, warnings
+        )
 
     def program_of(self, call: RunningCall, watch: Stopwatch) -> CallProgram:
         """Make the program of a call that has ended, check it, and write its files."""
@@ -164,7 +171,7 @@ class ProgramLog:
                 if self.settings.data != "none" or closed.kind == "step":
                     watch.exclude(call.settle())  # the following code reads values
                 closed, notes = consistency.with_results(call, run, closed)
-                result.notes = (*notes, *_donated_notes(closed))
+                result.notes = (*notes, *_donated_notes(closed), *self._spanning_notes(closed))
                 with self.folder.rollback_on_error():
                     result.record, result.failure, result.digests = self._record(closed, ahead)
         except Exception as error:
@@ -185,7 +192,7 @@ class ProgramLog:
     ) -> WrittenFile | None:
         """Write the states after the last run of a jitted function; None if they have no arrays."""
         leaves = jax.tree_util.tree_leaves(list(values))
-        if len(leaves) != len(names) or any(is_donated(leaf) for leaf in leaves):
+        if len(leaves) != len(names) or any(map(_is_elsewhere, leaves)):
             return None
         place = PurePosixPath(self.folder.index.program(program).files[0].path).parent
         stored = self._arrays.write(
@@ -259,8 +266,16 @@ class ProgramLog:
         arguments = {f"in/{k}": v for k, v in known_values(closed.arguments).items()}
         return arguments | {f"out/{k}": v for k, v in known_values(closed.results).items()}
 
+    def _spanning_notes(self, closed: ClosedProgram) -> tuple[str, ...]:
+        return () if self.settings.data == "none" else spanning_notes(closed.arguments)
+
     def _digests(self, closed: ClosedProgram) -> dict[str, str]:
         return {sys.intern(k): self._arrays.digests.of(v) for k, v in self._values(closed).items()}
+
+
+def _is_elsewhere(value: Any) -> bool:
+    """Return whether this process does not have the whole value."""
+    return is_donated(value) or spans_processes(value)
 
 
 def _donated_notes(closed: ClosedProgram) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import itertools
 import os
 import threading
 from collections.abc import Callable
@@ -49,6 +50,9 @@ from brainpy_probe.user_warnings import warn
 
 __all__ = ["Session"]
 
+# Numbers the captures of this process.
+_OPENED = itertools.count()
+
 
 @dataclass
 class Session:
@@ -82,13 +86,14 @@ class Session:
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
-        record = environment()
+        record = environment(next(_OPENED))
         manifest = Manifest(
             created=datetime.now(UTC).isoformat(),
             environment=record,
             settings=self.settings,
         )
-        self.folder = RunFolder(self.settings.out, record.rank)
+        rank = record.rank
+        self.folder = RunFolder(self.settings.out, None if rank is None else rank.index)
         try:
             self.folder.write_manifest(manifest)
         except BaseException:

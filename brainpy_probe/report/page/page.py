@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from brainpy_probe.analysis.ranks import Ranks
 from brainpy_probe.format.records import Manifest
 from brainpy_probe.output import visible_json
 from brainpy_probe.reader.capture import Capture
@@ -61,7 +62,7 @@ def report_page(
         for number, program in enumerate(programs)
     ]
     left = len(capture.programs) - len(programs)
-    return _page(capture.path.name, manifest, parts, left)
+    return _page(capture.path.name, manifest, capture.ranks, parts, left)
 
 
 def _module_of(capture: Capture, program: Program) -> CompiledModule | None:
@@ -73,13 +74,16 @@ def _module_of(capture: Capture, program: Program) -> CompiledModule | None:
     return found[0] if len(found) == 1 else None
 
 
-def _page(name: str, manifest: Manifest, parts: Sequence[ProgramPart], left: int) -> str:
+def _page(
+    name: str, manifest: Manifest, ranks: Ranks | None, parts: Sequence[ProgramPart], left: int
+) -> str:
     body = join(
         [
             _contents(),
             sections.head(name, manifest),
             sections.calls(manifest),
             sections.compilations(manifest),
+            *([] if ranks is None else [sections.ranks(ranks)]),
             tag("div", parts_html(parts), id="programs"),
             *(
                 [tag("p", f"{left} more programs are not described.", class_="warn")]

@@ -7,13 +7,24 @@ from collections.abc import Iterator, Sequence
 from brainpy_probe.analysis.compile_causes import causes
 from brainpy_probe.analysis.finding import Finding
 from brainpy_probe.analysis.findings import find
+from brainpy_probe.analysis.ranks import Ranks
 from brainpy_probe.format.records import CallRecord, Manifest, ModuleRecord
 from brainpy_probe.quantities import duration, ranges, seconds, shortened, size
 from brainpy_probe.report.page.html import Html, join, table, tag
 from brainpy_probe.report.text.compiles import REASONS, notes_on
+from brainpy_probe.report.text.ranks import HEAD, facts_of, rows_of
 from brainpy_probe.report.text.summary import problems_of, what_ran
 
-__all__ = ["calls", "compilations", "environment", "files", "finding_list", "head", "module_table"]
+__all__ = [
+    "calls",
+    "compilations",
+    "environment",
+    "files",
+    "finding_list",
+    "head",
+    "module_table",
+    "ranks",
+]
 
 _PHASES = ("trace", "lower", "compile", "numba", "execute")
 _BAR, _ROW, _LABEL = 720, 24, 230
@@ -269,6 +280,13 @@ def files(manifest: Manifest) -> Html:
             table(("file", "kind", "size"), rows, figures=1),
         ),
     )
+
+
+def ranks(found: Ranks) -> Html:
+    """Return what each process of a distributed run ran, and what differs between them."""
+    heads, *rows = [(row[-1], *row[:-1]) for row in (HEAD, *rows_of(found))]
+    facts = [tag("p", fact) for fact in facts_of(found)]
+    return section("ranks", "Ranks", table(heads, rows, figures=len(HEAD) - 1), *facts)
 
 
 def environment(manifest: Manifest) -> Html:

@@ -108,6 +108,9 @@ def head(path: Path, manifest: Manifest, width: int | None = None) -> Iterator[T
         if name in environment.versions
     ]
     yield Text(f"{', '.join(versions)} on {manifest.devices}, Python {environment.python}")
+    rank = environment.rank
+    if rank is not None:
+        yield Text(f"rank {rank.index} of {rank.count}")
     if not manifest.complete:
         yield Text(
             f"The capture did not end: process {environment.pid} was killed, or is still running. "

@@ -1,0 +1,46 @@
+"""The session of ``jax.distributed``, in which several processes run one program."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+
+from brainpy_probe.compat.lookup import NAMES, PrivateName, take
+from brainpy_probe.errors import PrivateNameMissing
+
+__all__ = ["session"]
+
+NAMES.update(
+    {
+        "distributed": PrivateName(
+            "the state of jax.distributed",
+            ("jax._src.distributed:global_state",),
+            "jax 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: client, which has key_value_set and "
+            "blocking_key_value_get",
+            optional=True,
+        ),
+    }
+)
+
+_KEY = "brainpy_probe/session"
+_MILLISECONDS = 2_000
+
+
+def session() -> str:
+    """Return a name that is equal in all processes of one ``jax.distributed``; empty without one.
+
+    The first process that asks sets it in the store of the coordinator. No process waits for
+    another one.
+    """
+    try:
+        client = take("distributed").client
+    except PrivateNameMissing:
+        return ""
+    if client is None:
+        return ""
+    try:
+        with contextlib.suppress(Exception):  # another process has set it
+            client.key_value_set(_KEY, uuid.uuid4().hex)
+        return str(client.blocking_key_value_get(_KEY, _MILLISECONDS))
+    except Exception:  # the coordinator does not answer
+        return ""

@@ -1,0 +1,44 @@
+"""The place of this process among those of ``jax.distributed``, and arrays that span several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import jax
+
+from brainpy_probe.compat import jax_distributed
+from brainpy_probe.format.environment_records import Rank
+from brainpy_probe.recording.program.closed import NamedValue
+from brainpy_probe.recording.program.tensors import spans_processes
+
+__all__ = ["rank", "spanning_notes"]
+
+
+def rank(capture: int) -> Rank | None:
+    """Return the place of this process; None if it is alone.
+
+    Parameters
+    ----------
+    capture : int
+        How many captures the process had opened before. Captures of several processes belong
+        together if each is the first one of its process, or the second one, and so on.
+    """
+    if jax.process_count() == 1:
+        return None
+    return Rank(
+        index=jax.process_index(),
+        count=jax.process_count(),
+        session=jax_distributed.session(),
+        capture=capture,
+    )
+
+
+def spanning_notes(values: Iterable[NamedValue]) -> tuple[str, ...]:
+    """Return a note on the arrays of which this process has only a part."""
+    names = dict.fromkeys(item.name for item in values if spans_processes(item.value))
+    if not names:
+        return ()
+    return (
+        f"Each process has only a part of {', '.join(names)}: its values are not recorded, and the "
+        "program can't be replayed without them.",
+    )
