@@ -35,9 +35,9 @@ class Devices:
 
     Attributes
     ----------
-    client : xla_client.Client
+    client : Client
         The client.
-    devices : tuple of xla_client.Device
+    devices : tuple of Device
         Its devices on which a program runs.
     """
 
@@ -65,7 +65,7 @@ class Runs:
 
     Attributes
     ----------
-    loaded : xla_client.LoadedExecutable
+    loaded : LoadedExecutable
         The compiled program.
     on : Devices
         The device.

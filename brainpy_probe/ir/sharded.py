@@ -46,7 +46,7 @@ class Layout:
 
     Attributes
     ----------
-    sharding : xla_client.HloSharding
+    sharding : HloSharding
         XLA's own description.
     count : int
         The number of devices.
@@ -144,7 +144,7 @@ class Runs:
 
     Parameters
     ----------
-    loaded : xla_client.LoadedExecutable
+    loaded : LoadedExecutable
         The compiled program.
     on : Devices
         The devices.
