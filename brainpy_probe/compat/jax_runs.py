@@ -9,13 +9,14 @@ functions are JAX's own.
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any, Literal
 
-from brainpy_probe.compat import brainstate_runs
+from brainpy_probe.compat import brainpy_model, brainstate_runs
 from brainpy_probe.compat.lookup import NAMES, PrivateName, take
 
 __all__ = ["CompiledFunction", "compiled_function", "take"]
@@ -45,11 +46,26 @@ _CONDITIONS = {"cond": "true_fun", "switch": "branches"}
 _INNER = ("jax", "jaxlib", "brainpy_probe", "wrapt", "contextlib")
 
 
+# The same of BrainPy up to 2.6 (2.3.8, 2.4.6, 2.6.0: _src/math/object_transform/controls.py).
+_BRAINPYS = {
+    "while_loop": "body_fun", "scan": "body_fun", "cond": "true_fun", "ifelse": "branches",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class CompiledFunction:
-    """What JAX compiles: a jitted function, or a loop or condition of ``jax.lax``."""
+    """What JAX compiles: a jitted function, or a loop or condition.
 
-    kind: Literal["jit", "loop", "condition"]
+    Attributes
+    ----------
+    kind : str
+        ``jit``, ``loop`` or ``condition``; the name of BrainPy's own function, such as
+        ``bm.while_loop``, up to BrainPy 2.6.
+    function : callable
+        The function; the first branch of a condition.
+    """
+
+    kind: str
     function: Any
 
 
@@ -72,6 +88,19 @@ def _codes() -> tuple[dict[int, str], dict[int, tuple[Literal["loop", "condition
         for name, parameter in names.items()
     }
     return inner, control
+
+
+@functools.cache
+def _brainpys_codes() -> dict[int, tuple[str, str]]:
+    """Return name and parameter of BrainPy's loops and conditions, by the ``id`` of their code."""
+    if brainpy_model.on_brainstate():
+        return {}
+    maths = importlib.import_module("brainpy.math")
+    return {
+        id(inspect.unwrap(getattr(maths, name)).__code__): (f"bm.{name}", parameter)
+        for name, parameter in _BRAINPYS.items()
+        if hasattr(maths, name)
+    }
 
 
 def compiled_function(frame: FrameType | None) -> CompiledFunction | None:
@@ -98,17 +127,32 @@ def compiled_function(frame: FrameType | None) -> CompiledFunction | None:
             primitive = current.f_locals["prim"]
         elif key in control:
             kind, parameter = control[key]
-            found = CompiledFunction(kind, current.f_locals[parameter])
+            found = CompiledFunction(kind, _first(current.f_locals[parameter]))
         last = current.f_back
     if primitive is not None:
         is_control = primitive in (jax.lax.scan_p, jax.lax.while_p, jax.lax.cond_p)
-        return found if is_control else None
+        return (_of_brainpy(last) or found) if is_control else None
     if function is None:
         return None
     if last is not None and _package(last) == "brainstate":
         stateful = brainstate_runs.jitted_function(last)
         function = function if stateful is None else stateful
     return CompiledFunction("jit", function)
+
+
+def _of_brainpy(frame: FrameType | None) -> CompiledFunction | None:
+    """Return the loop or condition of BrainPy's that a frame is within, up to 2.6."""
+    while frame is not None and _package(frame) == "brainpy":
+        known = _brainpys_codes().get(id(frame.f_code))
+        if known is not None:
+            return CompiledFunction(known[0], _first(frame.f_locals[known[1]]))
+        frame = frame.f_back
+    return None
+
+
+def _first(functions: Any) -> Any:
+    """Return a function, or the first of several."""
+    return next(iter(functions), None) if isinstance(functions, (list, tuple)) else functions
 
 
 def _jitted(frame: FrameType) -> Any:

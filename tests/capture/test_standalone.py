@@ -223,10 +223,25 @@ def test_functions_without_state_are_named_once(out: Path) -> None:
     found = {kind.idiom: (kind.count, kind.functions) for kind in cap.manifest.uncaptured}
     assert found == {
         "jitted function without BrainPy state": (2, (f"{here}.simulated", f"{here}.loss")),
-        "jax.lax loop without BrainPy state": (1, (f"{here}.<lambda>",)),
-        "jax.lax condition without BrainPy state": (1, (f"{here}.simulated",)),
+        "loop without BrainPy state": (1, (f"{here}.<lambda>",)),
+        "condition without BrainPy state": (1, (f"{here}.simulated",)),
     }
     assert "not captured: 2 jitted functions without BrainPy state were" in str(cap)
+
+
+@pytest.mark.skipif(eras.SINCE_2_7, reason="it is a call from 2.7 on")
+def test_a_loop_of_brainpy_without_a_call_is_named(out: Path) -> None:
+    net = Net()
+
+    def step(n: Any) -> Any:
+        net.update()
+        return n + 1
+
+    with probe.capture(out, strict=True) as cap:
+        bm.while_loop(step, lambda n: n < 3, 0, **_variables(net))
+    (found,) = cap.manifest.uncaptured
+    assert found.idiom == "bm.while_loop run without a runner"
+    assert found.functions == ("test_a_loop_of_brainpy_without_a_call_is_named.step",)
 
 
 @pytest.mark.skipif(not eras.SINCE_2_7, reason="brainstate is there from 2.7 on")

@@ -17,8 +17,8 @@ __all__ = ["note", "note_compiled", "note_idiom", "note_inside", "note_stateless
 _INSIDE = "loop or jitted function inside another transformation"
 _STATELESS = {
     "jit": "jitted function without BrainPy state",
-    "loop": "jax.lax loop without BrainPy state",
-    "condition": "jax.lax condition without BrainPy state",
+    "loop": "loop without BrainPy state",
+    "condition": "condition without BrainPy state",
 }
 # Wrappers around a function, which may also wrap themselves.
 _MAX_WRAPPERS = 20
@@ -50,8 +50,8 @@ def note_compiled(frame: FrameType) -> None:
     with guard:
         found = jax_runs.compiled_function(frame)
         if found is not None:
-            functions = found.function if isinstance(found.function, (list, tuple)) else ()
-            _note_function(_STATELESS[found.kind], next(iter(functions), found.function))
+            brainpys = f"{found.kind} run without a runner"
+            _note_function(_STATELESS.get(found.kind, brainpys), found.function)
 
 
 def note_stateless(function: Any) -> None:
