@@ -21,10 +21,10 @@ __all__ = [
     "canonical_array",
     "equation_context",
     "equation_settings",
-    "has_transpose",
     "has_unused_results",
     "is_extended",
     "is_key",
+    "is_transposed",
     "jaxpr_classes",
     "scan_arguments",
     "scan_operands",
@@ -268,25 +268,10 @@ def has_unused_results(eqn: Any) -> bool:
     return all(type(var).__name__ == "DropVar" for var in eqn.outvars)
 
 
-def has_transpose(eqns: Sequence[Any]) -> bool:
-    """Return whether an equation, at any depth, belongs to the transpose of a function.
+def is_transposed(eqn: Any) -> bool:
+    """Return whether an equation belongs to the transpose of a function.
 
     A gradient is a transpose, and JAX marks its equations in their name stacks (jax 0.4.13 to
     0.12.0: interpreters/ad.py; ``source_info.name_stack`` of an equation).
     """
-    seen: set[int] = set()
-
-    def visit(eqns: Sequence[Any]) -> bool:
-        for eqn in eqns:
-            if "transpose(" in str(eqn.source_info.name_stack):
-                return True
-            for value in eqn.params.values():
-                for inner in value if isinstance(value, (tuple, list)) else (value,):
-                    jaxpr: Any = getattr(inner, "jaxpr", inner)
-                    if hasattr(jaxpr, "eqns") and id(jaxpr) not in seen:
-                        seen.add(id(jaxpr))
-                        if visit(jaxpr.eqns):
-                            return True
-        return False
-
-    return visit(eqns)
+    return "transpose(" in str(eqn.source_info.name_stack)

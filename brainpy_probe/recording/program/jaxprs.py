@@ -109,11 +109,20 @@ def uses(eqns: Sequence[Equation], variables: Sequence[Var], results: Sequence[A
 
 
 def equations(eqns: Sequence[Equation]) -> Iterator[Equation]:
-    """Yield equations and those of their inner jaxprs, at any depth."""
-    for eqn in eqns:
+    """Yield equations and those of their inner jaxprs, at any depth; of a shared jaxpr once."""
+    seen: set[int] = set()
+    pending = [iter(eqns)]
+    while pending:
+        eqn = next(pending[-1], None)
+        if eqn is None:
+            pending.pop()
+            continue
         yield eqn
         for inner in inner_jaxprs(eqn):
-            yield from equations(open_jaxpr(inner).eqns)
+            jaxpr = open_jaxpr(inner)
+            if id(jaxpr) not in seen:
+                seen.add(id(jaxpr))
+                pending.append(iter(jaxpr.eqns))
 
 
 def map_equations(

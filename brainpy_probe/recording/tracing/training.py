@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from brainpy_probe.compat import brainpy_model, jax_tracing
+from brainpy_probe.recording.program import jaxprs
 from brainpy_probe.recording.tracing.traces import LoopRun, StepTrace
 
 __all__ = ["trains"]
@@ -17,4 +18,4 @@ def trains(run: LoopRun | StepTrace) -> bool:
     classes = brainpy_model.parameter_classes()
     return any(
         use.writes is not None and isinstance(use.variable, classes) for use in trace.states
-    ) and jax_tracing.has_transpose(trace.eqns)
+    ) and any(map(jax_tracing.is_transposed, jaxprs.equations(trace.eqns)))
