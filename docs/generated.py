@@ -24,6 +24,7 @@ from brainpy_probe.format import (
     common_records,
     cost_records,
     definition_records,
+    environment_records,
     program_records,
     records,
 )
@@ -53,7 +54,14 @@ together.
 ## Values
 """
 # The order of the page: the manifest first, then what it holds.
-MODULES = (records, program_records, definition_records, cost_records, common_records)
+MODULES = (
+    records,
+    environment_records,
+    program_records,
+    definition_records,
+    cost_records,
+    common_records,
+)
 # The types of fields that restrict a type of JSON.
 VALUES = {
     name: value
