@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 import html
+import importlib
 import inspect
+import pkgutil
 import re
 import textwrap
 from collections.abc import Iterator
@@ -19,15 +21,9 @@ from typing import Any, get_args
 import msgspec
 import typer
 
+from brainpy_probe import format as format_package
 from brainpy_probe.cli import app
-from brainpy_probe.format import (
-    common_records,
-    cost_records,
-    definition_records,
-    environment_records,
-    program_records,
-    records,
-)
+from brainpy_probe.format import common_records, records
 from brainpy_probe.settings import Settings
 
 __all__ = ["PAGES"]
@@ -53,19 +49,15 @@ together.
 
 ## Values
 """
-# The order of the page: the manifest first, then what it holds.
-MODULES = (
-    records,
-    environment_records,
-    program_records,
-    definition_records,
-    cost_records,
-    common_records,
-)
+MODULES = [
+    importlib.import_module(f"{format_package.__name__}.{found.name}")
+    for found in pkgutil.iter_modules(format_package.__path__)
+    if found.name.endswith("records")
+]
 # The types of fields that restrict a type of JSON.
 VALUES = {
     name: value
-    for module in reversed(MODULES)
+    for module in MODULES
     for name, value in vars(module).items()
     if hasattr(value, "__metadata__") and not name.startswith("_")
 }
