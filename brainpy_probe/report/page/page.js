@@ -252,6 +252,7 @@ class Part {
       const touches = ends.some((end) => end === name || name.startsWith(`${end}.`));
       const isNode = [...model.querySelectorAll(".node.chosen")].length > 0;
       arrow.classList.toggle("dim", isNode && !touches);
+      arrow.classList.toggle("touches", isNode && touches);
     }
   }
   async chooseComponent(name) {

@@ -25,7 +25,8 @@ _STYLE = (
     ".kind{font-size:10px;fill:#333}.label{font-size:10px;fill:#444;paint-order:stroke;"
     "stroke:#fff;stroke-width:4px;stroke-linejoin:round}"
     ".arrow path{fill:none;stroke:#667;stroke-width:1.4}"
-    ".arrow .head{fill:#667;stroke:none}.node rect{stroke:#556;stroke-width:1}"
+    ".arrow .head{fill:#667;stroke:none}.faint{opacity:.15}.faint:hover{opacity:1}"
+    ".node rect{stroke:#556;stroke-width:1}"
 )
 
 
@@ -45,8 +46,17 @@ def draw_model(model: Model, colours: Colours, *, standalone: bool = True) -> st
     boxes = place(model)
     labelled = len(model.arrows) <= _LABELLED
     pairs = {(arrow.source, arrow.target) for arrow in model.arrows}
+    runner = {node.name for node in model.nodes if node.is_runner}
+    # In a large model the runner's arrows, one for each population, would cover the others.
+    faint = set() if labelled else runner
     parts = [
-        _arrow(arrow, boxes, is_pair=(arrow.target, arrow.source) in pairs, labelled=labelled)
+        _arrow(
+            arrow,
+            boxes,
+            is_pair=(arrow.target, arrow.source) in pairs,
+            labelled=labelled,
+            faint=not faint.isdisjoint((arrow.source, arrow.target)),
+        )
         for arrow in model.arrows
     ]
     parts += [_node(node, boxes[node.name], model, colours) for node in model.nodes]
@@ -101,7 +111,9 @@ def _node(node: Node, box: Box, model: Model, colours: Colours) -> str:
     )
 
 
-def _arrow(arrow: Arrow, boxes: Mapping[str, Box], *, is_pair: bool, labelled: bool) -> str:
+def _arrow(
+    arrow: Arrow, boxes: Mapping[str, Box], *, is_pair: bool, labelled: bool, faint: bool
+) -> str:
     a, b = boxes[arrow.source], boxes[arrow.target]
     length = math.hypot(b.x - a.x, b.y - a.y) or 1.0
     # The two arrows of a pair bend to different sides.
@@ -132,7 +144,7 @@ def _arrow(arrow: Arrow, boxes: Mapping[str, Box], *, is_pair: bool, labelled: b
             for n, value in enumerate(shown)
         )
     return (
-        f'<g class="arrow" data-source="{_text(arrow.source)}" '
+        f'<g class="arrow{" faint" * faint}" data-source="{_text(arrow.source)}" '
         f'data-target="{_text(arrow.target)}"><title>{title}</title>'
         f'<path d="M{start[0]:.1f} {start[1]:.1f}Q{middle[0]:.1f} {middle[1]:.1f} '
         f'{end[0]:.1f} {end[1]:.1f}"/>{head}{label}</g>'
