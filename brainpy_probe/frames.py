@@ -44,9 +44,24 @@ def place_of(frame: FrameType) -> str:
     """Return the file and the line of a frame, as ``script.py:42``.
 
     The file's folders are those of its module: ``mine/models/einet.py:42`` for the module
-    ``mine.models.einet``. No path of the machine is part of it.
+    ``mine.models.einet``. No path of the machine is part of it. The file of a notebook's cell is
+    the cell's number, as ``In[3]:2``.
     """
-    return f"{_file(frame.f_code.co_filename, _module(frame))}:{frame.f_lineno}"
+    path = frame.f_code.co_filename
+    return f"{_cell(path) or _file(path, _module(frame))}:{frame.f_lineno}"
+
+
+def _cell(path: str) -> str:
+    """Return the cell of the running notebook that has a file's name, as ``In[3]``; or nothing."""
+    ipython = sys.modules.get("IPython")
+    if ipython is None:
+        return ""
+    try:
+        # In IPython 8.0 and 9.18: core/compilerop.py. IPython's own tracebacks name cells by it.
+        label, name = ipython.get_ipython().compile.format_code_name(path)
+    except Exception:  # no notebook, no cell, or an IPython without the method
+        return ""
+    return str(name) if label == "Cell" else ""
 
 
 @functools.lru_cache(maxsize=1024)

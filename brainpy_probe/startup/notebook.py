@@ -32,7 +32,7 @@ def load(shell: Any) -> None:
             sys.stderr.write(f"%%probe: {in_one_line(str(error))}\n")
             return None
         with capture(**settings) as cap:
-            ran = shell.run_cell(cell)
+            ran = _run(shell, line, cell)
         shell.push({"cap": cap})
         page = ""
         if reports and cap.programs:
@@ -40,6 +40,22 @@ def load(shell: Any) -> None:
         return _Result(cap, page) if ran.success or cap.calls else None
 
     shell.register_magic_function(probe, "cell", "probe")
+
+
+def _run(shell: Any, line: str, cell: str) -> Any:
+    """Run what follows the magic's line, with the cell's number and the lines that the user sees.
+
+    IPython names code by the count of cells, which IPython 9 increases before a cell runs, and
+    IPython 8 afterwards.
+    """
+    count = shell.execution_count
+    shell.execution_count = max(len(shell.history_manager.input_hist_raw) - 1, 1)
+    # A magic stands in the first line.
+    code = cell if cell.startswith("%%") else f"# %%probe {line}\n{cell}"
+    try:
+        return shell.run_cell(code)
+    finally:
+        shell.execution_count = count
 
 
 class _Result:

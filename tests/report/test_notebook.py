@@ -97,6 +97,7 @@ def test_a_cell_is_captured_by_the_magic(tmp_path: Path) -> None:
     _, ran, printed, refused = (cell.outputs for cell in notebook.cells)
     html = ran[-1]["data"]["text/html"]
     assert "LIF" in html
+    assert "In[2]:2" in html
     (page,) = tmp_path.glob("*.html")
     assert page.name in html
     assert printed[0]["text"].strip() == "module"
