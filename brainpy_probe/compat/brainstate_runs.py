@@ -26,6 +26,7 @@ __all__ = [
     "run_functions",
     "run_kind",
     "run_states",
+    "static_arguments",
     "take",
     "uncaptured_idiom",
     "without_static",
@@ -190,12 +191,30 @@ def run_states(frame: FrameType) -> list[Any]:
     return list(frame.f_locals["state_trace"].states)
 
 
+def static_arguments(frame: FrameType, stateful: Any) -> dict[int | str, Any]:
+    """Return the static arguments of a jitted function by position or name, given its frame.
+
+    Its local variables ``args`` and ``params`` have all (brainstate 0.5.4, 0.6.0:
+    transform/_jit.py). ``bm.cls_jit`` makes the object of a method static.
+    """
+    if run_kind(frame) != "jit":
+        return {}
+    args, named = frame.f_locals["args"], frame.f_locals["params"]
+    found: dict[int | str, Any] = {n: args[n] for n in sorted(_static_numbers(stateful, args))}
+    return found | {name: named[name] for name in stateful.static_argnames if name in named}
+
+
+def _static_numbers(stateful: Any, args: tuple[Any, ...]) -> set[int]:
+    """Return the positions of the static arguments of a StatefulFunction."""
+    numbers = range(-len(args), len(args))
+    return {number % len(args) for number in stateful.static_argnums if number in numbers}
+
+
 def without_static(
     stateful: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of a StatefulFunction without the static ones, as in its jaxpr."""
-    numbers = range(-len(args), len(args))
-    static = {number % len(args) for number in stateful.static_argnums if number in numbers}
+    static = _static_numbers(stateful, args)
     return (
         tuple(arg for number, arg in enumerate(args) if number not in static),
         {name: value for name, value in kwargs.items() if name not in stateful.static_argnames},

@@ -8,6 +8,7 @@ functions are JAX's own.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
@@ -18,6 +19,7 @@ from typing import Any, Literal
 
 from brainpy_probe.compat import brainpy_model, brainstate_runs
 from brainpy_probe.compat.lookup import NAMES, PrivateName, take
+from brainpy_probe.errors import PrivateNameMissing
 
 __all__ = ["CompiledFunction", "compiled_function", "take"]
 
@@ -34,6 +36,14 @@ NAMES.update(
             "JAX's run of one primitive",
             ("jax._src.dispatch:apply_primitive",),
             "jax 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0; the parameter prim is the primitive",
+            optional=True,
+        ),
+        "class-jit": PrivateName(
+            "the maker of BrainPy's jitted methods",
+            ("brainpy._src.math.object_transform.jit:_make_jit_fun",),
+            "brainpy 2.4.6, 2.6.0; absent in 2.3.8. Its inner function call_fun runs the method "
+            "fun",
+            era="variables",
             optional=True,
         ),
     }
@@ -75,9 +85,7 @@ def _codes() -> tuple[dict[int, str], dict[int, tuple[Literal["loop", "condition
     import jax
 
     inner = {id(take("primitive-call").__code__): "primitive"}
-    for constant in take("jit-call").__code__.co_consts:
-        if isinstance(constant, CodeType) and constant.co_name == "cache_miss":
-            inner[id(constant)] = "jit"
+    inner |= {id(code): "jit" for code in _inner_codes(take("jit-call"), "cache_miss")}
     kinds: tuple[tuple[Literal["loop", "condition"], dict[str, str]], ...] = (
         ("loop", _LOOPS),
         ("condition", _CONDITIONS),
@@ -90,17 +98,27 @@ def _codes() -> tuple[dict[int, str], dict[int, tuple[Literal["loop", "condition
     return inner, control
 
 
+def _inner_codes(function: Any, name: str) -> list[CodeType]:
+    """Return the code of the functions of a name that a function defines."""
+    constants = function.__code__.co_consts
+    return [code for code in constants if isinstance(code, CodeType) and code.co_name == name]
+
+
 @functools.cache
 def _brainpys_codes() -> dict[int, tuple[str, str]]:
     """Return name and parameter of BrainPy's loops and conditions, by the ``id`` of their code."""
     if brainpy_model.on_brainstate():
         return {}
     maths = importlib.import_module("brainpy.math")
-    return {
+    found = {
         id(inspect.unwrap(getattr(maths, name)).__code__): (f"bm.{name}", parameter)
         for name, parameter in _BRAINPYS.items()
         if hasattr(maths, name)
     }
+    with contextlib.suppress(PrivateNameMissing):
+        for code in _inner_codes(take("class-jit"), "call_fun"):
+            found[id(code)] = "bm.cls_jit", "fun"
+    return found
 
 
 def compiled_function(frame: FrameType | None) -> CompiledFunction | None:
@@ -134,6 +152,8 @@ def compiled_function(frame: FrameType | None) -> CompiledFunction | None:
         return (_of_brainpy(last) or found) if is_control else None
     if function is None:
         return None
+    if last is not None and _package(last) == "brainpy":
+        return _of_brainpy(last)
     if last is not None and _package(last) == "brainstate":
         stateful = brainstate_runs.jitted_function(last)
         function = function if stateful is None else stateful

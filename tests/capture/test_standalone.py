@@ -299,6 +299,31 @@ def test_a_counted_run_that_compiles_is_a_call(out: Path) -> None:
     assert len(cap.programs) == 1
 
 
+class Experiment:
+    """An object of the user's that holds a model, and is no component."""
+
+    def __init__(self, net: Net) -> None:
+        self.net = net
+
+    def step(self, factor: Any) -> Any:
+        return self.net.update() * factor
+
+
+@pytest.mark.skipif(not eras.SINCE_2_4, reason="bm.jit has static arguments from 2.4 on")
+def test_the_object_of_a_jitted_method_leads_to_its_model(out: Path) -> None:
+    # So does bm.cls_jit.
+    step = bm.jit(Experiment.step, static_argnums=0)
+    with probe.capture(out, strict=True) as cap:
+        step(Experiment(Net()), 2.0)
+    (call,) = cap.calls
+    found = {spec.path for spec in call.program.arguments}
+    prefix = "Experiment.net"
+    assert found == {
+        "inputs/factor",
+        *(f"constants/{prefix}.weight", f"state/{prefix}.x", f"state/{prefix}.rng"),
+    }
+
+
 @pytest.mark.skipif(not eras.SINCE_2_7, reason="brainstate is there from 2.7 on")
 def test_a_method_older_than_the_patches_has_its_name(out: Path) -> None:
     import brainstate

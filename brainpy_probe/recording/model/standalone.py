@@ -11,7 +11,7 @@ import functools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import CodeType, FunctionType, MethodType
+from types import CodeType, FunctionType, MappingProxyType, MethodType
 from typing import Any
 
 import jax
@@ -90,11 +90,30 @@ class StandaloneRun:
         return type(self.target).__name__
 
 
-def standalone_run(functions: Sequence[Callable[..., Any]]) -> StandaloneRun:
-    """Find the model of functions that run without a runner; the first gives the name."""
+def standalone_run(
+    functions: Sequence[Callable[..., Any]],
+    static: Mapping[int | str, Any] = MappingProxyType({}),
+) -> StandaloneRun:
+    """Find the model of functions that run without a runner; the first gives the name.
+
+    Parameters
+    ----------
+    functions : sequence of callable
+        The functions.
+    static : mapping
+        The static arguments of the first function, by position or name. They are no inputs.
+    """
     user = user_function(functions[0])
-    found = _model_of(dict(_reached(functions)), _name_of(user))
-    return replace(found, parameters=parameter_names(user), is_users=is_users(user))
+    names: dict[int | str, str] = dict(enumerate(parameter_names(user)))
+    given = [(_argument_name(names.get(key, key)), value) for key, value in static.items()]
+    found = _model_of(dict(_reached([*(("", f) for f in functions), *given])), _name_of(user))
+    inputs = tuple(name for key, name in names.items() if key not in static and name not in static)
+    return replace(found, parameters=inputs, is_users=is_users(user))
+
+
+def _argument_name(key: int | str) -> str:
+    """Return the name of a static argument; the object of a method is named after its class."""
+    return "" if isinstance(key, int) or key == "self" else key
 
 
 def _model_of(found: dict[str, Any], name: str) -> StandaloneRun:
@@ -139,11 +158,14 @@ def _outermost(components: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in components.items() if id(value) not in held}
 
 
-def _reached(roots: Sequence[Callable[..., Any]]) -> Iterator[tuple[str, Any]]:
-    """Yield the objects that functions reach and that may hold state or arrays, with names."""
+def _reached(roots: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield the objects that functions and objects reach and that may hold state or arrays.
+
+    Each has the name by which the code refers to it; a root has the given name.
+    """
     seen: IdentityDict[bool] = IdentityDict()
     names: set[str] = set()
-    pending: deque[tuple[str, Any]] = deque(("", root) for root in roots)
+    pending = deque(roots)
     functions = 0
     while pending and functions < _MAX_FUNCTIONS:
         name, obj = pending.popleft()

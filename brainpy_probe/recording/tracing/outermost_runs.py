@@ -7,9 +7,9 @@ request for the states of its function, its end is the assignment of the new val
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any
 
 import jax
@@ -65,13 +65,18 @@ def begin(stateful: Any, frame: FrameType) -> RunningCall:
         lambda: brainstate_runs.run_functions(frame, stateful),
         kind,
         frame,
+        static=brainstate_runs.static_arguments(frame, stateful),
         frame=frame,
         function=stateful,
     )
 
 
 def begin_call(
-    functions: Callable[[], Sequence[Any]], kind: CallKind, caller: FrameType, **fields: Any
+    functions: Callable[[], Sequence[Any]],
+    kind: CallKind,
+    caller: FrameType,
+    static: Mapping[int | str, Any] = MappingProxyType({}),
+    **fields: Any,
 ) -> RunningCall:
     """Begin the call of a run without a runner, and name the model.
 
@@ -83,12 +88,14 @@ def begin_call(
         ``loop``, ``cond`` or ``jit``.
     caller : frame
         The frame that makes the run.
+    static : mapping
+        The first function's static arguments, by position or name.
     **fields
         Further fields of the :class:`RunningCall`.
     """
     runner, problem = StandaloneRun(Namespace({}), Namespace({}), "function"), None
     try:
-        runner = standalone_run(functions())
+        runner = standalone_run(functions(), static)
         if _runs_method(caller, runner.holder, "fit"):
             kind = "fit"
     except Exception as error:  # an object of the user's that raises when it is inspected

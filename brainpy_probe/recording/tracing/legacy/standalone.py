@@ -72,7 +72,9 @@ def run_jit(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
         repeated.count_run(time.perf_counter() - begun)
         return result
     user = brainpy_transforms.jit_target(instance)
-    call = outermost_runs.begin_call(lambda: [user], "jit", sys._getframe(2))
+    numbered, named = brainpy_transforms.jit_static(instance, args, kwargs)
+    static: dict[Any, Any] = {**numbered, **named}
+    call = outermost_runs.begin_call(lambda: [user], "jit", sys._getframe(2), static)
     before: dict[Any, Any] = {}
     with call.own_work():
         before = _values(instance)
