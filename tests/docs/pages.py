@@ -4,7 +4,8 @@ A comment before a fenced block says what it is:
 
 - ``<!-- file NAME -->``: the content of a file.
 - ``<!-- run -->``: shell commands, ``python SCRIPT`` or ``brainpy-probe``; ``<!-- run 1 -->`` if
-  they end with this exit code.
+  they end with this exit code. Any other line is run by a shell, for scripts that need a process of
+  their own.
 - ``<!-- python -->``: Python that reads captures. Each page has one namespace.
 - ``<!-- output -->``: what the block before it prints. ``...`` stands for lines that are left out.
 - ``<!-- output of COMMAND -->``: what another command of the pages prints, in place of one that
@@ -27,6 +28,7 @@ import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from importlib.metadata import version
@@ -159,8 +161,16 @@ def agrees(printed: str, block: Block) -> None:
 
 def _run(line: str, code: int) -> str:
     program, *words = shlex.split(line)
-    assert program == "brainpy-probe", line
-    ended, printed = run(*words)
+    if program == "brainpy-probe":
+        ended, printed = run(*words)
+    else:
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            line = re.sub(r"(?<=127\.0\.0\.1:)\d+", str(free.getsockname()[1]), line)
+        shell = ["/bin/bash", "-c", line]
+        done = subprocess.run(shell, env=environment, capture_output=True, text=True, check=False)
+        ended, printed = done.returncode, done.stdout
     assert ended == code, printed
     return printed
 

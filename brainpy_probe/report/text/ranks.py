@@ -69,10 +69,13 @@ def facts_of(ranks: Ranks) -> Iterator[str]:
         yield f"The slowest is rank {slowest.rank}, {duration(slowest.wall)}."
     for program in ranks.programs:
         yield _program(program, ranks)
-    for module in ranks.modules[:_MODULES]:
-        yield _module(module)
-    if len(ranks.modules) > _MODULES:
-        yield f"{len(ranks.modules) - _MODULES} more modules were compiled by some ranks only."
+    names: dict[str, list[ModuleOnSome]] = {}
+    for module in ranks.modules:
+        names.setdefault(module.name, []).append(module)
+    for name, modules in list(names.items())[:_MODULES]:
+        yield f"{name}: {_modules(modules)}."
+    if len(names) > _MODULES:
+        yield f"{len(names) - _MODULES} more modules were not compiled by all ranks."
 
 
 def _program(program: ProgramOfRanks, ranks: Ranks) -> str:
@@ -83,9 +86,12 @@ def _program(program: ProgramOfRanks, ranks: Ranks) -> str:
     return f"{program.name}: a program of {_ranks(program.ranks)} only."
 
 
-def _module(module: ModuleOnSome) -> str:
-    took = duration(module.seconds)
-    return f"{module.name}: compiled by {_ranks(module.ranks)} only, in {took}."
+def _modules(modules: Sequence[ModuleOnSome]) -> str:
+    """Return which ranks compiled the modules of one name, each with other code."""
+    if len(modules) > 1:
+        return f"other code on {'; '.join(_ranks(module.ranks) for module in modules)}"
+    (module,) = modules
+    return f"compiled by {_ranks(module.ranks)} only, in {duration(module.seconds)}"
 
 
 def _ranks(numbers: Sequence[int]) -> str:
