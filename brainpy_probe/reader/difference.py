@@ -13,7 +13,6 @@ from brainpy_probe.analysis.difference.compare import Side
 from brainpy_probe.analysis.difference.programs import compare, old_name
 from brainpy_probe.analysis.difference.records import Aspect, CostChange, Difference
 from brainpy_probe.errors import BadSetting, ProbeError, first_line
-from brainpy_probe.format.environment_records import Environment
 from brainpy_probe.reader.capture import Capture, load
 from brainpy_probe.reader.program import Program
 
@@ -83,7 +82,7 @@ def _diff(old: Capture, new: Capture, number: int, ignored: tuple[Aspect, ...]) 
         new=str(new.path),
         costs=tuple(costs),
         modules=(_modules(old), _modules(new)),
-        environment=dict(_environment(before.environment, after.environment)),
+        environment=dict(_environment(before, after)),
         notes=tuple(notes),
     )
 
@@ -119,8 +118,10 @@ def _modules(capture: Capture) -> tuple[int, float]:
     return len(modules), round(sum(module.seconds.compile or 0.0 for module in modules), 3)
 
 
-def _environment(old: Environment, new: Environment) -> Iterator[tuple[str, tuple[str, str]]]:
+def _environment(before: Program, after: Program) -> Iterator[tuple[str, tuple[str, str]]]:
+    old, new = before.environment, after.environment
     pairs = {"python": (old.python, new.python), "backend": (old.backend, new.backend)}
+    pairs["devices"] = str(before.fidelity.placement), str(after.fidelity.placement)
     pairs["processor"] = old.processor, new.processor
     pairs["XLA_FLAGS"] = old.xla_flags or "", new.xla_flags or ""
     for name in {**old.versions, **new.versions}:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import brainpy_probe as probe
+from brainpy_probe.compat import bindings
+from brainpy_probe.ir.identity import ComparableModule
 from brainpy_probe.verify.api import Verification, verify
 from brainpy_probe.verify.checks import Check
 from tests import eras
@@ -102,3 +104,15 @@ def test_the_manifest_has_the_shardings() -> None:
         assert specs["weights"]["constants/weights"].startswith("{devices=[4,1]")
     assert set(specs["second-device"].values()) == {""}
     assert _program("state").fidelity.placement.platform == "cpu"
+
+
+def test_another_sharding_is_another_program() -> None:
+    program = _program("weights")
+    text = program.text()
+    other = text.replace('[{"n"}, {}]', '[{}, {"n"}]').replace("devices=[4,1]", "devices=[1,4]")
+    assert other != text
+    vhlo = bindings.read_mlir(program.paths["vhlo"].read_bytes())
+    same, changed = (bindings.read_mlir(content.encode()) for content in (text, other))
+    expected = ComparableModule(vhlo)
+    assert ComparableModule(same).difference(expected) == ""
+    assert "sharding" in ComparableModule(changed).difference(expected)
