@@ -44,9 +44,9 @@ _FORMAT = (
     ),
     Fault(
         "a warning points into a library",
-        "is_library",
-        "return _package(module) in _LIBRARIES",
-        "return False",
+        "is_user_code",
+        "not _is_user_file(code.co_filename) or is_library(module)",
+        "False",
         "tests/capture/test_messages.py",
     ),
     Fault(
