@@ -193,7 +193,7 @@ def _draw_dot_files(
     out: Path | None,
     collapses: bool,
 ) -> None:
-    from brainpy_probe.report.api import groups_of
+    from brainpy_probe.report.api import all_groups
     from brainpy_probe.report.page.gallery import gallery
     from brainpy_probe.report.pictures.xla import draw, write_next_to
 
@@ -205,7 +205,7 @@ def _draw_dot_files(
     drawn = []
     with progress("Drawing", total=len(sources)) as steps:
         kind: Literal["svg", "png"] = "png" if form is Format.PNG else "svg"
-        made = draw(sources, kind, bounds, groups=groups_of(capture), collapses=collapses)
+        made = draw(sources, kind, bounds, groups=all_groups(capture), collapses=collapses)
         for number, (source, drawing) in enumerate(zip(sources, made, strict=True), 1):
             steps.step(drawing.source.name, done=number)
             drawn.append(drawing)

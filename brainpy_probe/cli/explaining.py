@@ -16,7 +16,6 @@ from brainpy_probe.cli.shell import (
     Timeout,
     app,
     exit_on_error,
-    find_run,
     limits,
     open_run,
     print_json,
@@ -99,7 +98,7 @@ def diff(
 
     with exit_on_error():
         words = [word.strip() for word in ignore.split(",") if word.strip()]
-        found = compare(find_run(old), find_run(new), program=program, ignore=words)
+        found = compare(old, new, program=program, ignore=words)
     if json:
         print_json(found)
     else:

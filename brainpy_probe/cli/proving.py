@@ -19,10 +19,10 @@ from brainpy_probe.cli.shell import (
     app,
     console,
     exit_on_error,
-    find_run,
     limits,
     open_run,
     print_json,
+    run_path,
     select_program,
 )
 from brainpy_probe.errors import BadSetting, first_line
@@ -77,7 +77,7 @@ def verify(
 
     made: list[Check] = []
     with exit_on_error():
-        folder = find_run(run)
+        folder = run_path(run)
         try:
             with progress("Verifying") as steps:
 

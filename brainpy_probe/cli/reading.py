@@ -13,10 +13,10 @@ from brainpy_probe.cli.shell import (
     app,
     console,
     exit_on_error,
-    is_run,
     open_run,
     print_json,
 )
+from brainpy_probe.format.reading import is_run
 
 __all__ = ["show"]
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from brainpy_probe.characters import in_one_line
 from brainpy_probe.errors import BadSetting, ProbeError
-from brainpy_probe.format.reading import newest_run
+from brainpy_probe.format.reading import find_run
 from brainpy_probe.output import Output, visible_json
 from brainpy_probe.reader.capture import Capture, load
 from brainpy_probe.reader.program import Program
@@ -35,11 +35,10 @@ __all__ = [
     "console",
     "error_console",
     "exit_on_error",
-    "find_run",
-    "is_run",
     "limits",
     "open_run",
     "print_json",
+    "run_path",
     "select_program",
 ]
 
@@ -137,25 +136,12 @@ def _print_error(error: Exception) -> None:
 
 def open_run(run: Path | None) -> Capture:
     """Open a capture, given its folder or its parent folder; None for the newest capture."""
-    return load(find_run(run))
+    return load(run_path(run))
 
 
-def is_run(path: Path) -> bool:
-    """Return whether a path is a capture's, rather than that of a folder of captures."""
-    return (path / "manifest.json").exists() or path.name == "manifest.json"
-
-
-def find_run(run: Path | None) -> Path:
-    """Return the folder of a capture, given it or its parent folder; None for the newest."""
-    path = Path(DEFAULT_OUT) if run is None else run
-    if is_run(path):
-        return path
-    newest = newest_run(path) if path.is_dir() else None
-    if newest is None:
-        raise FileNotFoundError(
-            f"There is no capture in {path}. Give a folder run-..., or its parent folder."
-        )
-    return newest
+def run_path(run: Path | None) -> Path:
+    """Return the path of a capture, given it or its parent folder; None for the newest."""
+    return find_run(Path(DEFAULT_OUT) if run is None else run)
 
 
 def select_program(capture: Capture, number: int, *, portable: bool) -> Program:

@@ -18,7 +18,15 @@ from brainpy_probe.format.nofollow import SizeMismatch, read_below, read_unsized
 from brainpy_probe.format.records import FORMAT, VERSION, Addition, Manifest
 from brainpy_probe.format.validation import check_keys, check_manifest
 
-__all__ = ["manifest_digest_matches", "newest_run", "read_file", "read_manifest", "read_text"]
+__all__ = [
+    "find_run",
+    "is_run",
+    "manifest_digest_matches",
+    "newest_run",
+    "read_file",
+    "read_manifest",
+    "read_text",
+]
 
 _T = TypeVar("_T")
 
@@ -27,6 +35,28 @@ def newest_run(parent: str | os.PathLike[str]) -> Path | None:
     """Return the newest capture folder below a folder, or None."""
     runs = [path.parent for path in Path(parent).glob(f"run-*/{MANIFEST}")]
     return max(runs, key=_creation_order, default=None)
+
+
+def is_run(path: Path) -> bool:
+    """Return whether a path is a capture's, rather than that of a folder of captures."""
+    return (path / MANIFEST).exists() or path.name == MANIFEST
+
+
+def find_run(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a capture, given it or the folder of captures, of which the newest counts.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no capture.
+    """
+    path = Path(path).expanduser()
+    newest = path if is_run(path) else newest_run(path) if path.is_dir() else None
+    if newest is None:
+        raise FileNotFoundError(
+            f"There is no capture in {path}. Give a folder run-..., or its parent folder."
+        )
+    return newest
 
 
 def _creation_order(run: Path) -> tuple[str, int, int, str]:

@@ -11,7 +11,7 @@ from brainpy_probe.analysis.findings import find
 from brainpy_probe.characters import visible
 from brainpy_probe.errors import ProbeError
 from brainpy_probe.format.index import Index
-from brainpy_probe.format.reading import read_manifest
+from brainpy_probe.format.reading import find_run, read_manifest
 from brainpy_probe.format.records import Manifest
 from brainpy_probe.reader.call import PredictCall
 from brainpy_probe.reader.module import CompiledModule
@@ -170,7 +170,8 @@ def load(path: str | os.PathLike[str]) -> Capture:
     Parameters
     ----------
     path : str or path
-        A folder ``run-...``, or its ``manifest.json``.
+        A folder ``run-...``, its ``manifest.json``, or the folder of captures, of which the newest
+        is read.
 
     Returns
     -------
@@ -180,9 +181,9 @@ def load(path: str | os.PathLike[str]) -> Capture:
     Raises
     ------
     FileNotFoundError
-        If the path is not a capture folder.
+        If there is no capture.
     DamagedCapture
         If the manifest is truncated, was changed, has a later format version, or names files
         outside of its folder.
     """
-    return Capture(*read_manifest(path))
+    return Capture(*read_manifest(find_run(path)))

@@ -16,11 +16,11 @@ from brainpy_probe.reader.worker import Limits
 from brainpy_probe.report.model_explorer import model_explorer_json
 from brainpy_probe.report.page.page import report_page
 from brainpy_probe.report.pictures.colours import Colours
-from brainpy_probe.report.pictures.model import Model, group_of, model
+from brainpy_probe.report.pictures.model import groups_of, model
 from brainpy_probe.report.pictures.svg import draw_model, model_dot
 from brainpy_probe.report.pictures.xla import draw_dot
 
-__all__ = ["COMPILE_SECONDS", "groups_of", "model_explorer_file", "picture", "report"]
+__all__ = ["COMPILE_SECONDS", "all_groups", "model_explorer_file", "picture", "report"]
 
 COMPILE_SECONDS = 60.0
 
@@ -42,7 +42,7 @@ def picture(program: Program, form: Literal["svg", "png"] = "svg") -> bytes:
     """
     record = program.record
     drawn = model(record, program.dataflow, program.costs, record.measured)
-    colours = colours_of(drawn)
+    colours = Colours(groups_of(record.components))
     if form == "svg":
         return draw_model(drawn, colours).encode()
     return draw_dot(model_dot(drawn, colours), form, program.limits or Limits())
@@ -120,15 +120,9 @@ def model_explorer_file(capture: Capture, path: Path, limits: Limits) -> Path:
     return path
 
 
-def groups_of(capture: Capture) -> tuple[str, ...]:
-    """Return the components of the first level of a capture's models, in order."""
-    groups: dict[str, None] = {}
+def all_groups(capture: Capture) -> dict[str, str]:
+    """Return the group of each component of a capture's models."""
+    groups: dict[str, str] = {}
     for program in capture.programs:
-        components = program.record.components
-        groups.update(dict.fromkeys(group_of(name, components) for name in components))
-    return tuple(groups)
-
-
-def colours_of(drawn: Model) -> Colours:
-    """Return the colours of a model's nodes; what the runner does has none."""
-    return Colours([node.name for node in drawn.nodes if not node.is_runner])
+        groups = groups_of(program.record.components) | groups
+    return groups

@@ -11,7 +11,7 @@ import msgspec
 
 from brainpy_probe.errors import DamagedCapture
 from brainpy_probe.format.folder import MANIFEST
-from brainpy_probe.format.reading import manifest_digest_matches, read_manifest
+from brainpy_probe.format.reading import find_run, manifest_digest_matches, read_manifest
 from brainpy_probe.reader.capture import Capture
 from brainpy_probe.reader.worker import Limits
 from brainpy_probe.verify import iree
@@ -53,7 +53,8 @@ def verify(
     Parameters
     ----------
     path : str or path
-        A folder ``run-...``, or its ``manifest.json``.
+        A folder ``run-...``, its ``manifest.json``, or the folder of captures, of which the newest
+        is verified.
     with_iree : bool
         Also compile each program with IREE, run it and compare its results.
     limits : Limits or None
@@ -72,14 +73,14 @@ def verify(
     Raises
     ------
     FileNotFoundError
-        If the path is not a capture folder.
+        If there is no capture.
     ProbeError
         If IREE is requested but not installed.
     """
     if with_iree:
         iree.require()
     try:
-        folder, manifest = read_manifest(path, check_digest=False)
+        folder, manifest = read_manifest(find_run(path), check_digest=False)
     except DamagedCapture as error:
         checks = [failed("manifest", "can be read", str(error))]
         return Verification(path=str(path), passed=False, checks=tuple(checks))

@@ -68,7 +68,7 @@ def test_a_capture_without_dot_files_says_how_to_get_them(out: Path) -> None:
 @pytest.mark.parametrize(("form", "head"), [("svg", b"<?xml"), ("png", b"\x89PNG")])
 def test_a_picture_is_drawn_next_to_its_dot_file(cap: Any, form: Any, head: bytes) -> None:
     source = dot_files(cap, "jit_small")[0]
-    (drawing,) = draw([source], form, probe.Limits())
+    (drawing,) = draw([source], form, probe.Limits(), groups={})
     assert drawing.problem == ""
     path = write_next_to(drawing, source)
     assert path == source.path.with_suffix(f".{form}")
@@ -88,13 +88,14 @@ def test_a_picture_has_components_and_fusions_as_nodes(collapses: bool, tmp_path
     (tmp_path / "a.dot").write_text(FUSED)
     file = WrittenFile(path="a.dot", kind="xla", size=len(FUSED), digest=digest_of(FUSED.encode()))
     source = DotFile(tmp_path, file)
-    (drawing,) = draw([source], "svg", probe.Limits(), groups=("E", "E2E"), collapses=collapses)
+    groups = {"E": "E", "E2E": "E2E", "E2E.comm": "E2E"}
+    (drawing,) = draw([source], "svg", probe.Limits(), groups=groups, collapses=collapses)
     shown = drawing.content.decode()
     assert ("fusion of 2 ops" in shown) == collapses
     assert ("mul.1" in shown) != collapses
     assert ">E</text>" in shown
     assert ">E2E.comm</text>" in shown
-    assert Colours(("E", "E2E")).fill("E2E") in shown
+    assert Colours(groups).fill("E2E") in shown
     assert "x.invalid" not in shown
     assert "file.py" not in shown
 
@@ -132,7 +133,7 @@ def test_a_file_that_cannot_be_drawn_is_said(content: str, problem: str, tmp_pat
         path="a.dot", kind="xla", size=len(content), digest=digest_of(content.encode())
     )
     limits = probe.Limits(seconds=1 if "1 s" in problem else 60)
-    (drawing,) = draw([DotFile(tmp_path, file)], "svg", limits)
+    (drawing,) = draw([DotFile(tmp_path, file)], "svg", limits, groups={})
     assert drawing.content == b""
     assert problem in drawing.problem
     assert [path.name for path in tmp_path.iterdir()] == ["a.dot"]
@@ -143,4 +144,4 @@ def test_without_pygraphviz_the_line_to_install_it_is_given(
 ) -> None:
     monkeypatch.setattr(pictures, "find_spec", lambda _: None)
     with pytest.raises(ProbeError, match=r"pip install 'brainpy-probe\[graph\]'"):
-        list(draw([], "svg", probe.Limits()))
+        list(draw([], "svg", probe.Limits(), groups={}))

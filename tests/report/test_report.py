@@ -17,6 +17,7 @@ import brainpy_probe as probe
 from brainpy_probe.analysis.listing import ran_listing
 from brainpy_probe.format.common_records import Failure
 from brainpy_probe.reader.capture import Capture
+from brainpy_probe.report.api import picture
 from brainpy_probe.report.page.html import Html, table, tag
 from tests.replaying import captured
 from tests.sharing import made_once
@@ -140,6 +141,12 @@ def test_an_equation_is_connected_with_its_hlo(page: str) -> None:
     components = program["components"]
     owners = {components[ir["owners"][line]] for line in lines}
     assert owners == {"E2E.output"}
+
+
+def test_a_component_has_one_colour_everywhere(page: str) -> None:
+    drawn = re.compile(r'data-component="E2E" *[^>]*>.*?fill="(#\w+)"', re.DOTALL)
+    own, *_ = drawn.findall(picture(captured("einet").program, "svg").decode())
+    assert set(drawn.findall(page)) == {own}
 
 
 def test_the_module_that_ran_has_components_too() -> None:

@@ -70,7 +70,7 @@ def test_processes_that_share_a_parent_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_capture_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="not a capture"):
+    with pytest.raises(FileNotFoundError, match="no capture in"):
         probe.load(tmp_path)
 
 

@@ -166,6 +166,7 @@ def test_the_newest_run_is_the_last_one_that_has_a_manifest(
     first.write_manifest(live.manifest)
     second.write_manifest(live.manifest)
     assert newest_run(tmp_path) == second.path
+    assert probe.load(tmp_path).path == second.path
 
 
 @pytest.mark.parametrize("name", ["", MANIFEST])

@@ -27,7 +27,7 @@ from brainpy_probe.report.page.icicle import icicle
 from brainpy_probe.report.page.page import resource
 from brainpy_probe.report.page.program import arguments_table
 from brainpy_probe.report.pictures.colours import Colours
-from brainpy_probe.report.pictures.model import model
+from brainpy_probe.report.pictures.model import groups_of, model
 from brainpy_probe.report.pictures.svg import draw_model
 from brainpy_probe.report.text.objects import as_text
 from brainpy_probe.report.text.summary import what_ran
@@ -124,7 +124,7 @@ def _(shown: Program) -> Html:
     parts = [tag("h4", f"Program {record.index}: {record.name}, {kind}")]
     try:
         drawn = model(record, shown.dataflow, shown.costs, record.measured)
-        colours = Colours([node.name for node in drawn.nodes if not node.is_runner])
+        colours = Colours(groups_of(record.components))
         parts.append(Html(draw_model(drawn, colours)))
     except ProbeError as error:
         parts.append(tag("p", str(error), class_="warn"))
@@ -177,9 +177,9 @@ def _icicle(
     rows: Iterable[ComponentCost], values: dict[str, float], say: Callable[[float], str]
 ) -> Html:
     rows = list(rows)
-    groups = dict.fromkeys(row.component.partition(".")[0] for row in rows)
-    colours = Colours([group for group in groups if not group.startswith(("(", "runner"))])
-    return icicle(rows, values, lambda name: colours.fill(name.partition(".")[0]), say)
+    names = [row.component for row in rows if not row.component.startswith(("(", "runner"))]
+    colours = Colours(groups_of(dict.fromkeys(names, "")))
+    return icicle(rows, values, colours.fill, say)
 
 
 @_content.register

@@ -19,7 +19,7 @@ from brainpy_probe.report.page.costs import cost_section
 from brainpy_probe.report.page.html import Html, join, table, tag
 from brainpy_probe.report.page.panes import packed_texts, panes
 from brainpy_probe.report.pictures.colours import Colours
-from brainpy_probe.report.pictures.model import Model, group_of, model
+from brainpy_probe.report.pictures.model import Model, groups_of, model
 from brainpy_probe.report.pictures.svg import draw_model
 
 __all__ = ["ProgramPart", "arguments_table", "parts_html", "program_part"]
@@ -120,9 +120,8 @@ def _part(read: _Read) -> ProgramPart:
     if read.hlo is not None:
         known.update(dict.fromkeys(filter(None, read.hlo.components)))
     names = list(known)
-    groups = [group_of(name, record.components) for name in names]
-    colours = Colours(list(dict.fromkeys(g for g in groups if g in record.components)))
-    fills = {name: colours.fill(group) for name, group in zip(names, groups, strict=True)}
+    colours = Colours(groups_of(record.components))
+    fills = {name: colours.fill(name) for name in names}
     sections = [
         *(tag("p", problem, class_="warn") for problem in read.problems),
         _picture(read.drawn, colours),

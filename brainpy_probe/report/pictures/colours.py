@@ -1,9 +1,9 @@
-"""The colours of a model's components: one hue for each component of the first level."""
+"""The colours of a model's components: one hue for each group of components."""
 
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 __all__ = ["Colours"]
 
@@ -17,16 +17,19 @@ class Colours:
 
     Parameters
     ----------
-    groups : sequence of str
-        The groups, in an order that does not change.
+    groups : mapping
+        The group of each component, in an order that does not change. What has no group, such as
+        what the runner does, is grey.
     """
 
-    def __init__(self, groups: Sequence[str]) -> None:
-        self._hues = {group: (_START + _STEP * n) % 1.0 for n, group in enumerate(groups)}
+    def __init__(self, groups: Mapping[str, str]) -> None:
+        self._groups = groups
+        found = dict.fromkeys(groups.values())
+        self._hues = {group: (_START + _STEP * n) % 1.0 for n, group in enumerate(found)}
 
-    def fill(self, group: str) -> str:
+    def fill(self, component: str) -> str:
         """Return a light colour, on which black text has a contrast of more than 7."""
-        if group not in self._hues:
+        if component not in self._groups:
             return _NEUTRAL
-        rgb = colorsys.hls_to_rgb(self._hues[group], 0.8, 0.65)
+        rgb = colorsys.hls_to_rgb(self._hues[self._groups[component]], 0.8, 0.65)
         return "#" + "".join(f"{round(255 * value):02x}" for value in rgb)

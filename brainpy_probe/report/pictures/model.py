@@ -10,7 +10,7 @@ from brainpy_probe.format import component_names
 from brainpy_probe.format.cost_records import Costs, Measured
 from brainpy_probe.format.program_records import ProgramRecord
 
-__all__ = ["Arrow", "Model", "Node", "group_of", "model"]
+__all__ = ["Arrow", "Model", "Node", "groups_of", "model"]
 
 # What the runner does, as nodes.
 _RUNNER = {
@@ -89,11 +89,7 @@ def model(
     measured : Measured, optional
         The time of each component, which is preferred to the bytes that XLA counts.
     """
-    depth = _depth(record)
-    groups = {
-        name: group_of(name, record.components, depth)
-        for name in {*flowing.components, *record.components}
-    }
+    groups = {name: name for name in flowing.components} | groups_of(record.components)
     spent, unit = _spent(costs, measured)
     shares: dict[str, float] = {}
     for name, value in spent.items():
@@ -117,10 +113,22 @@ def model(
     )
 
 
-def group_of(name: str, components: Mapping[str, str], depth: int = 1) -> str:
+def groups_of(components: Mapping[str, str]) -> dict[str, str]:
+    """Return the group of each component: that of the level at which the model has several.
+
+    A group has one node in the picture, and one colour everywhere.
+    """
+    if not components:
+        return {}
+    for depth in range(1, 4):
+        groups = {name: _group_of(name, components, depth) for name in components}
+        if len({*groups.values()}) > 2:
+            return groups
+    return {name: _group_of(name, components, 1) for name in components}
+
+
+def _group_of(name: str, components: Mapping[str, str], depth: int) -> str:
     """Return the component of a level of the model's tree to which a component belongs."""
-    if name not in components:
-        return name
     root = next(iter(components))
     above = [name]
     while above[-1] != root:
@@ -128,15 +136,6 @@ def group_of(name: str, components: Mapping[str, str], depth: int = 1) -> str:
         if len(above) > 1 and above[-1] == above[-2]:
             break
     return above[max(len(above) - 1 - depth, 0)]
-
-
-def _depth(record: ProgramRecord) -> int:
-    """Return the level of the tree at which the model has several components."""
-    for depth in range(1, 4):
-        groups = {group_of(name, record.components, depth) for name in record.components}
-        if len(groups) > 2:
-            return depth
-    return 1
 
 
 def _spent(costs: Costs, measured: Measured | None) -> tuple[dict[str, float], str]:

@@ -8,7 +8,7 @@ worker returns the picture to this process, which writes it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
@@ -127,7 +127,7 @@ def draw(
     form: Format,
     limits: Limits,
     *,
-    groups: Sequence[str] = (),
+    groups: Mapping[str, str],
     collapses: bool = True,
 ) -> Iterator[Drawing]:
     """Draw dot files one after the other, with the components' names and colours.
@@ -140,8 +140,8 @@ def draw(
         ``svg`` or ``png``. A PNG of more than 30 megapixels becomes an SVG.
     limits : Limits
         The limits of time and memory for each file.
-    groups : sequence of str
-        The components of the first level of the models, in the order of their colours.
+    groups : mapping
+        The group of each component, in the order of their colours.
     collapses : bool
         Whether each fusion is one node.
 
@@ -157,7 +157,7 @@ def draw(
     """
     _require_pygraphviz()
     for source in sources:
-        request = _Request(form=form, source=source, groups=tuple(groups), collapses=collapses)
+        request = _Request(form=form, source=source, groups=dict(groups), collapses=collapses)
         answer, picture = _draw_in_worker(request, limits)
         yield Drawing(source.path, answer.form, picture, answer.problem)
 
@@ -207,7 +207,7 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     form: Format
     source: DotFile | None = None
     dot: str = ""
-    groups: tuple[str, ...] = ()
+    groups: dict[str, str] = {}
     collapses: bool = True
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -22,15 +22,15 @@ __all__ = ["make_readable"]
 _FUSION = re.compile(r"Fused expression for <b>([^<]*)</b>")
 
 
-def make_readable(graph: Any, groups: Sequence[str], *, collapses: bool) -> None:
+def make_readable(graph: Any, groups: Mapping[str, str], *, collapses: bool) -> None:
     """Change a graph of XLA's in place.
 
     Parameters
     ----------
     graph : pygraphviz.AGraph
         The graph.
-    groups : sequence of str
-        The components of the first level of the model, in the order of their colours.
+    groups : mapping
+        The group of each component, in the order of their colours.
     collapses : bool
         Whether each fusion becomes one node.
     """
@@ -49,7 +49,7 @@ def make_readable(graph: Any, groups: Sequence[str], *, collapses: bool) -> None
         if not owner:
             continue
         node.attr["style"], node.attr["fontcolor"] = "filled", "black"
-        node.attr["fillcolor"] = colours.fill(owner.partition(".")[0])
+        node.attr["fillcolor"] = colours.fill(owner)
         # XLA's labels are HTML, which pygraphviz returns without the brackets around it.
         name = f"<b>{escape(in_one_line(owner))}</b><br/>"
         node.attr["label"] = f"<{name}{node.attr['label'] or ''}>"
