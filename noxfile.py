@@ -42,6 +42,8 @@ OLD = ("2022", "2023", "2024")
 # The stack "ecosystem" is "latest" with the packages that build on brainstate: it runs the tests of
 # these alone.
 ECOSYSTEM = ["tests/ecosystem", "tests/startup/test_brainstate_alone.py"]
+# What executes a notebook.
+JUPYTER = ("ipykernel", "nbclient")
 # The benchmarks are the same on each stack, so that the README's test command alone runs them.
 ONCE = ["--ignore=tests/docs/test_benchmarks.py"]
 
@@ -109,10 +111,17 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS["latest"])
 def browser(session: nox.Session) -> None:
-    """Open reports in a headless Chromium (Debian: chromium), and execute a notebook."""
-    jupyter = ("ipykernel", "nbclient")
-    session.install("-r", ".ci/stacks/latest.txt", f".[{EXTRAS['latest']}]", *jupyter)
+    """Open reports in a headless Chromium (Debian: chromium), and capture a notebook's cell."""
+    session.install("-r", ".ci/stacks/latest.txt", f".[{EXTRAS['latest']}]", *JUPYTER)
     words = ("-m", "browser", "tests/report", *session.posargs)
+    session.run("python", "-m", "pytest", *words, env={"JAX_PLATFORMS": "cpu"})
+
+
+@nox.session(python=PYTHONS["latest"])
+def notebooks(session: nox.Session) -> None:
+    """Execute the notebooks in examples/: they must print the outputs that they hold."""
+    session.install("-r", ".ci/stacks/latest.txt", ".[cpu,test]", *JUPYTER)
+    words = ("-m", "browser", "tests/docs/test_notebooks.py", *session.posargs)
     session.run("python", "-m", "pytest", *words, env={"JAX_PLATFORMS": "cpu"})
 
 
