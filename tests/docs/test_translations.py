@@ -1,4 +1,4 @@
-"""The Chinese pages have what the English ones have: code, outputs, tables, links, names, numbers."""
+"""A Chinese page has the code, outputs, tables, links, names and numbers of the English page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
 
 # Each Chinese page, and the page that it translates.
 TRANSLATED = {
-    page: page.with_name(page.name.replace(".zh.md", ".md")) for page in ROOT.glob("docs/**/*.zh.md")
+    page: page.with_name(page.name.replace(".zh.md", ".md"))
+    for page in sorted(ROOT.glob("docs/**/*.zh.md"))
 } | {ROOT / "README.zh-CN.md": ROOT / "README.md"}
 
 both = pytest.mark.parametrize(
