@@ -17,7 +17,8 @@ from brainpy_probe.compat import bindings
 from brainpy_probe.format import component_names
 from brainpy_probe.format.cost_records import ComponentCost, Costs, Count
 from brainpy_probe.format.program_records import ProgramRecord
-from brainpy_probe.ir import hlo
+from brainpy_probe.ir import hlo, mlir
+from brainpy_probe.ir.placement import computes_parts
 
 if TYPE_CHECKING:
     from brainpy_probe.compat.bindings import HloModule
@@ -137,6 +138,8 @@ class _Ledger:
         Targets of custom calls.
     custom_bytes : dict
         Bytes of the operands and results of custom calls.
+    parts : bool
+        Whether some ops compute a part of an array, on each of several devices.
     inner : dict
         Number of nested loops and of conditionals.
     corrections : Count
@@ -150,6 +153,7 @@ class _Ledger:
     step: dict[str, Count] = field(default_factory=dict)
     targets: dict[str, set[str]] = field(default_factory=dict)
     custom_bytes: dict[str, int] = field(default_factory=dict)
+    parts: bool = False
     inner: dict[str, int] = field(default_factory=lambda: {"while": 0, "conditional": 0})
     corrections: Count = field(default_factory=Count)
 
@@ -184,9 +188,12 @@ class _Ledger:
                     flops=-counted.flops, read=-counted.read, written=-counted.written
                 )
                 counted = Count(ops=1)
-                self.targets.setdefault(owner, set()).add(op.target)
-                size = _operand_and_result_bytes(computation, op)
-                self.custom_bytes[owner] = self.custom_bytes.get(owner, 0) + size
+                if mlir.is_of_xla(op.target):
+                    self.parts = self.parts or computes_parts(op.target.encode())
+                else:
+                    self.targets.setdefault(owner, set()).add(op.target)
+                    size = _operand_and_result_bytes(computation, op)
+                    self.custom_bytes[owner] = self.custom_bytes.get(owner, 0) + size
             self._add(owner, counted, outside=outside)
 
     def _call(self, op: hlo.Instruction, owner: str, *, outside: bool) -> None:
@@ -214,6 +221,7 @@ class _Ledger:
             for component, size in ledger.custom_bytes.items():
                 self.custom_bytes[component] = self.custom_bytes.get(component, 0) + size
             self.corrections += ledger.corrections
+            self.parts = self.parts or ledger.parts
         parts = [ledger.once if outside else ledger.step for ledger in ledgers]
         chosen: dict[str, dict[str, float]] = {}
         for kind in Count.__struct_fields__:
@@ -332,6 +340,12 @@ def _notes(record: ProgramRecord, ledger: _Ledger) -> tuple[str, ...]:
     if ledger.inner["conditional"]:
         notes.append(
             f"{ledger.inner['conditional']} conditionals are counted as their costliest branch."
+        )
+    if ledger.parts:
+        devices = record.fidelity.placement.devices
+        notes.append(
+            f"The ops of a shard_map are counted for the part of the arrays that one of {devices} "
+            "devices has. The portable program has all parts."
         )
     targets = set().union(*ledger.targets.values())
     if targets:

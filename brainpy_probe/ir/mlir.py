@@ -29,6 +29,7 @@ __all__ = [
     "defining_op",
     "feeding_arguments",
     "is_callback",
+    "is_of_xla",
     "large_constants",
     "main",
     "operations",
@@ -153,13 +154,18 @@ def is_callback(target: str) -> bool:
     return bool(_CALLBACK.search(target))
 
 
+def is_of_xla(target: str) -> bool:
+    """Return whether XLA itself implements a custom call, on every platform."""
+    return _OF_XLA.fullmatch(target) is not None
+
+
 def custom_calls(ops: Iterable[MlirOperation]) -> dict[str, list[MlirOperation]]:
     """Return the custom calls whose code is not in the module, by target."""
     found: dict[str, list[MlirOperation]] = {}
     for op in ops:
         if op.name == "stablehlo.custom_call":
             target = string(op.attributes["call_target_name"])
-            if not _OF_XLA.fullmatch(target):
+            if not is_of_xla(target):
                 found.setdefault(target, []).append(op)
     return dict(sorted(found.items()))
 

@@ -116,3 +116,12 @@ def test_another_sharding_is_another_program() -> None:
     expected = ComparableModule(vhlo)
     assert ComparableModule(same).difference(expected) == ""
     assert "sharding" in ComparableModule(changed).difference(expected)
+
+
+def test_the_costs_of_a_shard_map_are_those_of_a_part() -> None:
+    program = _program("shard-map")
+    assert any("part of the arrays that one of 4 devices has" in n for n in program.costs.notes)
+    assert not any(row.custom_calls for row in program.costs.components)
+    assert program.portable is not None
+    assert program.portable.costs.notes == ()
+    assert program.portable.costs.step.flops > program.costs.step.flops
