@@ -284,11 +284,11 @@ class Sharded(DynamicalSystem):
         self.x.value = self.step(bm.as_jax(self.x))
 
 
-def test_other_flags_of_xla_are_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_flags_of_xla_are_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = captured("lif").program
     assert not any("XLA_FLAGS" in reason for reason in program.replay().reasons)
     flags = os.environ["XLA_FLAGS"]
-    monkeypatch.setenv("XLA_FLAGS", f"{flags} --xla_dump_to=nowhere")
+    monkeypatch.setenv("XLA_FLAGS", f"{flags} --xla_dump_to={tmp_path}")
     assert not any("XLA_FLAGS" in reason for reason in program.replay().reasons)
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
     assert f"it was compiled with XLA_FLAGS={flags!r}" in program.replay().reasons
