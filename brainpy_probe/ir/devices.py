@@ -124,13 +124,18 @@ def _one_device_class() -> Any:
     return OneDevice
 
 
-@functools.cache
 def cpu(count: int = 1) -> Devices:
     """Return so many CPU devices, or fewer if jaxlib does not make as many.
 
     0.10.2 and 0.12.0 make any number. Earlier, the number is that of XLA's flag, which is read once
     in a process.
     """
+    client = _cpu_client(count)
+    return Devices(client, tuple(client.local_devices()[:count]))
+
+
+@functools.cache
+def _cpu_client(count: int) -> Any:
     jaxlib = bindings.take("client")
     with contextlib.suppress(ImportError):
         # If JAX is installed, jaxlib imports its sharding class when it creates the first array.
@@ -146,10 +151,9 @@ def cpu(count: int = 1) -> Devices:
         jit.set_thread_local_state_initialization_callback(lambda: None)
     with _host_devices(count):
         try:
-            client = jaxlib.make_cpu_client(num_devices=count)
+            return jaxlib.make_cpu_client(num_devices=count)
         except TypeError:  # 0.4.13, 0.4.23, 0.4.30
-            client = jaxlib.make_cpu_client()
-    return Devices(client, tuple(client.local_devices()[:count]))
+            return jaxlib.make_cpu_client()
 
 
 @contextlib.contextmanager
