@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -85,8 +84,3 @@ def _anchor(heading: str) -> str:
 
 def test_the_readme_links_to_its_translation() -> None:
     assert "](README.zh-CN.md)" in (ROOT / "README.md").read_text()[:200]
-
-
-def test_a_translation_has_a_page() -> None:
-    missing = [str(page) for page, english in TRANSLATED.items() if not Path(english).exists()]
-    assert missing == []
