@@ -62,9 +62,8 @@ def _stack(name: str) -> None:
         chosen = ["-m", "every_stack"] if name in OLD else ONCE
         chosen = ECOSYSTEM if name == "ecosystem" else chosen
         chosen = session.posargs or ["-n", "2", "--dist", "loadfile", *chosen]
-        env = {"JAX_PLATFORMS": "cpu"}
-        if name == "latest":  # the others compile without LLVM's optimisations: tests/conftest.py
-            env["XLA_FLAGS"] = ""
+        # With LLVM's optimisations, unlike the README's test command: tests/conftest.py.
+        env = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
         session.run("python", "-m", "pytest", *chosen, env=env)
 
 

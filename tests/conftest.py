@@ -14,8 +14,8 @@ import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Half of the tests' time goes into compiling. LLVM optimises a third of that away, for programs
-# that run for milliseconds. XLA's own passes, its fusions among them, are those of every run. The
-# stack "latest" is tested with LLVM's optimisations, as users run it: XLA_FLAGS is set there.
+# that run for milliseconds. XLA's own passes, its fusions among them, are those of every run. nox
+# tests the stacks with LLVM's optimisations, as users run it: XLA_FLAGS is set there.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 # The tests start many interpreters: without bytecode each would compile all that it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 
 import brainpy_probe as probe
+from brainpy_probe.compat.jax_compiler import dump_settings
+from brainpy_probe.recording.modules import dumps
 from tests.networks import LOOP_MODULES
 from tests.processes import told_by
+from tests.xla import get_compile_options
 
 DUMPING = """
 import contextlib, json, os, sys
@@ -37,6 +40,15 @@ print(json.dumps({"ours": ours, "theirs": found, "ir": ir}))
 """
 LOOP = f"(?:{'|'.join(LOOP_MODULES)})"
 FLAGS = " ".join(f"--xla_dump_hlo_as_{kind}" for kind in ("text", "dot", "html", "proto"))
+
+
+def test_the_options_of_jax_stay_as_they_are() -> None:
+    options = get_compile_options(num_replicas=1, num_partitions=1)
+    before = dump_settings(options)
+    request = dumps.request(options, {"dot"})
+    assert isinstance(request, dumps.DumpRequest)
+    dumps.discard(request.folder)
+    assert dump_settings(options) == before
 
 
 def _dumped(parent: Path, probed: str) -> dict[str, list[str]]:

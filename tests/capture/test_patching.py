@@ -131,6 +131,18 @@ def _lose_the_folder(parent: Path, error: Exception | None) -> bool:
     return True
 
 
+def test_a_capture_that_cannot_begin_leaves_no_folder(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def enter(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LEDGER, "enter", enter)
+    with pytest.raises(KeyboardInterrupt), probe.capture(out):
+        pass
+    assert list(out.iterdir()) == []
+
+
 def test_a_folder_lost_in_the_block_never_stops_the_block(tmp_path: Path) -> None:
     assert _lose_the_folder(tmp_path, None)
 

@@ -509,6 +509,9 @@ def test_each_duration_has_one_program(out: Path) -> None:
     assert [call.steps for call in cap.calls] == [20, 40, 20]
     assert [call.record.i0 for call in cap.calls] == [0, 20, 60]
     assert short.fingerprint != long.fingerprint
+    assert cap.text == short.text()
+    two_calls = msgspec.structs.replace(cap.manifest, calls=cap.manifest.calls[:2])
+    assert probe.Capture(cap.path, two_calls).text == long.text()
     digests = [call.digests for call in cap.calls]
     assert digests[0]["in/state/lif.V"] != digests[2]["in/state/lif.V"]
 

@@ -16,13 +16,16 @@ import pytest
 
 import brainpy_probe as probe
 from brainpy_probe.analysis.compile_findings import lost_seconds
+from brainpy_probe.compat import bindings
 from brainpy_probe.format.common_records import Timing
 from brainpy_probe.format.records import ModuleFacts, ModuleRecord
+from brainpy_probe.recording.modules.facts import normalized
 from brainpy_probe.recording.modules.reasons import explain
 from tests import eras
 from tests.eras import COMPILES_EACH_RUN, DynamicalSystem
 from tests.listening import durations
 from tests.networks import LOOP_MODULES, by_name
+from tests.xla import stablehlo_of
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +47,22 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[list[tuple
 
 def _seconds(events: list[tuple[str, float]], phase: str) -> list[float]:
     return [seconds for event, seconds in events if event == f"/jax/core/compile/{phase}_duration"]
+
+
+def test_the_address_of_a_callback_is_no_part_of_a_module() -> None:
+    """JAX 0.4.30 writes the address into the call and into a constant."""
+    text = """func.func public @main(%a: tensor<f32>) -> tensor<f32> {{
+        %c = stablehlo.constant dense<{0}> : tensor<i64>
+        %r = stablehlo.custom_call @xla_python_cpu_callback(%c, %a) {{backend_config = "{0}"}}
+            : (tensor<i64>, tensor<f32>) -> tensor<f32>
+        return %r : tensor<f32> }}"""
+    modules = [
+        bindings.mlir_bytecode(stablehlo_of(text.format(address), "stablehlo"))
+        for address in (140_123_456, 140_654_321)
+    ]
+    assert modules[0] != modules[1]
+    first, second = (bindings.mlir_text(normalized(module)) for module in modules)
+    assert first == second
 
 
 def test_what_a_second_run_compiles_is_the_same_module_again(runs: Any) -> None:

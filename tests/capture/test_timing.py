@@ -131,6 +131,19 @@ class Heavy(eras.DynamicalSystem):
         self.v.value = bm.as_jax(self.w) @ self.v.value
 
 
+def test_a_trace_belongs_to_one_module(out: Path) -> None:
+    def slow_once(x: Any) -> Any:
+        time.sleep(0.3 if x.shape == (2,) else 0.0)
+        return x * 3.0
+
+    with probe.capture(out, strict=True) as cap:
+        for size in (2, 3):
+            jax.jit(slow_once)(np.ones(size, np.float32))
+    first, second = (module.timing.trace for module in cap.modules)
+    assert first is None or first >= 0.3
+    assert second is None or second < 0.2
+
+
 def test_a_run_that_goes_on_is_not_the_probes_time(out: Path) -> None:
     call = _call(out, Heavy(), 150.0, numpy_mon_after_run=False)
     if call.timing.execute is None:

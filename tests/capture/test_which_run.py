@@ -176,6 +176,55 @@ def test_call_without_one_whole_run_has_no_program(
     assert not list(cap.path.glob("programs/*"))
 
 
+class Again(bp.DSRunner):
+    """A runner that runs a jitted function twice, and without BrainPy's loop."""
+
+    def predict(self, *_: Any, **__: Any) -> Any:
+        """Run it twice, and return what the second run gave."""
+        step = eras.jit(self.target, self.target)
+        step()
+        return step()
+
+
+def test_a_function_that_a_call_runs_twice_is_one_of_its_steps(out: Path) -> None:
+    with probe.capture(out, strict=True) as cap:
+        Again(Inner(), progress_bar=False).predict(DURATION)
+    (program,) = cap.programs
+    assert program.kind == "step"
+
+
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="before, BrainPy has one implementation")
+def test_another_implementation_of_a_kernel_is_another_program(out: Path) -> None:
+    import brainevent
+
+    def run() -> None:
+        comm = bp.dnn.EventCSRLinear(bp.conn.FixedProb(0.5, seed=1)(4, 4), 1.0)
+        runner = bp.DSRunner(_Events(comm), progress_bar=False)
+        runner.run(0.3)
+
+    with probe.capture(out, strict=True) as cap:
+        run()
+        before = brainevent.config.get_backend("cpu")
+        brainevent.config.set_backend("cpu", "jax_raw")
+        try:
+            run()
+        finally:
+            brainevent.config.set_backend("cpu", before)
+    assert [bool(program.fidelity.custom_calls) for program in cap.programs] == [True, False]
+
+
+class _Events(eras.DynamicalSystem):
+    """Spikes of every second neuron, summed by a connection."""
+
+    def __init__(self, comm: Any) -> None:
+        super().__init__()
+        self.comm, self.x = comm, bm.Variable(bm.zeros(4))
+
+    def update(self, *_: Any) -> None:
+        """Sum the spikes."""
+        self.x.value = self.x + self.comm(self.x < 1.0)
+
+
 # --- Which program ----------------------------------------------------------------------------
 
 

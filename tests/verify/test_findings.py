@@ -396,6 +396,10 @@ class _Delayed(DynamicalSystem):
 def test_turning_the_checks_off_takes_those_of_delays_out(out: Path) -> None:
     found = _called_back(out, bp.DSRunner(_Delayed(), progress_bar=False))
     assert len(found) == CHECKS_CALL_BACK
+    # The program has none of them.
+    (program,) = probe.load(out).programs
+    assert program.fidelity.removed == ("BrainPy's own checks",)
+    assert "callback" not in program.text()
     assert all("bp.check.turn_off()" in remedy for remedy in found)
     bp.check.turn_off()
     try:

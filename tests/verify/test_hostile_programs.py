@@ -195,6 +195,12 @@ def test_a_deep_program_ends_no_command(what: str, copy: Path) -> None:
     refused("LIF", "costs", DEEP[what](copy))
 
 
+def test_a_program_that_ends_its_reader_fails_verification(copy: Path) -> None:
+    checks = verify(DEEP["types"](copy)).checks
+    failed = [check.reason for check in checks if check.outcome == "failed"]
+    assert any("ended the process" in reason for reason in failed)
+
+
 # LAPACK's function for LU, called with too few operands, and with too small a result or size.
 if SINCE_2_7:
     LU, OPTIONS = "lapack_sgetrf_ffi", "mhlo.backend_config = {}"
