@@ -212,9 +212,9 @@ def index_calls(work: Work) -> Figures:
 
 def _indexed(count: int, parent: Path) -> Figures:
     import brainpy_probe as probe
-    from brainpy_probe.format.common_records import Timing
     from brainpy_probe.format.folder import RunFolder
-    from brainpy_probe.format.records import (
+    from brainpy_probe.format.manifest.common_records import Timing
+    from brainpy_probe.format.manifest.records import (
         Addition,
         CallRecord,
         Environment,

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
         Stopped,
         UnknownDialect,
     )
-    from brainpy_probe.format.common_records import Failure, Timing
-    from brainpy_probe.format.program_records import Fidelity, TensorSpec
+    from brainpy_probe.format.manifest.common_records import Failure, Timing
+    from brainpy_probe.format.manifest.program_records import Fidelity, TensorSpec
     from brainpy_probe.reader.call import PredictCall
     from brainpy_probe.reader.capture import Capture, load
     from brainpy_probe.reader.difference import diff
@@ -76,8 +76,8 @@ _MODULES = (
     "reader.module",
     "reader.call",
     "reader.difference",
-    "format.common_records",
-    "format.program_records",
+    "format.manifest.common_records",
+    "format.manifest.program_records",
     "reader.worker",
     "recording.api",
 )

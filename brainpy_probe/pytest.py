@@ -17,7 +17,7 @@ import pytest
 if TYPE_CHECKING:
     from brainpy_probe.analysis.difference.compare import Side
     from brainpy_probe.analysis.explanation.records import Explanation
-    from brainpy_probe.format.program_records import ProgramRecord
+    from brainpy_probe.format.manifest.program_records import ProgramRecord
     from brainpy_probe.reader.program import Program
 
 __all__ = ["ProbeSnapshot", "probe_snapshot"]

@@ -23,7 +23,7 @@ import typer
 
 from brainpy_probe import format as format_package
 from brainpy_probe.cli import app
-from brainpy_probe.format import common_records, records
+from brainpy_probe.format.manifest import common_records, records
 from brainpy_probe.settings import Settings
 
 __all__ = ["PAGES"]

@@ -22,7 +22,7 @@ import brainpy_probe as probe
 from brainpy_probe.format import atomic, index
 from brainpy_probe.format import folder as store
 from brainpy_probe.format.folder import JOURNAL, MANIFEST
-from brainpy_probe.format.records import Manifest
+from brainpy_probe.format.manifest.records import Manifest
 from brainpy_probe.recording import hooks
 from brainpy_probe.recording.modules import compiler_hooks, log, phase_events
 from brainpy_probe.recording.patches import LEDGER

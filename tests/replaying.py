@@ -18,7 +18,7 @@ from jax.tree_util import tree_leaves
 
 import brainpy_probe as probe
 from brainpy_probe.compat import bindings
-from brainpy_probe.ir import kernels
+from brainpy_probe.ir.executables import kernels
 from tests import eras, watching
 from tests.networks import by_name
 from tests.sharing import made_once

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from brainpy_probe.analysis.costs import Owners
 from brainpy_probe.format import component_names
-from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.manifest.program_records import ProgramRecord
 from brainpy_probe.ir import hlo
 
 __all__ = ["LoopOps", "Shares", "loop_ops"]

@@ -11,7 +11,7 @@ from brainpy_probe.analysis.finding import (
     count_phrase,
     programs_of_calls,
 )
-from brainpy_probe.format.records import Manifest
+from brainpy_probe.format.manifest.records import Manifest
 
 __all__ = ["jit_disabled", "numba_missing", "variable_lost"]
 

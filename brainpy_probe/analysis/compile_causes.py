@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from brainpy_probe.format.common_records import Timing
-from brainpy_probe.format.records import Manifest, ModuleRecord, Reason
+from brainpy_probe.format.manifest.common_records import Timing
+from brainpy_probe.format.manifest.records import Manifest, ModuleRecord, Reason
 
 __all__ = ["Cause", "causes", "is_too_quick", "summed"]
 

@@ -14,8 +14,8 @@ from brainpy_probe.analysis.finding import (
     programs_of_modules,
     seconds_phrase,
 )
-from brainpy_probe.format.common_records import Timing
-from brainpy_probe.format.records import Manifest, ModuleRecord
+from brainpy_probe.format.manifest.common_records import Timing
+from brainpy_probe.format.manifest.records import Manifest, ModuleRecord
 
 __all__ = [
     "cache_hit_no_dump",

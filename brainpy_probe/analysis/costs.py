@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from brainpy_probe.compat import bindings
 from brainpy_probe.format import component_names
-from brainpy_probe.format.cost_records import ComponentCost, Costs, Count
-from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.manifest.cost_records import ComponentCost, Costs, Count
+from brainpy_probe.format.manifest.program_records import ProgramRecord
 from brainpy_probe.ir import hlo, mlir
 from brainpy_probe.ir.placement import computes_parts
 

@@ -16,7 +16,7 @@ import msgspec
 
 from brainpy_probe.analysis.costs import Owners, time_loop
 from brainpy_probe.format import component_names
-from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.manifest.program_records import ProgramRecord
 from brainpy_probe.ir import hlo
 
 __all__ = ["OUTPUTS", "Dataflow", "Flow", "dataflow"]

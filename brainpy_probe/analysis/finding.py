@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from brainpy_probe.format.program_records import ProgramRecord
-from brainpy_probe.format.records import CallRecord, Manifest, ModuleRecord
+from brainpy_probe.format.manifest.program_records import ProgramRecord
+from brainpy_probe.format.manifest.records import CallRecord, Manifest, ModuleRecord
 from brainpy_probe.showing import Shown
 
 __all__ = [

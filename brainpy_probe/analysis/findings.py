@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from brainpy_probe.analysis import call_findings, compile_findings, program_findings
 from brainpy_probe.analysis.finding import Finding
-from brainpy_probe.format.records import Manifest
+from brainpy_probe.format.manifest.records import Manifest
 
 __all__ = ["find"]
 

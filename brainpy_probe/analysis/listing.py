@@ -22,7 +22,7 @@ from brainpy_probe.analysis.replaying.compiling import compiled
 from brainpy_probe.compat import bindings
 from brainpy_probe.errors import ProbeError, describe_error
 from brainpy_probe.format import component_names
-from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.manifest.program_records import ProgramRecord
 
 __all__ = ["HloListing", "Listing", "hlo_listing", "listing", "ran_listing", "text_of"]
 

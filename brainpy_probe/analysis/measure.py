@@ -21,9 +21,10 @@ from brainpy_probe.analysis.replaying.compiling import arguments_of, compiled
 from brainpy_probe.errors import CannotMeasure
 from brainpy_probe.format import component_names
 from brainpy_probe.format.arrays import Array
-from brainpy_probe.format.cost_records import ComponentTime, Measured
-from brainpy_probe.format.program_records import Placement, ProgramRecord
-from brainpy_probe.ir import hlo, profiler
+from brainpy_probe.format.manifest.cost_records import ComponentTime, Measured
+from brainpy_probe.format.manifest.program_records import Placement, ProgramRecord
+from brainpy_probe.ir import hlo
+from brainpy_probe.ir.executables import profiler
 from brainpy_probe.ir.placement import computes_parts
 
 __all__ = ["Measuring", "measure"]

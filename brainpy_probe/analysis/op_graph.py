@@ -10,7 +10,7 @@ import msgspec
 
 from brainpy_probe.analysis.costs import Owners, time_loop
 from brainpy_probe.format import component_names
-from brainpy_probe.format.program_records import GROUPS, ProgramRecord
+from brainpy_probe.format.manifest.program_records import GROUPS, ProgramRecord
 from brainpy_probe.ir import hlo
 
 __all__ = ["Op", "OpGraph", "op_graph"]

@@ -14,9 +14,9 @@ from brainpy_probe.analysis.finding import (
     programs_by_model,
 )
 from brainpy_probe.format import component_names
-from brainpy_probe.format.cost_records import Costs, Measured
-from brainpy_probe.format.program_records import ProgramRecord
-from brainpy_probe.format.records import Manifest
+from brainpy_probe.format.manifest.cost_records import Costs, Measured
+from brainpy_probe.format.manifest.program_records import ProgramRecord
+from brainpy_probe.format.manifest.records import Manifest
 
 __all__ = ["dominant", "dominant_component", "host_callback", "opaque_custom_call"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from brainpy_probe.format.common_records import Record
-from brainpy_probe.format.records import Manifest
+from brainpy_probe.format.manifest.common_records import Record
+from brainpy_probe.format.manifest.records import Manifest
 
 __all__ = ["ModuleOnSome", "ProgramOfRanks", "RankTimes", "Ranks", "compare_ranks"]
 

@@ -108,7 +108,7 @@ NAMES.update(
             "XLA's client, which compiles and runs programs",
             ("jaxlib.xla_client:",),
             "jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: make_cpu_client, CompileOptions; for "
-            "other differences between versions see ir/execution.py",
+            "other differences between versions see ir/executables/execution.py",
         ),
     }
 )

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from brainpy_probe.errors import DamagedCapture, describe_error
-from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.digests import digest_of
-from brainpy_probe.format.program_records import TensorSpec
+from brainpy_probe.format.manifest.common_records import WrittenFile
+from brainpy_probe.format.manifest.program_records import TensorSpec
 from brainpy_probe.format.reading import read_file
 
 __all__ = ["Array", "as_bytes", "check_array", "dtype_of", "encode_arrays", "read_arrays"]

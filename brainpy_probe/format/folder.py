@@ -17,10 +17,10 @@ from msgspec.structs import replace
 
 from brainpy_probe.errors import FolderRemoved
 from brainpy_probe.format.atomic import append_at, make_folders, write_atomically
-from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.digests import digest_in_background, digest_of, with_digest
 from brainpy_probe.format.index import Index, named_files
-from brainpy_probe.format.records import Addition, Manifest
+from brainpy_probe.format.manifest.common_records import WrittenFile
+from brainpy_probe.format.manifest.records import Addition, Manifest
 
 __all__ = ["JOURNAL", "MANIFEST", "RunFolder", "safe_name"]
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from brainpy_probe.format.common_records import WrittenFile
-from brainpy_probe.format.program_records import ProgramRecord
-from brainpy_probe.format.records import (
+from brainpy_probe.format.manifest.common_records import WrittenFile
+from brainpy_probe.format.manifest.program_records import ProgramRecord
+from brainpy_probe.format.manifest.records import (
     Addition,
     CallCount,
     CallRecord,

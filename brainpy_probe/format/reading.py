@@ -10,12 +10,12 @@ import msgspec
 from msgspec.structs import replace
 
 from brainpy_probe.errors import DamagedCapture, first_line
-from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.digests import digest_of, has_valid_digest
 from brainpy_probe.format.folder import JOURNAL, MANIFEST
 from brainpy_probe.format.index import Index
+from brainpy_probe.format.manifest.common_records import WrittenFile
+from brainpy_probe.format.manifest.records import FORMAT, VERSION, Addition, Manifest
 from brainpy_probe.format.nofollow import SizeMismatch, read_below, read_unsized
-from brainpy_probe.format.records import FORMAT, VERSION, Addition, Manifest
 from brainpy_probe.format.validation import check_keys, check_manifest
 
 __all__ = [

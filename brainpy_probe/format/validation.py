@@ -12,10 +12,10 @@ from typing import Any
 
 from brainpy_probe.errors import DamagedCapture
 from brainpy_probe.format import component_names
-from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.index import named_files
-from brainpy_probe.format.program_records import ProgramRecord, StepProgram, TensorSpec
-from brainpy_probe.format.records import Manifest
+from brainpy_probe.format.manifest.common_records import WrittenFile
+from brainpy_probe.format.manifest.program_records import ProgramRecord, StepProgram, TensorSpec
+from brainpy_probe.format.manifest.records import Manifest
 
 __all__ = ["check_keys", "check_manifest"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from brainpy_probe.compat import bindings
 from brainpy_probe.errors import CannotConvert, first_line
 from brainpy_probe.format import component_names
-from brainpy_probe.format.program_records import DialectCheck
+from brainpy_probe.format.manifest.program_records import DialectCheck
 from brainpy_probe.ir import identity, locations, mlir, portable
 from brainpy_probe.ir.placement import placement_of, remove_placement, shardings
 from brainpy_probe.settings import Dialect

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from brainpy_probe.compat import bindings
-from brainpy_probe.format.cost_records import Count
-from brainpy_probe.ir import execution, protobuf
+from brainpy_probe.format.manifest.cost_records import Count
+from brainpy_probe.ir import protobuf
+from brainpy_probe.ir.executables import execution
 from brainpy_probe.ir.protobuf import encode_field
 
 if TYPE_CHECKING:

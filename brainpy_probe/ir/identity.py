@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from brainpy_probe.compat import bindings
-from brainpy_probe.format.program_records import DialectCheck
+from brainpy_probe.format.manifest.program_records import DialectCheck
 from brainpy_probe.ir import mlir
 from brainpy_probe.ir.placement import without_shardings
 

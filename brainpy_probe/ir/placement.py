@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from brainpy_probe.compat import bindings
-from brainpy_probe.format.program_records import Placement
+from brainpy_probe.format.manifest.program_records import Placement
 from brainpy_probe.ir import mlir
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from brainpy_probe.characters import in_one_line
 from brainpy_probe.errors import BadSetting
-from brainpy_probe.format.common_records import Failure, Timing
-from brainpy_probe.format.records import CallKind, CallRecord
+from brainpy_probe.format.manifest.common_records import Failure, Timing
+from brainpy_probe.format.manifest.records import CallKind, CallRecord
 from brainpy_probe.reader.module import CompiledModule
 from brainpy_probe.reader.program import Program
 from brainpy_probe.showing import Shown

@@ -11,8 +11,8 @@ from brainpy_probe.analysis.findings import find
 from brainpy_probe.characters import visible
 from brainpy_probe.errors import ProbeError
 from brainpy_probe.format.index import Index
+from brainpy_probe.format.manifest.records import Manifest
 from brainpy_probe.format.reading import find_run, read_manifest
-from brainpy_probe.format.records import Manifest
 from brainpy_probe.reader.call import PredictCall
 from brainpy_probe.reader.module import CompiledModule
 from brainpy_probe.reader.program import Program

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from brainpy_probe.format.common_records import WrittenFile
-from brainpy_probe.format.program_records import ProgramRecord, StepProgram
+from brainpy_probe.format.manifest.common_records import WrittenFile
+from brainpy_probe.format.manifest.program_records import ProgramRecord, StepProgram
 from brainpy_probe.reader.program_files import ARRAYS
 
 __all__ = ["portable_record", "step_record"]

@@ -75,7 +75,7 @@ def stablehlo(program: ProgramFiles) -> tuple[bytes, bool]:
 def other_bits(program: ProgramFiles, form: str) -> list[str]:
     """Return why XLA may compile a form of a program to other bits than the run's."""
     from brainpy_probe.compat import bindings
-    from brainpy_probe.ir.execution import processor, xla_flags
+    from brainpy_probe.ir.executables.execution import processor, xla_flags
 
     ran = program.environment
     other = bindings.version_remark(ran.jaxlib)

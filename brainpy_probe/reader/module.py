@@ -7,9 +7,9 @@ from pathlib import Path
 
 from brainpy_probe.characters import in_one_line
 from brainpy_probe.errors import BadSetting, DamagedCapture, UnknownDialect
-from brainpy_probe.format.common_records import Timing
+from brainpy_probe.format.manifest.common_records import Timing
+from brainpy_probe.format.manifest.records import ModuleRecord, Reason
 from brainpy_probe.format.reading import read_file, read_text
-from brainpy_probe.format.records import ModuleRecord, Reason
 from brainpy_probe.reader.requests import Conversion, ask_conversion
 from brainpy_probe.reader.worker import Limits
 from brainpy_probe.settings import DIALECTS

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from brainpy_probe.format.cost_records import Costs, Measured
+from brainpy_probe.format.manifest.cost_records import Costs, Measured
 from brainpy_probe.reader.derived_records import portable_record, step_record
 from brainpy_probe.reader.forms import other_bits, parsed, stablehlo
 from brainpy_probe.reader.program_files import ProgramFiles
@@ -123,7 +123,7 @@ class Program(ProgramFiles):
         """
         from brainpy_probe.analysis.replaying.replay import check_overrides, replay
         from brainpy_probe.compat import bindings
-        from brainpy_probe.ir.kernels import check_calls
+        from brainpy_probe.ir.executables.kernels import check_calls
 
         replaced = check_overrides(self.arguments, overrides or {})
         if self.limits is not None:
@@ -270,7 +270,7 @@ class Program(ProgramFiles):
         """
         from brainpy_probe.analysis.measure import measure
         from brainpy_probe.compat import bindings
-        from brainpy_probe.ir.kernels import check_calls
+        from brainpy_probe.ir.executables.kernels import check_calls
 
         if self.limits is not None:
             return ask_measuring(self._task("measure"), self.limits)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from brainpy_probe.characters import in_one_line
 from brainpy_probe.errors import BadSetting
 from brainpy_probe.format.arrays import check_array, read_arrays
-from brainpy_probe.format.common_records import WrittenFile
-from brainpy_probe.format.environment_records import Environment
-from brainpy_probe.format.program_records import (
+from brainpy_probe.format.manifest.common_records import WrittenFile
+from brainpy_probe.format.manifest.environment_records import Environment
+from brainpy_probe.format.manifest.program_records import (
     KIND_NAMES,
     Fidelity,
     ProgramKind,

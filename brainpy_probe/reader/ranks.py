@@ -6,8 +6,8 @@ from pathlib import Path
 
 from brainpy_probe.analysis.ranks import Ranks, compare_ranks
 from brainpy_probe.errors import DamagedCapture
+from brainpy_probe.format.manifest.records import Manifest
 from brainpy_probe.format.reading import read_manifest
-from brainpy_probe.format.records import Manifest
 
 __all__ = ["ranks_of"]
 

@@ -17,10 +17,10 @@ import msgspec
 from brainpy_probe import errors
 from brainpy_probe.errors import ProbeError, Stopped
 from brainpy_probe.format.arrays import as_bytes, dtype_of
-from brainpy_probe.format.cost_records import Costs
-from brainpy_probe.format.environment_records import Environment
-from brainpy_probe.format.program_records import ProgramRecord, TensorSpec
-from brainpy_probe.format.records import ModuleRecord
+from brainpy_probe.format.manifest.cost_records import Costs
+from brainpy_probe.format.manifest.environment_records import Environment
+from brainpy_probe.format.manifest.program_records import ProgramRecord, TensorSpec
+from brainpy_probe.format.manifest.records import ModuleRecord
 from brainpy_probe.reader.worker import Ending, Limits, Worker
 from brainpy_probe.settings import Dialect
 

@@ -11,7 +11,7 @@ import msgspec
 
 from brainpy_probe.errors import CannotReplay, DamagedCapture, ProbeError, Stopped, describe_error
 from brainpy_probe.format.arrays import as_bytes, dtype_of
-from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.manifest.program_records import ProgramRecord
 from brainpy_probe.reader.module import CompiledModule
 from brainpy_probe.reader.program import Program
 from brainpy_probe.reader.requests import Answer, Conversion, ProgramTask

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from brainpy_probe.errors import CannotReplay
-from brainpy_probe.format.program_records import StepProgram
+from brainpy_probe.format.manifest.program_records import StepProgram
 from brainpy_probe.reader.forms import other_bits, parsed
 from brainpy_probe.reader.program import Program
 from brainpy_probe.reader.requests import ProgramTask, Task, ask_replay
@@ -113,7 +113,7 @@ class Step(Program):
         """
         from brainpy_probe.analysis.replaying.driving import replay_steps
         from brainpy_probe.compat import bindings
-        from brainpy_probe.ir.kernels import check_calls
+        from brainpy_probe.ir.executables.kernels import check_calls
 
         loop = self.loop
         if not self._step.files:

@@ -16,8 +16,8 @@ import jax
 
 from brainpy_probe.compat import brainstate_runs, jax_tracing
 from brainpy_probe.errors import CannotCapture, InsideTransformation, describe_error
-from brainpy_probe.format.common_records import Timing
-from brainpy_probe.format.records import CallKind
+from brainpy_probe.format.manifest.common_records import Timing
+from brainpy_probe.format.manifest.records import CallKind
 from brainpy_probe.recording.current import CURRENT_WATCH
 from brainpy_probe.recording.guard import Guard
 from brainpy_probe.recording.modules.compilation import PENDING_PHASES, SERIALS, Compilation

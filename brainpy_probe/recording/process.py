@@ -20,7 +20,7 @@ from typing import Any
 from brainpy_probe.compat import brainpy_model, brainpy_runner, versions
 from brainpy_probe.errors import CannotWrite, InsideTransformation, ProbeError, print_to_stderr
 from brainpy_probe.format.folder import RunFolder
-from brainpy_probe.format.records import Manifest
+from brainpy_probe.format.manifest.records import Manifest
 from brainpy_probe.recording import hooks, lifecycle
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.modules import dumps, phase_events

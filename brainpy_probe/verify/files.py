@@ -9,13 +9,18 @@ from pathlib import Path
 from brainpy_probe.errors import DamagedCapture
 from brainpy_probe.format.arrays import check_array, read_arrays
 from brainpy_probe.format.atomic import is_temporary
-from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.digests import digest_of_file
 from brainpy_probe.format.folder import JOURNAL, MANIFEST
 from brainpy_probe.format.index import named_files
+from brainpy_probe.format.manifest.common_records import WrittenFile
+from brainpy_probe.format.manifest.program_records import (
+    Fidelity,
+    ProgramRecord,
+    StepProgram,
+    TensorSpec,
+)
+from brainpy_probe.format.manifest.records import Manifest
 from brainpy_probe.format.nofollow import files_below, open_below
-from brainpy_probe.format.program_records import Fidelity, ProgramRecord, StepProgram, TensorSpec
-from brainpy_probe.format.records import Manifest
 from brainpy_probe.settings import Settings
 from brainpy_probe.verify.checks import Check, failed, noted, passed, undecided
 

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from brainpy_probe.errors import describe_error
 from brainpy_probe.format.reading import read_manifest
-from brainpy_probe.ir.devices import prepare
+from brainpy_probe.ir.executables.devices import prepare
 from brainpy_probe.reader.capture import Capture
 from brainpy_probe.reader.program import Program
 from brainpy_probe.reader.worker import Ending, Limits, Worker, is_out_of_memory, requested

@@ -10,9 +10,9 @@ from brainpy_probe.analysis.replaying.replay import Replay
 from brainpy_probe.compat import bindings
 from brainpy_probe.errors import BadSetting, CannotReplay, ProbeError, describe_error
 from brainpy_probe.format.arrays import Array
-from brainpy_probe.format.program_records import TensorSpec
+from brainpy_probe.format.manifest.program_records import TensorSpec
 from brainpy_probe.format.reading import read_file
-from brainpy_probe.ir.devices import choose
+from brainpy_probe.ir.executables.devices import choose
 from brainpy_probe.reader.program import Program
 from brainpy_probe.reader.step import Step
 from brainpy_probe.verify import iree

@@ -14,16 +14,16 @@ from typing import Any
 
 from brainpy_probe.compat import bindings
 from brainpy_probe.errors import DamagedCapture, first_line
-from brainpy_probe.format.common_records import WrittenFile
-from brainpy_probe.format.program_records import (
+from brainpy_probe.format.manifest.common_records import WrittenFile
+from brainpy_probe.format.manifest.program_records import (
     Fidelity,
     ProgramRecord,
     StepProgram,
     TensorSpec,
     label,
 )
+from brainpy_probe.format.manifest.records import Manifest
 from brainpy_probe.format.reading import read_file
-from brainpy_probe.format.records import Manifest
 from brainpy_probe.ir import identity, mlir
 from brainpy_probe.ir.dtypes import hlo_type, mlir_type
 from brainpy_probe.verify.checks import Check, failed, noted, passed, undecided

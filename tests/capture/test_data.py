@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 import brainpy_probe as probe
 from brainpy_probe.format.arrays import check_array, dtype_of, read_arrays
 from brainpy_probe.format.folder import RunFolder
-from brainpy_probe.format.program_records import TensorSpec
+from brainpy_probe.format.manifest.program_records import TensorSpec
 from brainpy_probe.recording.program.tensors import ArrayFiles, Stored
 from tests.capture.test_program import seeded
 from tests.eras import DynamicalSystem

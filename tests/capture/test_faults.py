@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from brainpy_probe.format.records import Manifest
+from brainpy_probe.format.manifest.records import Manifest
 from brainpy_probe.recording.current import OWN_WORK
 from tests import faults
 

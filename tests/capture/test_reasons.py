@@ -17,8 +17,8 @@ import pytest
 import brainpy_probe as probe
 from brainpy_probe.analysis.compile_findings import lost_seconds
 from brainpy_probe.compat import bindings
-from brainpy_probe.format.common_records import Timing
-from brainpy_probe.format.records import ModuleFacts, ModuleRecord
+from brainpy_probe.format.manifest.common_records import Timing
+from brainpy_probe.format.manifest.records import ModuleFacts, ModuleRecord
 from brainpy_probe.recording.modules.facts import normalized
 from brainpy_probe.recording.modules.reasons import explain
 from tests import eras

@@ -12,8 +12,8 @@ import pytest
 
 import brainpy_probe as probe
 from brainpy_probe.errors import BadSetting, ProbeError
-from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.digests import digest_of
+from brainpy_probe.format.manifest.common_records import WrittenFile
 from brainpy_probe.report.pictures import xla as pictures
 from brainpy_probe.report.pictures.colours import Colours
 from brainpy_probe.report.pictures.xla import DotFile, dot_files, draw, write_next_to

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.ir import devices
+from brainpy_probe.ir.executables import devices
 from brainpy_probe.verify.api import Verification, verify
 from tests.eras import SINCE_2_7
 from tests.processes import told_by

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from brainpy_probe.compat import jax_tracing
-from brainpy_probe.recording.program import evaluation, fingerprint, jaxprs
+from brainpy_probe.recording.program import fingerprint
+from brainpy_probe.recording.program.equations import evaluation, jaxprs
 
 W = np.sin(np.arange(9, dtype=np.float32)).reshape(3, 3)
 X = jnp.array([3.0, 1.0, -2.0])

@@ -13,8 +13,9 @@ import pytest
 
 from brainpy_probe.compat import bindings
 from brainpy_probe.format.arrays import Array
-from brainpy_probe.ir import kernels, mlir
-from brainpy_probe.ir.execution import Executable
+from brainpy_probe.ir import mlir
+from brainpy_probe.ir.executables import kernels
+from brainpy_probe.ir.executables.execution import Executable
 from tests.replaying import captured
 
 if find_spec("brainevent") is None:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 import brainpy_probe as probe
 from brainpy_probe.analysis.listing import ran_listing
-from brainpy_probe.format.common_records import Failure
+from brainpy_probe.format.manifest.common_records import Failure
 from brainpy_probe.reader.capture import Capture
 from brainpy_probe.report.api import picture
 from brainpy_probe.report.page.html import Html, table, tag

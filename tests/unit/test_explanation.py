@@ -9,7 +9,7 @@ from brainpy_probe.analysis.evaluation.evaluator import Evaluator
 from brainpy_probe.analysis.explanation.explain import explain, step_of
 from brainpy_probe.analysis.explanation.hashing import identity
 from brainpy_probe.analysis.explanation.records import Explanation
-from brainpy_probe.format.program_records import Fidelity, ProgramRecord, Role, TensorSpec
+from brainpy_probe.format.manifest.program_records import Fidelity, ProgramRecord, Role, TensorSpec
 
 
 def _record(names: tuple[str, ...] = ("x",), dtype: str = "float32") -> ProgramRecord:

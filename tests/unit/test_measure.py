@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from brainpy_probe.analysis.measure import _self_times
-from brainpy_probe.ir import profiler
+from brainpy_probe.ir.executables import profiler
 
 
 def test_time_is_counted_once_whatever_runs_at_once() -> None:

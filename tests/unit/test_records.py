@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from brainpy_probe.format.cost_records import Costs, Measured
+from brainpy_probe.format.manifest.cost_records import Costs, Measured
 
 MEASURED = b'{"steps":1,"seconds":1.0,"profiled":1.0,"loop":1.0,"components":[],"notes":[]%s}'
 

@@ -31,8 +31,8 @@ except ImportError:  # up to JAX 0.4.30
 
 import brainpy_probe as probe
 from brainpy_probe.analysis.replaying.replay import Replay, replay
-from brainpy_probe.ir import execution
 from brainpy_probe.ir.constants import with_constants
+from brainpy_probe.ir.executables import execution
 from brainpy_probe.verify.api import verify
 from tests import eras
 from tests.altering import alter, rewrite

@@ -23,8 +23,9 @@ from brainpy_probe.analysis.costs import count, hlo_module
 from brainpy_probe.compat import bindings
 from brainpy_probe.errors import CannotMeasure
 from brainpy_probe.format import component_names
-from brainpy_probe.format.cost_records import Count
-from brainpy_probe.ir import execution, hlo, profiler
+from brainpy_probe.format.manifest.cost_records import Count
+from brainpy_probe.ir import hlo
+from brainpy_probe.ir.executables import execution, profiler
 from brainpy_probe.recording.model import scopes
 from brainpy_probe.recording.program import writing
 from tests import eras, watching
@@ -335,7 +336,7 @@ def test_each_kind_of_instruction_is_counted_as_xla_does(function: Any) -> None:
 
 
 def _record() -> Any:
-    from brainpy_probe.format.program_records import Fidelity, ProgramRecord
+    from brainpy_probe.format.manifest.program_records import Fidelity, ProgramRecord
 
     return ProgramRecord(
         index=0,

@@ -15,7 +15,7 @@ import pytest
 
 import brainpy_probe as probe
 from brainpy_probe.format.digests import digest_of
-from brainpy_probe.ir import profiler
+from brainpy_probe.ir.executables import profiler
 from brainpy_probe.verify.api import verify
 from tests.altering import alter, rewrite
 from tests.commands import refused

@@ -20,8 +20,9 @@ from typer.testing import CliRunner
 
 import brainpy_probe as probe
 from brainpy_probe.cli import app, shell
-from brainpy_probe.format import digests, reading, records
+from brainpy_probe.format import digests, reading
 from brainpy_probe.format import folder as store
+from brainpy_probe.format.manifest import records
 from tests import eras
 from tests.altering import alter
 from tests.capture.test_program import seeded

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 import brainpy_probe as probe
 from brainpy_probe.errors import FolderRemoved
 from brainpy_probe.format.folder import JOURNAL, MANIFEST, RunFolder
+from brainpy_probe.format.manifest.records import Addition, Manifest
 from brainpy_probe.format.reading import manifest_digest_matches, newest_run, read_manifest
-from brainpy_probe.format.records import Addition, Manifest
 from tests.altering import alter
 from tests.networks import by_name
 from tests.processes import files_no_larger_than, killed_capture, start_python

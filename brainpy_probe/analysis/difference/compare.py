@@ -14,7 +14,7 @@ from brainpy_probe.analysis.difference.records import (
     SignatureChange,
 )
 from brainpy_probe.analysis.explanation.records import Equation, Explanation, UpdateDigests
-from brainpy_probe.format.program_records import ProgramRecord, TensorSpec
+from brainpy_probe.format.manifest.program_records import ProgramRecord, TensorSpec
 
 __all__ = [
     "Side",

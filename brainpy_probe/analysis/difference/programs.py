@@ -17,7 +17,7 @@ from brainpy_probe.analysis.difference.compare import (
 )
 from brainpy_probe.analysis.difference.records import Aspect, Difference
 from brainpy_probe.analysis.explanation.records import Explanation
-from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.manifest.program_records import ProgramRecord
 
 __all__ = ["compare", "old_name"]
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from brainpy_probe.analysis.difference.compare import Side
 from brainpy_probe.analysis.explanation.records import Equation, Explanation
 from brainpy_probe.errors import ProbeError, describe_error
-from brainpy_probe.format.program_records import Fidelity, ProgramRecord
+from brainpy_probe.format.manifest.program_records import Fidelity, ProgramRecord
 
 __all__ = ["Snapshot", "read_snapshot", "snapshot_of", "write_snapshot"]
 

@@ -18,7 +18,7 @@ from brainpy_probe.analysis.explanation.kernels import definition_of, kernel_nam
 from brainpy_probe.analysis.explanation.order import dependencies, in_order
 from brainpy_probe.analysis.explanation.terms import Function, Term
 from brainpy_probe.format.arrays import Array, dtype_of
-from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.manifest.program_records import ProgramRecord
 
 __all__ = ["CannotEvaluate", "Evaluator"]
 

@@ -21,7 +21,7 @@ from brainpy_probe.analysis.replaying.compiling import compiled
 from brainpy_probe.analysis.replaying.stepwise import AGREES, ANOTHER, ulps_between
 from brainpy_probe.errors import describe_error
 from brainpy_probe.format.arrays import Array
-from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.manifest.program_records import ProgramRecord
 from brainpy_probe.ir.recorded_states import read_loop
 
 __all__ = ["Proof", "StepProof", "prove"]

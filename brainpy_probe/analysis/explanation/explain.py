@@ -27,8 +27,8 @@ from brainpy_probe.analysis.explanation.records import (
 from brainpy_probe.analysis.explanation.terms import Term
 from brainpy_probe.compat import bindings
 from brainpy_probe.format.component_names import enclosing_component
-from brainpy_probe.format.definition_records import ModelDefinition
-from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.manifest.definition_records import ModelDefinition
+from brainpy_probe.format.manifest.program_records import ProgramRecord
 from brainpy_probe.ir.locations import remove_locations
 
 if TYPE_CHECKING:

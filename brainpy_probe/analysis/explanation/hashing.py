@@ -17,7 +17,7 @@ from brainpy_probe.analysis.explanation.order import in_order
 from brainpy_probe.analysis.explanation.reading import Step
 from brainpy_probe.analysis.explanation.records import UpdateDigests
 from brainpy_probe.analysis.explanation.terms import Function, Term
-from brainpy_probe.format.program_records import ProgramRecord, TensorSpec
+from brainpy_probe.format.manifest.program_records import ProgramRecord, TensorSpec
 
 __all__ = ["component_digest", "identity", "term_digests", "update_digests"]
 

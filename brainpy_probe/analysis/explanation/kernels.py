@@ -14,7 +14,7 @@ import numpy as np
 
 from brainpy_probe.analysis.explanation.terms import Term
 from brainpy_probe.format.arrays import Array
-from brainpy_probe.format.program_records import KernelCall, ProgramRecord
+from brainpy_probe.format.manifest.program_records import KernelCall, ProgramRecord
 
 __all__ = ["KernelDefinition", "definition_of", "kernel_name"]
 

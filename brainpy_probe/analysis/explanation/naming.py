@@ -13,7 +13,7 @@ from brainpy_probe.analysis.explanation.order import dependencies, in_order, is_
 from brainpy_probe.analysis.explanation.reading import Step
 from brainpy_probe.analysis.explanation.terms import Term
 from brainpy_probe.format.component_names import enclosing_component
-from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.manifest.program_records import ProgramRecord
 
 __all__ = ["Equations", "Named", "choose_equations", "new_name"]
 

@@ -21,7 +21,7 @@ from brainpy_probe.analysis.explanation.graph import Terms
 from brainpy_probe.analysis.explanation.loops import counter, trip_count
 from brainpy_probe.analysis.explanation.terms import Function, Place, Term
 from brainpy_probe.format import component_names
-from brainpy_probe.format.program_records import ProgramRecord, TensorSpec
+from brainpy_probe.format.manifest.program_records import ProgramRecord, TensorSpec
 from brainpy_probe.ir import mlir
 from brainpy_probe.ir.placement import is_constraint
 

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from brainpy_probe.errors import BadSetting
-from brainpy_probe.format.definition_records import (
+from brainpy_probe.format.manifest.definition_records import (
     ClassDefinition,
     DerivativeDefinition,
     ParameterValue,

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from brainpy_probe.errors import CannotReplay, first_line
 from brainpy_probe.format.arrays import Array
-from brainpy_probe.format.program_records import ProgramRecord
-from brainpy_probe.ir import execution, kernels
+from brainpy_probe.format.manifest.program_records import ProgramRecord
 from brainpy_probe.ir.constants import with_constants
-from brainpy_probe.ir.devices import choose
+from brainpy_probe.ir.executables import execution, kernels
+from brainpy_probe.ir.executables.devices import choose
 from brainpy_probe.ir.placement import computes_parts
 
 __all__ = ["arguments_of", "compiled", "compiled_in_time", "constants_of", "register"]

@@ -20,8 +20,8 @@ from brainpy_probe.analysis.replaying.replay import (
 from brainpy_probe.analysis.replaying.stepwise import compare_steps
 from brainpy_probe.errors import CannotReplay, first_line
 from brainpy_probe.format.arrays import Array, dtype_of
-from brainpy_probe.format.program_records import ProgramRecord, StepProgram, TensorSpec
-from brainpy_probe.ir import kernels
+from brainpy_probe.format.manifest.program_records import ProgramRecord, StepProgram, TensorSpec
+from brainpy_probe.ir.executables import kernels
 from brainpy_probe.ir.recorded_states import read_loop
 
 __all__ = ["Compiled", "drive", "first_entries", "replay_steps"]

@@ -22,10 +22,10 @@ from brainpy_probe.analysis.replaying.verdict import Verdict, decide
 from brainpy_probe.errors import BadSetting, CannotReplay, first_line
 from brainpy_probe.format.arrays import Array, as_bytes, dtype_of
 from brainpy_probe.format.digests import digest_of
-from brainpy_probe.format.program_records import ProgramRecord, TensorSpec
-from brainpy_probe.ir import execution, kernels
+from brainpy_probe.format.manifest.program_records import ProgramRecord, TensorSpec
 from brainpy_probe.ir.constants import with_constants
-from brainpy_probe.ir.devices import choose
+from brainpy_probe.ir.executables import execution, kernels
+from brainpy_probe.ir.executables.devices import choose
 from brainpy_probe.ir.placement import computes_parts
 from brainpy_probe.ir.recorded_states import Loop, read_loop
 from brainpy_probe.showing import Shown

@@ -15,7 +15,7 @@ import numpy as np
 
 from brainpy_probe.analysis.comparison import is_float
 from brainpy_probe.format.arrays import Array
-from brainpy_probe.format.program_records import ProgramRecord, TensorSpec
+from brainpy_probe.format.manifest.program_records import ProgramRecord, TensorSpec
 from brainpy_probe.ir.recorded_states import Loop
 
 __all__ = ["AGREES", "ANOTHER", "Stepwise", "compare_steps", "ulps_between"]

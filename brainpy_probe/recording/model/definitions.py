@@ -18,7 +18,7 @@ from brainpy_probe.compat.brainpy_model import (
     unit_of,
 )
 from brainpy_probe.errors import first_line
-from brainpy_probe.format.definition_records import (
+from brainpy_probe.format.manifest.definition_records import (
     ClassDefinition,
     ComponentDefinition,
     DerivativeDefinition,

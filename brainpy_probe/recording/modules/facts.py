@@ -9,7 +9,7 @@ from typing import Any
 from brainpy_probe.compat import bindings, jax_compiler
 from brainpy_probe.errors import first_line
 from brainpy_probe.format.digests import digest_of
-from brainpy_probe.format.records import ModuleFacts
+from brainpy_probe.format.manifest.records import ModuleFacts
 from brainpy_probe.ir import mlir
 from brainpy_probe.recording.modules.compilation import Compilation
 from brainpy_probe.recording.types import MlirModule

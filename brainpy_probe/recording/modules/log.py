@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from msgspec import structs
 
 from brainpy_probe.compat import jax_compiler
-from brainpy_probe.format.common_records import Timing, WrittenFile
 from brainpy_probe.format.folder import RunFolder, safe_name
+from brainpy_probe.format.manifest.common_records import Timing, WrittenFile
+from brainpy_probe.format.manifest.records import ModuleFacts, ModuleRecord
 from brainpy_probe.format.reading import read_file
-from brainpy_probe.format.records import ModuleFacts, ModuleRecord
 from brainpy_probe.recording.modules import dumps
 from brainpy_probe.recording.modules.compilation import Compilation
 from brainpy_probe.recording.modules.facts import ModuleTexts, read_facts

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from brainpy_probe.compat import bindings, brainpy_transforms
 from brainpy_probe.errors import DamagedCapture
-from brainpy_probe.format.records import ModuleFacts, ModuleRecord, Reason
+from brainpy_probe.format.manifest.records import ModuleFacts, ModuleRecord, Reason
 from brainpy_probe.ir import mlir
 from brainpy_probe.recording.modules.facts import normalized
 from brainpy_probe.recording.types import MlirModule

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from brainpy_probe.format.common_records import Timing
+from brainpy_probe.format.manifest.common_records import Timing
 
 __all__ = [
     "LISTENER",

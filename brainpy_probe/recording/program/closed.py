@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from brainpy_probe.format.program_records import GROUPS, ProgramKind, Role
+from brainpy_probe.format.manifest.program_records import GROUPS, ProgramKind, Role
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.model.pytrees import (
     leaf_units,

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from brainpy_probe.format.program_records import ProgramKind
+from brainpy_probe.format.manifest.program_records import ProgramKind
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.model.pytrees import (
     named_leaves,
@@ -20,7 +20,6 @@ from brainpy_probe.recording.model.pytrees import (
     unique_name,
     units,
 )
-from brainpy_probe.recording.program.callbacks import drop_callbacks, take_offloaded_monitors
 from brainpy_probe.recording.program.closed import (
     ClosedProgram,
     Leaf,
@@ -29,6 +28,10 @@ from brainpy_probe.recording.program.closed import (
     result_leaves,
     swap_axes,
     swap_types,
+)
+from brainpy_probe.recording.program.equations.callbacks import (
+    drop_callbacks,
+    take_offloaded_monitors,
 )
 from brainpy_probe.recording.program.loops import close_loop
 from brainpy_probe.recording.program.recorded_states import of_step

@@ -13,7 +13,13 @@ import numpy as np
 import xxhash
 
 from brainpy_probe.compat import jax_tracing
-from brainpy_probe.recording.program.jaxprs import JAXPRS, Predicate, core, open_jaxpr, prune
+from brainpy_probe.recording.program.equations.jaxprs import (
+    JAXPRS,
+    Predicate,
+    core,
+    open_jaxpr,
+    prune,
+)
 from brainpy_probe.recording.types import Atom, ClosedJaxpr, Equation, Jaxpr, Var
 
 __all__ = ["fingerprint"]
@@ -43,7 +49,7 @@ def fingerprint(
         Other objects on which the program depends; each enters by its ``repr``.
     drop : callable, optional
         Returns whether an equation of an inner jaxpr is left out, as in
-        :func:`~brainpy_probe.recording.program.evaluation.evaluate`.
+        :func:`~brainpy_probe.recording.program.equations.evaluation.evaluate`.
     lifted : mapping, optional
         The constants of inner jaxprs that become arguments: a number for each by its ``id``.
     """

@@ -20,7 +20,6 @@ from brainpy_probe.recording.model.pytrees import (
     unique_name,
     units,
 )
-from brainpy_probe.recording.program.callbacks import drop_callbacks
 from brainpy_probe.recording.program.closed import (
     ClosedProgram,
     NamedValue,
@@ -30,6 +29,7 @@ from brainpy_probe.recording.program.closed import (
     swap_axes,
     swap_types,
 )
+from brainpy_probe.recording.program.equations.callbacks import drop_callbacks
 from brainpy_probe.recording.program.recorded_states import of_loop
 from brainpy_probe.recording.program.step import FingerprintCache, TracedStep, refuse_tracers
 from brainpy_probe.recording.tracing.traces import LoopRun

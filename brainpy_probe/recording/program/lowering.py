@@ -10,13 +10,13 @@ import jax
 
 from brainpy_probe.compat import brainevent_kernels, jax_compiler, jax_tracing
 from brainpy_probe.errors import CannotCapture, first_line
-from brainpy_probe.format.program_records import GROUPS, KernelCall, label
-from brainpy_probe.ir import execution
+from brainpy_probe.format.manifest.program_records import GROUPS, KernelCall, label
 from brainpy_probe.ir.dialects import Lowered, Rendering
-from brainpy_probe.recording.program import jaxprs, undistributed
+from brainpy_probe.ir.executables import execution
 from brainpy_probe.recording.program.closed import ClosedProgram
-from brainpy_probe.recording.program.evaluation import evaluate
-from brainpy_probe.recording.program.kernel_calls import kernel_calls
+from brainpy_probe.recording.program.equations import jaxprs, undistributed
+from brainpy_probe.recording.program.equations.evaluation import evaluate
+from brainpy_probe.recording.program.equations.kernel_calls import kernel_calls
 from brainpy_probe.recording.types import ClosedJaxpr
 from brainpy_probe.settings import Settings
 

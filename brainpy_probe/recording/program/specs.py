@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from brainpy_probe.format.program_records import TensorSpec
+from brainpy_probe.format.manifest.program_records import TensorSpec
 from brainpy_probe.ir.dialects import Lowered
 from brainpy_probe.recording.program import tensors
 from brainpy_probe.recording.program.closed import ClosedProgram, NamedValue

@@ -22,8 +22,8 @@ from brainpy_probe.recording.model.pytrees import (
     units,
 )
 from brainpy_probe.recording.model.scopes import names_of
-from brainpy_probe.recording.program import jaxprs
-from brainpy_probe.recording.program.evaluation import evaluate
+from brainpy_probe.recording.program.equations import jaxprs
+from brainpy_probe.recording.program.equations.evaluation import evaluate
 from brainpy_probe.recording.program.fingerprint import fingerprint
 from brainpy_probe.recording.tracing.callables import callable_key
 from brainpy_probe.recording.tracing.traces import StepTrace

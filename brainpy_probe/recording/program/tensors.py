@@ -13,10 +13,10 @@ import numpy as np
 
 from brainpy_probe.compat import jax_tracing
 from brainpy_probe.format.arrays import as_bytes, encode_arrays
-from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.digests import digest_of
 from brainpy_probe.format.folder import RunFolder
-from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.manifest.common_records import WrittenFile
+from brainpy_probe.format.manifest.program_records import ProgramRecord
 
 __all__ = ["ArrayFiles", "Digests", "Stored", "lowered_type", "spans_processes", "to_numpy"]
 

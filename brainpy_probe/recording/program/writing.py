@@ -15,10 +15,10 @@ from brainpy_probe.analysis.explanation.hashing import identity
 from brainpy_probe.analysis.explanation.reading import read_step
 from brainpy_probe.analysis.measure import measure
 from brainpy_probe.errors import CannotMeasure, CannotReplay, first_line
-from brainpy_probe.format.common_records import WrittenFile
-from brainpy_probe.format.definition_records import ModelDefinition
 from brainpy_probe.format.folder import RunFolder, safe_name
-from brainpy_probe.format.program_records import (
+from brainpy_probe.format.manifest.common_records import WrittenFile
+from brainpy_probe.format.manifest.definition_records import ModelDefinition
+from brainpy_probe.format.manifest.program_records import (
     DialectCheck,
     Fidelity,
     PortableProgram,

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import jax
 
 from brainpy_probe.compat.versions import ECOSYSTEM, PACKAGES, installed, untested
-from brainpy_probe.format.common_records import Failure, Timing
-from brainpy_probe.format.environment_records import Environment
-from brainpy_probe.format.records import CallRecord
-from brainpy_probe.ir.execution import processor, xla_flags
+from brainpy_probe.format.manifest.common_records import Failure, Timing
+from brainpy_probe.format.manifest.environment_records import Environment
+from brainpy_probe.format.manifest.records import CallRecord
+from brainpy_probe.ir.executables.execution import processor, xla_flags
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.model.standalone import StandaloneRun
 from brainpy_probe.recording.sessions import ranks

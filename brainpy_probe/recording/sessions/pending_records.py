@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from brainpy_probe.format.common_records import Failure
 from brainpy_probe.format.index import Index
-from brainpy_probe.format.records import Addition, CallRecord, LostModule
+from brainpy_probe.format.manifest.common_records import Failure
+from brainpy_probe.format.manifest.records import Addition, CallRecord, LostModule
 
 __all__ = ["PendingRecord", "PendingRecords"]
 

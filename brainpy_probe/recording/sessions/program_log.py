@@ -11,10 +11,10 @@ from typing import Any
 
 import jax
 
-from brainpy_probe.format.common_records import WrittenFile
 from brainpy_probe.format.folder import RunFolder
 from brainpy_probe.format.index import named_files
-from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.manifest.common_records import WrittenFile
+from brainpy_probe.format.manifest.program_records import ProgramRecord
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.modules.compilation import Compilation
 from brainpy_probe.recording.modules.timing import Stopwatch

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import jax
 
 from brainpy_probe.compat import jax_distributed
-from brainpy_probe.format.environment_records import Rank
+from brainpy_probe.format.manifest.environment_records import Rank
 from brainpy_probe.recording.program.closed import NamedValue
 from brainpy_probe.recording.program.tensors import spans_processes
 

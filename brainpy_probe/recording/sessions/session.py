@@ -16,9 +16,9 @@ from loguru import logger
 from msgspec.structs import replace
 
 from brainpy_probe.errors import ProbeError
-from brainpy_probe.format.common_records import Failure
 from brainpy_probe.format.folder import RunFolder
-from brainpy_probe.format.records import (
+from brainpy_probe.format.manifest.common_records import Failure
+from brainpy_probe.format.manifest.records import (
     Addition,
     CallCount,
     CallRecord,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType
 
-from brainpy_probe.format.records import Uncaptured
+from brainpy_probe.format.manifest.records import Uncaptured
 
 __all__ = ["UncapturedRuns"]
 

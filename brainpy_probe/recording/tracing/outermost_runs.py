@@ -16,7 +16,7 @@ import jax
 
 from brainpy_probe.compat import brainpy_model, brainstate_runs, jax_compiler, jax_tracing
 from brainpy_probe.errors import CannotCapture
-from brainpy_probe.format.records import CallKind
+from brainpy_probe.format.manifest.records import CallKind
 from brainpy_probe.recording import lifecycle
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.current import OWN_WORK

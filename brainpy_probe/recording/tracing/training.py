@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from brainpy_probe.compat import brainpy_model, jax_tracing
-from brainpy_probe.recording.program import jaxprs
+from brainpy_probe.recording.program.equations import jaxprs
 from brainpy_probe.recording.tracing.traces import LoopRun, StepTrace
 
 __all__ = ["trains"]

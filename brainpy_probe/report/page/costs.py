@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from brainpy_probe.format.cost_records import Costs, Measured
-from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.manifest.cost_records import Costs, Measured
+from brainpy_probe.format.manifest.program_records import ProgramRecord
 from brainpy_probe.quantities import amount, duration, size
 from brainpy_probe.report.page.html import Html, table, tag
 from brainpy_probe.report.page.icicle import icicle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from brainpy_probe.format.cost_records import ComponentCost
+from brainpy_probe.format.manifest.cost_records import ComponentCost
 from brainpy_probe.quantities import shortened
 from brainpy_probe.report.page.html import Html, tag
 

@@ -13,8 +13,8 @@ from brainpy_probe.analysis.finding import Finding
 from brainpy_probe.analysis.replaying.replay import Replay
 from brainpy_probe.characters import visible
 from brainpy_probe.errors import ProbeError
-from brainpy_probe.format.cost_records import ComponentCost, Costs, Measured
-from brainpy_probe.format.program_records import KIND_NAMES
+from brainpy_probe.format.manifest.cost_records import ComponentCost, Costs, Measured
+from brainpy_probe.format.manifest.program_records import KIND_NAMES
 from brainpy_probe.quantities import amount, duration, seconds, size
 from brainpy_probe.reader.call import PredictCall
 from brainpy_probe.reader.capture import Capture

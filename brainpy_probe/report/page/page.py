@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from brainpy_probe.analysis.ranks import Ranks
-from brainpy_probe.format.records import Manifest
+from brainpy_probe.format.manifest.records import Manifest
 from brainpy_probe.output import visible_json
 from brainpy_probe.reader.capture import Capture
 from brainpy_probe.reader.module import CompiledModule

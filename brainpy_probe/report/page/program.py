@@ -10,8 +10,8 @@ from brainpy_probe.analysis.listing import HloListing, Listing, ran_listing
 from brainpy_probe.characters import in_one_line
 from brainpy_probe.errors import ProbeError
 from brainpy_probe.format import component_names
-from brainpy_probe.format.cost_records import Costs
-from brainpy_probe.format.program_records import KIND_NAMES, ProgramRecord
+from brainpy_probe.format.manifest.cost_records import Costs
+from brainpy_probe.format.manifest.program_records import KIND_NAMES, ProgramRecord
 from brainpy_probe.quantities import size
 from brainpy_probe.reader.module import CompiledModule
 from brainpy_probe.reader.program import Program

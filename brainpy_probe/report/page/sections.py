@@ -8,7 +8,7 @@ from brainpy_probe.analysis.compile_causes import causes
 from brainpy_probe.analysis.finding import Finding
 from brainpy_probe.analysis.findings import find
 from brainpy_probe.analysis.ranks import Ranks
-from brainpy_probe.format.records import CallRecord, Manifest, ModuleRecord
+from brainpy_probe.format.manifest.records import CallRecord, Manifest, ModuleRecord
 from brainpy_probe.quantities import duration, ranges, seconds, shortened, size
 from brainpy_probe.report.page.html import Html, join, table, tag
 from brainpy_probe.report.text.compiles import REASONS, notes_on

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from brainpy_probe.analysis.dataflow import OUTPUTS, Dataflow
 from brainpy_probe.format import component_names
-from brainpy_probe.format.cost_records import Costs, Measured
-from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.manifest.cost_records import Costs, Measured
+from brainpy_probe.format.manifest.program_records import ProgramRecord
 
 __all__ = ["Arrow", "Model", "Node", "groups_of", "model"]
 

@@ -18,9 +18,9 @@ import msgspec
 
 from brainpy_probe.errors import BadSetting, DamagedCapture, ProbeError, describe_error
 from brainpy_probe.format.atomic import make_folders, write_atomically
-from brainpy_probe.format.common_records import WrittenFile
+from brainpy_probe.format.manifest.common_records import WrittenFile
+from brainpy_probe.format.manifest.records import ModuleRecord
 from brainpy_probe.format.reading import read_file
-from brainpy_probe.format.records import ModuleRecord
 from brainpy_probe.reader.capture import Capture
 from brainpy_probe.reader.worker import Limits, Worker, requested
 from brainpy_probe.report.pictures.xla_graph import make_readable

@@ -9,7 +9,7 @@ from rich.table import Column
 from rich.text import Text
 
 from brainpy_probe.analysis.compile_causes import Cause, causes
-from brainpy_probe.format.records import Manifest, Reason
+from brainpy_probe.format.manifest.records import Manifest, Reason
 from brainpy_probe.output import plain_table
 from brainpy_probe.quantities import seconds, shortened
 

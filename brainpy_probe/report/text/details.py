@@ -12,14 +12,14 @@ from rich.text import Text
 from brainpy_probe.analysis.finding import Finding
 from brainpy_probe.analysis.findings import find
 from brainpy_probe.characters import in_one_line
-from brainpy_probe.format.program_records import (
+from brainpy_probe.format.manifest.program_records import (
     KIND_NAMES,
     PortableProgram,
     ProgramRecord,
     StepProgram,
     TensorSpec,
 )
-from brainpy_probe.format.records import CallRecord, LostModule, Manifest
+from brainpy_probe.format.manifest.records import CallRecord, LostModule, Manifest
 from brainpy_probe.output import plain_table
 from brainpy_probe.quantities import seconds, size
 from brainpy_probe.report.text.summary import head, phases_of, problems_of, what_ran, why

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from brainpy_probe.analysis.finding import Finding, count_phrase
 from brainpy_probe.analysis.replaying.replay import Replay
-from brainpy_probe.format.cost_records import Costs, Measured
+from brainpy_probe.format.manifest.cost_records import Costs, Measured
 from brainpy_probe.output import plain_table
 from brainpy_probe.quantities import duration, seconds, size
 from brainpy_probe.reader.call import PredictCall

@@ -21,9 +21,9 @@ from brainpy_probe.analysis.finding import Finding
 from brainpy_probe.analysis.findings import find
 from brainpy_probe.characters import in_one_line
 from brainpy_probe.errors import InsideTransformation
-from brainpy_probe.format.common_records import Timing
-from brainpy_probe.format.program_records import KIND_NAMES, ProgramRecord, TensorSpec
-from brainpy_probe.format.records import CallRecord, Manifest, ModuleRecord, Uncaptured
+from brainpy_probe.format.manifest.common_records import Timing
+from brainpy_probe.format.manifest.program_records import KIND_NAMES, ProgramRecord, TensorSpec
+from brainpy_probe.format.manifest.records import CallRecord, Manifest, ModuleRecord, Uncaptured
 from brainpy_probe.output import Output, plain_table
 from brainpy_probe.quantities import duration, ranges, seconds, shortened, size
 

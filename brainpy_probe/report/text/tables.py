@@ -11,7 +11,13 @@ from rich.text import Text
 
 from brainpy_probe.analysis.replaying.replay import Compared, Replay
 from brainpy_probe.format import component_names
-from brainpy_probe.format.cost_records import ComponentCost, ComponentTime, Costs, Count, Measured
+from brainpy_probe.format.manifest.cost_records import (
+    ComponentCost,
+    ComponentTime,
+    Costs,
+    Count,
+    Measured,
+)
 from brainpy_probe.output import plain_table
 
 __all__ = ["costs_table", "measured_table", "replay_table"]

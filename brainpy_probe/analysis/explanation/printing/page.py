@@ -13,7 +13,7 @@ from brainpy_probe.analysis.explanation.records import (
     Explanation,
     StateDescription,
 )
-from brainpy_probe.format.definition_records import DerivativeDefinition, ParameterValue
+from brainpy_probe.format.manifest.definition_records import DerivativeDefinition, ParameterValue
 
 __all__ = ["component_lines", "derivative_line", "latex_page", "page"]
 

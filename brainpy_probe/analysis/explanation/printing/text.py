@@ -12,7 +12,7 @@ from brainpy_probe.analysis.explanation.attributes import field, integers
 from brainpy_probe.analysis.explanation.kernels import definition_of, kernel_name
 from brainpy_probe.analysis.explanation.order import dependencies, seen_through
 from brainpy_probe.analysis.explanation.terms import Term, is_constant, scalar
-from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.manifest.program_records import ProgramRecord
 
 __all__ = ["FUNCTIONS", "Printer", "number"]
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from brainpy_probe.recording.program.evaluation import Body, Rule
+from brainpy_probe.recording.program.equations.evaluation import Body, Rule
 from brainpy_probe.recording.types import Equation
 
 __all__ = ["RULES"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from brainpy_probe.characters import in_one_line
-from brainpy_probe.format.common_records import NonNegativeInt, Record, Seconds
+from brainpy_probe.format.manifest.common_records import NonNegativeInt, Record, Seconds
 from brainpy_probe.showing import Shown
 
 __all__ = ["ComponentCost", "ComponentTime", "Costs", "Count", "Measured"]

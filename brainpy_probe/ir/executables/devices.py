@@ -20,7 +20,7 @@ import numpy as np
 
 from brainpy_probe.compat import bindings
 from brainpy_probe.format.arrays import Array
-from brainpy_probe.format.program_records import Placement
+from brainpy_probe.format.manifest.program_records import Placement
 
 __all__ = ["Devices", "Runs", "abstract", "choose", "cpu", "host_array", "of_jax", "prepare"]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from brainpy_probe.format.common_records import (
+from brainpy_probe.format.manifest.common_records import (
     BoundedFloat,
     BoundedInt,
     Digest,
@@ -18,8 +18,8 @@ from brainpy_probe.format.common_records import (
     Timing,
     WrittenFile,
 )
-from brainpy_probe.format.environment_records import Environment
-from brainpy_probe.format.program_records import ProgramRecord
+from brainpy_probe.format.manifest.environment_records import Environment
+from brainpy_probe.format.manifest.program_records import ProgramRecord
 from brainpy_probe.settings import Settings
 
 __all__ = [

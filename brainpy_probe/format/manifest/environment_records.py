@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brainpy_probe.format.common_records import NonNegativeInt, Record
+from brainpy_probe.format.manifest.common_records import NonNegativeInt, Record
 
 __all__ = ["Environment", "Rank"]
 

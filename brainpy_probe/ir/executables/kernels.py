@@ -21,8 +21,9 @@ from brainpy_probe.compat.lookup import PrivateName
 from brainpy_probe.errors import CannotReplay, PrivateNameMissing, describe_error, first_line
 from brainpy_probe.format.arrays import dtype_of
 from brainpy_probe.format.digests import digest_of
-from brainpy_probe.format.program_records import AbstractArray, KernelCall, ProgramRecord
-from brainpy_probe.ir import execution, ffi, mlir
+from brainpy_probe.format.manifest.program_records import AbstractArray, KernelCall, ProgramRecord
+from brainpy_probe.ir import mlir
+from brainpy_probe.ir.executables import execution, ffi
 
 if TYPE_CHECKING:
     from jax.core import ShapedArray

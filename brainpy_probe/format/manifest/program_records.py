@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
-from brainpy_probe.format.common_records import (
+from brainpy_probe.format.manifest.common_records import (
     BoundedFloat,
     BoundedInt,
     DeviceCount,
@@ -17,8 +17,8 @@ from brainpy_probe.format.common_records import (
     Shape,
     WrittenFile,
 )
-from brainpy_probe.format.cost_records import Measured
-from brainpy_probe.format.definition_records import ModelDefinition
+from brainpy_probe.format.manifest.cost_records import Measured
+from brainpy_probe.format.manifest.definition_records import ModelDefinition
 
 __all__ = [
     "GROUPS",

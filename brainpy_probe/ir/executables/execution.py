@@ -20,12 +20,12 @@ import numpy as np
 
 from brainpy_probe.compat import bindings
 from brainpy_probe.format.arrays import Array
-from brainpy_probe.ir import devices, sharded
+from brainpy_probe.ir.executables import devices, sharded
 from brainpy_probe.ir.protobuf import encode_field
 
 if TYPE_CHECKING:
     from brainpy_probe.compat.bindings import HloModule
-    from brainpy_probe.format.program_records import Placement
+    from brainpy_probe.format.manifest.program_records import Placement
 
 __all__ = [
     "Executable",

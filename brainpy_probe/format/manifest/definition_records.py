@@ -6,7 +6,7 @@ them.
 
 from __future__ import annotations
 
-from brainpy_probe.format.common_records import (
+from brainpy_probe.format.manifest.common_records import (
     BoundedFloat,
     NonNegativeInt,
     Record,

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import jax
 
 from brainpy_probe.compat import jax_tracing
-from brainpy_probe.recording.program.jaxprs import (
+from brainpy_probe.recording.program.equations.jaxprs import (
     Predicate,
     core,
     inner_jaxprs,

@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 
 from brainpy_probe.compat import brainevent_kernels
-from brainpy_probe.format.program_records import AbstractArray, KernelCall
-from brainpy_probe.recording.program import jaxprs
+from brainpy_probe.format.manifest.program_records import AbstractArray, KernelCall
+from brainpy_probe.recording.program.equations import jaxprs
 from brainpy_probe.recording.types import Equation
 
 __all__ = ["kernel_calls"]
@@ -43,7 +43,7 @@ def _record(eqn: Equation) -> KernelCall:
 
 
 def _parameter(value: Any, depth: int = 0) -> Any:
-    """Return a parameter as a :data:`~brainpy_probe.format.program_records.Parameter`."""
+    """Return a parameter as a :data:`~brainpy_probe.format.manifest.program_records.Parameter`."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (tuple, list)) and depth < 2:

@@ -15,8 +15,8 @@ import numpy as np
 
 from brainpy_probe.compat import bindings
 from brainpy_probe.format.arrays import Array
-from brainpy_probe.format.program_records import Placement
-from brainpy_probe.ir.devices import Devices, abstract, host_array
+from brainpy_probe.format.manifest.program_records import Placement
+from brainpy_probe.ir.executables.devices import Devices, abstract, host_array
 
 __all__ = ["Layout", "Runs", "distribute"]
 

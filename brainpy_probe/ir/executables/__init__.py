@@ -1,0 +1,1 @@
+"""Runs programs: devices, executables, the kernels that they call, and profiles."""
