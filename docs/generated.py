@@ -21,8 +21,8 @@ from typing import Any, get_args
 import msgspec
 import typer
 
-from brainpy_probe import format as format_package
 from brainpy_probe.cli import app
+from brainpy_probe.format import manifest as manifest_package
 from brainpy_probe.format.manifest import common_records, records
 from brainpy_probe.settings import Settings
 
@@ -50,8 +50,8 @@ together.
 ## Values
 """
 MODULES = [
-    importlib.import_module(f"{format_package.__name__}.{found.name}")
-    for found in pkgutil.iter_modules(format_package.__path__)
+    importlib.import_module(f"{manifest_package.__name__}.{found.name}")
+    for found in pkgutil.iter_modules(manifest_package.__path__)
     if found.name.endswith("records")
 ]
 # The types of fields that restrict a type of JSON.

@@ -107,6 +107,18 @@ def test_a_page_made_from_the_code_is_current(name: str) -> None:
     assert "|  |\n" not in made, "a field without a description"
 
 
+def test_each_record_of_a_manifest_has_a_section() -> None:
+    page = (generated.REFERENCE / "format-records.md").read_text()
+    sections = set(re.findall(r"^## (\w+)$", page, re.MULTILINE))
+    assert {"Manifest", "Addition", "CallRecord", "ProgramRecord", "TensorSpec"} <= sections
+    # A type that is no link is one of those in the first table.
+    restricted = set(re.findall(r"^\| `(\w+)` \| [^|]+ \|$", page, re.MULTILINE))
+    named = re.findall(r"^\| `\w+` \| ([^|]*) \|", page, re.MULTILINE)
+    assert {name for kind in named for name in re.findall(r"(?<!\[)`([A-Z]\w+)`", kind)} <= (
+        restricted
+    )
+
+
 def test_the_list_of_findings_is_complete() -> None:
     source = "".join(file.read_text() for file in (ROOT / "brainpy_probe/analysis").glob("*.py"))
     listed = re.findall(
