@@ -1,11 +1,12 @@
 """Progress on stderr, for work that takes more than two seconds.
 
-The line appears only on a terminal, and disappears when the work ends.
+The line appears only on a terminal outside of notebooks, and disappears when the work ends.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator
 
@@ -87,7 +88,9 @@ def progress(title: str, total: int | None = None) -> Iterator[Steps]:
     """
     steps = Steps(title, total)
     console = Output(stderr=True)
-    if not console.is_terminal:
+    # A command in a notebook's cell, !brainpy-probe, has a terminal whose lines are not replaced.
+    # Jupyter sets the variable for the processes of a kernel (jupyter_client 8: launcher.py).
+    if not console.is_terminal or "JPY_PARENT_PID" in os.environ:
         yield steps
         return
     timer = threading.Timer(_DELAY, steps._appear, [console])
