@@ -186,6 +186,7 @@ class Again(bp.DSRunner):
         return step()
 
 
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="before, a call with two runs has no program")
 def test_a_function_that_a_call_runs_twice_is_one_of_its_steps(out: Path) -> None:
     with probe.capture(out, strict=True) as cap:
         Again(Inner(), progress_bar=False).predict(DURATION)
