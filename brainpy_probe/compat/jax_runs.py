@@ -21,7 +21,7 @@ from brainpy_probe.compat import brainpy_model, brainstate_runs
 from brainpy_probe.compat.lookup import NAMES, PrivateName, take
 from brainpy_probe.errors import PrivateNameMissing
 
-__all__ = ["CompiledFunction", "compiled_function", "take"]
+__all__ = ["CompiledFunction", "compiled_function"]
 
 NAMES.update(
     {

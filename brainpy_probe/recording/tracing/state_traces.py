@@ -133,6 +133,7 @@ def _record_trace(
 ) -> None:
     """Record a function that brainstate has traced and that is about to run in a call."""
     if id(instance) in call.seen_functions:
+        call.repeats += not call.is_standalone
         return
     if call.is_standalone and outermost_runs.is_no_call(call, states):
         lifecycle.cancel(call)
