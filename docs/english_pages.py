@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 NOTE = """!!! note "本页只有英文版"
-    这一页尚无中文翻译，以下是英文原文。
+    尚无中文翻译。
 """
 
 
