@@ -64,6 +64,9 @@ class Dataflow(msgspec.Struct, frozen=True, kw_only=True):
     components: dict[str, str]
     flows: tuple[Flow, ...]
 
+    def __repr__(self) -> str:
+        return f"<Dataflow: {len(self.components)} components, {len(self.flows)} flows>"
+
 
 @dataclass(frozen=True)
 class _Origin:

@@ -88,6 +88,9 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     hlo: HloListing | None = None
     problems: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<Listing of {len(self.lines)} lines>"
+
 
 def text_of(bytecode: bytes) -> str:
     """Return the StableHLO text of a program with locations, from its bytecode."""

@@ -33,7 +33,7 @@ __all__ = ["Measuring", "measure"]
 _STRETCH = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Measuring:
     """The run time of each component, and the profiled ops.
 
@@ -50,6 +50,15 @@ class Measuring:
     measured: Measured
     ops: LoopOps
     stretch: Sequence[profiler.Event]
+
+    def __repr__(self) -> str:
+        return repr(self.measured)
+
+    def __str__(self) -> str:
+        return str(self.measured)
+
+    def _repr_html_(self) -> str:
+        return self.measured._repr_html_()
 
     def chrome_trace(self) -> str:
         """Return the stretch as a Chrome trace in JSON, with a track for each component.

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import msgspec
 
 from brainpy_probe.analysis.costs import Owners, time_loop
+from brainpy_probe.characters import in_one_line
 from brainpy_probe.format import component_names
 from brainpy_probe.format.manifest.program_records import GROUPS, ProgramRecord
 from brainpy_probe.ir import hlo
@@ -48,6 +49,9 @@ class OpGraph(msgspec.Struct, frozen=True, kw_only=True):
 
     program: str
     ops: tuple[Op, ...]
+
+    def __repr__(self) -> str:
+        return f"<OpGraph of {in_one_line(self.program)}: {len(self.ops)} ops>"
 
 
 # A value: the position of its op, a constant, or the elements of a tuple.

@@ -12,6 +12,8 @@ from xml.etree import ElementTree
 import pytest
 
 import brainpy_probe as probe
+from brainpy_probe.report.page.html import tag
+from brainpy_probe.report.page.notebook import visible_text
 from tests.replaying import captured
 
 
@@ -27,6 +29,7 @@ def shown() -> dict[str, Any]:
         "module": cap.calls[0].modules[0],
         "costs": program.costs,
         "finding": cap.findings[0],
+        "programs": cap.programs,
         "calls": cap.calls,
         "modules": cap.modules,
         "findings": cap.findings,
@@ -36,8 +39,8 @@ def shown() -> dict[str, Any]:
 
 
 KINDS = [
-    "capture", "program", "call", "module", "costs", "finding", "calls", "modules", "findings",
-    "portable", "replay",
+    "capture", "program", "call", "module", "costs", "finding", "programs", "calls", "modules",
+    "findings", "portable", "replay",
 ]  # fmt: skip
 
 
@@ -73,6 +76,25 @@ def test_a_program_shows_its_picture(shown: dict[str, Any]) -> None:
     (source,) = re.findall(r'\ssrc="([^"]*)"', html)
     assert 'data-component="E2I"' in _picture(source)
     assert "arguments and results" in html
+
+
+def test_a_large_object_has_a_short_repr(shown: dict[str, Any]) -> None:
+    program = shown["program"]
+    found = [program.explain(), probe.diff(shown["capture"], shown["capture"])]
+    for item in found:
+        assert re.fullmatch(r"<[A-Z][^<>\n]{3,90}>", repr(item))
+        assert str(tag("pre", visible_text(str(item)), class_="page")) in item._repr_html_()
+    others = [program.dataflow, program.listing(compiles=False), program.op_graph()]
+    assert all(len(repr(item)) < 80 for item in others)
+
+
+def test_pictures_are_dark_in_a_dark_notebook(shown: dict[str, Any]) -> None:
+    # An image takes the colour scheme of its element.
+    html = shown["program"]._repr_html_()
+    (source,) = re.findall(r'\ssrc="([^"]*)"', html)
+    assert "@media (prefers-color-scheme: dark)" in _picture(source)
+    dark, *_ = re.findall(r"([^{}]*)\{\s*color-scheme: dark;", html)
+    assert {".vscode-dark", "[data-jp-theme-light"} <= set(re.findall(r"[.\[][\w-]+", dark))
 
 
 def test_calls_are_a_tuple(shown: dict[str, Any]) -> None:

@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from brainpy_probe.showing import Shown
+
 __all__ = [
     "Aspect",
     "ChangedEquation",
@@ -96,7 +98,7 @@ class CostChange(msgspec.Struct, frozen=True, kw_only=True):
     new_bytes: int
 
 
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
+class Difference(Shown, msgspec.Struct, frozen=True, kw_only=True):
     """What changed from one captured program to another.
 
     Attributes
@@ -148,6 +150,11 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     modules: tuple[tuple[int, float], ...] = ()
     environment: dict[str, tuple[str, str]] = {}
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        changed = sum(len(update.results) for update in self.updates)
+        kind = "same program" if self.same_program else "another program"
+        return f"<Difference: {kind}, {changed} of {self.compared} results changed>"
 
     def __str__(self) -> str:
         from brainpy_probe.analysis.difference.page import page

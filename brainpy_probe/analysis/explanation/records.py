@@ -14,12 +14,14 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from brainpy_probe.characters import in_one_line
 from brainpy_probe.errors import BadSetting
 from brainpy_probe.format.manifest.definition_records import (
     ClassDefinition,
     DerivativeDefinition,
     ParameterValue,
 )
+from brainpy_probe.showing import Shown
 
 __all__ = [
     "ComponentExplanation",
@@ -166,7 +168,7 @@ class ComponentExplanation(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
 
 
-class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+class Explanation(Shown, msgspec.Struct, frozen=True, kw_only=True):
     """How a program updates each state in a step, as equations.
 
     Attributes
@@ -239,6 +241,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
             digests={},
             notes=(),
         )
+
+    def __repr__(self) -> str:
+        return f"<Explanation of {in_one_line(self.name)}: {len(self.equations)} equations>"
 
     def __str__(self) -> str:
         from brainpy_probe.analysis.explanation.printing.page import page

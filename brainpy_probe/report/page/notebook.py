@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable
 from functools import singledispatch
 from typing import Any
 
+from brainpy_probe.analysis.difference.records import Difference
+from brainpy_probe.analysis.explanation.records import Explanation
 from brainpy_probe.analysis.finding import Finding
 from brainpy_probe.analysis.replaying.replay import Replay
 from brainpy_probe.characters import visible
 from brainpy_probe.errors import ProbeError
 from brainpy_probe.format.manifest.cost_records import ComponentCost, Costs, Measured
-from brainpy_probe.format.manifest.program_records import KIND_NAMES
+from brainpy_probe.format.manifest.program_records import KIND_NAMES, ProgramRecord
 from brainpy_probe.quantities import amount, duration, seconds, size
 from brainpy_probe.reader.call import PredictCall
 from brainpy_probe.reader.capture import Capture
@@ -30,7 +32,7 @@ from brainpy_probe.report.pictures.colours import Colours
 from brainpy_probe.report.pictures.model import groups_of, model
 from brainpy_probe.report.pictures.svg import draw_model
 from brainpy_probe.report.text.objects import as_text
-from brainpy_probe.report.text.summary import what_ran
+from brainpy_probe.report.text.summary import phases_of, what_ran
 from brainpy_probe.showing import Listed
 
 __all__ = ["as_html"]
@@ -59,7 +61,7 @@ def as_html(shown: object) -> str:
 
 
 def _with_images(content: Html) -> Html:
-    """Return HTML whose pictures are images.
+    """Return HTML whose pictures are images, which follow the notebook's theme.
 
     JupyterLab takes SVG elements, and no text of them, out of a notebook that it does not trust,
     such as a notebook of another user. It keeps images.
@@ -74,6 +76,8 @@ def _image(svg: str) -> Html:
     if "<style>" not in svg:  # drawn for a page that has a style
         head = head.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
         rest = f"<style>{resource('picture.css')}</style>{rest}"
+    # An image takes the colour scheme of its element, which the style of the notebook sets.
+    rest = rest.replace("</style>", f"{resource('picture-dark.css')}</style>", 1)
     encoded = base64.b64encode(f"{head}>{rest}".encode()).decode()
     width = None if " width=" in head else "100%"
     return tag("img", src=f"data:image/svg+xml;base64,{encoded}", alt="picture", width=width)
@@ -96,25 +100,30 @@ def _folded(title: str, *content: Html | str) -> Html:
 @_content.register
 def _(shown: Capture) -> Html:
     manifest = shown.manifest
-    programs = [
-        (
-            program.index,
-            program.name,
-            f"{len(program.arguments)} arguments, {len(program.results)} results",
-            ", ".join(file.kind for file in program.files),
-            "proved" if program.fidelity.proved else "NOT proved",
-        )
-        for program in manifest.programs
-    ]
     return join(
         [
             sections.head(shown.path.name, manifest),
             sections.calls(manifest),
             tag("h4", "Programs"),
-            table(("program", "name", "content", "files", "texts"), programs),
+            _programs(manifest.programs),
             _folded("compilations by cause", sections.compilations(manifest)),
         ]
     )
+
+
+def _programs(records: Iterable[ProgramRecord]) -> Html:
+    rows = [
+        (
+            record.index,
+            f"{record.name}, {KIND_NAMES[record.kind]}",
+            f"{len(record.arguments)}, {size(sum(spec.nbytes for spec in record.arguments))}",
+            f"{len(record.results)}, {size(sum(spec.nbytes for spec in record.results))}",
+            ", ".join(file.kind for file in record.files),
+            "proved" if record.fidelity.proved else "NOT proved",
+        )
+        for record in records
+    ]
+    return table(("program", "name", "arguments", "results", "files", "texts"), rows)
 
 
 @_content.register
@@ -224,10 +233,18 @@ def _(shown: Finding) -> Html:
     return sections.finding_list([shown])
 
 
+@_content.register(Explanation)
+@_content.register(Difference)
+def _(shown: Explanation | Difference) -> Html:
+    return tag("pre", visible_text(str(shown)), class_="page")
+
+
 @_content.register(Listed)
 def _(shown: Listed[Any]) -> Html:
     if all(isinstance(item, Finding) for item in shown):
         return sections.finding_list(shown)
+    if all(isinstance(item, Program) for item in shown):
+        return _programs(program.record for program in shown)
     if all(isinstance(item, PredictCall) for item in shown):
         return _calls(shown)
     if all(isinstance(item, CompiledModule) for item in shown):
@@ -236,7 +253,8 @@ def _(shown: Listed[Any]) -> Html:
 
 
 def _calls(calls: Iterable[PredictCall]) -> Html:
-    phases = ("trace", "lower", "compile", "execute", "wall")
+    calls = list(calls)
+    phases = phases_of([call.record for call in calls])
     rows = [
         (
             call.index,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from brainpy_probe.analysis.compile_causes import causes
-from brainpy_probe.analysis.finding import Finding
+from brainpy_probe.analysis.finding import Finding, count_phrase
 from brainpy_probe.analysis.findings import find
 from brainpy_probe.analysis.ranks import Ranks
 from brainpy_probe.format.manifest.records import CallRecord, Manifest, ModuleRecord
@@ -50,12 +51,18 @@ def head(name: str, manifest: Manifest) -> Html:
     ]
     facts = [
         ("capture", name),
-        ("made", f"{manifest.created} on {where.host}, process {where.pid}"),
+        ("made", f"{_when(manifest.created)} on {where.host}, process {where.pid}"),
         ("with", f"{', '.join(versions)}, Python {where.python}, {manifest.devices}"),
         (
             "content",
-            f"{len(manifest.calls)} calls, {len(manifest.programs)} programs, "
-            f"{len(manifest.modules)} compiled modules",
+            ", ".join(
+                count_phrase(len(counted), kind, f"{kind}s")
+                for counted, kind in (
+                    (manifest.calls, "call"),
+                    (manifest.programs, "program"),
+                    (manifest.modules, "compiled module"),
+                )
+            ),
         ),
         ("proofs", _proofs(manifest)),
     ]
@@ -67,6 +74,12 @@ def head(name: str, manifest: Manifest) -> Html:
             _findings(manifest),
         ]
     )
+
+
+def _when(created: str) -> str:
+    """Return a time as ``2026-05-01 12:30:07 UTC``; a text that is no such time as it is."""
+    found = re.fullmatch(r"([\d-]{10})T([\d:]{8})(?:\.\d+)?\+00:00", created)
+    return f"{found[1]} {found[2]} UTC" if found else created
 
 
 def _proofs(manifest: Manifest) -> str:

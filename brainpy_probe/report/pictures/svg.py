@@ -68,7 +68,9 @@ def draw_model(model: Model, colours: Colours, *, standalone: bool = True) -> st
     title = f"<title>{_text(model.title)}: what flows between its components</title>"
     if not standalone:
         return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{title}{"".join(parts)}</svg>'
-    ground = f'<rect x="{x:.0f}" y="{y:.0f}" width="100%" height="100%" fill="#fff"/>'
+    ground = (
+        f'<rect class="ground" x="{x:.0f}" y="{y:.0f}" width="100%" height="100%" fill="#fff"/>'
+    )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{title}<style>{_STYLE}</style>'
         f"{ground}{''.join(parts)}</svg>\n"
