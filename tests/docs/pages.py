@@ -90,7 +90,7 @@ class Block(NamedTuple):
 def _pages() -> list[Path]:
     """Return the README and the English pages in the order of the site."""
     order = re.findall(
-        r"^ +- (?:\w+: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE
+        r"^ +- (?:[\w ]+: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE
     )
     return [README, *(DOCS / name for name in order)]
 
