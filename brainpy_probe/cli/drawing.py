@@ -126,6 +126,17 @@ def report(
         ),
     ] = None,
     opens: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    programs: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--program",
+            min=0,
+            help="The number of a program to describe; may be repeated. Default: those whose "
+            "calls took the most time, up to 2 MB.",
+            metavar="N",
+            show_default=False,
+        ),
+    ] = None,
     compile_seconds: Annotated[
         float,
         typer.Option(
@@ -158,12 +169,14 @@ def report(
     with exit_on_error():
         if model_explorer is not None:
             bounds = limits(timeout, memory)
-            console.print(str(model_explorer_file(open_run(run), model_explorer, bounds)))
+            written = model_explorer_file(open_run(run), model_explorer, bounds, programs or None)
+            console.print(str(written))
             return
         written = write_report(
             open_run(run),
             out,
             opens=opens,
+            programs=programs or None,
             limits=limits(timeout, memory),
             compile_seconds=compile_seconds,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,7 +130,13 @@ class Capture(Shown):
     def __repr__(self) -> str:
         return f"<Capture {visible(self.path.name)}: {len(self.manifest.calls)} calls>"
 
-    def report(self, path: str | os.PathLike[str] | None = None, *, open: bool = False) -> Path:  # noqa: A002
+    def report(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        open: bool = False,  # noqa: A002
+        programs: Sequence[int] | None = None,
+    ) -> Path:
         """Write a report for a browser: one HTML file, which loads nothing.
 
         It needs jaxlib. Programs are read, and compiled for their optimised HLO, in worker
@@ -141,6 +148,9 @@ class Capture(Shown):
             The file. By default ``NAME.html`` in the current folder, with the capture's name.
         open : bool
             Whether to open it in a browser.
+        programs : sequence of int, optional
+            The numbers of the programs to describe. By default, those whose calls took the most
+            time, as many as a page of a sensible size holds; the page lists the others.
 
         Returns
         -------
@@ -150,11 +160,11 @@ class Capture(Shown):
         Raises
         ------
         BadSetting
-            If the path is a folder.
+            If the path is a folder, or the capture has no such program.
         """
         from brainpy_probe.report.api import report
 
-        return report(self, path, opens=open)
+        return report(self, path, opens=open, programs=programs)
 
     def details(self) -> str:
         """Return everything that the manifest has: each call, program, module and finding."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -53,6 +54,7 @@ def report(
     path: str | os.PathLike[str] | None = None,
     *,
     opens: bool = False,
+    programs: Sequence[int] | None = None,
     limits: Limits | None = None,
     compile_seconds: float = COMPILE_SECONDS,
 ) -> Path:
@@ -66,6 +68,9 @@ def report(
         The file. By default ``NAME.html`` in the current folder, with the capture's name.
     opens : bool
         Whether to open it in a browser.
+    programs : sequence of int, optional
+        The numbers of the programs to describe. By default, those whose calls took the most time,
+        as many as a page of a sensible size holds.
     limits : Limits, optional
         The limits of time and memory for reading a program.
     compile_seconds : float
@@ -80,8 +85,9 @@ def report(
     Raises
     ------
     BadSetting
-        If the path is a folder.
+        If the path is a folder, or the capture has no such program.
     """
+    _check_numbers(programs or (), len(capture.programs))
     target = Path(f"{capture.path.name}.html" if path is None else path)
     if target.is_dir():
         raise BadSetting(f"{target} is a folder.", "Give the name of a file, such as report.html.")
@@ -90,6 +96,7 @@ def report(
             capture,
             limits=limits or Limits(),
             compile_seconds=compile_seconds,
+            programs=programs,
             step=lambda what, done, total: steps.step(what, done=done, total=total),
         )
     write_atomically(target, page.encode())
@@ -98,22 +105,36 @@ def report(
     return target
 
 
-def model_explorer_file(capture: Capture, path: Path, limits: Limits) -> Path:
-    """Write a capture's programs as Model Explorer's JSON, and return the file.
+def _check_numbers(numbers: Sequence[int], count: int) -> None:
+    for number in numbers:
+        if not isinstance(number, int) or not 0 <= number < count:
+            has = f"It has {count}, numbered from 0." if count else "It has no program."
+            raise BadSetting(f"The capture has no program {number!r}.", has)
+
+
+def model_explorer_file(
+    capture: Capture, path: Path, limits: Limits, programs: Sequence[int] | None = None
+) -> Path:
+    """Write a capture's programs, or some of them, as Model Explorer's JSON; return the file.
 
     Raises
     ------
     BadSetting
-        If the path is a folder.
+        If the path is a folder, or the capture has no such program.
     ProbeError
         If a program can't be read.
     """
     if path.is_dir():
         raise BadSetting(f"{path} is a folder.", "Give the name of a file, such as model.json.")
-    programs = capture.programs
-    with progress("Reading the ops", total=max(len(programs), 1)) as steps:
+    _check_numbers(programs or (), len(capture.programs))
+    chosen = [
+        program
+        for number, program in enumerate(capture.programs)
+        if programs is None or number in programs
+    ]
+    with progress("Reading the ops", total=max(len(chosen), 1)) as steps:
         graphs = []
-        for number, program in enumerate(programs):
+        for number, program in enumerate(chosen):
             steps.step(program.name, done=number)
             graphs.append(program.within(limits).op_graph())
     write_atomically(path, model_explorer_json(graphs).encode())

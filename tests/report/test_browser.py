@@ -86,6 +86,30 @@ def test_search_counts_the_lines_of_all_texts(browser: Browser) -> None:
     assert "1 of" in browser.get("current.said.textContent")
 
 
+def test_the_texts_are_those_of_the_run_or_of_one_step(browser: Browser) -> None:
+    _open(browser, einet_report())
+    browser.get("current.choose('ir', 9, null)")
+    shown = "current.panes.ir.text.lines.some((line) => line.includes('stablehlo.while'))"
+    assert browser.get(shown)
+    browser.get("document.querySelector('button[data-form=step]').click()")
+    browser.wait(f"current.shown === 'step' && !{shown}")
+    # A line of the run is no line of the step.
+    assert browser.get("[current.line, current.panes.ir.chosen.size]") == [None, 0]
+    line = "current.panes.eq.text.lines.findIndex((line) => line.includes('E2E.output ='))"
+    browser.get(f"current.choose('eq', {line}, null)")
+    assert browser.get("current.panes.hlo.chosen.size") > 0
+    fragment = browser.get("location.hash")
+    assert fragment.startswith("#form=step&line=eq%3A")
+    _open(browser, einet_report(), fragment)
+    browser.wait("current.shown === 'step' && current.panes.hlo.chosen.size > 0")
+    pressed = "document.querySelector('button[aria-pressed=true][data-form]').textContent"
+    assert browser.get(pressed) == "one step"
+    # A link to a section leaves the texts as they are, a link to a place shows it.
+    browser.get("location.hash = '#calls'")
+    browser.get("location.hash = '#component=E2I'")
+    browser.wait("current.shown === 'run' && current.component === 'E2I'")
+
+
 def test_a_hostile_report_runs_and_loads_nothing(browser: Browser) -> None:
     file = hostile_report()
     _open(browser, file)

@@ -55,8 +55,13 @@ def hostile_report() -> Path:
             name=HOSTILE,
             components={HOSTILE: HOSTILE, **program.components},
             arguments=tuple(replace(a, name=a.name + HOSTILE) for a in program.arguments),
+            step=replace(
+                program.step,
+                arguments=tuple(replace(a, name=a.name + HOSTILE) for a in program.step.arguments),
+            ),
         )
         for program in manifest.programs
+        if program.step is not None
     ]
     where = replace(manifest.environment, host=HOSTILE, versions={HOSTILE: HOSTILE})
     altered = replace(
@@ -126,9 +131,10 @@ def test_each_part_is_in_the_report(page: str) -> None:
     assert "tests/networks.py:" in page
 
 
-def test_an_equation_is_connected_with_its_hlo(page: str) -> None:
+@pytest.mark.parametrize("form", ["run", "step"])
+def test_an_equation_is_connected_with_its_hlo(page: str, form: str) -> None:
     (program, *_) = _data(page)
-    texts = {kind: _unpacked(packed) for kind, packed in program["texts"].items()}
+    texts = {kind: _unpacked(packed) for kind, packed in program["forms"][form].items()}
     eq, ir, hlo = texts["eq"], texts["ir"], texts["hlo"]
     (number,) = (n for n, line in enumerate(eq["lines"]) if "E2E.output =" in line)
     lines = set(eq["links"][number])
@@ -141,6 +147,8 @@ def test_an_equation_is_connected_with_its_hlo(page: str) -> None:
     components = program["components"]
     owners = {components[ir["owners"][line]] for line in lines}
     assert owners == {"E2E.output"}
+    # One step has no loop.
+    assert any("stablehlo.while" in line for line in ir["lines"]) == (form == "run")
 
 
 def test_a_component_has_one_colour_everywhere(page: str) -> None:
@@ -172,6 +180,31 @@ def test_a_string_is_text_and_only_an_element_is_markup() -> None:
     assert tag("p", tag("b", 1)) == "<p><b>1</b></p>"
     assert "<td>&lt;td&gt;</td>" in table(["a"], [["<td>"]])
     assert isinstance(tag("br"), Html)
+
+
+def test_a_report_describes_the_chosen_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cap = captured("lif").capture
+    first, *others = cap.manifest.programs
+    call = replace(cap.manifest.calls[0], program=1)
+    call = replace(call, native=replace(call.native, wall=1e3))
+    programs = (first, replace(first, index=1), *(replace(o, index=o.index + 1) for o in others))
+    manifest = replace(cap.manifest, programs=programs, calls=(*cap.manifest.calls[1:], call))
+    several = Capture(cap.path, manifest)
+
+    def described(chosen: list[int] | None) -> tuple[list[int], str]:
+        page = several.report(tmp_path / "x.html", programs=chosen).read_text()
+        return [part["number"] for part in _data(page)], page
+
+    numbers, page = described([0])
+    assert numbers == [0]
+    assert "brainpy-probe report RUN --program 1" in page
+    # A page holds the programs that took the most time; at least one of them.
+    monkeypatch.setattr("brainpy_probe.report.page.page._LARGEST", 1)
+    assert described(None)[0] == [1]
+    with pytest.raises(probe.BadSetting, match="no program 9"):
+        several.report(tmp_path / "x.html", programs=[9])
 
 
 def test_a_folder_is_no_file_for_a_report(tmp_path: Path) -> None:

@@ -1,146 +1,36 @@
-"use strict";
-// The page's own script. Texts are shown by textContent only, and nothing is loaded.
+// The page's own script, after that of the panes. Nothing is loaded.
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const ROW = 17;
-const PANES = ["eq", "ir", "hlo"];
 
-async function unpack(packed) {
-  const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return JSON.parse(await new Response(stream).text());
-}
-
-function inverse(links) {
-  const found = new Map();
-  links.forEach((lines, number) => lines.forEach((line) => {
-    if (!found.has(line)) found.set(line, []);
-    found.get(line).push(number);
-  }));
-  return found;
-}
-
-// One scrolling text. Only the rows in sight are in the document.
-class Pane {
-  constructor(root, kind, part) {
-    Object.assign(this, { root, kind, part, text: null, cursor: -1 });
-    this.chosen = new Set();
-    this.hovered = new Set();
-    this.found = new Set();
-    this.rows = new Map();
-    root.addEventListener("scroll", () => this.later());
-    root.addEventListener("mousemove", (event) => part.hover(this, this.at(event)));
-    root.addEventListener("mouseleave", () => part.hover(this, -1));
-    root.addEventListener("click", (event) => part.choose(kind, this.at(event), this));
-    root.addEventListener("keydown", (event) => this.key(event));
-  }
-  show(text, why) {
-    this.text = text;
-    this.root.replaceChildren();
-    if (!text) {
-      const empty = document.createElement("p");
-      empty.className = "empty";
-      empty.textContent = why;
-      this.root.append(empty);
-      return;
-    }
-    const longest = text.lines.reduce((most, line) => Math.max(most, line.length), 0);
-    this.space = document.createElement("div");
-    this.space.className = "space";
-    this.space.style.height = `${text.lines.length * ROW}px`;
-    this.space.style.width = `${longest + 4}ch`;
-    this.root.append(this.space);
-    this.rows.clear();
-    this.draw();
-  }
-  at(event) {
-    const row = event.target.closest(".row");
-    return row ? Number(row.dataset.n) : -1;
-  }
-  later() {
-    if (!this.waiting) {
-      this.waiting = true;
-      requestAnimationFrame(() => { this.waiting = false; this.draw(); });
-    }
-  }
-  draw() {
-    if (!this.text) return;
-    const first = Math.max(0, Math.floor(this.root.scrollTop / ROW) - 20);
-    const last = Math.min(this.text.lines.length, first + Math.ceil(this.root.clientHeight / ROW) + 40);
-    for (const [number, row] of this.rows) {
-      if (number < first || number >= last) { row.remove(); this.rows.delete(number); }
-    }
-    const { components, colours } = this.part.data;
-    for (let number = first; number < last; number += 1) {
-      let row = this.rows.get(number);
-      const owner = this.text.owners[number];
-      if (!row) {
-        row = document.createElement("div");
-        row.dataset.n = number;
-        row.setAttribute("role", "option");
-        row.style.top = `${number * ROW}px`;
-        if (owner >= 0) {
-          row.style.setProperty("--c", colours[owner]);
-          row.title = components[owner];
-        }
-        row.textContent = this.text.lines[number] || " ";
-        this.rows.set(number, row);
-        this.space.append(row);
-      }
-      const classes = ["row"];
-      if (this.kind === "eq" && this.text.lines[number].trimStart().startsWith("#")) classes.push("note-row");
-      if (owner >= 0 && this.part.within.has(owner)) classes.push("part");
-      if (this.hovered.has(number)) classes.push("hover");
-      if (this.chosen.has(number)) classes.push("chosen");
-      if (this.found.has(number)) classes.push("found");
-      row.className = classes.join(" ");
-      row.setAttribute("aria-selected", this.chosen.has(number));
-    }
-  }
-  reveal(number) {
-    const top = number * ROW;
-    const { scrollTop, clientHeight } = this.root;
-    if (top < scrollTop + ROW || top > scrollTop + clientHeight - 3 * ROW) {
-      this.root.scrollTop = Math.max(0, top - clientHeight / 3);
-    }
-    this.draw();
-  }
-  key(event) {
-    if (!this.text) return;
-    const page = Math.floor(this.root.clientHeight / ROW);
-    const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -1e9, End: 1e9 };
-    if (event.key === "Escape") {
-      this.part.clear();
-    } else if (event.key in steps) {
-      const next = Math.min(this.text.lines.length - 1, Math.max(0, this.cursor + steps[event.key]));
-      this.part.choose(this.kind, next, this);
-    } else {
-      return;
-    }
-    event.preventDefault();
-  }
+function press(buttons, isPressed) {
+  for (const button of buttons) button.setAttribute("aria-pressed", isPressed(button));
 }
 
 // A program: its picture, costs and texts, and what is chosen in them.
 class Part {
   constructor(root, data) {
-    Object.assign(this, { root, data, loaded: false, component: "", line: null });
+    // The texts are those of the whole run ("run") or of one step of it ("step").
+    Object.assign(this, { root, data, form: "run", shown: "", component: "", line: null });
+    this.unpacking = new Map();
     this.within = new Set();
     this.panes = {};
     for (const box of root.querySelectorAll("[data-pane]")) {
       this.panes[box.dataset.pane] = new Pane(box, box.dataset.pane, this);
     }
     for (const element of root.querySelectorAll("[data-component]")) {
-      element.addEventListener("click", () => this.chooseComponent(element.dataset.component));
+      element.addEventListener("click", () => this.toggle(element.dataset.component));
       element.addEventListener("keydown", (event) => {
         if (event.key === "Enter" || event.key === " ") {
           event.preventDefault();
-          this.chooseComponent(element.dataset.component);
+          this.toggle(element.dataset.component);
         }
         if (event.key === "Escape") this.clear();
       });
     }
-    for (const button of root.querySelectorAll(".switch button")) {
+    for (const button of root.querySelectorAll("button[data-kind]")) {
       button.addEventListener("click", () => this.kind(button.dataset.kind));
+    }
+    for (const button of root.querySelectorAll("button[data-form]")) {
+      button.addEventListener("click", () => this.take(button.dataset.form));
     }
     this.search = root.querySelector("input[type=search]");
     this.said = root.querySelector("output");
@@ -152,24 +42,19 @@ class Part {
     }
   }
   kind(name) {
-    for (const button of this.root.querySelectorAll(".switch button")) {
-      button.setAttribute("aria-pressed", button.dataset.kind === name);
-    }
+    press(this.root.querySelectorAll("button[data-kind]"), (button) => button.dataset.kind === name);
     for (const picture of this.root.querySelectorAll(".costs div[data-kind]")) {
       picture.hidden = picture.dataset.kind !== name;
     }
   }
-  load() {
-    this.loading ||= this.read();
-    return this.loading;
-  }
-  async read() {
-    const why = { eq: "There are no equations.", ir: "There is no text.", hlo: "There is no optimised HLO." };
-    for (const kind of PANES) {
-      const packed = this.data.texts[kind];
-      const pane = this.panes[kind];
-      if (pane) pane.show(packed ? await unpack(packed) : null, why[kind]);
-    }
+  // Show the texts of the chosen form, which are unpacked once.
+  async load() {
+    const { form } = this;
+    if (!this.unpacking.has(form)) this.unpacking.set(form, unpackAll(this.data.forms[form]));
+    const texts = await this.unpacking.get(form);
+    if (this.form !== form || this.shown === form) return;
+    Object.assign(this, { shown: form, hoveredLine: "" });
+    for (const kind of PANES) this.panes[kind].show(texts[kind], MISSING[kind]);
     const { eq, ir, hlo } = this.panes;
     this.toEq = eq.text ? inverse(eq.text.links) : new Map();
     this.toHlo = hlo.text ? inverse(hlo.text.links) : new Map();
@@ -177,6 +62,19 @@ class Part {
     if (ir.text) ir.text.starts.forEach((start, number) => {
       if (start !== number) this.closing.set(start, number);
     });
+  }
+  // Choose the texts of the whole run, or of one step. The lines are others, the components the same.
+  async take(form) {
+    if (!Object.hasOwn(this.data.forms, form)) return;
+    const { component } = this;
+    Object.assign(this, { form, line: null });
+    press(this.root.querySelectorAll("button[data-form]"), (button) => button.dataset.form === form);
+    for (const note of this.root.querySelectorAll("[data-of]")) note.hidden = note.dataset.of !== form;
+    await this.load();
+    if (this.form !== form) return;
+    await this.find();
+    if (component) await this.chooseComponent(component);
+    remember();
   }
   // The lines of each text that are about the same ops as one line of one text.
   counterparts(kind, number) {
@@ -202,7 +100,7 @@ class Part {
     }
   }
   choose(kind, number, from) {
-    if (number < 0 || !this.panes[kind].text || number >= this.panes[kind].text.lines.length) return;
+    if (number < 0 || this.shown !== this.form || !this.panes[kind].text || number >= this.panes[kind].text.lines.length) return;
     const sets = this.counterparts(kind, number);
     const owner = this.panes[kind].text.owners[number];
     this.line = `${kind}:${number}`;
@@ -255,9 +153,12 @@ class Part {
       arrow.classList.toggle("touches", isNode && touches);
     }
   }
+  toggle(name) {
+    if (this.component === name && !this.line) this.clear();
+    else this.chooseComponent(name);
+  }
   async chooseComponent(name) {
     await this.load();
-    if (this.component === name && !this.line) { this.clear(); return; }
     this.line = null;
     this.mark(name);
     for (const kind of PANES) {
@@ -326,6 +227,7 @@ function remember() {
   if (restoring || !current) return;
   const words = new URLSearchParams();
   if (parts.length > 1) words.set("program", current.data.number);
+  if (current.form !== "run") words.set("form", current.form);
   if (current.line) words.set("line", current.line);
   else if (current.component) words.set("component", current.component);
   if (current.search && current.search.value) words.set("search", current.search.value);
@@ -334,6 +236,8 @@ function remember() {
     history.replaceState(null, "", text ? `#${text}` : "#");
   } catch { /* a sandboxed page has no history */ }
 }
+
+const STATE = ["program", "form", "line", "component", "search"];
 
 async function restore() {
   const words = new URLSearchParams(location.hash.slice(1));
@@ -344,9 +248,12 @@ async function restore() {
   const line = words.get("line");
   const component = words.get("component");
   const query = words.get("search");
+  // A link to a section of the page leaves the texts as they are.
+  const form = STATE.some((word) => words.has(word)) ? words.get("form") || "run" : wanted.form;
+  if (form !== wanted.form) await wanted.take(form);
   if (line || component || query) await wanted.load();
   if (query && wanted.search) { wanted.search.value = query; await wanted.find(); }
-  if (line) {
+  if (line && wanted.form === form) {
     const [kind, number] = line.split(":");
     if (PANES.includes(kind) && /^\d+$/.test(number)) {
       wanted.choose(kind, Number(number), null);

@@ -11,20 +11,25 @@ from typing import Any
 import msgspec
 
 from brainpy_probe.analysis.ranks import Ranks
+from brainpy_probe.format.manifest.program_records import KIND_NAMES
 from brainpy_probe.format.manifest.records import Manifest
 from brainpy_probe.output import visible_json
+from brainpy_probe.quantities import ranges, seconds
 from brainpy_probe.reader.capture import Capture
 from brainpy_probe.reader.module import CompiledModule
 from brainpy_probe.reader.program import Program
 from brainpy_probe.reader.worker import Limits
 from brainpy_probe.report.page import sections
-from brainpy_probe.report.page.html import Html, join, tag
+from brainpy_probe.report.page.html import Html, join, table, tag
 from brainpy_probe.report.page.program import ProgramPart, parts_html, program_part
 
 __all__ = ["page_of", "report_page", "resource"]
 
-# The first programs are described; a page of many programs would be large.
-_MOST_PROGRAMS = 8
+# The parts of the programs that are described have together at most this many characters: a larger
+# page opens slowly, and is too large to be sent to others.
+_LARGEST = 2_000_000
+# Rows of the table of the other programs.
+_MOST_ROWS = 400
 # In the script element, "<" could end the element.
 _ESCAPED = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
@@ -34,6 +39,7 @@ def report_page(
     *,
     limits: Limits,
     compile_seconds: float,
+    programs: Sequence[int] | None = None,
     step: Callable[[str, int, int], None] = lambda *_: None,
 ) -> str:
     """Return the report of a capture as HTML.
@@ -46,23 +52,42 @@ def report_page(
         The limits of time and memory for reading a program.
     compile_seconds : float
         How long a program may be compiled for its optimised HLO.
+    programs : sequence of int, optional
+        The numbers of the programs to describe. By default, those whose calls took the most time,
+        as many as a page of a sensible size holds.
     step : callable
         Called with what is done next, and with the number of programs that are done, and of all.
     """
     manifest = capture.manifest
-    programs = capture.programs[:_MOST_PROGRAMS]
+    known = capture.programs
+    spent = _seconds_of_programs(manifest)
+    chosen = dict.fromkeys(sorted(spent, key=lambda n: -spent[n]) if programs is None else programs)
     compiling = Limits(compile_seconds, limits.memory)
-    parts = [
-        program_part(
-            program.within(limits),
-            program.within(compiling),
-            _module_of(capture, program),
-            lambda what, done=number: step(what, done, len(programs)),  # type: ignore[misc]
+    parts: dict[int, ProgramPart] = {}
+    for done, number in enumerate(chosen):
+        part = program_part(
+            known[number].within(limits),
+            known[number].within(compiling),
+            _module_of(capture, known[number]),
+            lambda what, done=done: step(what, done, len(chosen)),  # type: ignore[misc]
         )
-        for number, program in enumerate(programs)
-    ]
-    left = len(capture.programs) - len(programs)
-    return _page(capture.path.name, manifest, capture.ranks, parts, left)
+        size = part.size + sum(other.size for other in parts.values())
+        if programs is None and parts and size > _LARGEST:
+            break
+        parts[number] = part
+    left = [number for number in range(len(known)) if number not in parts]
+    ordered = [parts[number] for number in sorted(parts)]
+    return _page(capture.path.name, manifest, capture.ranks, ordered, left)
+
+
+def _seconds_of_programs(manifest: Manifest) -> dict[int, float]:
+    """Return the seconds of the calls of each program."""
+    spent = dict.fromkeys(range(len(manifest.programs)), 0.0)
+    for call in manifest.calls:
+        if call.program in spent:
+            wall = call.native.wall if call.repeats is None else call.repeats.seconds
+            spent[call.program] += wall or 0.0
+    return spent
 
 
 def _module_of(capture: Capture, program: Program) -> CompiledModule | None:
@@ -75,7 +100,11 @@ def _module_of(capture: Capture, program: Program) -> CompiledModule | None:
 
 
 def _page(
-    name: str, manifest: Manifest, ranks: Ranks | None, parts: Sequence[ProgramPart], left: int
+    name: str,
+    manifest: Manifest,
+    ranks: Ranks | None,
+    parts: Sequence[ProgramPart],
+    left: Sequence[int],
 ) -> str:
     body = join(
         [
@@ -85,18 +114,53 @@ def _page(
             sections.compilations(manifest),
             *([] if ranks is None else [sections.ranks(ranks)]),
             tag("div", parts_html(parts), id="programs"),
-            *(
-                [tag("p", f"{left} more programs are not described.", class_="warn")]
-                if left
-                else []
-            ),
+            *([_others(manifest, left)] if left else []),
             sections.files(manifest),
             sections.environment(manifest),
         ]
     )
-    script = resource("page.js") + resource("sortable.js")
+    script = "".join(map(resource, ("pane.js", "page.js", "sortable.js")))
     data = [part.data for part in parts]
     return page_of(name, body, data, resource("page.css"), script)
+
+
+def _others(manifest: Manifest, left: Sequence[int]) -> Html:
+    """Return a table of the programs that the page does not describe, and how to get them."""
+    calls: dict[int | None, list[int]] = {}
+    for call in manifest.calls:
+        calls.setdefault(call.program, []).append(call.index)
+    spent = _seconds_of_programs(manifest)
+    rows = [
+        (
+            record.index,
+            record.name,
+            KIND_NAMES[record.kind],
+            ranges(calls.get(record.index, ())),
+            seconds(spent[record.index]),
+            len(record.arguments),
+            len(record.results),
+        )
+        for record in (manifest.programs[number] for number in left[:_MOST_ROWS])
+    ]
+    are = "1 program is" if len(left) == 1 else f"{len(left)} programs are"
+    first = left[:2]
+    command = f"brainpy-probe report RUN{''.join(f' --program {number}' for number in first)}"
+    return tag(
+        "section",
+        tag("h2", "Other programs"),
+        tag(
+            "p",
+            f"{are} not described on this page. Describe them by ",
+            tag("code", command),
+            " or ",
+            tag("code", f"cap.report(programs={list(first)})"),
+            ".",
+        ),
+        table(
+            ("program", "name", "is", "calls", "seconds", "arguments", "results"), rows, figures=3
+        ),
+        id="others",
+    )
 
 
 def page_of(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import gzip
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -16,35 +16,45 @@ from brainpy_probe.characters import in_one_line, visible
 from brainpy_probe.format import component_names
 from brainpy_probe.report.page.html import Html, tag
 
-__all__ = ["packed_texts", "panes"]
+__all__ = ["Form", "packed_texts", "panes"]
+
+# The whole run, or one step of its loop.
+Form: TypeAlias = Literal["run", "step"]
+_FORMS: dict[Form, str] = {"run": "whole run", "step": "one step"}
 
 
-def panes(number: int, hlo: str) -> Html:
+def panes(number: int, hlo: Mapping[Form, str]) -> Html:
     """Return the panes of a program, which the page's script fills.
 
     Parameters
     ----------
     number : int
         The program's number.
-    hlo : str
-        What the optimised HLO is.
+    hlo : mapping
+        What the optimised HLO is, of the whole run, and of one step if it is a program too.
     """
     titles = {
-        "eq": ("Equations", "what each state becomes in a step"),
-        "ir": ("StableHLO", "the program, one op on each line"),
-        "hlo": ("Optimised HLO", hlo),
+        "eq": ("Equations", [tag("small", " what each state becomes in a step")]),
+        "ir": ("StableHLO", [tag("small", " the program, one op on each line")]),
+        "hlo": (
+            "Optimised HLO",
+            [
+                tag("small", f" {said}", data_of=form, hidden=None if form == "run" else "hidden")
+                for form, said in hlo.items()
+            ],
+        ),
     }
     boxes = [
         tag(
             "div",
-            tag("h4", title, tag("small", f" {said}")),
+            tag("h4", title, *notes),
             tag(
                 "div", class_="scroll", tabindex=0, role="listbox", aria_label=title,
                 data_pane=name,
             ),
             class_="pane",
         )
-        for name, (title, said) in titles.items()
+        for name, (title, notes) in titles.items()
     ]  # fmt: skip
     label = f"search the texts of program {number}"
     return tag(
@@ -56,6 +66,7 @@ def panes(number: int, hlo: str) -> Html:
             "clears. The colour is the component's.",
             class_="note",
         ),
+        *([_switch(hlo)] if len(hlo) > 1 else []),
         tag(
             "p",
             tag("input", type="search", placeholder="search", aria_label=label),
@@ -65,6 +76,14 @@ def panes(number: int, hlo: str) -> Html:
         tag("div", *boxes, class_="panes"),
         class_="texts",
     )
+
+
+def _switch(forms: Iterable[Form]) -> Html:
+    buttons = [
+        tag("button", _FORMS[form], data_form=form, aria_pressed=str(form == "run").lower())
+        for form in forms
+    ]
+    return tag("p", *buttons, class_="switch")
 
 
 def packed_texts(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -12,12 +12,13 @@ from brainpy_probe.errors import ProbeError
 from brainpy_probe.format import component_names
 from brainpy_probe.format.manifest.cost_records import Costs
 from brainpy_probe.format.manifest.program_records import KIND_NAMES, ProgramRecord
-from brainpy_probe.quantities import size
+from brainpy_probe.quantities import shortened, size
+from brainpy_probe.reader.derived_records import step_record
 from brainpy_probe.reader.module import CompiledModule
 from brainpy_probe.reader.program import Program
 from brainpy_probe.report.page.costs import cost_section
 from brainpy_probe.report.page.html import Html, join, table, tag
-from brainpy_probe.report.page.panes import packed_texts, panes
+from brainpy_probe.report.page.panes import Form, packed_texts, panes
 from brainpy_probe.report.pictures.colours import Colours
 from brainpy_probe.report.pictures.model import Model, groups_of, model
 from brainpy_probe.report.pictures.svg import draw_model
@@ -43,6 +44,37 @@ class ProgramPart:
     html: Html
     data: dict[str, Any]
 
+    @property
+    def size(self) -> int:
+        """The number of characters that it adds to the page."""
+        packed = (text for texts in self.data["forms"].values() for text in texts.values())
+        return len(self.html) + sum(map(len, packed))
+
+
+@dataclass
+class _Texts:
+    """The texts of a program, or of one step of it.
+
+    Attributes
+    ----------
+    listing : Listing or None
+        The texts; None if they could not be read.
+    ran : HloListing or None
+        The HLO of the module that ran, if the program could not be compiled.
+    said : str
+        What the optimised HLO is.
+    """
+
+    listing: Listing | None
+    ran: HloListing | None = None
+    said: str = "compiled for this page; a fusion has the lines of its ops"
+
+    def components(self) -> Iterator[str]:
+        """Yield the components of the lines."""
+        for lines in (self.listing, self.ran):
+            if lines is not None:
+                yield from filter(None, lines.components)
+
 
 @dataclass
 class _Read:
@@ -51,9 +83,7 @@ class _Read:
     record: ProgramRecord
     costs: Costs | None = None
     drawn: Model | None = None
-    listing: Listing | None = None
-    hlo: HloListing | None = None
-    said: str = "compiled for this page; a fusion has the lines of its ops"
+    forms: dict[Form, _Texts] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     def attempt(self, what: str, make: Callable[[], _T]) -> _T | None:
@@ -95,18 +125,34 @@ def program_part(
             lambda: model(record, program.dataflow, costs, record.measured),
         )
     step(f"{program.name}: texts")
-    read.listing = read.attempt("There is no optimised HLO", compiles_within.listing)
-    if read.listing is None:
-        read.listing = read.attempt("There are no texts", lambda: program.listing(compiles=False))
-    if read.listing is not None:
-        read.problems += read.listing.problems
-        if read.listing.hlo is None and ran is not None:
-            read.hlo = read.attempt("The module that ran", lambda: ran_listing(ran.text("hlo")))
-            read.said = (
-                f"module {ran.record.index}, {ran.name}, as it ran, coloured by JAX's locations; "
-                "not linked by lines"
-            )
+    texts = read.forms["run"] = _Texts(_listing(read, program, compiles_within))
+    if texts.listing is not None and texts.listing.hlo is None and ran is not None:
+        texts.ran = read.attempt("The module that ran", lambda: ran_listing(ran.text("hlo")))
+        texts.said = (
+            f"module {ran.record.index}, {ran.name}, as it ran, coloured by JAX's locations; "
+            "not linked by lines"
+        )
+    one, compiles_one = program.step, compiles_within.step
+    if one is not None and compiles_one is not None:
+        if record.step is not None and not record.step.files:
+            notes = " ".join(one.fidelity.notes)
+            read.problems.append(f"There is no program of one step. {notes}".rstrip())
+        else:
+            step(f"{program.name}: one step")
+            read.forms["step"] = _Texts(_listing(read, one, compiles_one, "One step: "))
     return _part(read)
+
+
+def _listing(
+    read: _Read, program: Program, compiles_within: Program, which: str = ""
+) -> Listing | None:
+    """Return the texts of a program, with its optimised HLO if it can be compiled."""
+    found = read.attempt(f"{which}There is no optimised HLO", compiles_within.listing)
+    if found is None:
+        found = read.attempt(f"{which}There are no texts", lambda: program.listing(compiles=False))
+    if found is not None:
+        read.problems += [f"{which}{problem}" for problem in found.problems]
+    return found
 
 
 def _part(read: _Read) -> ProgramPart:
@@ -115,18 +161,17 @@ def _part(read: _Read) -> ProgramPart:
     known = dict.fromkeys(components)
     if read.costs is not None:
         known.update(dict.fromkeys(row.component for row in read.costs.components))
-    if read.listing is not None:
-        known.update(dict.fromkeys(filter(None, read.listing.components)))
-    if read.hlo is not None:
-        known.update(dict.fromkeys(filter(None, read.hlo.components)))
+    for texts in read.forms.values():
+        known.update(dict.fromkeys(texts.components()))
     names = list(known)
     colours = Colours(groups_of(record.components))
     fills = {name: colours.fill(name) for name in names}
     sections = [
+        *([_step_note(record)] if "step" in read.forms else []),
         *(tag("p", problem, class_="warn") for problem in read.problems),
         _picture(read.drawn, colours),
         cost_section(record, read.costs, fills),
-        panes(record.index, read.said),
+        panes(record.index, {form: texts.said for form, texts in read.forms.items()}),
         _arguments(record),
     ]
     kind = KIND_NAMES[record.kind]
@@ -139,11 +184,25 @@ def _part(read: _Read) -> ProgramPart:
     )
     data = {
         "number": record.index,
+        "name": in_one_line(shortened(record.name, 40)),
         "components": [in_one_line(name) for name in names],
         "colours": list(fills.values()),
-        "texts": packed_texts(read.listing, read.hlo, names),
+        "forms": {
+            form: packed_texts(texts.listing, texts.ran, names)
+            for form, texts in read.forms.items()
+        },
     }
     return ProgramPart(html, data)
+
+
+def _step_note(record: ProgramRecord) -> Html:
+    return tag(
+        "p",
+        "One step of its loop was captured as a program too, ",
+        tag("code", f"cap.programs[{record.index}].step"),
+        ": the texts below are shown for the whole run or for one step.",
+        class_="note",
+    )
 
 
 def _picture(drawn: Model | None, colours: Colours) -> Html:
@@ -192,12 +251,15 @@ def arguments_table(record: ProgramRecord) -> Html:
 
 
 def _arguments(record: ProgramRecord) -> Html:
-    counted = f"{len(record.arguments)} arguments, {len(record.results)} results"
-    return tag(
-        "section",
-        tag("h3", "Arguments and results"),
-        tag("details", tag("summary", counted), arguments_table(record)),
-    )
+    tables = [_folded("", record)]
+    if record.step is not None and record.step.files:
+        tables.append(_folded("one step: ", step_record(record, record.step)))
+    return tag("section", tag("h3", "Arguments and results"), *tables)
+
+
+def _folded(which: str, record: ProgramRecord) -> Html:
+    counted = f"{which}{len(record.arguments)} arguments, {len(record.results)} results"
+    return tag("details", tag("summary", counted), arguments_table(record))
 
 
 def parts_html(parts: Sequence[ProgramPart]) -> Html:
@@ -205,7 +267,8 @@ def parts_html(parts: Sequence[ProgramPart]) -> Html:
     if len(parts) < 2:
         return join(part.html for part in parts)
     options = [
-        tag("option", f"program {part.data['number']}", value=part.data["number"]) for part in parts
+        tag("option", f"{part.data['number']}: {part.data['name']}", value=part.data["number"])
+        for part in parts
     ]
     choice = tag(
         "p", tag("label", "Program ", tag("select", *options, id="program")), class_="choice"

@@ -86,7 +86,11 @@ def _proofs(manifest: Manifest) -> str:
     good = [program for program in manifest.programs if program.fidelity.proved]
     if not manifest.programs:
         return "there is no program"
-    of = f"{len(good)} of {len(manifest.programs)} programs"
+    of = f"{len(good)} of {count_phrase(len(manifest.programs), 'program', 'programs')}"
+    steps = [program.step for program in manifest.programs if program.step is not None]
+    if steps:
+        proved = [step for step in steps if step.files and step.fidelity.proved]
+        of += f" and of {len(proved)} of {count_phrase(len(steps), 'step', 'steps')}"
     return f"every text of {of} was parsed back; brainpy-probe verify replays them"
 
 
