@@ -24,6 +24,7 @@ __all__ = [
     "has_unused_results",
     "is_extended",
     "is_key",
+    "is_on_mesh",
     "is_transposed",
     "jaxpr_classes",
     "scan_arguments",
@@ -32,6 +33,8 @@ __all__ = [
     "trace_settings",
     "trace_state_clean",
     "without_dead_code",
+    "without_mesh",
+    "without_sharding",
 ]
 
 NAMES.update(
@@ -212,17 +215,63 @@ def equation_settings(eqn: Any) -> tuple[Any, ...]:
 
 
 @contextlib.contextmanager
-def equation_context(eqn: Any) -> Iterator[None]:
+def equation_context(eqn: Any, *, on_mesh: bool = True) -> Iterator[None]:
     """Restore the source line, name stack and settings under which an equation was created.
 
     ``eqn.ctx`` exists from 0.4.30 on, not in 0.4.23 (_src/core.py).
+
+    Parameters
+    ----------
+    eqn : Equation
+        The equation.
+    on_mesh : bool
+        Whether to restore the mesh of devices too.
     """
     source_info_util = take("source-info")
     source = eqn.source_info
     stack = source_info_util.current_name_stack() + source.name_stack
     settings = eqn.ctx.manager if hasattr(eqn, "ctx") else contextlib.nullcontext()
-    with source_info_util.user_context(source.traceback, name_stack=stack), settings:
+    mesh = contextlib.nullcontext() if on_mesh else without_mesh()
+    with source_info_util.user_context(source.traceback, name_stack=stack), settings, mesh:
         yield
+
+
+def without_mesh() -> contextlib.AbstractContextManager[None]:
+    """Return a context in which JAX traces for no mesh of devices.
+
+    ``jax.sharding.use_abstract_mesh`` is public in 0.10.2 and 0.12.0. Up to 0.4.30 a trace has no
+    mesh.
+    """
+    import jax
+
+    sharding: Any = jax.sharding
+    if not hasattr(sharding, "use_abstract_mesh"):
+        return contextlib.nullcontext()
+    context: contextlib.AbstractContextManager[None] = sharding.use_abstract_mesh(
+        sharding.AbstractMesh((), ())
+    )
+    return context
+
+
+def is_on_mesh(eqn: Any) -> bool:
+    """Return whether an equation or the types of its values have a mesh of devices.
+
+    ``cur_abstract_mesh`` of an equation's settings, and ``sharding`` of a type (0.10.2, 0.12.0:
+    _src/core.py). Up to 0.4.30 neither has a mesh.
+    """
+    shardings = (getattr(v.aval, "sharding", None) for v in (*eqn.invars, *eqn.outvars))
+    meshes = [getattr(sharding, "mesh", None) for sharding in shardings]
+    meshes.append(getattr(getattr(eqn, "ctx", None), "cur_abstract_mesh", None))
+    return any(mesh is not None and not mesh.empty for mesh in meshes)
+
+
+def without_sharding(eqn: Any) -> Any:
+    """Return an equation that does not say how its result is distributed over devices.
+
+    The parameters of primitives with an explicit sharding (0.10.2, 0.12.0: _src/lax/lax.py).
+    """
+    given = [name for name in ("sharding", "out_sharding") if eqn.params.get(name) is not None]
+    return eqn.replace(params={**eqn.params, **dict.fromkeys(given)}) if given else eqn
 
 
 def bind_equation(eqn: Any, operands: Sequence[Any]) -> list[Any]:

@@ -81,6 +81,22 @@ def test_all_devices_give_the_bits(kind: str) -> None:
         assert found.outcome == "passed", found
 
 
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="up to JAX 0.4.30 without Shardy's ops")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_equations_of_all_parts_are_checked(kind: str) -> None:
+    subject = f"program {KINDS.index(kind)}"
+    (found,) = [c for c in _verified().checks if (c.subject, c.name) == (subject, "equations")]
+    assert found.outcome == "passed", found
+    assert "not evaluated" not in found.reason
+
+
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="up to JAX 0.4.30 without Shardy's ops")
+def test_a_shard_map_is_explained_for_a_part() -> None:
+    explained = str(_program("shard-map").explain())
+    assert "x' = tanh(shard_map(weights, x) + " in explained
+    assert "shard_map(arg0, arg1) = arg0 @ all_gather(arg1) + 0.1 * psum(sum(arg1))" in explained
+
+
 @pytest.mark.parametrize("kind", _ON_SEVERAL)
 def test_the_plain_program_needs_one_device(kind: str) -> None:
     program = _program(kind)
@@ -88,7 +104,9 @@ def test_the_plain_program_needs_one_device(kind: str) -> None:
     assert plain is not None
     assert program.fidelity.placement.devices == DEVICES
     assert plain.fidelity.placement.devices == 1
-    assert not re.search(r"sdy\.|sharding|SPMD|all_gather|all_reduce|replica_id", plain.text())
+    assert not re.search(
+        r"sdy\.|sharding|SPMD|all_gather|all_reduce|partition_id|replica_id", plain.text()
+    )
     assert _replayed(kind, ", portable").outcome == "passed"
 
 

@@ -11,7 +11,12 @@ from brainpy_probe.analysis.explanation.attributes import field, integers
 from brainpy_probe.analysis.explanation.terms import Function, Term
 from brainpy_probe.format.arrays import Array, dtype_of
 
-__all__ = ["computed"]
+__all__ = ["CannotEvaluate", "combination", "computed"]
+
+
+class CannotEvaluate(Exception):
+    """A term that NumPy can't evaluate, with the reason."""
+
 
 Reducer = Callable[[Function], Callable[..., Array]]
 
@@ -238,7 +243,7 @@ def _scatter(term: Term, operands: Sequence[Array], reducer: Reducer) -> Array |
     removed = (*field(numbers, "inserted_window_dims"), *field(numbers, "input_batching_dims"))
     kept = [axis for axis in range(array.ndim) if axis not in removed]
     batch = [axis for axis in range(updates.ndim) if axis not in window]
-    combine = _combination(term.regions[0], reducer)
+    combine = combination(term.regions[0], reducer)
     result = array.copy()
     for place in np.ndindex(*(updates.shape[axis] for axis in batch)):
         start = _start(
@@ -259,7 +264,8 @@ def _scatter(term: Term, operands: Sequence[Array], reducer: Reducer) -> Array |
     return result
 
 
-def _combination(function: Function, reducer: Reducer) -> Callable[[Array, Array], Array]:
+def combination(function: Function, reducer: Reducer) -> Callable[[Array, Array], Array]:
+    """Return the function of a region that combines two elements, for arrays."""
     (result,) = function.results
     if result is function.arguments[1]:
         return lambda _, new: new

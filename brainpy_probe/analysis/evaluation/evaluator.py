@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from brainpy_probe.analysis.evaluation import arrays as array_operations
+from brainpy_probe.analysis.evaluation import parts
+from brainpy_probe.analysis.evaluation.arrays import CannotEvaluate
 from brainpy_probe.analysis.explanation.graph import COMPARISONS
 from brainpy_probe.analysis.explanation.kernels import definition_of, kernel_name
 from brainpy_probe.analysis.explanation.order import dependencies, in_order
@@ -21,10 +23,6 @@ from brainpy_probe.format.arrays import Array, dtype_of
 from brainpy_probe.format.manifest.program_records import ProgramRecord
 
 __all__ = ["CannotEvaluate", "Evaluator"]
-
-
-class CannotEvaluate(Exception):
-    """A term that NumPy can't evaluate, with the reason."""
 
 
 # Iterations of an inner loop, and of the loops within it, after which it is given up: each takes
@@ -203,7 +201,7 @@ class Evaluator:
     ) -> None:
         self._record = record
         self._iterations = iterations
-        self._moved = moved
+        self.moved = moved
         self._known: dict[int, Any] = dict(values)
         # All results of a control operation, each of which is a term.
         self._controls: dict[tuple[Any, ...], list[Array]] = {}
@@ -219,17 +217,36 @@ class Evaluator:
         """
         with np.errstate(all="ignore"):
             for found in in_order([term]):
-                if id(found) not in self._known:
-                    self._known[id(found)] = self._evaluate(found)
-        result: Array = self._known[id(term)]
-        return result
+                if not self.knows(found):
+                    self.assign(found, self.evaluate(found))
+        return self.known(term)
+
+    def knows(self, term: Term) -> bool:
+        """Return whether the value of a term is known."""
+        return id(term) in self._known
+
+    def known(self, term: Term) -> Array:
+        """Return the known value of a term."""
+        value: Array = self._known[id(term)]
+        return value
+
+    def assign(self, term: Term, value: Array) -> None:
+        """Set the value of a term."""
+        self._known[id(term)] = value
 
     def accumulates(self, term: Term) -> bool:
         """Return whether an evaluated term has an inner loop over which rounding adds up."""
         regions = (id(region) for found in in_order([term]) for region in found.regions)
         return not self._accumulating.isdisjoint(regions)
 
-    def _evaluate(self, term: Term) -> Array:
+    def evaluate(self, term: Term) -> Array:
+        """Evaluate a term whose operands are known.
+
+        Raises
+        ------
+        CannotEvaluate
+            If it can't be evaluated.
+        """
         if term.op == "constant":
             return np.broadcast_to(term.value, term.shape)
         if term.op in ("symbol", "counter", "final", "argument"):
@@ -237,10 +254,10 @@ class Evaluator:
         operands = [self._known[id(operand)] for operand in term.operands]
         value = self._computed(term, operands)
         wanted = dtype_of(term.dtype)
-        if self._moved and term.op in _SUMS and value.dtype.kind == "f":
+        if self.moved and term.op in _SUMS and value.dtype.kind == "f":
             # Another order of additions: relative to the sum of the magnitudes.
             sizes = self._computed(term, [_magnitude(operand) for operand in operands])
-            value = value + sizes * value.dtype.type(self._moved)
+            value = value + sizes * value.dtype.type(self.moved)
         elif term.op in _APPROXIMATED:
             value = self._nudged(value)
         if value.shape != term.shape:
@@ -260,9 +277,9 @@ class Evaluator:
             if definition is None:
                 raise CannotEvaluate(f"{kernel_name(self._record, term)} has no known definition")
             return definition.evaluate(term, operands)
-        if op in ("call", "while", "case", "if"):
+        if op in ("call", "while", "case", "if", "shard_map"):
             return self._controlled(term, operands)
-        found = array_operations.computed(term, operands, self._reducer)
+        found = array_operations.computed(term, operands, self.reducer)
         if found is None:
             raise CannotEvaluate(f"{op} is not known here")
         return found
@@ -276,6 +293,16 @@ class Evaluator:
         iterations: _Iterations | None = None,
     ) -> list[Array]:
         """Return the results of a region for some arguments."""
+        evaluator = self.within(function, arguments, iterations)
+        return [evaluator.value(result) for result in function.results]
+
+    def within(
+        self,
+        function: Function,
+        arguments: Sequence[Array],
+        iterations: _Iterations | None = None,
+    ) -> Evaluator:
+        """Return an evaluator of a region for some arguments."""
         if function.needed is None:
             function.needed = _needed(function)
         known = ((key, self._known.get(key)) for key in function.needed)
@@ -283,10 +310,10 @@ class Evaluator:
         pairs = zip(function.arguments, arguments, strict=True)
         inner.update((id(argument), value) for argument, value in pairs)
         iterations = iterations or self._iterations
-        evaluator = Evaluator(self._record, inner, self._moved, iterations)
-        return [evaluator.value(result) for result in function.results]
+        return Evaluator(self._record, inner, self.moved, iterations)
 
-    def _reducer(self, function: Function) -> Callable[..., Array]:
+    def reducer(self, function: Function) -> Callable[..., Array]:
+        """Return the function of a region."""
         return lambda *arguments: self._apply(function, arguments)[0]
 
     def _controlled(self, term: Term, operands: Sequence[Array]) -> Array:
@@ -301,7 +328,10 @@ class Evaluator:
     def _control(
         self, term: Term, operands: Sequence[Array], iterations: _Iterations
     ) -> list[Array]:
-        """Return all results of a call, loop or condition."""
+        """Return all results of a call, loop, condition or ``shard_map``."""
+        if term.op == "shard_map":
+            meshes = self._record.fidelity.placement.meshes
+            return parts.shard_map(term, operands, meshes, self.within)
         if term.op == "call":
             return self._apply(term.regions[0], operands, iterations)
         if term.op == "while":
@@ -319,9 +349,9 @@ class Evaluator:
         return self._apply(term.regions[index], [], iterations)
 
     def _nudged(self, value: Array) -> Array:
-        if not self._moved or value.dtype.kind != "f":
+        if not self.moved or value.dtype.kind != "f":
             return value
-        return np.asarray(value * value.dtype.type(1 + self._moved))
+        return np.asarray(value * value.dtype.type(1 + self.moved))
 
     def _exprel(self, term: Term, z: Array) -> Array:
         """Compute exprel as the program does, with its series near 0."""

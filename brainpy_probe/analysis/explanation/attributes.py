@@ -21,6 +21,7 @@ __all__ = [
     "field",
     "integers",
     "is_constant",
+    "operation_name",
     "printed_attributes",
     "value_type",
 ]
@@ -32,10 +33,17 @@ _IGNORED = {
     "operand_layouts", "output_operand_aliases", "precision_config", "result_accuracy",
     "result_layouts", "sdy.sharding", "unique_indices", "compare_type", "call_target_name",
 }  # fmt: skip
+_SHARDY = {"sdy.manual_computation": "shard_map"}
 _DIRECTION = re.compile(r"\b(LT|LE|GT|GE|EQ|NE)\b")
 # array<i64: 1, 2> (0.4.23 and later) and dense<[1, 2]> : tensor<2xi64> (0.4.13), where equal
 # elements are printed once: dense<1> : tensor<2xi64>.
 _ARRAY = re.compile(r"array<i(?:1|64)(?:: )?([^>]*)>|dense<([^>]*)> : tensor<((?:\d+x)*)i(?:1|64)>")
+
+
+def operation_name(op: MlirOperation) -> str:
+    """Return the name of an operation without its dialect."""
+    name = str(op.name)
+    return _SHARDY.get(name, name.removeprefix("stablehlo."))
 
 
 def printed_attributes(op: MlirOperation) -> dict[str, str]:

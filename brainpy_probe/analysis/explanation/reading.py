@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from brainpy_probe.analysis.explanation.attributes import (
     constant_value,
     is_constant,
+    operation_name,
     printed_attributes,
     value_type,
 )
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Result", "Step", "read_step"]
 
 _NAME = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_RETURNS = ("func.return", "stablehlo.return", "mhlo.return")
+_RETURNS = ("func.return", "stablehlo.return", "mhlo.return", "sdy.return")
 # Operations that a function with an algorithm has, such as a random draw. It is not inlined.
 _ALGORITHMIC = {
     "stablehlo.while", "stablehlo.sort", "stablehlo.shift_left", "stablehlo.shift_right_logical",
@@ -293,7 +294,7 @@ class _Reader:
         components = self.record.components
         owner = component_names.owner_within(named[1] if named else "", caller, components)
         place = Place(self._lines.get(op, 0), owner)
-        name = op.name.removeprefix("stablehlo.")
+        name = operation_name(op)
         if is_constant(op):
             value, shape, dtype = constant_value(op)
             return [self.terms.literal(value, shape, dtype)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from brainpy_probe.errors import CannotCapture, first_line
 from brainpy_probe.format.manifest.program_records import GROUPS, KernelCall, label
 from brainpy_probe.ir.dialects import Lowered, Rendering
 from brainpy_probe.ir.executables import execution
+from brainpy_probe.recording.model.pytrees import shape_and_dtype
 from brainpy_probe.recording.program.closed import ClosedProgram
 from brainpy_probe.recording.program.equations import jaxprs, undistributed
 from brainpy_probe.recording.program.equations.evaluation import evaluate
@@ -103,7 +105,7 @@ def render(closed: ClosedProgram, settings: Settings) -> RenderedProgram:
     portable: LoweredProgram | Exception | None = None
     if settings.portable:
         try:
-            portable_function = _for_one_device(closed, function, native.jaxpr)
+            portable_function = _for_one_device(function, native.jaxpr)
             portable = _lower(closed, settings, portable_function, portable=True)
         except Exception as error:
             portable = error
@@ -124,11 +126,14 @@ class _Function:
     ----------
     function : callable
         It takes the arguments of the closed program, and returns its results or a list of them.
+    arguments : sequence
+        The arguments with which it is lowered, in three dicts.
     unused : tuple of str
         The arguments that it does not read, by group and name.
     """
 
     function: Callable[..., Any]
+    arguments: Sequence[Any]
     unused: tuple[str, ...]
 
 
@@ -141,9 +146,10 @@ def _lower(
         return function.function(*groups)
 
     # On other platforms JAX lowers some operations to calls and ops that only XLA knows there.
-    lowering, jaxpr = jax_compiler.lowered_with_jaxpr(
-        jax.jit(fresh, keep_unused=True), closed.grouped(), "cpu" if portable else ""
-    )
+    with jax_tracing.without_mesh() if portable else contextlib.nullcontext():
+        lowering, jaxpr = jax_compiler.lowered_with_jaxpr(
+            jax.jit(fresh, keep_unused=True), function.arguments, "cpu" if portable else ""
+        )
     lowered = Lowered(
         lowering.compiler_ir("stablehlo"),
         closed.name,
@@ -197,12 +203,10 @@ def _without_dead_code(closed: ClosedProgram) -> _Function:
         for argument, is_used in zip(closed.arguments, used, strict=True)
         if not is_used
     ]
-    return _Function(program, tuple(unused))
+    return _Function(program, closed.grouped(), tuple(unused))
 
 
-def _for_one_device(
-    closed: ClosedProgram, function: _Function, jaxpr: ClosedJaxpr | None
-) -> _Function:
+def _for_one_device(function: _Function, jaxpr: ClosedJaxpr | None) -> _Function:
     """Replace what only BrainPy or several devices have by what other compilers support.
 
     These are BrainPy's own kernels (an old BrainPy chooses them before the trace), and the bodies
@@ -213,7 +217,7 @@ def _for_one_device(
         def fresh(*groups: Any) -> Any:
             return function.function(*groups)
 
-        jaxpr = jax.make_jaxpr(fresh)(*closed.grouped())
+        jaxpr = jax.make_jaxpr(fresh)(*function.arguments)
     eqns = jaxprs.map_equations(jaxpr.eqns, brainevent_kernels.plain_kernels())
     known = jaxpr
 
@@ -223,7 +227,11 @@ def _for_one_device(
         value_of = evaluate(eqns, [*constants, *arguments], {}, rules=undistributed.RULES)
         return list(map(value_of, known.jaxpr.outvars))
 
-    return _Function(portable, function.unused)
+    # Without the devices on which the values are, which their types would have.
+    types: list[Any] = [var.aval for var in known.jaxpr.invars]
+    avals = [shape_and_dtype(one.shape, one.dtype) for one in types]
+    structure: Any = jax.tree_util.tree_structure(function.arguments)
+    return _Function(portable, structure.unflatten(avals), function.unused)
 
 
 def _estimated_cost(lowered: Lowered) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -24,7 +25,8 @@ FUNCTIONS = {
     "maximum": "max", "minimum": "min", "sine": "sin", "cosine": "cos", "tan": "tan",
     "logistic": "sigmoid", "round_nearest_even": "round", "round_nearest_afz": "round_away",
     "remainder": "rem", "bitcast_convert": "bits", "concatenate": "concat", "ceil": "ceil",
-    "count_leading_zeros": "clz", "popcnt": "popcount",
+    "count_leading_zeros": "clz", "popcnt": "popcount", "collective_permute": "ppermute",
+    "reduce_scatter": "psum_scatter", "partition_id": "device",
 }  # fmt: skip
 COMPARISONS = {"LT": "<", "LE": "<=", "GT": ">", "GE": ">=", "EQ": "==", "NE": "!="}
 _SHIFTS = {"shift_left": "<<", "shift_right_logical": ">>", "shift_right_arithmetic": ">>"}
@@ -32,6 +34,7 @@ _REDUCTIONS = {
     ("add", 0): "sum", ("multiply", 1): "prod", ("and", True): "all", ("or", False): "any",
     ("maximum", None): "max", ("minimum", None): "min",
 }  # fmt: skip
+_SUMS_OF_PARTS = {"add": "psum", "maximum": "pmax", "minimum": "pmin"}
 _LONGEST_ARRAY = 8
 
 
@@ -362,6 +365,22 @@ class Printer:
     def _call(self, term: Term) -> tuple[str, int]:
         text, precedence = self._function(term.name, term)
         return (f"{text}[{term.result}]" if term.result else text), precedence
+
+    def _shard_map(self, term: Term) -> tuple[str, int]:
+        """Print a name; its definition is what it computes on the parts that a device has."""
+        (body,) = term.regions
+        given = f"({', '.join(self._argument(argument)[0] for argument in body.arguments)})"
+        text = f"{', '.join(map(self.reference, body.results))}, of the parts on each device"
+        known = {signature.partition("(")[0]: (signature, t) for signature, t in self.used.items()}
+        names = itertools.chain(["shard_map"], (f"shard_map_{n}" for n in itertools.count(2)))
+        name = next(n for n in names if known.get(n, (n + given, text)) == (n + given, text))
+        self.used[name + given] = text
+        printed, precedence = self._function(name, term)
+        return (f"{printed}[{term.result}]" if len(body.results) > 1 else printed), precedence
+
+    def _all_reduce(self, term: Term) -> tuple[str, int]:
+        name = _SUMS_OF_PARTS.get(term.regions[0].results[0].op, "all_reduce")
+        return self.applied(name, [self.reference(term.operands[term.result])]), ATOM
 
     def _kernel(self, term: Term) -> tuple[str, int]:
         definition = definition_of(self._record, term)

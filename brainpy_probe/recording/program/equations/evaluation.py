@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import jax
+import numpy as np
 
 from brainpy_probe.compat import jax_tracing
 from brainpy_probe.recording.program.equations.jaxprs import (
@@ -54,7 +55,9 @@ def evaluate(
     drop : callable, optional
         Returns whether an equation of an inner jaxpr is to be left out.
     rules : mapping
-        How to evaluate equations in another way than by their primitive, by its name.
+        How to evaluate equations on one device that are not evaluated by their primitive there, by
+        the primitive's name. With rules, equations are evaluated without the mesh of devices for
+        which they were traced.
 
     Returns
     -------
@@ -64,11 +67,14 @@ def evaluate(
     values: dict[Var, Any] = dict(inputs)
 
     def value(atom: Atom) -> Any:
-        return atom.val if isinstance(atom, core.Literal) else values.get(atom)
+        if not isinstance(atom, core.Literal):
+            return values.get(atom)
+        # JAX caches the type of a literal, with the mesh (0.12.0: literals.TypedNdArray).
+        return np.asarray(atom.val, atom.aval.dtype) if rules else atom.val
 
     for _, same_settings in itertools.groupby(eqns, jax_tracing.equation_settings):
         group = list(same_settings)
-        with jax_tracing.equation_context(group[0]):
+        with jax_tracing.equation_context(group[0], on_mesh=not rules):
             for eqn in group:
                 operands = [value(atom) for atom in eqn.invars]
                 outs = _apply(eqn, operands, lifted, drop, rules)
@@ -87,6 +93,8 @@ def _apply(
         rebuilt = _rebuild(eqn, operands, lifted, drop, rules)
         if rebuilt is not None:
             return rebuilt
+    if rules:
+        eqn = jax_tracing.without_sharding(eqn)
     return jax_tracing.bind_equation(eqn, operands)
 
 
@@ -96,8 +104,13 @@ def _is_changed(
     drop: Predicate | None,
     rules: Mapping[str, Rule],
 ) -> bool:
-    """Return whether a rule applies, or inner jaxprs have lifted constants or equations to drop."""
-    return eqn.primitive.name in rules or any(
+    """Return whether a rule applies, or inner jaxprs change.
+
+    These have lifted constants, equations to drop, or types with a mesh that is left out.
+    """
+    if eqn.primitive.name in rules or (rules and jax_tracing.is_on_mesh(eqn)):
+        return True
+    return any(
         any(id(constant) in lifted for constant in getattr(inner, "consts", ()))
         or any(
             (drop is not None and drop(within)) or _is_changed(within, lifted, drop, rules)

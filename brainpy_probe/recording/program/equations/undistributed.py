@@ -2,7 +2,8 @@
 
 The body of a ``shard_map`` or ``pmap`` computes one part of each array, and reads other parts by
 collective operations such as ``psum``. ``jax.vmap`` with the names of the mesh's axes computes all
-parts, and has the same collective operations.
+parts, and has the same collective operations. The axes of the mesh that are left to XLA (``auto``,
+or not among ``axis_names``) do not divide the arrays of the body.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from brainpy_probe.compat import jax_tracing
 from brainpy_probe.recording.program.equations.evaluation import Body, Rule
 from brainpy_probe.recording.types import Equation
 
 __all__ = ["RULES"]
+
+_summed: Any = jax.lax.psum
 
 # For each axis of an array, the axes of the mesh over which it is distributed.
 _Axes: TypeAlias = Sequence[Sequence[str]]
@@ -30,9 +34,9 @@ def _shard_map(eqn: Equation, operands: Sequence[Any], bodies: Sequence[Body]) -
     ``in_names``, ``out_names`` and ``auto`` on 0.4.23 and 0.4.30.
     """
     params = eqn.params
-    sizes = dict(params["mesh"].shape)
-    if params.get("auto") or len(params.get("newly_manual_axes", sizes)) < len(sizes):
-        raise NotImplementedError("shard_map is over some of the axes of its mesh only")
+    mesh = dict(params["mesh"].shape)
+    manual = params.get("newly_manual_axes", mesh.keys() - params.get("auto", ()))
+    sizes = {name: size for name, size in mesh.items() if name in manual}
     inputs, outputs = (
         params.get(f"{kind}_specs", params.get(f"{kind}_names")) for kind in ("in", "out")
     )
@@ -95,28 +99,98 @@ def _pmap(eqn: Equation, operands: Sequence[Any], bodies: Sequence[Body]) -> lis
 def _psum(eqn: Equation, operands: Sequence[Any], _: Sequence[Body]) -> list[Any]:
     """Sum over axes of the mesh, also where the primitive needs to know what varies along them."""
     groups = eqn.params.get("axis_index_groups")
-    psum: Any = jax.lax.psum
-    return list(psum(tuple(operands), eqn.params["axes"], axis_index_groups=groups))
+    return list(_summed(tuple(operands), eqn.params["axes"], axis_index_groups=groups))
 
 
 def _all_gather(eqn: Equation, operands: Sequence[Any], _: Sequence[Body]) -> list[Any]:
     params, (array,) = eqn.params, operands
     axis = params["all_gather_dimension"]
-    return [jax.lax.all_gather(array, params["axis_name"], axis=axis, tiled=params["tiled"])]
+    parts = jnp.moveaxis(_gathered(array, _names(eqn)), 0, axis)
+    return [_merged(parts, axis) if params["tiled"] else parts]
+
+
+def _names(eqn: Equation) -> Sequence[str]:
+    names = eqn.params["axis_name"]
+    return names if isinstance(names, (tuple, list)) else (names,)
+
+
+def _gathered(array: Any, names: Sequence[str]) -> Any:
+    """Return the parts along some axes of the mesh as the first axis of an array."""
+    shape = array.shape
+    for name in reversed(names):
+        array = jax.lax.all_gather(array, name)
+    return array.reshape(-1, *shape)
+
+
+def _merged(array: Any, axis: int) -> Any:
+    """Merge an axis with the next one."""
+    shape = array.shape
+    return array.reshape(*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])
+
+
+def _own(array: Any, names: Sequence[str], axis: int) -> Any:
+    """Divide an axis into as many pieces as there are parts, and return that of this part."""
+    place, count = jax.lax.axis_index(names), _summed(1, names)
+    size = array.shape[axis] // count
+    return jax.lax.dynamic_slice_in_dim(array, place * size, size, axis)
+
+
+# ``jax.vmap`` computes the following collective operations along one axis of the mesh only.
+
+
+def _along_several(rule: Rule) -> Rule:
+    """Apply a rule along several axes, and the primitive itself along one axis."""
+
+    def applied(eqn: Equation, operands: Sequence[Any], bodies: Sequence[Body]) -> list[Any]:
+        if len(_names(eqn)) == 1:
+            return jax_tracing.bind_equation(eqn, operands)
+        return rule(eqn, operands, bodies)
+
+    return applied
+
+
+def _reduce_scatter(eqn: Equation, operands: Sequence[Any], _: Sequence[Body]) -> list[Any]:
+    (array,), axis = operands, eqn.params["scatter_dimension"]
+    part = _own(_summed(array, _names(eqn)), _names(eqn), axis)
+    return [part if eqn.params["tiled"] else jax.lax.squeeze(part, [axis])]
+
+
+def _all_to_all(eqn: Equation, operands: Sequence[Any], _: Sequence[Body]) -> list[Any]:
+    """Exchange pieces of parts. The primitive has the rank of its operand, ``tiled`` or not."""
+    (array,), joined = operands, eqn.params["concat_axis"]
+    parts = _own(_gathered(array, _names(eqn)), _names(eqn), eqn.params["split_axis"] + 1)
+    return [_merged(jnp.moveaxis(parts, 0, joined), joined)]
+
+
+def _ppermute(eqn: Equation, operands: Sequence[Any], _: Sequence[Body]) -> list[Any]:
+    (array,), names = operands, _names(eqn)
+    parts = _gathered(array, names)
+    sources = {target: source for source, target in eqn.params["perm"]}
+    places = jnp.array([sources.get(target, -1) for target in range(len(parts))])
+    source = places[jax.lax.axis_index(names)]
+    return [jnp.where(source < 0, jnp.zeros_like(array), parts[source])]
 
 
 def _unchanged(_: Equation, operands: Sequence[Any], __: Sequence[Body]) -> list[Any]:
     return list(operands)
 
 
-# By the name of the primitive. JAX 0.10.2, 0.12.0: psum_invariant, all_gather_invariant, pvary;
-# 0.4.23, 0.4.30: psum2, pbroadcast, xla_pmap.
+# By the name of the primitive. JAX 0.10.2, 0.12.0: psum_invariant, all_gather_invariant, pvary,
+# reshard, mesh_cast; 0.4.23, 0.4.30: psum2, pbroadcast, xla_pmap.
 RULES: Mapping[str, Rule] = {
     "shard_map": _shard_map,
     "xla_pmap": _pmap,
     "psum_invariant": _psum,
     "psum2": _psum,
+    "all_gather": _along_several(_all_gather),
     "all_gather_invariant": _all_gather,
+    "reduce_scatter": _along_several(_reduce_scatter),
+    "all_to_all": _along_several(_all_to_all),
+    "ppermute": _along_several(_ppermute),
     "pvary": _unchanged,
     "pbroadcast": _unchanged,
+    "sharding_constraint": _unchanged,
+    "reshard": _unchanged,
+    "mesh_cast": _unchanged,
+    "device_put": _unchanged,
 }
