@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import nox
 
@@ -119,7 +120,7 @@ def browser(session: nox.Session) -> None:
 @nox.session(python=PYTHONS["latest"])
 def notebooks(session: nox.Session) -> None:
     """Execute the notebooks in examples/: they must print the outputs that they hold."""
-    session.install("-r", ".ci/stacks/latest.txt", ".[cpu,test]", *JUPYTER)
+    session.install("-r", ".ci/stacks/latest.txt", ".[cpu,test]", *JUPYTER, "uv")
     words = ("-m", "browser", "tests/docs/test_notebooks.py", *session.posargs)
     session.run("python", "-m", "pytest", *words, env={"JAX_PLATFORMS": "cpu"})
 
@@ -136,10 +137,13 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS["latest"])
 def lint(session: nox.Session) -> None:
-    """Check style, types and layers."""
+    """Check style, types, layers, and GitHub's workflows."""
     # No test starts interpreters here.
     session.install("-r", ".ci/stacks/latest.txt", ".[dev]", env={"UV_COMPILE_BYTECODE": "0"})
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
     session.run("lint-imports")
+    workflows = [str(file) for file in sorted(Path(".github/workflows").glob("*.yml"))]
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    session.run("zizmor", "--offline", "--quiet", ".github")
