@@ -5,24 +5,37 @@ BrainPy and JAX are imported by the tests that use them, not here: those in `uni
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Generator, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Half of the tests' time goes into compiling. LLVM optimises a third of that away, for programs
-# that run for milliseconds. XLA's own passes, its fusions among them, are those of every run. nox
-# tests the stacks with LLVM's optimisations, as users run it: XLA_FLAGS is set there.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Half of the tests' time would go into compiling programs that run for milliseconds: a third of it
+# into LLVM's optimisations, and half of the rest into emitting fusions with MLIR. XLA's own passes
+# stay, its fusions among them. nox tests the stacks as users run them: it sets XLA_FLAGS.
+# jaxlib 0.12 lacks the flag for the latter, and an unknown flag ends the process.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0"
+    + (" --xla_cpu_use_fusion_emitters=false" if version("jaxlib") == "0.10.2" else ""),
+)
+# OpenBLAS starts a thread for each core, which spins: 2 % of the tests' CPU time.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # The tests start many interpreters: without bytecode each would compile all that it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 from loguru import logger
 
 from tests import sharing  # noqa: F401 - makes the folder of the run
+
+# Otherwise a tenth of the tests' time goes into looking for garbage among the objects of JAX,
+# BrainPy and pytest, which stay. Tests of what is freed collect it themselves.
+gc.set_threshold(100_000, 20, 50)
 
 # What these folders test depends on BrainPy and JAX; in the others, such files are marked.
 _OF_STACKS = ("capture", "ir")

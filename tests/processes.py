@@ -193,11 +193,14 @@ _IMPORTED = (
 )  # fmt: skip
 
 _FORKING = """
-import contextlib, importlib, json, os, selectors, site, sys
+import contextlib, gc, importlib, json, os, selectors, site, sys
+gc.disable()
 for name in json.loads(sys.argv[1]):
     with contextlib.suppress(ImportError):
         importlib.import_module(name)
 assert "brainpy" not in sys.modules
+gc.freeze()  # no collection in a fork copies the pages of what was imported
+gc.enable()
 
 def ended(child, *pipes):
     printed = dict.fromkeys(pipes, b"")
