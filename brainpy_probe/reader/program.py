@@ -13,12 +13,7 @@ from brainpy_probe.reader.program_files import ProgramFiles
 from brainpy_probe.reader.requests import (
     ProgramTask,
     Task,
-    ask_costs,
-    ask_dataflow,
-    ask_explanation,
-    ask_listing,
-    ask_measuring,
-    ask_op_graph,
+    ask,
     ask_replay,
 )
 from brainpy_probe.reader.worker import Limits
@@ -152,7 +147,7 @@ class Program(ProgramFiles):
         from brainpy_probe.analysis.costs import count, hlo_module
 
         if self.limits is not None:
-            return ask_costs(self._task("costs"), self.limits)
+            return ask(self._task("costs"), self.limits, Costs)
         module = parsed(self, hlo_module)[1]
         return count(self.record, module)
 
@@ -170,11 +165,11 @@ class Program(ProgramFiles):
             If it reaches a limit of time or memory, or ends its process.
         """
         from brainpy_probe.analysis.costs import hlo_module
-        from brainpy_probe.analysis.dataflow import dataflow
+        from brainpy_probe.analysis.dataflow import Dataflow, dataflow
         from brainpy_probe.ir import hlo
 
         if self.limits is not None:
-            return ask_dataflow(self._task("dataflow"), self.limits)
+            return ask(self._task("dataflow"), self.limits, Dataflow)
         return dataflow(self.record, hlo.Module.of(parsed(self, hlo_module)[1]))
 
     def explain(self) -> Explanation:
@@ -198,9 +193,10 @@ class Program(ProgramFiles):
             If it reaches a limit of time or memory, or ends its process.
         """
         from brainpy_probe.analysis.explanation.explain import explain
+        from brainpy_probe.analysis.explanation.records import Explanation
 
         if self.limits is not None:
-            return ask_explanation(self._task("explain"), self.limits)
+            return ask(self._task("explain"), self.limits, Explanation)
         content, is_text = stablehlo(self)
         return explain(self.record, content, lines=is_text)
 
@@ -224,10 +220,10 @@ class Program(ProgramFiles):
         Stopped
             If it reaches a limit of time or memory, or ends its process.
         """
-        from brainpy_probe.analysis.listing import listing, text_of
+        from brainpy_probe.analysis.listing import Listing, listing, text_of
 
         if self.limits is not None:
-            return ask_listing(self._task("listing", compiles=compiles), self.limits)
+            return ask(self._task("listing", compiles=compiles), self.limits, Listing)
         content, is_text = stablehlo(self)
         text = content.decode() if is_text else text_of(content)
         return listing(self.record, text, compiles=compiles)
@@ -245,11 +241,11 @@ class Program(ProgramFiles):
             If it reaches a limit of time or memory, or ends its process.
         """
         from brainpy_probe.analysis.costs import hlo_module
-        from brainpy_probe.analysis.op_graph import op_graph
+        from brainpy_probe.analysis.op_graph import OpGraph, op_graph
         from brainpy_probe.ir import hlo
 
         if self.limits is not None:
-            return ask_op_graph(self._task("op_graph"), self.limits)
+            return ask(self._task("op_graph"), self.limits, OpGraph)
         return op_graph(self.record, hlo.Module.of(parsed(self, hlo_module)[1]))
 
     def measure(self) -> Measuring:
@@ -268,12 +264,12 @@ class Program(ProgramFiles):
         Stopped
             If it reaches a limit of time or memory, or ends its process.
         """
-        from brainpy_probe.analysis.measure import measure
+        from brainpy_probe.analysis.measure import Measuring, measure
         from brainpy_probe.compat import bindings
         from brainpy_probe.ir.executables.kernels import check_calls
 
         if self.limits is not None:
-            return ask_measuring(self._task("measure"), self.limits)
+            return ask(self._task("measure"), self.limits, Measuring)
         _, content = parsed(self, bindings.as_stablehlo)
         check_calls(self.record, content, self.environment.jaxlib)
         return measure(self.record, content, self.data())

@@ -1,8 +1,8 @@
 """Sends tasks on a capture's content to a worker process, and reads its answers.
 
 A request is one line of JSON. An answer is one line of JSON, too; the text of a module or the
-arrays of a replay follow it as bytes. A new kind of task needs a name in :class:`ProgramTask`, a
-function here that asks for it, and an entry in :mod:`.serving` that does it.
+arrays of a replay follow it as bytes. A new kind of task needs a name in :data:`Task`, a phrase for
+messages in ``_DOING``, and an entry in :mod:`.serving` that runs it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
 from brainpy_probe import errors
 from brainpy_probe.errors import ProbeError, Stopped
 from brainpy_probe.format.arrays import as_bytes, dtype_of
-from brainpy_probe.format.manifest.cost_records import Costs
 from brainpy_probe.format.manifest.environment_records import Environment
 from brainpy_probe.format.manifest.program_records import ProgramRecord, TensorSpec
 from brainpy_probe.format.manifest.records import ModuleRecord
@@ -27,11 +26,6 @@ from brainpy_probe.settings import Dialect
 if TYPE_CHECKING:
     import numpy as np
 
-    from brainpy_probe.analysis.dataflow import Dataflow
-    from brainpy_probe.analysis.explanation.records import Explanation
-    from brainpy_probe.analysis.listing import Listing
-    from brainpy_probe.analysis.measure import Measuring
-    from brainpy_probe.analysis.op_graph import OpGraph
     from brainpy_probe.analysis.replaying.replay import Replay
 
 __all__ = [
@@ -39,20 +33,27 @@ __all__ = [
     "Conversion",
     "ProgramTask",
     "Task",
+    "ask",
     "ask_conversion",
-    "ask_costs",
-    "ask_dataflow",
-    "ask_explanation",
-    "ask_listing",
-    "ask_measuring",
-    "ask_op_graph",
     "ask_replay",
 ]
 
 Task: TypeAlias = Literal[
     "costs", "dataflow", "explain", "listing", "op_graph", "replay", "drive", "measure"
 ]  # fmt: skip
+# What a message calls each task, before the program's name.
+_DOING: dict[Task, str] = {
+    "costs": "Counting the costs of",
+    "dataflow": "Following the values of",
+    "explain": "Explaining",
+    "listing": "Listing",
+    "op_graph": "Reading the ops of",
+    "replay": "Replaying",
+    "drive": "Replaying",
+    "measure": "Measuring",
+}
 _ENTRY = "brainpy_probe.reader.serving:serve"
+_Found = TypeVar("_Found")
 
 
 class ProgramTask(msgspec.Struct, frozen=True, kw_only=True, tag="program"):
@@ -141,56 +142,11 @@ _ERRORS: dict[str, Callable[[str, str], ProbeError]] = {
 }
 
 
-def ask_costs(task: ProgramTask, limits: Limits) -> Costs:
-    """Count the costs of a program in a worker."""
+def ask(task: ProgramTask, limits: Limits, kind: type[_Found]) -> _Found:
+    """Analyse a program in a worker, and return the result, a record of type `kind`."""
     with Worker(_ENTRY, limits, msgspec.json.encode(task)) as worker:
-        found = _answer(worker, limits, f"Counting the costs of {task.record.name}")
-    return msgspec.convert(found, Costs)
-
-
-def ask_dataflow(task: ProgramTask, limits: Limits) -> Dataflow:
-    """Follow the values of a program in a worker."""
-    from brainpy_probe.analysis.dataflow import Dataflow
-
-    with Worker(_ENTRY, limits, msgspec.json.encode(task)) as worker:
-        found = _answer(worker, limits, f"Following the values of {task.record.name}")
-    return msgspec.convert(found, Dataflow)
-
-
-def ask_explanation(task: ProgramTask, limits: Limits) -> Explanation:
-    """Explain a program in a worker."""
-    from brainpy_probe.analysis.explanation.records import Explanation
-
-    with Worker(_ENTRY, limits, msgspec.json.encode(task)) as worker:
-        found = _answer(worker, limits, f"Explaining {task.record.name}")
-    return msgspec.convert(found, Explanation)
-
-
-def ask_listing(task: ProgramTask, limits: Limits) -> Listing:
-    """List a program in a worker."""
-    from brainpy_probe.analysis.listing import Listing
-
-    with Worker(_ENTRY, limits, msgspec.json.encode(task)) as worker:
-        found = _answer(worker, limits, f"Listing {task.record.name}")
-    return msgspec.convert(found, Listing)
-
-
-def ask_measuring(task: ProgramTask, limits: Limits) -> Measuring:
-    """Measure a program in a worker."""
-    from brainpy_probe.analysis.measure import Measuring
-
-    with Worker(_ENTRY, limits, msgspec.json.encode(task)) as worker:
-        found = _answer(worker, limits, f"Measuring {task.record.name}")
-    return msgspec.convert(found, Measuring)
-
-
-def ask_op_graph(task: ProgramTask, limits: Limits) -> OpGraph:
-    """Read the ops of a program in a worker."""
-    from brainpy_probe.analysis.op_graph import OpGraph
-
-    with Worker(_ENTRY, limits, msgspec.json.encode(task)) as worker:
-        found = _answer(worker, limits, f"Reading the ops of {task.record.name}")
-    return msgspec.convert(found, OpGraph)
+        found = _answer(worker, limits, f"{_DOING[task.what]} {task.record.name}")
+    return msgspec.convert(found, kind)
 
 
 def ask_replay(
@@ -204,7 +160,7 @@ def ask_replay(
 
     from brainpy_probe.analysis.replaying.replay import Replay
 
-    doing = f"Replaying {task.record.name}"
+    doing = f"{_DOING[task.what]} {task.record.name}"
     contents = [as_bytes(overrides[name]) for name in task.overrides]
     results = {}
     with Worker(_ENTRY, limits, msgspec.json.encode(task), contents) as worker:
