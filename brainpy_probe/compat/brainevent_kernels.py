@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from brainpy_probe.compat.lookup import take
+from brainpy_probe.compat.types import Equation
 
 __all__ = ["kernel_names", "lowering_settings", "plain_kernels", "take"]
 
 
-def plain_kernels() -> Callable[[Any], Any]:
+def plain_kernels() -> Callable[[Equation], Equation]:
     """Return a function that makes an equation which calls a kernel use plain StableHLO instead.
 
     The equation's parameter ``backend`` takes precedence over the user's choice (brainevent 0.2.1,
@@ -26,7 +27,7 @@ def plain_kernels() -> Callable[[Any], Any]:
     except (ImportError, AttributeError):
         return lambda eqn: eqn
 
-    def plain(eqn: Any) -> Any:
+    def plain(eqn: Equation) -> Equation:
         kernel = kernels.get(eqn.primitive.name)
         if kernel is None or _PLAIN not in kernel.available_backends("cpu"):
             return eqn

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from brainpy_probe.compat.import_hooks import is_imported
 from brainpy_probe.compat.lookup import NAMES, PrivateName, take, uses_brainpy
+from brainpy_probe.compat.types import Pytree, Variable
 from brainpy_probe.errors import PrivateNameMissing
 
 __all__ = [
@@ -305,7 +306,7 @@ LAZY_CONTAINERS = (
 )  # fmt: skip
 
 
-def raw_value(array: Any) -> Any:
+def raw_value(array: Variable) -> Pytree:
     """Return the value of BrainPy's Array or Variable without recording a read.
 
     ``.value`` would also report to a trace that the Variable was read, and raises if a trace left
@@ -341,13 +342,13 @@ def unit_of(value: Any) -> tuple[Any, str]:
     return value.mantissa, str(value.unit)
 
 
-def set_raw_value(array: Any, value: Any) -> None:
+def set_raw_value(array: Variable, value: Pytree) -> None:
     """Set the value of an Array or Variable without any check."""
     if array._value is not value:
         array._value = value
 
 
-def distinct_variables(objects: Sequence[Any]) -> list[Any]:
+def distinct_variables(objects: Sequence[Any]) -> list[Variable]:
     """Return each Variable among objects once, with the random state; views are left out.
 
     A view writes to its Variable.

@@ -12,6 +12,7 @@ from typing import Any
 
 from brainpy_probe.compat.brainpy_model import on_brainstate
 from brainpy_probe.compat.lookup import NAMES, PrivateName, take, uses_brainpy
+from brainpy_probe.compat.types import Args, Array, Kwargs, NamedArrays, Pytree, Runner
 
 __all__ = [
     "MONITOR_TAKER",
@@ -96,7 +97,7 @@ _COMPILED_LOOPS = "_f_predict_compiled"
 STEP_PARTS = ("_step_func_input", "_step_func_monitor")
 
 
-def compiles_its_step(runner: Any) -> bool:
+def compiles_its_step(runner: Runner) -> bool:
     """Return whether a runner traces its loop or its step; it does not with ``jit=False``.
 
     As in ``DSRunner._fun_predict``; JAX's own ``jax_disable_jit`` has the same effect. On 2.3.8
@@ -110,9 +111,7 @@ def compiles_its_step(runner: Any) -> bool:
 _signature = functools.lru_cache(maxsize=256)(inspect.signature)
 
 
-def predict_arguments(
-    predict: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Any, tuple[Any, ...], Any]:
+def predict_arguments(predict: Any, args: Args, kwargs: Kwargs) -> tuple[Any, tuple[Any, ...], Any]:
     """Return a ``_predict`` call's step indices (or None), the user's inputs, and shared arguments.
 
     ``_predict(indices, *xs, shared_args=)`` from 2.4 on; ``_predict(xs=(times, indices, inputs),
@@ -132,7 +131,7 @@ def predict_arguments(
     return None, (), shared  # BPFF passes its inputs unchanged, without indices
 
 
-def first_step(runner: Any, indices: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+def first_step(runner: Runner, indices: Array, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the arguments of a runner's first step: index and inputs, before 2.4 also the time.
 
     2.3.8: ``times = indices * dt + t0``, one entry of which is passed to ``_step_func_predict``.
@@ -146,11 +145,11 @@ def first_step(runner: Any, indices: Any, inputs: tuple[Any, ...]) -> tuple[Any,
     return (indices[0], *first)
 
 
-def _takes_times(runner: Any) -> bool:
+def _takes_times(runner: Runner) -> bool:
     return "t" in inspect.signature(runner._step_func_predict).parameters
 
 
-def step_function(runner: Any, shared_args: Any) -> Any:
+def step_function(runner: Runner, shared_args: Any) -> Any:
     """Return the function of one step; :func:`first_step` returns its arguments.
 
     ``step(i, *xs, shared_args=)`` from 2.4 on, ``step(shared_args, t, i, x)`` on 2.3.8.
@@ -161,7 +160,7 @@ def step_function(runner: Any, shared_args: Any) -> Any:
     return functools.partial(step, shared_args=shared_args)
 
 
-def is_cached_loop(runner: Any, function: Any) -> bool:
+def is_cached_loop(runner: Runner, function: Any) -> bool:
     """Return whether a function is a compiled loop or step that a runner keeps (only 2.3.8)."""
     return any(loop is function for loop in getattr(runner, _COMPILED_LOOPS, {}).values())
 
@@ -182,7 +181,7 @@ def is_brainpys_own(runner_class: type) -> bool:
     return runner_class.__module__.partition(".")[0] == "brainpy"
 
 
-def swaps_axes(runner: Any) -> bool:
+def swaps_axes(runner: Runner) -> bool:
     """Return whether ``DSRunner._predict`` swaps the first two axes of each result after its loop.
 
     It does for a batching mode with ``data_first_axis="B"``, for results with two axes or more
@@ -193,7 +192,7 @@ def swaps_axes(runner: Any) -> bool:
     return runner.data_first_axis == "B" and isinstance(runner.target.mode, bm.BatchingMode)
 
 
-def overrides_results(runner: Any) -> bool:
+def overrides_results(runner: Runner) -> bool:
     """Return whether a runner's class overrides the method that turns the loop into results.
 
     ``_fun_predict`` from 2.4 on, ``_get_f_predict`` on 2.3.8 (runners.py).
@@ -204,7 +203,7 @@ def overrides_results(runner: Any) -> bool:
     )
 
 
-def held_monitors(runner: Any, predicted: Any) -> tuple[dict[str, Any], int | None]:
+def held_monitors(runner: Runner, predicted: Pytree) -> tuple[NamedArrays, int | None]:
     """Return the values of a runner's monitors by name, and the number of recorded step times.
 
     These are the monitors that the user requested, and those that ``_predict`` returned, to which
@@ -217,12 +216,12 @@ def held_monitors(runner: Any, predicted: Any) -> tuple[dict[str, Any], int | No
     return held, len(runner.mon["ts"]) if "ts" in runner.mon else None
 
 
-def monitor_names(runner: Any) -> list[str]:
+def monitor_names(runner: Runner) -> list[str]:
     """Return the names of a runner's monitors, in the order in which JAX flattens them."""
     return sorted(runner._monitors)
 
 
-def iterated_inputs(runner: Any) -> list[list[Any]]:
+def iterated_inputs(runner: Runner) -> list[list[Any]]:
     """Return the ``[Variable, iterator]`` entries from which each step takes one item."""
     inputs = runner._inputs
     if not isinstance(inputs, dict):
@@ -269,7 +268,7 @@ _SETTINGS = (
 )  # fmt: skip
 
 
-def changed_by_runs(runner: Any) -> frozenset[str]:
+def changed_by_runs(runner: Runner) -> frozenset[str]:
     """Return the attributes of a runner that each run sets and BrainPy's own step never reads.
 
     2.3.8 also advances ``t0``, and passes the time to its step; from 2.4 on the step reads ``t0``

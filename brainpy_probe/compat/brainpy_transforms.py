@@ -9,6 +9,16 @@ from typing import Any
 
 from brainpy_probe.compat.brainpy_model import on_brainstate
 from brainpy_probe.compat.lookup import NAMES, PrivateName, take
+from brainpy_probe.compat.types import (
+    Args,
+    Array,
+    Kwargs,
+    PyTreeDef,
+    StatefulFunction,
+    StateTrace,
+    Transform,
+    Variable,
+)
 from brainpy_probe.errors import PrivateNameMissing
 
 __all__ = [
@@ -76,7 +86,7 @@ NAMES.update(
 )
 
 
-def is_written(states: Any) -> list[bool]:
+def is_written(states: StateTrace) -> list[bool]:
     """Return for each state of a trace whether the trace writes it.
 
     The attribute is spelled ``been_writen`` (brainstate 0.5.4, 0.6.0: _state.py).
@@ -84,7 +94,7 @@ def is_written(states: Any) -> list[bool]:
     return list(states.been_writen)
 
 
-def is_jitted(stateful: Any) -> bool:
+def is_jitted(stateful: StatefulFunction) -> bool:
     """Return whether a StatefulFunction belongs to a jitted function, which runs as it is traced.
 
     ``_get_jitted_fun`` gives it this name (brainstate 0.5.4, 0.6.0: transform/_jit.py); those of
@@ -93,7 +103,7 @@ def is_jitted(stateful: Any) -> bool:
     return bool(stateful.name == "jit")
 
 
-def scanned_function(body: Any) -> Any:
+def scanned_function(body: Any) -> StatefulFunction | None:
     """Return the StatefulFunction that brainstate's loop passes to lax.scan, or None.
 
     ``wrap_single_fun`` closes over it as ``stateful_fun`` (brainstate 0.5.4, 0.6.0:
@@ -103,7 +113,7 @@ def scanned_function(body: Any) -> Any:
     return None if cell is None else cell.cell_contents
 
 
-def split_key(key: Any) -> tuple[Any, Any]:
+def split_key(key: Array) -> tuple[Array, Array]:
     """Split a random state into the part that a ``bm.jit`` function takes and the new state.
 
     2.4.6, 2.6.0: ``RandomState.split_key`` in _src/math/random.py.
@@ -141,7 +151,7 @@ def orders_by_address() -> bool:
     return not on_brainstate() and variable_stack() is not None
 
 
-def loop_variables(body: Any) -> dict[Any, Any] | None:
+def loop_variables(body: Any) -> dict[Any, Variable] | None:
     """Return the Variables of a BrainPy loop by their keys in its carry, given scan's function.
 
     ``fun2scan`` closes over them as ``dyn_vars``: a VariableStack with ids as keys on 2.4.6 and
@@ -156,7 +166,7 @@ def loop_variables(body: Any) -> dict[Any, Any] | None:
     return dict(found) if stack is not None and isinstance(found, stack) else None
 
 
-def jit_variables(transform: Any) -> dict[Any, Any]:
+def jit_variables(transform: Transform) -> dict[Any, Variable]:
     """Return the Variables of a ``bm.jit`` function by their keys; empty before its first call.
 
     ``_all_vars``, by name, on 2.3.8; ``_dyn_vars``, by id, on 2.4.6 and 2.6.0.
@@ -167,18 +177,18 @@ def jit_variables(transform: Any) -> dict[Any, Any]:
     return {} if found is None else dict(found)
 
 
-def jit_function(transform: Any) -> Any:
+def jit_function(transform: Transform) -> Any:
     """Return the function that ``jax.jit`` created: ``_f`` on 2.3.8, ``_transform`` later."""
     return transform._transform if hasattr(transform, "_transform") else transform._f
 
 
-def jit_target(transform: Any) -> Any:
+def jit_target(transform: Transform) -> Any:
     """Return the function passed to ``bm.jit``: ``target`` on 2.3.8, ``fun`` later (jit.py)."""
     return transform.fun if hasattr(transform, "fun") else transform.target
 
 
 def jit_static(
-    transform: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    transform: Transform, args: Args, kwargs: Kwargs
 ) -> tuple[dict[int, Any], dict[str, Any]]:
     """Return the static arguments of a ``bm.jit`` function, by position and by name.
 
@@ -195,12 +205,12 @@ def jit_static(
     )
 
 
-def jit_module(transform: Any) -> str:
+def jit_module(transform: Transform) -> str:
     """Return JAX's name for the module of a ``bm.jit`` function."""
     return f"jit_{jit_function(transform).__name__}"
 
 
-def jit_results(leaves: list[Any], tree: Any) -> tuple[tuple[list[Any], Any], ...]:
+def jit_results(leaves: list[Array], tree: PyTreeDef) -> tuple[tuple[list[Array], PyTreeDef], ...]:
     """Split a ``bm.jit`` function's leaves into result and changed Variables, each with its tree.
 
     ``(out, changes)`` on 2.3.8, ``(changes, out)`` on 2.4.6 and 2.6.0 (jit.py).
@@ -210,7 +220,7 @@ def jit_results(leaves: list[Any], tree: Any) -> tuple[tuple[list[Any], Any], ..
     return parts[::-1] if splits_random_states() else parts
 
 
-def step_arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
+def step_arguments(args: Args) -> Args:
     """Return the arguments of a step or loop flat; 2.3.8 passes a loop one tuple of three."""
     if len(args) == 1 and isinstance(args[0], tuple) and len(args[0]) == 3:
         return args[0]
@@ -218,7 +228,7 @@ def step_arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 @contextlib.contextmanager
-def forbid_retracing(transform: Any) -> Iterator[None]:
+def forbid_retracing(transform: Transform) -> Iterator[None]:
     """Make a ``bm.jit`` function raise if JAX traces it again, before any user code runs.
 
     This replaces what the traced function looks up: ``target`` on 2.3.8, ``fun`` on 2.4.6; on 2.6.0
@@ -231,13 +241,13 @@ def forbid_retracing(transform: Any) -> Iterator[None]:
         )
 
     cell = _closure_cell(getattr(jit_function(transform), "__wrapped__", None), "fun")
-    name = next((name for name in ("target", "fun") if name in vars(transform)), None)
+    name = next((name for name in ("target", "fun") if name in transform.__dict__), None)
     if cell is not None:
         original = cell.cell_contents
         cell.cell_contents = refuse
     elif name is not None:
-        original = vars(transform)[name]
-        vars(transform)[name] = refuse
+        original = transform.__dict__[name]
+        transform.__dict__[name] = refuse
     else:
         raise PrivateNameMissing("the function of a bm.jit", ["attributes target, fun", "cell fun"])
     try:
@@ -246,7 +256,7 @@ def forbid_retracing(transform: Any) -> Iterator[None]:
         if cell is not None:
             cell.cell_contents = original
         else:
-            vars(transform)[name] = original
+            transform.__dict__[name] = original
 
 
 def _closure_cell(function: Any, name: str) -> Any:

@@ -15,6 +15,7 @@ from types import CodeType, FrameType
 from typing import Any, Literal
 
 from brainpy_probe.compat.lookup import NAMES, PrivateName, take
+from brainpy_probe.compat.types import Args, Array, Kwargs, Primitive, StatefulFunction, Variable
 
 __all__ = [
     "RunKind",
@@ -109,12 +110,12 @@ _UNCAPTURED = {
 }
 
 
-def uncaptured_idiom(stateful: Any) -> str:
+def uncaptured_idiom(stateful: StatefulFunction) -> str:
     """Return what a StatefulFunction does whose run is no call; empty if that is unknown."""
     return _UNCAPTURED.get(str(stateful.name), "")
 
 
-def control_flow_primitives() -> list[Any]:
+def control_flow_primitives() -> list[Primitive]:
     """Return the JAX primitives to which a loop or condition of brainstate's comes down."""
     return [take(name) for name in ("loop-primitive", "while-primitive", "cond-primitive")]
 
@@ -146,7 +147,7 @@ def is_running(frame: FrameType | None) -> bool:
     return False
 
 
-def jit_outputs(frame: FrameType) -> list[Any]:
+def jit_outputs(frame: FrameType) -> list[Array]:
     """Return the leaves of the result of a jitted function, which is about to return it."""
     import jax
 
@@ -170,7 +171,7 @@ def jitted_function(frame: FrameType) -> Any:
     return frame.f_locals["fun"].fun if run_kind(frame) == "jit" else None
 
 
-def run_functions(frame: FrameType, stateful: Any) -> list[Any]:
+def run_functions(frame: FrameType, stateful: StatefulFunction) -> list[Any]:
     """Return the user's functions of a run that begins, given its frame and its first function.
 
     A loop with a condition, and a condition with branches, have them in local variables
@@ -182,7 +183,7 @@ def run_functions(frame: FrameType, stateful: Any) -> list[Any]:
     return found if found and run_kind(frame) != "jit" else [stateful.fun]
 
 
-def run_states(frame: FrameType) -> list[Any]:
+def run_states(frame: FrameType) -> list[Variable]:
     """Return the states of a loop or condition, given the frame that runs it.
 
     Its local variable ``state_trace`` has them (brainstate 0.5.4, 0.6.0: transform/_conditions.py,
@@ -191,7 +192,7 @@ def run_states(frame: FrameType) -> list[Any]:
     return list(frame.f_locals["state_trace"].states)
 
 
-def static_arguments(frame: FrameType, stateful: Any) -> dict[int | str, Any]:
+def static_arguments(frame: FrameType, stateful: StatefulFunction) -> dict[int | str, Any]:
     """Return the static arguments of a jitted function by position or name, given its frame.
 
     Its local variables ``args`` and ``params`` have all (brainstate 0.5.4, 0.6.0:
@@ -204,15 +205,13 @@ def static_arguments(frame: FrameType, stateful: Any) -> dict[int | str, Any]:
     return found | {name: named[name] for name in stateful.static_argnames if name in named}
 
 
-def _static_numbers(stateful: Any, args: tuple[Any, ...]) -> set[int]:
+def _static_numbers(stateful: StatefulFunction, args: Args) -> set[int]:
     """Return the positions of the static arguments of a StatefulFunction."""
     numbers = range(-len(args), len(args))
     return {number % len(args) for number in stateful.static_argnums if number in numbers}
 
 
-def without_static(
-    stateful: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def without_static(stateful: StatefulFunction, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
     """Return the arguments of a StatefulFunction without the static ones, as in its jaxpr."""
     static = _static_numbers(stateful, args)
     return (

@@ -11,6 +11,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 __all__ = ["around_import", "is_imported", "silence_log"]
@@ -79,7 +80,7 @@ class _Finder:
         if loader is not None:
             execute = loader.exec_module
 
-            def exec_module(module: Any) -> None:
+            def exec_module(module: ModuleType) -> None:
                 with self._make_context():
                     execute(module)
                     _EXECUTED.add(name)

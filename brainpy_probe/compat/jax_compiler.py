@@ -15,6 +15,7 @@ from typing import Any
 
 from brainpy_probe.compat import bindings
 from brainpy_probe.compat.lookup import NAMES, PrivateName, take
+from brainpy_probe.compat.types import Array, CompileOptions, Executable
 from brainpy_probe.errors import PrivateNameMissing
 
 __all__ = [
@@ -63,7 +64,7 @@ def platform_of(lowering: Any) -> str:
 
 
 def lowered_with_jaxpr(
-    jitted: Any, arguments: Sequence[Any], platform: str = ""
+    jitted: Any, arguments: Sequence[Array], platform: str = ""
 ) -> tuple[Any, Any]:
     """Lower a jitted function; return the lowering, and the jaxpr if JAX provides it.
 
@@ -163,7 +164,7 @@ def backend_compile_name() -> str:
     raise PrivateNameMissing("XLA's compile function", [f"{compiler.__name__}.{n}" for n in names])
 
 
-def dump_settings(options: Any) -> dict[str, str | bool]:
+def dump_settings(options: CompileOptions) -> dict[str, str | bool]:
     """Return XLA's dump settings in the options of one compilation.
 
     Their defaults come from ``XLA_FLAGS``. XLA's debug options have an attribute for each setting
@@ -183,7 +184,7 @@ def dump_settings(options: Any) -> dict[str, str | bool]:
     return found
 
 
-def set_dump_settings(options: Any, settings: Mapping[str, str | bool]) -> None:
+def set_dump_settings(options: CompileOptions, settings: Mapping[str, str | bool]) -> None:
     """Set XLA's dump settings in the options of one compilation, in place.
 
     Attributes are used where they exist, because XLA reads them first, and then also writes the
@@ -198,12 +199,12 @@ def set_dump_settings(options: Any, settings: Mapping[str, str | bool]) -> None:
         options.env_option_overrides = [*options.env_option_overrides, *settings.items()]
 
 
-def option_overrides(options: Any) -> set[str]:
+def option_overrides(options: CompileOptions) -> set[str]:
     """Return the names of the XLA options that a jit's ``compiler_options`` set; they win."""
     return {str(name) for name, _ in options.env_option_overrides}
 
 
-def executable_fingerprint(executable: Any) -> str:
+def executable_fingerprint(executable: Executable) -> str:
     """Return XLA's digest of an executable's optimised HLO; empty if there is none.
 
     Public on 0.10.2 and 0.12.0, where it also depends on passes that the module's own
@@ -213,19 +214,19 @@ def executable_fingerprint(executable: Any) -> str:
     return fingerprint.hex() if isinstance(fingerprint, bytes) else ""
 
 
-def optimized_hlo(executable: Any) -> str:
+def optimized_hlo(executable: Executable) -> str:
     """Print an executable's optimised HLO without eliding constants."""
     return "\n".join(bindings.hlo_text(module) for module in executable.hlo_modules())
 
 
-def executable_cost(executable: Any) -> dict[str, float]:
+def executable_cost(executable: Executable) -> dict[str, float]:
     """Return XLA's cost analysis: flops, transcendentals, bytes accessed."""
     cost = executable.cost_analysis()
     names = ("flops", "transcendentals", "bytes accessed", "optimal_seconds")
     return {name: float(cost[name]) for name in names if name in cost}
 
 
-def executable_memory(executable: Any) -> dict[str, int]:
+def executable_memory(executable: Executable) -> dict[str, int]:
     """Return the sizes in bytes of an executable's code and buffers.
 
     Sizes that XLA's CPU compiler does not fill in are omitted: those of buffers on 0.4.13 and

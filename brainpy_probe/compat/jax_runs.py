@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from brainpy_probe.compat import brainpy_model, brainstate_runs
 from brainpy_probe.compat.lookup import NAMES, PrivateName, take
+from brainpy_probe.compat.types import Primitive
 from brainpy_probe.errors import PrivateNameMissing
 
 __all__ = ["CompiledFunction", "compiled_function"]
@@ -133,7 +134,7 @@ def compiled_function(frame: FrameType | None) -> CompiledFunction | None:
 
     inner, control = _codes()
     function: Any = None
-    primitive: Any = None
+    primitive: Primitive = None
     found: CompiledFunction | None = None
     last = frame
     for current in _outwards(frame):

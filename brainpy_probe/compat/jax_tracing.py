@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from brainpy_probe.compat.lookup import NAMES, PrivateName, take
+from brainpy_probe.compat.types import Array, ClosedJaxpr, DType, Equation, Jaxpr
 
 __all__ = [
     "LOOP_MODULE",
@@ -126,7 +127,7 @@ def scan_arguments(
     return {"f": f, "init": init, "xs": xs, "length": length, "reverse": reverse, "unroll": unroll}
 
 
-def is_extended(dtype: Any) -> bool:
+def is_extended(dtype: DType) -> bool:
     """Return whether a dtype is an extended dtype of JAX, such as that of typed random keys.
 
     ``jax.dtypes.extended`` is public from 0.4.23 on; 0.4.13 calls such dtypes opaque
@@ -174,7 +175,7 @@ def jaxpr_classes() -> JaxprClasses:
     return JaxprClasses(take("closed-jaxpr"), take("jaxpr"), take("literal"))
 
 
-def canonical_array(array: Any) -> Any:
+def canonical_array(array: Array) -> Array | None:
     """Return the JAX array that a trace uses for a NumPy array, or None.
 
     ``canonicalize_value`` of _src/dtypes.py (jax 0.10.2, 0.12.0) returns the same object for the
@@ -185,7 +186,7 @@ def canonical_array(array: Any) -> Any:
     return None if convert is None else convert(array)
 
 
-def without_dead_code(closed: Any) -> tuple[Any, list[bool]]:
+def without_dead_code(closed: ClosedJaxpr) -> tuple[Jaxpr, list[bool]]:
     """Return the open jaxpr with only the equations that a closed jaxpr's results and effects need.
 
     Returns
@@ -205,7 +206,7 @@ def trace_state_clean() -> bool:
     return bool(take("trace-state")())
 
 
-def equation_settings(eqn: Any) -> tuple[Any, ...]:
+def equation_settings(eqn: Equation) -> tuple[Any, ...]:
     """Return the name stack and the settings under which an equation was created.
 
     Consecutive equations with equal settings can share one :func:`equation_context`. They then have
@@ -215,7 +216,7 @@ def equation_settings(eqn: Any) -> tuple[Any, ...]:
 
 
 @contextlib.contextmanager
-def equation_context(eqn: Any, *, on_mesh: bool = True) -> Iterator[None]:
+def equation_context(eqn: Equation, *, on_mesh: bool = True) -> Iterator[None]:
     """Restore the source line, name stack and settings under which an equation was created.
 
     ``eqn.ctx`` exists from 0.4.30 on, not in 0.4.23 (_src/core.py).
@@ -253,7 +254,7 @@ def without_mesh() -> contextlib.AbstractContextManager[None]:
     return context
 
 
-def is_on_mesh(eqn: Any) -> bool:
+def is_on_mesh(eqn: Equation) -> bool:
     """Return whether an equation or the types of its values have a mesh of devices.
 
     ``cur_abstract_mesh`` of an equation's settings, and ``sharding`` of a type (0.10.2, 0.12.0:
@@ -265,7 +266,7 @@ def is_on_mesh(eqn: Any) -> bool:
     return any(mesh is not None and not mesh.empty for mesh in meshes)
 
 
-def without_sharding(eqn: Any) -> Any:
+def without_sharding(eqn: Equation) -> Equation:
     """Return an equation that does not say how its result is distributed over devices.
 
     The parameters of primitives with an explicit sharding (0.10.2, 0.12.0: _src/lax/lax.py).
@@ -274,7 +275,7 @@ def without_sharding(eqn: Any) -> Any:
     return eqn.replace(params={**eqn.params, **dict.fromkeys(given)}) if given else eqn
 
 
-def bind_equation(eqn: Any, operands: Sequence[Any]) -> list[Any]:
+def bind_equation(eqn: Equation, operands: Sequence[Array]) -> list[Array]:
     """Apply an equation's primitive to operands.
 
     ``get_bind_params`` returns ``(functions, params)`` on 0.4.13, 0.4.23 and 0.4.30, only the
@@ -298,7 +299,7 @@ def scan_operands(params: dict[str, Any]) -> tuple[int, int]:
     return len(list(constants)), len(list(carry))
 
 
-def callback_of(eqn: Any) -> Any:
+def callback_of(eqn: Equation) -> Any:
     """Return the Python callable that an equation calls at run time, or None.
 
     host_callback wraps it (0.4.13 to 0.4.30: experimental/host_callback.py, ``callback_func``).
@@ -308,7 +309,7 @@ def callback_of(eqn: Any) -> Any:
     return called if callable(called) else None
 
 
-def has_unused_results(eqn: Any) -> bool:
+def has_unused_results(eqn: Equation) -> bool:
     """Return whether all results of an equation are unused.
 
     A host_callback tap returns its operands as results, which are then dropped (0.4.13 to 0.4.30);
@@ -317,7 +318,7 @@ def has_unused_results(eqn: Any) -> bool:
     return all(type(var).__name__ == "DropVar" for var in eqn.outvars)
 
 
-def is_transposed(eqn: Any) -> bool:
+def is_transposed(eqn: Equation) -> bool:
     """Return whether an equation belongs to the transpose of a function.
 
     A gradient is a transpose, and JAX marks its equations in their name stacks (jax 0.4.13 to

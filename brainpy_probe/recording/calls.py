@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from brainpy_probe.compat import brainstate_runs, jax_tracing
+from brainpy_probe.compat.types import Array, NamedArrays, Pytree, Runner
 from brainpy_probe.errors import CannotCapture, InsideTransformation, describe_error
 from brainpy_probe.format.manifest.common_records import Timing
 from brainpy_probe.format.manifest.records import CallKind
@@ -25,7 +26,6 @@ from brainpy_probe.recording.modules.timing import Stopwatch, add_timings
 from brainpy_probe.recording.pending_results import keep_pending, wait_for_pending
 from brainpy_probe.recording.snapshot import Snapshot
 from brainpy_probe.recording.tracing.traces import InnerEvents, LoopRun, StepTrace
-from brainpy_probe.recording.types import Array, Pytree, Runner
 
 if TYPE_CHECKING:
     from brainpy_probe.recording.model.names import ModelNames
@@ -114,7 +114,7 @@ class RunningCall:
     tokens: tuple[Token[Any], ...] = ()
     i0: int = 0
     jit: bool = True
-    indices: Any = None
+    indices: Array = None
     xs: tuple[Any, ...] = ()
     shared_args: Any = None
     preparation: Timing = field(default_factory=Timing)
@@ -131,7 +131,7 @@ class RunningCall:
     ahead: dict[int, Any] = field(default_factory=dict)
     brainpy_result: Pytree = None
     runner_result: Pytree = None
-    monitors: dict[str, Any] | None = None
+    monitors: NamedArrays | None = None
     recorded_times: int | None = None
     snapshot: Snapshot | None = None
     overlaps: bool = False

@@ -21,6 +21,7 @@ from brainpy_probe.compat import (
     versions,
 )
 from brainpy_probe.compat.import_hooks import around_import
+from brainpy_probe.compat.types import Args, Kwargs, Runner, Wrapped
 from brainpy_probe.recording import lifecycle
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.current import (
@@ -37,7 +38,6 @@ from brainpy_probe.recording.patches import LEDGER, Patch
 from brainpy_probe.recording.snapshot import Snapshot, copy_containers
 from brainpy_probe.recording.tracing import eager, state_traces
 from brainpy_probe.recording.tracing.legacy import hooks as legacy_hooks
-from brainpy_probe.recording.types import Args, Kwargs, Runner, Wrapped
 
 __all__ = ["compiler_patches", "patch_when_imported", "patches"]
 

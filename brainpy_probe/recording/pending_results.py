@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from brainpy_probe.recording.types import Array, Pytree
+from brainpy_probe.compat.types import Array, Pytree
 
 __all__ = ["is_xla_running", "keep_pending", "wait_for_pending"]
 
@@ -26,7 +26,7 @@ def keep_pending(results: Pytree) -> bool:
 def wait_for_pending() -> float:
     """Wait until XLA has computed the results of the last call; return the seconds."""
     begun = time.perf_counter()
-    arrays: list[Any] = [reference() for reference in _LEFT_RUNNING]
+    arrays: list[Array] = [reference() for reference in _LEFT_RUNNING]
     for array in arrays:
         if array is not None and not array.is_deleted():
             array.block_until_ready()

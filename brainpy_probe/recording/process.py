@@ -18,6 +18,7 @@ from types import FunctionType
 from typing import Any
 
 from brainpy_probe.compat import brainpy_model, brainpy_runner, versions
+from brainpy_probe.compat.types import Args, Kwargs, Wrapped
 from brainpy_probe.errors import CannotWrite, InsideTransformation, ProbeError, print_to_stderr
 from brainpy_probe.format.folder import RunFolder
 from brainpy_probe.format.manifest.records import Manifest
@@ -29,7 +30,6 @@ from brainpy_probe.recording.patches import LEDGER, Patch
 from brainpy_probe.recording.sessions.failures import FailureLog
 from brainpy_probe.recording.sessions.session import Session
 from brainpy_probe.recording.tracing.repeated_runs import RepeatedRun
-from brainpy_probe.recording.types import Args, Kwargs, Wrapped
 from brainpy_probe.settings import Settings
 
 __all__ = ["ProcessCapture"]

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 
 from brainpy_probe.compat import brainpy_model
-from brainpy_probe.recording.types import Pytree, Variable
+from brainpy_probe.compat.types import Pytree, Variable
 
 __all__ = ["Snapshot", "copy_containers", "have_same_leaves"]
 
@@ -32,7 +32,7 @@ class Snapshot:
         The name of each Variable by its ``id``.
     """
 
-    def __init__(self, variables: Iterable[tuple[str, Any]]) -> None:
+    def __init__(self, variables: Iterable[tuple[str, Variable]]) -> None:
         self.names: dict[int, str] = {}
         # Kept alive, so that no other object gets one of these ids.
         self._variables: list[Variable] = []
@@ -54,7 +54,7 @@ class Snapshot:
         """Whether the values at the end are stored."""
         return self._after is not None
 
-    def final_values(self) -> list[Any]:
+    def final_values(self) -> list[Pytree]:
         """Return the values at the end of the run; an empty list before that."""
         return list((self._after or {}).values())
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 
+from brainpy_probe.compat.types import Buffer
 from brainpy_probe.errors import ProbeError
 from brainpy_probe.format.arrays import Array
 
@@ -84,18 +84,18 @@ class Executable:
         (name,) = (name for name in dict(context.modules) if name != "hal")
         self._main = context.modules[name]["main"]
 
-    def put(self, arrays: Iterable[Array]) -> list[Any]:
+    def put(self, arrays: Iterable[Array]) -> list[Buffer]:
         """Return arrays as IREE's buffers."""
         from iree import runtime
 
         device = self._config.device
         return [runtime.asdevicearray(device, np.asarray(array, order="C")) for array in arrays]
 
-    def run(self, arguments: Iterable[Any]) -> list[Any]:
+    def run(self, arguments: Iterable[Buffer]) -> list[Buffer]:
         """Run ``main`` on buffers."""
         returned = self._main(*arguments)
         return list(returned) if isinstance(returned, (tuple, list)) else [returned]
 
-    def take(self, results: Iterable[Any]) -> list[Array]:
+    def take(self, results: Iterable[Buffer]) -> list[Array]:
         """Return buffers as NumPy arrays."""
         return [np.asarray(result.to_host()) for result in results]

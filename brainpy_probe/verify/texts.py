@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from brainpy_probe.compat import bindings
 from brainpy_probe.errors import DamagedCapture, first_line
@@ -27,6 +27,9 @@ from brainpy_probe.format.reading import read_file
 from brainpy_probe.ir import identity, mlir
 from brainpy_probe.ir.dtypes import hlo_type, mlir_type
 from brainpy_probe.verify.checks import Check, failed, noted, passed, undecided
+
+if TYPE_CHECKING:
+    from brainpy_probe.compat.bindings import HloModule, MlirModule
 
 __all__ = ["Texts", "check_texts", "texts_of"]
 
@@ -120,7 +123,7 @@ class _ParsedTexts:
     texts: Texts
 
     def __post_init__(self) -> None:
-        self.modules: dict[str, Any] = {}
+        self.modules: dict[str, MlirModule | HloModule] = {}
         self.contents: dict[str, bytes] = {}
         self.paths = {file.kind: file.path for file in self.texts.files}
         self.differs = bindings.version_remark(self.texts.jaxlib)
@@ -280,7 +283,7 @@ class _ParsedTexts:
 class _Origin:
     """The text with which the other texts of a program are compared."""
 
-    def __init__(self, kind: str, module: Any) -> None:
+    def __init__(self, kind: str, module: MlirModule | HloModule) -> None:
         self.module = module
         if kind == "mhlo":
             self.module = _copy(module)
@@ -306,11 +309,11 @@ class _Origin:
         )
 
 
-def _copy(module: Any) -> Any:
+def _copy(module: MlirModule) -> MlirModule:
     return bindings.parse_mlir(bindings.mlir_bytecode(module), bindings.mlir_context())
 
 
-_PARSERS: Mapping[str, Callable[[bytes], Any]] = {
+_PARSERS: Mapping[str, Callable[[bytes], MlirModule | HloModule]] = {
     "stablehlo": lambda content: bindings.parse_mlir(content.decode(), bindings.mlir_context()),
     "mhlo": lambda content: bindings.parse_mlir(content.decode(), bindings.mlir_context()),
     "mlirbc": lambda content: bindings.parse_mlir(content, bindings.mlir_context()),
@@ -320,7 +323,10 @@ _PARSERS: Mapping[str, Callable[[bytes], Any]] = {
 
 
 def _signature_difference(
-    kind: str, module: Any, arguments: Sequence[TensorSpec], results: Sequence[TensorSpec]
+    kind: str,
+    module: MlirModule | HloModule,
+    arguments: Sequence[TensorSpec],
+    results: Sequence[TensorSpec],
 ) -> str:
     """Return the first difference between main's signature and the manifest."""
     argument_types, result_types = _types(kind, module)
@@ -329,7 +335,7 @@ def _signature_difference(
     ) or _first_mismatch("result", [_expected(kind, spec) for spec in results], result_types)
 
 
-def _types(kind: str, module: Any) -> tuple[list[str], list[str]]:
+def _types(kind: str, module: MlirModule | HloModule) -> tuple[list[str], list[str]]:
     """Return the types of main's arguments and results, with names if the dialect has them."""
     if kind == "hlo":
         return bindings.hlo_types(module)
@@ -370,5 +376,5 @@ def _words(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-def _listed(names: Mapping[str, Any]) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(names)

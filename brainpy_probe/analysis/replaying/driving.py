@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from brainpy_probe.analysis.replaying.replay import (
     stepwise_of,
 )
 from brainpy_probe.analysis.replaying.stepwise import compare_steps
+from brainpy_probe.compat.types import Buffer
 from brainpy_probe.errors import CannotReplay, first_line
 from brainpy_probe.format.arrays import Array, dtype_of
 from brainpy_probe.format.manifest.program_records import ProgramRecord, StepProgram, TensorSpec
@@ -30,13 +31,13 @@ __all__ = ["Compiled", "drive", "first_entries", "replay_steps"]
 class Compiled(Protocol):
     """A compiled program. Its arguments and results stay where it runs."""
 
-    def put(self, arrays: Sequence[Array]) -> list[Any]:
+    def put(self, arrays: Sequence[Array]) -> list[Buffer]:
         """Place arrays where the program runs."""
 
-    def run(self, arguments: Sequence[Any]) -> list[Any]:
+    def run(self, arguments: Sequence[Buffer]) -> list[Buffer]:
         """Run the program on placed arrays."""
 
-    def take(self, results: Sequence[Any]) -> list[Array]:
+    def take(self, results: Sequence[Buffer]) -> list[Array]:
         """Return results as NumPy arrays."""
 
 
@@ -110,7 +111,7 @@ def drive(
         for number, spec in enumerate(step.results)
         if spec.loop_axis is not None
     ]
-    values: list[Any] = [None] * len(positions)
+    values: list[Buffer] = [None] * len(positions)
     fixed = [n for n, spec in enumerate(step.arguments) if spec.loop_axis is None]
     _assign(values, fixed, program.put([arguments[positions[n]] for n in fixed]))
     for count in range(step.steps):
@@ -130,7 +131,7 @@ def drive(
     return list(results.values())
 
 
-def _assign(values: list[Any], numbers: Sequence[int], new: Sequence[Any]) -> None:
+def _assign(values: list[Buffer], numbers: Sequence[int], new: Sequence[Buffer]) -> None:
     for number, value in zip(numbers, new, strict=True):
         values[number] = value
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from brainpy_probe.compat import bindings
+from brainpy_probe.compat.types import Buffer, Client, Device, Executable
 from brainpy_probe.format.arrays import Array
 from brainpy_probe.format.manifest.program_records import Placement
 
@@ -41,15 +42,15 @@ class Devices:
         Its devices on which a program runs.
     """
 
-    client: Any
-    devices: tuple[Any, ...]
+    client: Client
+    devices: tuple[Device, ...]
 
     @property
     def platform(self) -> str:
         """JAX's name of their kind: ``cpu``, ``cuda``, ``tpu``."""
         return str(self.client.platform)
 
-    def put(self, array: Array, device: Any) -> Any:
+    def put(self, array: Array, device: Device) -> Buffer:
         """Return an array as a buffer of one device, which may share memory with the array."""
         jaxlib, client = bindings.take("client"), self.client
         if hasattr(client, "buffer_from_pyval"):  # 0.4.13, 0.4.23, 0.4.30
@@ -71,21 +72,21 @@ class Runs:
         The device.
     """
 
-    loaded: Any
+    loaded: Executable
     on: Devices
 
-    def put(self, arrays: Sequence[Array]) -> list[Any]:
+    def put(self, arrays: Sequence[Array]) -> list[Buffer]:
         """Place arrays on the device."""
         return [self.on.put(array, self.on.devices[0]) for array in arrays]
 
-    def run(self, arguments: Sequence[Any]) -> list[Any]:
+    def run(self, arguments: Sequence[Buffer]) -> list[Buffer]:
         """Run the program on placed arrays, and wait for its results."""
         results = list(self.loaded.execute(list(arguments)))
         for array in results:
             array.block_until_ready()
         return results
 
-    def take(self, results: Sequence[Any]) -> list[Array]:
+    def take(self, results: Sequence[Buffer]) -> list[Array]:
         """Return results as NumPy arrays."""
         return list(map(host_array, results))
 
@@ -99,7 +100,7 @@ def abstract(array: Array) -> Any:
     return SimpleNamespace(shape=array.shape, dtype=array.dtype, weak_type=False)
 
 
-def host_array(array: Any) -> Array:
+def host_array(array: Buffer) -> Array:
     """Return the content of a buffer; ``np.asarray`` of extended dtypes would need JAX.
 
     ``_single_device_array_to_np_array_did_copy`` on 0.10.2 and 0.12.0; earlier the name ends in
@@ -135,7 +136,7 @@ def cpu(count: int = 1) -> Devices:
 
 
 @functools.cache
-def _cpu_client(count: int) -> Any:
+def _cpu_client(count: int) -> Client:
     jaxlib = bindings.take("client")
     with contextlib.suppress(ImportError):
         # If JAX is installed, jaxlib imports its sharding class when it creates the first array.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brainpy_probe.compat import bindings
+from brainpy_probe.compat.types import Buffer
 from brainpy_probe.format.arrays import Array
 from brainpy_probe.ir.executables import devices, sharded
 from brainpy_probe.ir.protobuf import encode_field
@@ -237,14 +238,14 @@ class Executable:
         """Return the optimised HLO module, with the locations of its instructions."""
         return self._loaded.hlo_modules()[0]
 
-    def put(self, arrays: Sequence[Array]) -> list[Any]:
+    def put(self, arrays: Sequence[Array]) -> list[Buffer]:
         """Return arrays as XLA's buffers, which may share memory with the arrays."""
         return self._runs.put([np.asarray(array, order="C") for array in arrays])
 
-    def run(self, arguments: Sequence[Any]) -> list[Any]:
+    def run(self, arguments: Sequence[Buffer]) -> list[Buffer]:
         """Run the program on buffers that :meth:`put` returned, and wait for XLA's results."""
         return self._runs.run(arguments)
 
-    def take(self, results: Sequence[Any]) -> list[Array]:
+    def take(self, results: Sequence[Buffer]) -> list[Array]:
         """Convert XLA's results to NumPy arrays."""
         return self._runs.take(results)

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from brainpy_probe.compat import bindings
+from brainpy_probe.compat.types import Buffer, CompileOptions, Executable
 from brainpy_probe.format.arrays import Array
 from brainpy_probe.format.manifest.program_records import Placement
 from brainpy_probe.ir.executables.devices import Devices, abstract, host_array
@@ -23,7 +24,7 @@ __all__ = ["Layout", "Runs", "distribute"]
 Span: TypeAlias = tuple[slice, ...]
 
 
-def distribute(options: Any, placement: Placement) -> None:
+def distribute(options: CompileOptions, placement: Placement) -> None:
     """Set the options of a compilation for several devices.
 
     Shardy's ops need its partitioner, which is off by default (0.10.2, 0.12.0).
@@ -150,7 +151,7 @@ class Runs:
         The devices.
     """
 
-    def __init__(self, loaded: Any, on: Devices) -> None:
+    def __init__(self, loaded: Executable, on: Devices) -> None:
         self._loaded, self._on = loaded, on
         # None if each device has each array as a whole, as in a program with replicas.
         self._parameters = loaded.get_parameter_shardings()
@@ -162,13 +163,13 @@ class Runs:
             return Layout(kind.replicate(), count)
         return Layout(kind.from_proto(described[position]), count)
 
-    def put(self, arrays: Sequence[Array]) -> list[Any]:
+    def put(self, arrays: Sequence[Array]) -> list[Buffer]:
         """Distribute the arguments of the program; some of them are distributed when it runs."""
         if self._parameters is not None and len(arrays) != len(self._parameters):
             return list(arrays)
         return self._placed(arrays)
 
-    def _placed(self, arguments: Sequence[Any]) -> list[Argument]:
+    def _placed(self, arguments: Sequence[Buffer]) -> list[Argument]:
         """Distribute those arguments that are arrays, or results of an earlier run."""
         placed = []
         for position, argument in enumerate(arguments):
@@ -180,7 +181,7 @@ class Runs:
                 placed.append(Argument.put(array, layout, self._on))
         return placed
 
-    def run(self, arguments: Sequence[Any]) -> list[Any]:
+    def run(self, arguments: Sequence[Buffer]) -> list[Buffer]:
         """Run the program on distributed arrays, and wait for its results."""
         buffers = [argument.buffers for argument in self._placed(arguments)]
         if hasattr(self._on.client, "buffer_from_pyval"):  # 0.4.13, 0.4.23, 0.4.30
@@ -194,6 +195,6 @@ class Runs:
             for position, parts in enumerate(results)
         ]
 
-    def take(self, results: Sequence[Any]) -> list[Array]:
+    def take(self, results: Sequence[Buffer]) -> list[Array]:
         """Put the parts of results together."""
         return [result.whole() for result in results]

@@ -17,6 +17,7 @@ from brainpy_probe.compat.brainpy_model import (
     state_class,
     unit_of,
 )
+from brainpy_probe.compat.types import Array
 from brainpy_probe.errors import first_line
 from brainpy_probe.format.manifest.definition_records import (
     ClassDefinition,
@@ -26,7 +27,6 @@ from brainpy_probe.format.manifest.definition_records import (
     ParameterValue,
 )
 from brainpy_probe.recording.model.sources import docstring_math, statements
-from brainpy_probe.recording.types import Array
 
 __all__ = ["read_definition"]
 

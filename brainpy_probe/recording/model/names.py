@@ -18,13 +18,13 @@ from brainpy_probe.compat.brainpy_model import (
     unit_of,
     view_classes,
 )
+from brainpy_probe.compat.types import Array, Runner, Variable
 from brainpy_probe.recording.identity_dict import IdentityDict, reference
 from brainpy_probe.recording.model.numpy_arrays import NumpyNames
 from brainpy_probe.recording.model.paths import PathNames, path_cost
 from brainpy_probe.recording.model.pytrees import unique_name
 from brainpy_probe.recording.model.standalone import StandaloneRun
 from brainpy_probe.recording.model.tree import Structure, children, walk
-from brainpy_probe.recording.types import Array, Runner, Variable
 
 __all__ = ["ModelNames", "TraceNames"]
 
@@ -184,7 +184,7 @@ class ModelNames:
             self._runner = self._walk_runner(runner, self._ids.copy())
         return True
 
-    def variables(self) -> Iterator[tuple[str, Any]]:
+    def variables(self) -> Iterator[tuple[str, Variable]]:
         """Yield the living Variables with their names, without views, which have no own value."""
         view = view_classes()
         for name, get in (*self._model.states, *self._runner.states):

@@ -18,8 +18,8 @@ import jax
 import numpy as np
 
 from brainpy_probe.compat import jax_tracing
+from brainpy_probe.compat.types import Array
 from brainpy_probe.recording.identity_dict import IdentityDict
-from brainpy_probe.recording.types import Array
 
 __all__ = ["NumpyNames"]
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from brainpy_probe.compat import brainpy_model
-from brainpy_probe.recording.types import NamedArrays, Pytree
+from brainpy_probe.compat.types import DType, NamedArrays, Pytree
 
 __all__ = [
     "leaf_names",
@@ -207,7 +207,7 @@ def unique_name(name: str, taken: set[str]) -> str:
 
 
 @functools.lru_cache(maxsize=1024)
-def shape_and_dtype(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+def shape_and_dtype(shape: tuple[int, ...], dtype: DType) -> jax.ShapeDtypeStruct:
     """Return a shape and dtype. They are cached, since a run has few and JAX takes long."""
     made: jax.ShapeDtypeStruct = jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]
     return made
@@ -235,6 +235,6 @@ def _printed_sharding(sharding: jax.sharding.Sharding) -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def _printed(dtype: Any) -> str:
+def _printed(dtype: DType) -> str:
     """Print a dtype. The text is cached, since a model has few dtypes and NumPy takes long."""
     return str(dtype)

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 
 from brainpy_probe.compat import brainpy_model, brainpy_runner, jax_tracing
+from brainpy_probe.compat.types import Args, Array, Kwargs, Runner, Variable, Wrapped
 from brainpy_probe.format.component_names import INPUTS, MONITORS, scope
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.current import CURRENT_CALL, name_guard
@@ -24,7 +25,6 @@ from brainpy_probe.recording.identity_dict import IdentityDict
 from brainpy_probe.recording.model.names import ModelNames, TraceNames
 from brainpy_probe.recording.model.standalone import StandaloneRun
 from brainpy_probe.recording.patches import LEDGER, Patch
-from brainpy_probe.recording.types import Args, Array, Kwargs, Runner, Variable, Wrapped
 
 __all__ = [
     "ComponentNames",

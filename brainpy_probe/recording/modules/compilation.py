@@ -8,8 +8,8 @@ import threading
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from brainpy_probe.compat.types import Executable
 from brainpy_probe.format.digests import digest_of
 from brainpy_probe.recording.modules.ended_phases import EndedPhase
 
@@ -31,7 +31,7 @@ class Compilation:
         Seconds per phase; None if the phase was not measured.
     compiled : bool
         Whether XLA compiled the module; if not, JAX's persistent cache had it.
-    executable : Any
+    executable : Executable
         The loaded executable.
     dumps : Path or None
         The folder into which XLA dumped files for this module.
@@ -51,7 +51,7 @@ class Compilation:
     numba: float | None = 0.0
     compile: float = 0.0
     compiled: bool = False
-    executable: Any = None
+    executable: Executable = None
     dumps: Path | None = None
     place: str = ""
     function: str = ""

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from brainpy_probe.compat import bindings, jax_compiler, jax_tracing
+from brainpy_probe.compat.types import Args, Kwargs, Wrapped
 from brainpy_probe.frames import place_of, user_frame
 from brainpy_probe.ir import mlir
 from brainpy_probe.recording.background import rendering_ahead
@@ -29,7 +30,6 @@ from brainpy_probe.recording.patches import LEDGER, Patch
 from brainpy_probe.recording.recorder import Recorder
 from brainpy_probe.recording.tracing.repeated_runs import promote_repeated_run
 from brainpy_probe.recording.tracing.uncaptured import note_compiled
-from brainpy_probe.recording.types import Args, Kwargs, Wrapped
 
 __all__ = ["patches", "record_event"]
 

@@ -9,9 +9,9 @@ import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from brainpy_probe.compat import jax_compiler
+from brainpy_probe.compat.types import CompileOptions
 
 __all__ = ["DumpRequest", "discard", "dumped_files", "request"]
 
@@ -50,7 +50,7 @@ class DumpRequest:
         The regular expression of the user's flags for the names of the modules to dump.
     """
 
-    options: Any
+    options: CompileOptions
     folder: Path
     user_folder: str
     user_kinds: dict[str, bool]
@@ -67,7 +67,7 @@ class DumpRequest:
             shutil.copyfile(source, target)
 
 
-def request(options: Any, kinds: Collection[str]) -> DumpRequest | str:
+def request(options: CompileOptions, kinds: Collection[str]) -> DumpRequest | str:
     """Copy a compilation's options and enable XLA's dumps in the copy.
 
     JAX computes the key of the persistent cache before it calls XLA's compile function, from the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from brainpy_probe.compat import bindings, jax_compiler
 from brainpy_probe.errors import first_line
@@ -12,7 +12,9 @@ from brainpy_probe.format.digests import digest_of
 from brainpy_probe.format.manifest.records import ModuleFacts
 from brainpy_probe.ir import mlir
 from brainpy_probe.recording.modules.compilation import Compilation
-from brainpy_probe.recording.types import MlirModule
+
+if TYPE_CHECKING:
+    from brainpy_probe.compat.bindings import MlirModule
 
 __all__ = ["ModuleTexts", "normalized", "read_facts"]
 

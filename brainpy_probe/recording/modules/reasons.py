@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from brainpy_probe.compat import bindings, brainpy_transforms
 from brainpy_probe.errors import DamagedCapture
 from brainpy_probe.format.manifest.records import ModuleFacts, ModuleRecord, Reason
 from brainpy_probe.ir import mlir
 from brainpy_probe.recording.modules.facts import normalized
-from brainpy_probe.recording.types import MlirModule
+
+if TYPE_CHECKING:
+    from brainpy_probe.compat.bindings import MlirModule
 
 __all__ = ["explain"]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from brainpy_probe.compat.types import NamedArrays, Pytree
 from brainpy_probe.format.manifest.program_records import GROUPS, ProgramKind, Role
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.model.pytrees import (
@@ -23,7 +24,6 @@ from brainpy_probe.recording.modules.compilation import Compilation
 from brainpy_probe.recording.program.step import TracedStep, aval_of
 from brainpy_probe.recording.tracing.traces import LoopRun
 from brainpy_probe.recording.tracing.training import trains
-from brainpy_probe.recording.types import NamedArrays, Pytree
 
 __all__ = [
     "ClosedProgram",
@@ -141,7 +141,7 @@ class ClosedProgram:
 
 
 def inputs_of(
-    call: RunningCall, xs: Any, leading: tuple[str, str], *, has_carry: bool = False
+    call: RunningCall, xs: Pytree, leading: tuple[str, str], *, has_carry: bool = False
 ) -> tuple[NamedArrays, dict[str, str]]:
     """Name the inputs of a step or loop; return their values and units.
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from brainpy_probe.compat.types import NamedArrays
 from brainpy_probe.format.manifest.program_records import ProgramKind
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.model.pytrees import (
@@ -37,7 +38,6 @@ from brainpy_probe.recording.program.loops import close_loop
 from brainpy_probe.recording.program.recorded_states import of_step
 from brainpy_probe.recording.program.step import FingerprintCache, TracedStep, aval_of
 from brainpy_probe.recording.tracing.traces import LoopRun, StepTrace
-from brainpy_probe.recording.types import NamedArrays
 
 __all__ = ["close"]
 

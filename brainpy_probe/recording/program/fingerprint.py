@@ -13,6 +13,7 @@ import numpy as np
 import xxhash
 
 from brainpy_probe.compat import jax_tracing
+from brainpy_probe.compat.types import Atom, ClosedJaxpr, Equation, Jaxpr, Var
 from brainpy_probe.recording.program.equations.jaxprs import (
     JAXPRS,
     Predicate,
@@ -20,7 +21,6 @@ from brainpy_probe.recording.program.equations.jaxprs import (
     open_jaxpr,
     prune,
 )
-from brainpy_probe.recording.types import Atom, ClosedJaxpr, Equation, Jaxpr, Var
 
 __all__ = ["fingerprint"]
 

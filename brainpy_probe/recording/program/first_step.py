@@ -8,12 +8,12 @@ import jax
 import numpy as np
 
 from brainpy_probe.compat import brainpy_runner, jax_tracing
+from brainpy_probe.compat.types import NamedArrays, Pytree
 from brainpy_probe.format.manifest.program_records import Role
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.model.pytrees import named_leaves, named_results
 from brainpy_probe.recording.program.closed import ClosedProgram
 from brainpy_probe.recording.tracing.traces import LoopRun, StepTrace
-from brainpy_probe.recording.types import NamedArrays, Pytree
 
 __all__ = ["first_step_results", "missing_results"]
 

@@ -11,6 +11,7 @@ import numpy as np
 from jax.tree_util import tree_leaves, tree_structure, tree_unflatten
 
 from brainpy_probe.compat import brainpy_transforms
+from brainpy_probe.compat.types import NamedArrays, Pytree
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.model.pytrees import (
     named_leaves,
@@ -33,7 +34,6 @@ from brainpy_probe.recording.program.equations.callbacks import drop_callbacks
 from brainpy_probe.recording.program.recorded_states import of_loop
 from brainpy_probe.recording.program.step import FingerprintCache, TracedStep, refuse_tracers
 from brainpy_probe.recording.tracing.traces import LoopRun
-from brainpy_probe.recording.types import NamedArrays, Pytree
 
 __all__ = ["close_loop"]
 

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from brainpy_probe.compat import brainevent_kernels, jax_compiler, jax_tracing
+from brainpy_probe.compat.types import ClosedJaxpr
 from brainpy_probe.errors import CannotCapture, first_line
 from brainpy_probe.format.manifest.program_records import GROUPS, KernelCall, label
 from brainpy_probe.ir.dialects import Lowered, Rendering
@@ -19,7 +20,6 @@ from brainpy_probe.recording.program.closed import ClosedProgram
 from brainpy_probe.recording.program.equations import jaxprs, undistributed
 from brainpy_probe.recording.program.equations.evaluation import evaluate
 from brainpy_probe.recording.program.equations.kernel_calls import kernel_calls
-from brainpy_probe.recording.types import ClosedJaxpr
 from brainpy_probe.settings import Settings
 
 __all__ = ["LoweredProgram", "RenderedProgram", "render"]

@@ -8,9 +8,9 @@ from typing import TypeVar
 import jax
 
 from brainpy_probe.compat import jax_tracing
+from brainpy_probe.compat.types import Atom, Equation
 from brainpy_probe.recording.program.step import TracedStep
 from brainpy_probe.recording.tracing.traces import LoopRun
-from brainpy_probe.recording.types import Atom, Equation
 
 __all__ = ["of_loop", "of_step"]
 

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from brainpy_probe.compat import brainevent_kernels, brainpy_transforms
+from brainpy_probe.compat.types import Atom, Equation, NamedArrays, Pytree, Var, Variable
 from brainpy_probe.errors import InsideTransformation
 from brainpy_probe.format.digests import digest_of
 from brainpy_probe.recording.calls import RunningCall
@@ -27,7 +28,6 @@ from brainpy_probe.recording.program.equations.evaluation import evaluate
 from brainpy_probe.recording.program.fingerprint import fingerprint
 from brainpy_probe.recording.tracing.callables import callable_key
 from brainpy_probe.recording.tracing.traces import StepTrace
-from brainpy_probe.recording.types import Atom, Equation, NamedArrays, Pytree, Var, Variable
 
 __all__ = ["FingerprintCache", "TracedStep", "aval_of", "refuse_tracers"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +11,7 @@ import jax
 import numpy as np
 
 from brainpy_probe.compat import jax_tracing
+from brainpy_probe.compat.types import Array, NamedArrays
 from brainpy_probe.format.arrays import as_bytes, encode_arrays
 from brainpy_probe.format.digests import digest_of
 from brainpy_probe.format.folder import RunFolder
@@ -25,7 +25,7 @@ __all__ = ["ArrayFiles", "Digests", "Stored", "lowered_type", "spans_processes",
 _MIN_SHARED_BYTES = 4096
 
 
-def to_numpy(value: Any) -> np.ndarray[Any, Any]:
+def to_numpy(value: Array) -> np.ndarray[Any, Any]:
     """Return a value's content as an argument of the lowered program.
 
     A random key is converted to its words, and 64-bit values are cast as JAX casts them.
@@ -34,14 +34,14 @@ def to_numpy(value: Any) -> np.ndarray[Any, Any]:
     return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
 
 
-def spans_processes(value: Any) -> bool:
+def spans_processes(value: Array) -> bool:
     """Return whether this process has only a part of an array (jax.distributed)."""
     return isinstance(value, jax.Array) and not (
         value.is_fully_addressable or value.is_fully_replicated
     )
 
 
-def lowered_type(value: Any) -> tuple[tuple[int, ...], str, int, str]:
+def lowered_type(value: Array) -> tuple[tuple[int, ...], str, int, str]:
     """Return a value's shape, dtype, bytes and random key type in the lowered program."""
     key = ""
     if jax_tracing.is_key(value):
@@ -58,11 +58,11 @@ class Digests:
 
     _known: dict[int, tuple[weakref.ref[Any], str]] = field(default_factory=dict)
 
-    def _cached(self, value: Any) -> str | None:
+    def _cached(self, value: Array) -> str | None:
         known = self._known.get(id(value))
         return known[1] if known is not None and known[0]() is value else None
 
-    def of(self, value: Any) -> str:
+    def of(self, value: Array) -> str:
         """Return the digest of a value's bytes in C order."""
         known = self._cached(value)
         if known is not None:
@@ -71,7 +71,7 @@ class Digests:
         self.note(value, digest)
         return digest
 
-    def note(self, value: Any, digest: str) -> None:
+    def note(self, value: Array, digest: str) -> None:
         """Cache the digest of an immutable value for as long as the value exists."""
         if isinstance(value, jax.Array):
             key = id(value)
@@ -107,7 +107,7 @@ class ArrayFiles:
     _types: set[tuple[str, tuple[int, ...]]] = field(default_factory=set)
 
     def write(
-        self, name: str, kind: str, values: Mapping[str, Any], *, share: bool = False
+        self, name: str, kind: str, values: NamedArrays, *, share: bool = False
     ) -> dict[str, Stored]:
         """Write arrays to a file, and return the place of each.
 
@@ -146,6 +146,6 @@ class ArrayFiles:
                 self._written.setdefault((spec.dtype, spec.shape, spec.digest), stored)
                 self._types.add((spec.dtype, spec.shape))
 
-    def digested(self, values: Mapping[str, Any]) -> dict[str, Stored]:
+    def digested(self, values: NamedArrays) -> dict[str, Stored]:
         """Return the digests of values, without writing them."""
         return {entry: Stored(self.digests.of(value)) for entry, value in values.items()}

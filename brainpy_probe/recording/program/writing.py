@@ -6,7 +6,6 @@ The texts and the arguments are written before the run has ended, the results af
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 from msgspec.structs import replace
@@ -14,6 +13,7 @@ from msgspec.structs import replace
 from brainpy_probe.analysis.explanation.hashing import identity
 from brainpy_probe.analysis.explanation.reading import read_step
 from brainpy_probe.analysis.measure import measure
+from brainpy_probe.compat.types import Array, NamedArrays
 from brainpy_probe.errors import CannotMeasure, CannotReplay, first_line
 from brainpy_probe.format.folder import RunFolder, safe_name
 from brainpy_probe.format.manifest.common_records import WrittenFile
@@ -314,7 +314,7 @@ def _files_of(place: str, stored: dict[str, tensors.Stored]) -> list[WrittenFile
     return [*own, *shared]
 
 
-def known_values(group: list[NamedValue]) -> dict[str, Any]:
+def known_values(group: list[NamedValue]) -> NamedArrays:
     """Return the values that are known, by group and name, such as ``state/E.V``."""
     return {
         item.path: item.value
@@ -325,7 +325,7 @@ def known_values(group: list[NamedValue]) -> dict[str, Any]:
     }
 
 
-def is_donated(value: Any) -> bool:
+def is_donated(value: Array) -> bool:
     """Return whether the run took over the memory of an array, so that its value is gone."""
     return isinstance(value, jax.Array) and value.is_deleted()
 

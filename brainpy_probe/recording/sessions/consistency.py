@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from brainpy_probe.compat import brainpy_model, brainpy_runner, jax_tracing
+from brainpy_probe.compat.types import Array, NamedArrays
 from brainpy_probe.errors import ProgramMismatch
 from brainpy_probe.format.manifest.program_records import ProgramRecord, Role
 from brainpy_probe.recording.calls import RunningCall
@@ -25,7 +26,6 @@ from brainpy_probe.recording.program.first_step import first_step_results, missi
 from brainpy_probe.recording.program.step import refuse_tracers
 from brainpy_probe.recording.snapshot import have_same_leaves
 from brainpy_probe.recording.tracing.traces import LoopRun, StateUse, StepTrace
-from brainpy_probe.recording.types import Array, NamedArrays
 
 __all__ = ["KnownResults", "require_same_signature", "with_results"]
 
@@ -257,7 +257,7 @@ class _Check:
         return (f"After the loop the runner changes {names}; the program does not.",)
 
 
-def _equal_if_small(first: Any, second: Any) -> bool:
+def _equal_if_small(first: Array, second: Array) -> bool:
     """Return whether arrays are equal, or too large for a comparison.
 
     Up to BrainPy 2.6, a compiled step gives all of its Variables new arrays, even unchanged ones.

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
 
 import jax
 
+from brainpy_probe.compat.types import Array, NamedArrays
 from brainpy_probe.format.folder import RunFolder
 from brainpy_probe.format.index import named_files
 from brainpy_probe.format.manifest.common_records import WrittenFile
@@ -188,7 +188,7 @@ class ProgramLog:
         return [] if ahead is None or ahead.written is None else [ahead.written.place]
 
     def write_last_state(
-        self, program: int, call: int, names: Sequence[str], values: Sequence[Any]
+        self, program: int, call: int, names: Sequence[str], values: Sequence[Array]
     ) -> WrittenFile | None:
         """Write the states after the last run of a jitted function; None if they have no arrays."""
         leaves = jax.tree_util.tree_leaves(list(values))
@@ -259,7 +259,7 @@ class ProgramLog:
         self._results.require_same(record, closed, digests)
         return record, problem, digests
 
-    def _values(self, closed: ClosedProgram) -> dict[str, Any]:
+    def _values(self, closed: ClosedProgram) -> NamedArrays:
         """Return the values to digest, by the names of their digests."""
         if self.settings.data == "none":
             return {}
@@ -273,7 +273,7 @@ class ProgramLog:
         return {sys.intern(k): self._arrays.digests.of(v) for k, v in self._values(closed).items()}
 
 
-def _is_elsewhere(value: Any) -> bool:
+def _is_elsewhere(value: Array) -> bool:
     """Return whether this process does not have the whole value."""
     return is_donated(value) or spans_processes(value)
 

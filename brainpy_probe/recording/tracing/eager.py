@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from brainpy_probe.compat import brainpy_model, brainpy_runner
+from brainpy_probe.compat.types import Args, Kwargs
 from brainpy_probe.errors import first_line
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.patches import LEDGER
@@ -23,7 +24,6 @@ from brainpy_probe.recording.tracing.contents import argument_signature
 from brainpy_probe.recording.tracing.recognition import StepDependencies, global_random_states
 from brainpy_probe.recording.tracing.rewind import first_items, side_effects_undone
 from brainpy_probe.recording.tracing.traces import StepTrace
-from brainpy_probe.recording.types import Args, Kwargs
 
 __all__ = ["trace_step"]
 

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from brainpy_probe.compat.types import Array
 from brainpy_probe.libraries import is_user_module
-from brainpy_probe.recording.types import Array
 
 __all__ = ["ByEquality", "ByIdentity", "ByReference", "is_constant", "is_made_in_python"]
 

@@ -15,6 +15,14 @@ from typing import Any
 import jax
 
 from brainpy_probe.compat import brainpy_model, brainstate_runs, jax_compiler, jax_tracing
+from brainpy_probe.compat.types import (
+    Array,
+    Primitive,
+    Pytree,
+    StatefulFunction,
+    StateTrace,
+    Variable,
+)
 from brainpy_probe.errors import CannotCapture
 from brainpy_probe.format.manifest.records import CallKind
 from brainpy_probe.recording import lifecycle
@@ -31,7 +39,6 @@ from brainpy_probe.recording.snapshot import Snapshot
 from brainpy_probe.recording.tracing.repeated_runs import RepeatedRun
 from brainpy_probe.recording.tracing.traces import NativeResults, StateUse, StepTrace
 from brainpy_probe.recording.tracing.training import trains
-from brainpy_probe.recording.types import Array, Pytree, Variable
 
 __all__ = [
     "BoundPrimitive",
@@ -58,7 +65,7 @@ def may_begin(frame: FrameType | None) -> bool:
     )
 
 
-def begin(stateful: Any, frame: FrameType) -> RunningCall:
+def begin(stateful: StatefulFunction, frame: FrameType) -> RunningCall:
     """Begin the call of an outermost run, given its function and the frame that makes it."""
     kind = brainstate_runs.run_kind(frame) or "jit"
     return begin_call(
@@ -128,7 +135,7 @@ def values_before(call: RunningCall) -> dict[int, Pytree]:
     return {id(state): brainpy_model.raw_value(state) for state in states}
 
 
-def is_no_call(call: RunningCall, states: Any) -> bool:
+def is_no_call(call: RunningCall, states: StateTrace) -> bool:
     """Return whether a run is no call: without state, a jit or a library's own loop."""
     return is_stateless(call, states.states)
 
@@ -150,7 +157,7 @@ def is_stateless(call: RunningCall, variables: Sequence[Variable]) -> bool:
 class BoundPrimitive:
     """An outermost loop or condition, as JAX has run it: primitive, operands and results."""
 
-    primitive: Any
+    primitive: Primitive
     operands: Sequence[Array]
     params: dict[str, Any]
     results: Sequence[Array]
@@ -158,7 +165,7 @@ class BoundPrimitive:
     compilation: Any
 
 
-def finish(call: RunningCall, states: Any) -> None:
+def finish(call: RunningCall, states: StateTrace) -> None:
     """End a call after its run, given the states whose values have just been assigned.
 
     Raises
@@ -201,7 +208,7 @@ def finish(call: RunningCall, states: Any) -> None:
         LEDGER.repeated.add(function, id(states), repeated)
 
 
-def _uses(states: Any) -> Iterable[tuple[Variable, bool]]:
+def _uses(states: StateTrace) -> Iterable[tuple[Variable, bool]]:
     from brainpy_probe.compat import brainpy_transforms
 
     return zip(states.states, brainpy_transforms.is_written(states), strict=True)
@@ -236,7 +243,7 @@ def _of_primitive(
             others.append(operand)
         places.append(numbers[id(operand)])
 
-    def run(arrays: list[Any]) -> Any:
+    def run(arrays: list[Array]) -> Pytree:
         return bound.primitive.bind(*[arrays[place] for place in places], **bound.params)
 
     closed = jax.make_jaxpr(run)([*held, *others])

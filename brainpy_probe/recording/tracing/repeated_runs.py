@@ -16,6 +16,7 @@ from typing import Any
 
 from brainpy_probe.compat import brainstate_runs
 from brainpy_probe.compat.brainpy_model import raw_value
+from brainpy_probe.compat.types import Pytree, StateTrace, Variable
 from brainpy_probe.recording.identity_dict import IdentityDict
 from brainpy_probe.recording.recorder import Recorder
 
@@ -48,11 +49,11 @@ class RepeatedRun:
 
     serial: int
     sessions: tuple[Recorder, ...]
-    variables: Sequence[Any]
-    trace: Any = None
+    variables: Sequence[Variable]
+    trace: StateTrace = None
     count: int = 0
     seconds: float = 0.0
-    final: list[Any] = field(default_factory=list)
+    final: list[Pytree] = field(default_factory=list)
     _classes: dict[int, int] = field(default_factory=dict)
     _frame: FrameType | None = None
     _promote: Callable[[], None] | None = None

@@ -21,6 +21,7 @@ from brainpy_probe.compat import (
     brainstate_runs,
     jax_tracing,
 )
+from brainpy_probe.compat.types import Args, Kwargs, StatefulFunction, StateTrace, Wrapped
 from brainpy_probe.recording import lifecycle
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.current import CURRENT_CALL
@@ -30,7 +31,6 @@ from brainpy_probe.recording.tracing import outermost_runs, uncaptured
 from brainpy_probe.recording.tracing.callables import contains_method
 from brainpy_probe.recording.tracing.repeated_runs import end_repeated_run
 from brainpy_probe.recording.tracing.traces import LoopRun, NativeResults, StateUse, StepTrace
-from brainpy_probe.recording.types import Args, Kwargs, Wrapped
 
 __all__ = ["patches", "trace_function"]
 
@@ -123,13 +123,15 @@ def _get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs
     return states
 
 
-def _begin_call(instance: Any, frame: FrameType, args: Args, kwargs: Kwargs, states: Any) -> None:
+def _begin_call(
+    instance: Any, frame: FrameType, args: Args, kwargs: Kwargs, states: StateTrace
+) -> None:
     """Begin the call of a jitted function that is about to run, and record its trace."""
     _record_trace(outermost_runs.begin(instance, frame), instance, args, kwargs, states)
 
 
 def _record_trace(
-    call: RunningCall, instance: Any, args: Args, kwargs: Kwargs, states: Any
+    call: RunningCall, instance: Any, args: Args, kwargs: Kwargs, states: StateTrace
 ) -> None:
     """Record a function that brainstate has traced and that is about to run in a call."""
     if id(instance) in call.seen_functions:
@@ -206,7 +208,7 @@ def _bind(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     return results
 
 
-def _is_trace_of(states: Any, run: StepTrace) -> bool:
+def _is_trace_of(states: StateTrace, run: StepTrace) -> bool:
     """Return whether a state trace of brainstate's has the Variables of a function, in order."""
     variables = [use.variable for use in run.states]
     return len(variables) == len(states.states) and all(
@@ -274,7 +276,7 @@ def trace_function(
     return _step(stateful, args, kwargs)
 
 
-def _step(stateful: Any, args: Args, kwargs: Kwargs) -> StepTrace:
+def _step(stateful: StatefulFunction, args: Args, kwargs: Kwargs) -> StepTrace:
     """Return the record of a function that brainstate has traced, from brainstate's cache."""
     key = stateful.get_arg_cache_key(*args, **kwargs)
     states = stateful.get_state_trace_by_cache(key)

@@ -8,8 +8,7 @@ from typing import Any
 
 import jax
 
-from brainpy_probe.recording.modules.compilation import Compilation
-from brainpy_probe.recording.types import (
+from brainpy_probe.compat.types import (
     Args,
     Array,
     Atom,
@@ -21,6 +20,7 @@ from brainpy_probe.recording.types import (
     Var,
     Variable,
 )
+from brainpy_probe.recording.modules.compilation import Compilation
 
 __all__ = ["InnerEvents", "LoopRun", "NativeResults", "StateUse", "StepTrace", "is_same_run"]
 

@@ -8,6 +8,7 @@ from types import FrameType, FunctionType, MethodType
 from typing import Any
 
 from brainpy_probe.compat import brainstate_runs, jax_runs, jax_tracing
+from brainpy_probe.compat.types import StatefulFunction
 from brainpy_probe.frames import is_user_code
 from brainpy_probe.recording.current import OWN_WORK, guard
 from brainpy_probe.recording.patches import LEDGER
@@ -24,7 +25,7 @@ _STATELESS = {
 _MAX_WRAPPERS = 20
 
 
-def note_idiom(stateful: Any, frame: FrameType) -> None:
+def note_idiom(stateful: StatefulFunction, frame: FrameType) -> None:
     """Record that a function runs that is no call, such as a gradient outside of a jit."""
     if OWN_WORK.get() or brainstate_runs.run_kind(frame) is not None:
         return

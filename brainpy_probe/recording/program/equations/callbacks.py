@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from brainpy_probe.compat import brainpy_model, brainpy_runner, brainpy_transforms, jax_tracing
+from brainpy_probe.compat.types import Atom, Equation, Pytree
 from brainpy_probe.recording.program.equations import jaxprs
 from brainpy_probe.recording.program.step import TracedStep
 from brainpy_probe.recording.tracing import callables
-from brainpy_probe.recording.types import Atom, Equation, Pytree
 
 __all__ = ["PROGRESS_BAR", "drop_callbacks", "take_offloaded_monitors"]
 

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from brainpy_probe.compat import jax_tracing
+from brainpy_probe.compat.types import Atom, ClosedJaxpr, Equation, Jaxpr, Var
 from brainpy_probe.recording.program.equations.jaxprs import (
     Predicate,
     core,
@@ -22,7 +23,6 @@ from brainpy_probe.recording.program.equations.jaxprs import (
     open_jaxpr,
     prune,
 )
-from brainpy_probe.recording.types import Atom, ClosedJaxpr, Equation, Jaxpr, Var
 
 __all__ = ["Body", "Rule", "evaluate"]
 

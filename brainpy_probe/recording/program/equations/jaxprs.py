@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from brainpy_probe.compat import jax_tracing
-from brainpy_probe.recording.types import Array, Atom, ClosedJaxpr, Equation, Jaxpr, Var
+from brainpy_probe.compat.types import Array, Atom, ClosedJaxpr, Equation, Jaxpr, Var
 
 __all__ = [
     "JAXPRS",

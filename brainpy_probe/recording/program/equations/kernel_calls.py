@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 
 from brainpy_probe.compat import brainevent_kernels
+from brainpy_probe.compat.types import Equation
 from brainpy_probe.format.manifest.program_records import AbstractArray, KernelCall
 from brainpy_probe.recording.program.equations import jaxprs
-from brainpy_probe.recording.types import Equation
 
 __all__ = ["kernel_calls"]
 

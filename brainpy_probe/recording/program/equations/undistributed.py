@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from brainpy_probe.compat import jax_tracing
+from brainpy_probe.compat.types import Equation
 from brainpy_probe.recording.program.equations.evaluation import Body, Rule
-from brainpy_probe.recording.types import Equation
 
 __all__ = ["RULES"]
 

@@ -14,6 +14,12 @@ from typing import Any
 import jax
 
 from brainpy_probe.compat import brainpy_model, brainpy_runner, brainpy_transforms, jax_tracing
+from brainpy_probe.compat.types import (
+    Args,
+    Kwargs,
+    Transform,
+    Wrapped,
+)
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.current import CURRENT_CALL, guard
 from brainpy_probe.recording.patches import Patch
@@ -23,11 +29,6 @@ from brainpy_probe.recording.tracing.legacy.records import (
     jitted_trace,
     loop_run,
     trace_function,
-)
-from brainpy_probe.recording.types import (
-    Args,
-    Kwargs,
-    Wrapped,
 )
 
 __all__ = ["patches", "trace_function"]
@@ -122,7 +123,7 @@ def _jit_call(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> An
     return result
 
 
-def _is_step_or_loop(call: RunningCall, transform: Any, args: Args) -> bool:
+def _is_step_or_loop(call: RunningCall, transform: Transform, args: Args) -> bool:
     """Return whether a ``bm.jit`` function is the runner's step, or its loop over this call."""
     if contains_method(brainpy_transforms.jit_target(transform), call.runner, brainpy_runner.STEP):
         return True

@@ -8,11 +8,7 @@ from typing import Any
 import jax
 
 from brainpy_probe.compat import brainpy_model, brainpy_runner, brainpy_transforms, jax_tracing
-from brainpy_probe.errors import CannotCapture
-from brainpy_probe.recording.calls import RunningCall
-from brainpy_probe.recording.tracing.callables import contains_method
-from brainpy_probe.recording.tracing.traces import LoopRun, NativeResults, StateUse, StepTrace
-from brainpy_probe.recording.types import (
+from brainpy_probe.compat.types import (
     Args,
     Atom,
     ClosedJaxpr,
@@ -20,9 +16,14 @@ from brainpy_probe.recording.types import (
     Jaxpr,
     Kwargs,
     Pytree,
+    Transform,
     Var,
     Variable,
 )
+from brainpy_probe.errors import CannotCapture
+from brainpy_probe.recording.calls import RunningCall
+from brainpy_probe.recording.tracing.callables import contains_method
+from brainpy_probe.recording.tracing.traces import LoopRun, NativeResults, StateUse, StepTrace
 
 __all__ = ["jitted_trace", "loop_run", "trace_function"]
 
@@ -84,7 +85,7 @@ def loop_run(
 
 def jitted_trace(
     call: RunningCall,
-    transform: Any,
+    transform: Transform,
     values: dict[Any, Any],
     args: Args,
     kwargs: Kwargs,
@@ -165,7 +166,7 @@ def _written(read: Var, write: Atom) -> list[Atom] | None:
     return None if write is read else [write]
 
 
-def _includes_loop(call: RunningCall, transform: Any, eqns: Sequence[Equation]) -> bool:
+def _includes_loop(call: RunningCall, transform: Transform, eqns: Sequence[Equation]) -> bool:
     """Return whether a ``bm.jit`` function is a run with its loop over time, not one step.
 
     BrainPy 2.3 compiles its loop so. A runner of the user's may do the same.

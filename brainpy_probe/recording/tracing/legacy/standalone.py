@@ -11,13 +11,13 @@ from typing import Any
 import jax
 
 from brainpy_probe.compat import brainpy_model, brainpy_transforms, jax_tracing
+from brainpy_probe.compat.types import Args, Kwargs, Transform, Wrapped
 from brainpy_probe.recording import lifecycle
 from brainpy_probe.recording.current import CURRENT_CALL, OWN_WORK, guard
 from brainpy_probe.recording.patches import LEDGER
 from brainpy_probe.recording.tracing import outermost_runs, uncaptured
 from brainpy_probe.recording.tracing.legacy.records import jitted_trace, loop_run
 from brainpy_probe.recording.tracing.repeated_runs import RepeatedRun
-from brainpy_probe.recording.types import Args, Kwargs, Wrapped
 
 __all__ = ["may_begin", "run_jit", "run_loop"]
 
@@ -112,13 +112,13 @@ def run_jit(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     return result
 
 
-def _values(transform: Any) -> dict[Any, Any]:
+def _values(transform: Transform) -> dict[Any, Any]:
     """Return the values of the Variables of a ``bm.jit`` function, by their keys."""
     variables = brainpy_transforms.jit_variables(transform)
     return {key: brainpy_model.raw_value(variable) for key, variable in variables.items()}
 
 
-def _signature(transform: Any, args: Args, kwargs: Kwargs) -> Hashable:
+def _signature(transform: Transform, args: Args, kwargs: Kwargs) -> Hashable:
     """Return what decides, for JAX's cache, which compiled code of a ``bm.jit`` function runs.
 
     Shapes, dtypes and weak types of the arguments and Variables, and other arguments by value.
