@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import TypeVar
 
 import msgspec
@@ -36,6 +36,12 @@ _NUMBERED = re.compile(r"(?:^|/)L(\d+)/")
 _LAST_PART = re.compile(r"[A-Za-z_]+$")
 _COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
 _CALLS = re.compile(r"(?:calls|to_apply|body|condition)=%?([\w.\-]+)")
+# A value's name; an op that only reshapes its operand, or a fusion; a parameter and its number.
+_VALUE = re.compile(r"\s+(?:ROOT )?%?([\w.\-]+) = ")
+_USE = re.compile(r" (bitcast|reshape|fusion)\(([^()]*)\)")
+_OPERAND = re.compile(r"%([\w.\-]+)")
+_PARAMETER = re.compile(r"\s+%?([\w.\-]+) = \S+ parameter\((\d+)\)")
+_PRODUCT = "stablehlo.dot_general "
 _METADATA = re.compile(r", metadata=\{[^{}]*\}")
 _OP_NAME = re.compile(r'op_name="((?:[^"\\]|\\.)*)"')
 _CALL = re.compile(r"(?:func\.)?call @([\w.$\-]+)\(")
@@ -124,7 +130,8 @@ def listing(record: ProgramRecord, text: str, *, compiles: bool) -> Listing:
     if compiles:
         numbered = "\n".join(_numbered(lines, starts)).encode()
         hlo = _attempt(
-            "There is no optimised HLO", lambda: hlo_listing(_compiled(record, numbered), owners),
+            "There is no optimised HLO",
+            lambda: hlo_listing(_compiled(record, numbered), lines, owners),
             problems,
         )  # fmt: skip
     return Listing(
@@ -202,18 +209,25 @@ def _own_functions(lines: Sequence[str], starts: Sequence[int], owners: list[str
             calling = set()
 
 
-def hlo_listing(text: str, owners: Sequence[str]) -> HloListing:
+def hlo_listing(text: str, sources: Sequence[str], owners: Sequence[str]) -> HloListing:
     """List an optimised module whose locations are the numbers of lines of a StableHLO text.
 
     Parameters
     ----------
     text : str
         The text of the module.
-    owners : sequence of str
-        The components of the lines of the StableHLO text.
+    sources, owners : sequence of str
+        The lines of the StableHLO text, and their components.
     """
     lines = list(_without_tables(text))
-    return _hlo_listing(lines, [_numbers_in(line, len(owners)) for line in lines], owners)
+    own = [_numbers_in(line, len(owners)) for line in lines]
+    within = _computations(lines)
+    products = {number for number, source in enumerate(sources) if _PRODUCT in source}
+    own = [
+        _product(number, lines, own, within, products) or numbers
+        for number, numbers in enumerate(own)
+    ]
+    return _hlo_listing(lines, own, owners, within)
 
 
 def ran_listing(text: str) -> HloListing:
@@ -228,14 +242,13 @@ def ran_listing(text: str) -> HloListing:
     names = [_OP_NAME.search(line) for line in lines]
     owners = [component_names.owner(name[1]) if name else "" for name in names]
     own = [(number,) if owner else () for number, owner in enumerate(owners)]
-    found = _hlo_listing(lines, own, owners)
+    found = _hlo_listing(lines, own, owners, _computations(lines))
     return replace(found, links=((),) * len(lines))
 
 
-def _hlo_listing(
-    lines: Sequence[str], own: Sequence[tuple[int, ...]], owners: Sequence[str]
-) -> HloListing:
-    within: dict[str, list[int]] = {}  # the lines of each computation
+def _computations(lines: Sequence[str]) -> dict[str, list[int]]:
+    """Return the lines of each computation of a module."""
+    within: dict[str, list[int]] = {}
     current: list[int] | None = None
     for number, line in enumerate(lines):
         head = _COMPUTATION.match(line)
@@ -245,7 +258,57 @@ def _hlo_listing(
             current = None
         elif current is not None:
             current.append(number)
+    return within
 
+
+def _product(
+    number: int,
+    lines: Sequence[str],
+    own: Sequence[tuple[int, ...]],
+    within: dict[str, list[int]],
+    products: Set[int],
+) -> tuple[int, ...]:
+    """Return the line of the product in place of which XLA put another one, which is on a line.
+
+    XLA replaces a product with a vector by a product of matrices, whose result it reshapes. The
+    reshape has the location of the original product, and the new product has only that of the loop
+    around it (jaxlib 0.12.0).
+    """
+    value = _VALUE.match(lines[number]) if " dot(" in lines[number] else None
+    if value is None or not products.isdisjoint(own[number]):
+        return ()
+    computation = next(numbers for numbers in within.values() if number in numbers)
+    reshapes = set(_reshaped(value[1], lines, computation, within))
+    found = {line for reshape in reshapes for line in own[reshape]}
+    return tuple(found) if len(found) == 1 and found <= products else ()
+
+
+def _reshaped(
+    value: str, lines: Sequence[str], computation: Sequence[int], within: dict[str, list[int]]
+) -> Iterator[int]:
+    """Yield the lines of the reshapes of a value, in its own computation and within fusions."""
+    for number in computation:
+        use = _USE.search(lines[number]) if f"%{value}" in lines[number] else None
+        operands = _OPERAND.findall(use[2]) if use else []
+        if use is None or value not in operands:
+            continue
+        if use[1] != "fusion":
+            yield number
+            continue
+        for name in _CALLS.findall(lines[number]):
+            inner = within.get(name, ())
+            for line in inner:
+                taken = _PARAMETER.match(lines[line])
+                if taken and operands[int(taken[2])] == value:
+                    yield from _reshaped(taken[1], lines, inner, within)
+
+
+def _hlo_listing(
+    lines: Sequence[str],
+    own: Sequence[tuple[int, ...]],
+    owners: Sequence[str],
+    within: dict[str, list[int]],
+) -> HloListing:
     links: list[tuple[int, ...]] = []
     for line, numbers in zip(lines, own, strict=True):
         found = set(numbers)
