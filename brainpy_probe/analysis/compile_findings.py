@@ -24,6 +24,7 @@ __all__ = [
     "lost_seconds",
     "quick_compiles",
     "recompiled_identical",
+    "recompiled_outside",
     "recompiled_shape",
     "slow_compile",
 ]
@@ -113,6 +114,36 @@ def recompiled_identical(manifest: Manifest) -> Iterator[Finding]:
             count=len(again),
             seconds=lost.wall,
             programs=programs_of_modules(manifest, again),
+        )
+
+
+def recompiled_outside(manifest: Manifest) -> Iterator[Finding]:
+    """Find lines that led to identical modules again and again, outside of the calls."""
+    for cause in causes(manifest):
+        if cause.reason != "same" or not cause.place or cause.quick >= MANY_MODULES:
+            continue
+        modules = (manifest.modules[number] for number in cause.modules)
+        again = [m for m in modules if m.call is None and m.origin == "compiled"]
+        spent = summed(again).compile or 0.0
+        if len(again) < MANY_MODULES or spent < SLOW_SECONDS:
+            continue
+        yield Finding(
+            slug="recompiled-outside",
+            sentence=(
+                f"{cause.place} led to {len(again)} modules outside of the calls that XLA compiled "
+                f"again in {spent:.2f} s though nothing had changed."
+            ),
+            remedy=(
+                "A function that is made and jitted once is compiled once."
+                + (
+                    " With JAX's persistent cache the second compilation is a cache hit: "
+                    f"{_cache_settings(manifest)}."
+                    if _has_cache(manifest)
+                    else f" {_NO_CACHE}"
+                )
+            ),
+            count=len(again),
+            seconds=summed(again).wall,
         )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
+from brainpy_probe.analysis.finding import count_phrase
 from brainpy_probe.compat import bindings
 from brainpy_probe.format import component_names
 from brainpy_probe.format.manifest.cost_records import ComponentCost, Costs, Count
@@ -333,14 +334,11 @@ def _notes(record: ProgramRecord, ledger: _Ledger) -> tuple[str, ...]:
             "or the step was traced before the capture was opened."
         )
     if ledger.inner["while"]:
-        notes.append(
-            f"The bodies of {ledger.inner['while']} inner loops are counted once, because XLA does "
-            "not count how many times they run."
-        )
+        inner = count_phrase(ledger.inner["while"], "inner loop repeats", "inner loops repeat")
+        notes.append(f"What {inner} is counted once, because XLA does not count how often.")
     if ledger.inner["conditional"]:
-        notes.append(
-            f"{ledger.inner['conditional']} conditionals are counted as their costliest branch."
-        )
+        inner = count_phrase(ledger.inner["conditional"], "conditional", "conditionals")
+        notes.append(f"Of {inner} the costliest branch is counted.")
     if ledger.parts:
         devices = record.fidelity.placement.devices
         notes.append(

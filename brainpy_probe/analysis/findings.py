@@ -17,6 +17,7 @@ __all__ = ["find"]
 _FINDERS: tuple[Callable[[Manifest], Iterator[Finding]], ...] = (
     call_findings.variable_lost,
     compile_findings.recompiled_identical,
+    compile_findings.recompiled_outside,
     compile_findings.recompiled_shape,
     compile_findings.slow_compile,
     compile_findings.quick_compiles,

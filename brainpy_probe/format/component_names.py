@@ -19,6 +19,7 @@ __all__ = [
     "UNTIMED",
     "backward",
     "enclosing_component",
+    "forward",
     "is_backward",
     "label",
     "location",
@@ -90,6 +91,11 @@ def is_backward(location: str) -> bool:
 def backward(component: str) -> str:
     """Return the name under which the backward pass of a component is counted."""
     return f"{component} ({_BACKWARD})"
+
+
+def forward(component: str) -> str:
+    """Return the component under whose name, or under that of whose backward pass, ops count."""
+    return component.removesuffix(f" ({_BACKWARD})")
 
 
 def location(name: str, *, training: bool = False) -> str:

@@ -104,7 +104,8 @@ def test_modules_too_quick_for_the_persistent_cache_are_a_finding(cap: Any) -> N
     kept = structs.replace(quick, seconds=probe.Timing(compile=1.0))
 
     def slugs(*modules: Any) -> list[str]:
-        manifest = structs.replace(cap.manifest, calls=(), programs=(), modules=modules)
+        numbered = tuple(structs.replace(m, index=number) for number, m in enumerate(modules))
+        manifest = structs.replace(cap.manifest, calls=(), programs=(), modules=numbered)
         return [finding.slug for finding in find(manifest)]
 
     quick, kept = (structs.replace(module, call=None, after=None) for module in (quick, kept))
@@ -112,6 +113,9 @@ def test_modules_too_quick_for_the_persistent_cache_are_a_finding(cap: Any) -> N
     assert "quick-compiles" not in slugs(*[kept] * 10)
     without_cache = structs.replace(quick, cache_minimum=None)
     assert "quick-compiles" not in slugs(*[without_cache] * 10)
+    same = structs.replace(without_cache, reason="same")
+    assert "recompiled-outside" in slugs(*[same] * 10)
+    assert "recompiled-outside" not in slugs(*[same] * 9)
 
 
 def test_what_is_known_of_a_loop_is_recorded(cap: Any) -> None:

@@ -28,7 +28,9 @@ __all__ = [
 ]
 
 _PHASES = ("trace", "lower", "compile", "numba", "execute")
-_BAR, _ROW, _LABEL = 720, 24, 230
+_BAR, _ROW = 720, 24
+# The room for the name of a call, and the width of a character.
+_LABEL, _WIDEST_LABEL, _CHARACTER = 230.0, 400.0, 6.6
 # Seconds of the probe from which on they are written at the bar.
 _SHOWN_PROBE = 0.1
 _MOST_CALLS = 80
@@ -141,19 +143,21 @@ def calls(manifest: Manifest) -> Html:
         return section("calls", "Calls", tag("p", "No call was recorded."))
     shown = manifest.calls[:_MOST_CALLS]
     longest = max(_length(call) for call in shown) or 1.0
-    rows = [_bar(number, call, longest) for number, call in enumerate(shown, 1)]
+    names = [_call_name(call) for call in shown]
+    left = max(_LABEL, min(_CHARACTER * max(map(len, names)), _WIDEST_LABEL))
+    rows = [_bar(number, call, longest, left) for number, call in enumerate(shown, 1)]
     height = _ROW * (len(shown) + 1)
     picture = tag(
         "svg",
-        _legend(),
+        _legend(left),
         *rows,
-        viewBox=f"0 0 {_LABEL + _BAR + 150} {height}",
+        viewBox=f"0 0 {left + _BAR + 150:.0f} {height}",
         role="img",
         aria_label="seconds of each call by phase",
         class_="timeline",
     )
-    left = len(manifest.calls) - len(shown)
-    more = [tag("p", f"{left} more calls are not drawn.")] if left else []
+    others = len(manifest.calls) - len(shown)
+    more = [tag("p", f"{others} more calls are not drawn.")] if others else []
     again = [m for m in manifest.modules if m.call is not None and m.reason != "first"]
     parts: list[Html] = [picture, *more]
     if again:
@@ -161,10 +165,15 @@ def calls(manifest: Manifest) -> Html:
     return section("calls", "Calls", *parts)
 
 
-def _legend() -> Html:
+def _call_name(call: CallRecord) -> str:
+    steps = "" if call.steps is None else f", {call.steps:,} steps"
+    return f"{call.index} {what_ran(call)}{steps}"
+
+
+def _legend(left: float) -> Html:
     parts = []
     for number, phase in enumerate((*_PHASES, "probe")):
-        x = _LABEL + 90 * number
+        x = left + 90 * number
         parts.append(tag("rect", x=x, y=5, width=11, height=11, class_=phase))
         parts.append(tag("text", phase, x=x + 16, y=15))
     return tag("g", *parts)
@@ -174,12 +183,16 @@ def _length(call: CallRecord) -> float:
     return (call.native.wall or 0.0) + (call.probe.wall or 0.0)
 
 
-def _bar(number: int, call: CallRecord, longest: float) -> Html:
+def _bar(number: int, call: CallRecord, longest: float, left: float) -> Html:
     y = number * _ROW
-    x = float(_LABEL)
-    steps = "" if call.steps is None else f", {call.steps:,} steps"
+    x = left
+    name = _call_name(call)
     parts = [
-        tag("text", shortened(f"{call.index} {what_ran(call)}{steps}", 34), x=0, y=y + 16),
+        tag(
+            "g",
+            tag("title", name),
+            tag("text", shortened(name, int(left / _CHARACTER)), x=0, y=y + 16),
+        )
     ]
     spans = [(phase, getattr(call.native, phase)) for phase in _PHASES]
     for phase, spent in (*spans, ("probe", call.probe.wall)):
@@ -252,7 +265,7 @@ def compilations(manifest: Manifest) -> Html:
     )  # fmt: skip
     every = tag(
         "details",
-        tag("summary", f"all {len(manifest.modules)} modules"),
+        tag("summary", f"all: {count_phrase(len(manifest.modules), 'module', 'modules')}"),
         module_table(manifest.modules),
     )
     notes = join(tag("p", note, class_="note") for note in notes_on(found))
@@ -293,7 +306,7 @@ def files(manifest: Manifest) -> Html:
         "Files",
         tag(
             "details",
-            tag("summary", f"{len(ordered)} files, {size(total)}"),
+            tag("summary", f"{count_phrase(len(ordered), 'file', 'files')}, {size(total)}"),
             table(("file", "kind", "size"), rows, figures=1),
         ),
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Mapping
 
+from brainpy_probe.format import component_names
+
 __all__ = ["Colours"]
 
 # Successive hues differ most with the golden ratio. The first one is a blue.
@@ -28,7 +30,11 @@ class Colours:
         self._hues = {group: (_START + _STEP * n) % 1.0 for n, group in enumerate(found)}
 
     def fill(self, component: str) -> str:
-        """Return a light colour, on which black text has a contrast of more than 7."""
+        """Return a light colour, on which black text has a contrast of more than 7.
+
+        The backward pass of a component has the component's.
+        """
+        component = component_names.forward(component)
         if component not in self._groups:
             return _NEUTRAL
         rgb = colorsys.hls_to_rgb(self._hues[self._groups[component]], 0.8, 0.65)

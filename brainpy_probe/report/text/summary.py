@@ -47,6 +47,8 @@ _MESSAGE = 150
 _MORE = "show --all: everything, with remedies; show --compiles: by line of your code"
 # From this width on there is a column for each phase.
 _WIDE = 76
+# From this room on the name of what ran has one line.
+_ROOM = 24
 
 
 def terminal_width() -> int:
@@ -138,34 +140,43 @@ def what_ran(call: CallRecord) -> str:
 
     It has the number of runs if a jitted function ran more than once.
     """
+    runs = [] if call.repeats is None else [f"{call.repeats.count:,} runs"]
+    return ", ".join([_ran(call), *runs])
+
+
+def _ran(call: CallRecord) -> str:
     parts = [call.model] if call.model else []
     if call.kind != "predict":
         parts.append(f"{call.kind} {call.name or call.runner}".strip())
-    if call.repeats is not None:
-        parts.append(f"{call.repeats.count:,} runs")
     return ", ".join(parts)
 
 
 def _calls(manifest: Manifest, width: int) -> Group:
     rows = list(_folded(manifest.calls))
+    shown = [(_counts(calls[0]), calls) for calls in rows[:_CALLS]]
     phases = phases_of(manifest.calls) if width >= _WIDE else ["compile", "wall"]
-    table = plain_table(
-        Column("calls", overflow="fold"),
-        *(
-            Column(name, justify="right", no_wrap=True)
-            for name in ("steps", "program", *phases, "probe")
-        ),
-    )
-    room = max(width - 9 * (len(phases) + 3), 18)
-    for calls in rows[:_CALLS]:
-        numbers, first = ranges(call.index for call in calls), calls[0]
-        table.add_row(
-            f"{numbers} {shortened(what_ran(first), 2 * room - len(numbers))}",
-            "-" if first.steps is None else f"{first.steps:,}",
-            "-" if first.program is None else f"{first.program}",
+    # A column that has nothing to say is left out.
+    counts = [name for name in ("steps", "runs") if any(found[name] for found, _ in shown)]
+    heads = [*counts, "program", *phases, "probe"]
+    cells = [
+        [
+            *(found[name] or "-" for name in counts),
+            "-" if calls[0].program is None else f"{calls[0].program}",
             *(seconds(_total(getattr(call.native, name) for call in calls)) for name in phases),
             seconds(_total(call.probe.wall for call in calls)),
-        )
+        ]
+        for found, calls in shown
+    ]
+    taken = sum(max(map(len, column)) + 2 for column in zip(heads, *cells, strict=True))
+    room = width - taken
+    room = room if room >= _ROOM else 2 * max(room, 18)  # two lines
+    table = plain_table(
+        Column("calls", overflow="fold"),
+        *(Column(name, justify="right", no_wrap=True) for name in heads),
+    )
+    for row, (_, calls) in zip(cells, shown, strict=True):
+        numbers = ranges(call.index for call in calls)
+        table.add_row(f"{numbers} {shortened(_ran(calls[0]), room - len(numbers) - 1)}", *row)
     notes = ["in seconds"]
     if any(len(calls) > 1 for calls in rows):
         notes.append("added up for calls of the same program")
@@ -173,6 +184,12 @@ def _calls(manifest: Manifest, width: int) -> Group:
         left = sum(map(len, rows[_CALLS:]))
         notes.append(f"{left} more calls not shown")
     return Group(table, Text("; ".join(notes), style="dim"))
+
+
+def _counts(call: CallRecord) -> dict[str, str]:
+    """Return the steps and the runs of a call; empty for what it has not."""
+    runs = "" if call.repeats is None else f"{call.repeats.count:,}"
+    return {"steps": "" if call.steps is None else f"{call.steps:,}", "runs": runs}
 
 
 def _folded(calls: Iterable[CallRecord]) -> Iterator[list[CallRecord]]:
@@ -213,7 +230,7 @@ def _programs(manifest: Manifest, width: int) -> Group:
         *(Column(name, overflow="fold") for name in ("programs", "arguments", "results", "texts"))
     )
     for program in manifest.programs[:_PROGRAMS]:
-        kind = KIND_NAMES[program.kind].removeprefix("the ")
+        kind = KIND_NAMES[program.kind].removeprefix("the ").removeprefix("a ")
         table.add_row(
             f"{program.index} {shortened(program.name, width // 4)}, {kind}",
             _content(program.arguments),
