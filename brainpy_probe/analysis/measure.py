@@ -159,13 +159,19 @@ def _on_one_device(record: ProgramRecord, content: bytes) -> tuple[ProgramRecord
     Raises
     ------
     CannotMeasure
-        If its ops compute parts of arrays on several devices.
+        If its ops compute parts of arrays on several devices, or it calls kernels that a CPU lacks.
     """
     ran = record.fidelity.placement
     if ran.devices > 1 and (ran.replicas > 1 or computes_parts(content)):
         raise CannotMeasure(
             f"{record.name} computes parts of its arrays on {ran.devices} devices (shard_map or "
             "pmap), and components are measured on one device.",
+            "Capture with portable=True, and measure program.portable.",
+        )
+    if not ran.on_cpu and record.fidelity.custom_calls:
+        raise CannotMeasure(
+            f"{record.name} calls kernels of {ran.platform}, and components are measured on a CPU: "
+            f"{', '.join(record.fidelity.custom_calls)}.",
             "Capture with portable=True, and measure program.portable.",
         )
     where = [f"on {ran.devices} devices"] if ran.devices > 1 else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["other_bits", "parsed", "stablehlo"]
 
 _T = TypeVar("_T")
+# The names of matrix products and convolutions, in a text or in bytecode.
+_PRODUCTS = re.compile(rb"dot_general|convolution")
 _DAMAGED = "brainpy-probe verify lists all damaged files. Capture again."
 
 
@@ -72,9 +75,21 @@ def stablehlo(program: ProgramFiles) -> tuple[bytes, bool]:
     return parsed(program, bindings.as_stablehlo)[1], False
 
 
-def other_bits(program: ProgramFiles, form: str) -> list[str]:
-    """Return why XLA may compile a form of a program to other bits than the run's."""
+def other_bits(program: ProgramFiles, form: str, content: bytes) -> list[str]:
+    """Return why XLA may compile a form of a program to other bits than the run's.
+
+    Parameters
+    ----------
+    program : ProgramFiles
+        The program.
+    form : str
+        The form from which it is compiled.
+    content : bytes
+        That form as StableHLO text or VHLO bytecode.
+    """
+    from brainpy_probe.analysis.replaying.verdict import GPU_PRODUCTS
     from brainpy_probe.compat import bindings
+    from brainpy_probe.ir.executables.devices import choose
     from brainpy_probe.ir.executables.execution import processor, xla_flags
 
     ran = program.environment
@@ -88,4 +103,8 @@ def other_bits(program: ProgramFiles, form: str) -> list[str]:
         reasons.append("the portable program may take sums in another order")
     if form == "vhlo" and any(program.fidelity.chlo.values()):
         reasons.append("CHLO's operations are decomposed in VHLO")
+    placement = program.fidelity.placement
+    on_gpu = ran.backend == "gpu" if program.is_portable else not placement.on_cpu
+    if on_gpu and choose(placement)[0].platform == "cpu" and _PRODUCTS.search(content):
+        reasons.append(GPU_PRODUCTS)
     return reasons

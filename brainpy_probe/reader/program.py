@@ -128,7 +128,7 @@ class Program(ProgramFiles):
         check_calls(self.record, content, self.environment.jaxlib)
         stored = {} if all(spec.path in replaced for spec in self.arguments) else self.data()
         expected = self._captured_results()
-        reasons = other_bits(self, form)
+        reasons = other_bits(self, form, content)
         return replay(self.record, content, stored, expected, replaced, repeat, reasons)
 
     @property

@@ -144,9 +144,14 @@ _ERRORS: dict[str, Callable[[str, str], ProbeError]] = {
 
 def ask(task: ProgramTask, limits: Limits, kind: type[_Found]) -> _Found:
     """Analyse a program in a worker, and return the result, a record of type `kind`."""
-    with Worker(_ENTRY, limits, msgspec.json.encode(task)) as worker:
+    with _worker(task, limits) as worker:
         found = _answer(worker, limits, f"{_DOING[task.what]} {task.record.name}")
     return msgspec.convert(found, kind)
+
+
+def _worker(task: ProgramTask, limits: Limits, arrays: Sequence[memoryview] = ()) -> Worker:
+    request, placement = msgspec.json.encode(task), task.record.fidelity.placement
+    return Worker(_ENTRY, limits, request, arrays, on_cpu=placement.on_cpu)
 
 
 def ask_replay(
@@ -163,7 +168,7 @@ def ask_replay(
     doing = f"{_DOING[task.what]} {task.record.name}"
     contents = [as_bytes(overrides[name]) for name in task.overrides]
     results = {}
-    with Worker(_ENTRY, limits, msgspec.json.encode(task), contents) as worker:
+    with _worker(task, limits, contents) as worker:
         found = _answer(worker, limits, doing)
         for spec in specs:
             array = np.empty(spec.shape, dtype_of(spec.dtype))

@@ -130,7 +130,7 @@ class Step(Program):
             content,
             loop.data(),
             self._simulated,
-            other_bits(self, form),
+            other_bits(self, form, content),
         )
 
     def drive_with(self, program: Compiled) -> list[np.ndarray[Any, Any]]:

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any, Literal, Self
 
 from brainpy_probe.errors import BadSetting
@@ -44,6 +45,8 @@ _START = (
 # Bytes of a thread's stack. The limit on a process's data includes the stacks of its threads, and
 # XLA starts two threads for each core.
 _STACK = 8 << 20
+# What stands for no limit on a process's data, and the seconds from one look at it to the next.
+_UNLIMITED, _LOOK = -1, 0.1
 # The most bytes of a line of an answer, of a file that the worker writes, and of the end of its
 # stderr that is read.
 _LINE, _FILE, _TAIL = 256 << 20, 1 << 30, 1 << 16
@@ -143,20 +146,33 @@ class Worker:
         The request: JSON in one line, without the newline.
     arrays : sequence of memoryview
         The bytes that follow the request.
+    on_cpu : bool
+        Whether it uses CPU devices alone. The limit on memory of a process that may use a GPU is
+        enforced from this process, which looks at it ten times a second.
     """
 
     def __init__(
-        self, entry: str, limits: Limits, request: bytes, arrays: Sequence[memoryview] = ()
+        self,
+        entry: str,
+        limits: Limits,
+        request: bytes,
+        arrays: Sequence[memoryview] = (),
+        *,
+        on_cpu: bool = True,
     ) -> None:
         self._limits = limits
-        self._late = False
+        self._late = self._large = False
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
         path = json.dumps([place for place in sys.path if isinstance(place, str)])
-        memory = limits.memory + 2 * _STACK * (os.cpu_count() or 1)
+        # CUDA maps far more memory than it uses, and fails to start if it is refused. How much of
+        # it a limit on data counts depends on the driver.
+        memory = limits.memory + 2 * _STACK * (os.cpu_count() or 1) if on_cpu else _UNLIMITED
         # The worker process must not be captured.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("BRAINPY_PROBE")}
         # JAX would reserve most of a GPU's memory, of which the calling process may have the rest.
         environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        if on_cpu:  # JAX starts all of its platforms when it lowers the kernels of a CPU
+            environment["JAX_PLATFORMS"] = "cpu"
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter, on this package's code
             [sys.executable, "-P", "-c", _START, path, str(memory), str(os.getpid()), entry],
             stdin=subprocess.PIPE,
@@ -165,6 +181,8 @@ class Worker:
             env=environment,
             start_new_session=True,  # a process group, which is killed as a whole
         )
+        if not on_cpu:
+            threading.Thread(target=self._watch_memory, daemon=True).start()
         self._clock = self._started_clock()
         with contextlib.suppress(BrokenPipeError), self._stream("stdin") as given:
             given.write(request + b"\n")
@@ -200,6 +218,8 @@ class Worker:
         self._end()
         if self._late:
             return Ending("time", "")
+        if self._large:
+            return Ending("memory", "")
         self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - _TAIL))
         lines = self._said.read().decode(errors="replace").splitlines()
         code = self._process.returncode
@@ -242,6 +262,17 @@ class Worker:
         self._late = True
         self._kill()
 
+    def _watch_memory(self) -> None:
+        """Kill the process when its private memory exceeds the limit (Linux)."""
+        with contextlib.suppress(OSError, ValueError):  # it has ended, or there is no /proc
+            while self._process.poll() is None:
+                pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()
+                resident, shared = int(pages[1]), int(pages[2])
+                if (resident - shared) * os.sysconf("SC_PAGE_SIZE") > self._limits.memory:
+                    self._large = True
+                    self._kill()
+                time.sleep(_LOOK)
+
     def _kill(self) -> None:
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -261,14 +292,14 @@ def limit_memory(memory: int) -> None:
     """Limit the memory of this process and the size of its files, and disable core files.
 
     The limit is on data (``RLIMIT_DATA``), not on addresses, of which XLA reserves many more than
-    it uses.
+    it uses. It is left out for ``_UNLIMITED``.
     """
     import resource
 
     for kind, most in (
         # Not RLIMIT_AS: XLA reserves up to 1.5 GB of addresses for a tiny program. jaxlib reports a
         # refused allocation as an error. macOS does not enforce this limit.
-        (resource.RLIMIT_DATA, memory),
+        *([] if memory == _UNLIMITED else [(resource.RLIMIT_DATA, memory)]),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, _FILE),
     ):

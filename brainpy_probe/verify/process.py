@@ -51,11 +51,13 @@ class _Message(msgspec.Struct, omit_defaults=True):
 def verify_in_worker(capture: Capture, limits: Limits, *, with_iree: bool) -> Iterator[Check]:
     """Run the jobs of a capture in a worker, which is started again after a job ended it."""
     jobs = jobs_of(capture, with_iree=with_iree)
+    on_cpu = all(p.fidelity.placement.on_cpu for p in capture.manifest.programs)
     done = 0
     while done < len(jobs):
         doing = ""
         request = _Request(folder=str(capture.path), first=done, with_iree=with_iree)
-        with Worker("brainpy_probe.verify.process:work", limits, msgspec.json.encode(request)) as w:
+        encoded = msgspec.json.encode(request)
+        with Worker("brainpy_probe.verify.process:work", limits, encoded, on_cpu=on_cpu) as w:
             for line in w.lines():
                 message = msgspec.json.decode(line, type=_Message)
                 job = jobs[done]

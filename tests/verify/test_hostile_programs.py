@@ -157,6 +157,17 @@ def test_a_program_that_needs_too_much_memory_is_stopped(op: str, copy: Path) ->
     refused("more memory than its limit of 1.00 GB", "replay", "--memory", 1, copy)
 
 
+def test_the_memory_of_a_gpus_program_is_watched(copy: Path) -> None:
+    body = f"%0 = stablehlo.constant dense<1.5> : {LARGE} return %0 : {LARGE}"
+    _with_program(copy, body, LARGE, (2_000_000_000,))
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["programs"][0]["fidelity"]["placement"] = {"platform": "cuda"}
+
+    alter(copy, change)
+    refused("more memory than its limit of 1.00 GB", "replay", "--memory", 1, copy)
+
+
 # --- content that ends the process which reads or runs it ---------------------------------------
 
 

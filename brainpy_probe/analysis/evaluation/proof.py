@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from msgspec.structs import replace
 
 from brainpy_probe.analysis.comparison import is_float
 from brainpy_probe.analysis.evaluation.evaluator import CannotEvaluate, Evaluator
@@ -79,6 +80,8 @@ class Proof:
 def prove(record: ProgramRecord, content: bytes, arguments: Sequence[Array]) -> Proof:
     """Compare expressions with their program, for one step with spikes and one without.
 
+    The program runs on CPU devices: a GPU multiplies matrices in a precision that NumPy lacks.
+
     Parameters
     ----------
     record : ProgramRecord
@@ -93,6 +96,8 @@ def prove(record: ProgramRecord, content: bytes, arguments: Sequence[Array]) -> 
     CannotReplay
         If the program can't be compiled or run in this environment.
     """
+    placement = replace(record.fidelity.placement, platform="cpu")
+    record = replace(record, fidelity=replace(record.fidelity, placement=placement))
     step = step_of(record, content)
     if not step.loops:
         executable = compiled(record, content, arguments, separate_ops=False)

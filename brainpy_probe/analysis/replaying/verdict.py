@@ -9,7 +9,10 @@ import msgspec
 
 from brainpy_probe.analysis.replaying.stepwise import AGREES, ANOTHER, Stepwise
 
-__all__ = ["Verdict", "decide"]
+__all__ = ["GPU_PRODUCTS", "Verdict", "decide"]
+
+# A reason for differences of up to 1e-3, which a changed constant may cause too.
+GPU_PRODUCTS = "a GPU multiplies matrices of float32 with 10 bits of the mantissa (TF32) by default"
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +77,9 @@ def decide(
         text = (
             f"at most {_ulps(stepwise)} a step, {because}; {unknown} of {count} were not compared"
         )
+        return Verdict(outcome="undecided", reason=text)
+    if stepwise.another and GPU_PRODUCTS in reasons:
+        text += f", {because}: {', '.join(stepwise.another)} differ after one step"
         return Verdict(outcome="undecided", reason=text)
     if stepwise.another:
         text = (

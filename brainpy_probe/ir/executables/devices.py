@@ -40,15 +40,14 @@ class Devices:
         The client.
     devices : tuple of Device
         Its devices on which a program runs.
+    platform : str
+        The name of their kind for which JAX lowers: ``cpu``, ``cuda``, ``tpu``. The client itself
+        calls CUDA and ROCm ``gpu``, for which JAX has no lowerings.
     """
 
     client: Client
     devices: tuple[Device, ...]
-
-    @property
-    def platform(self) -> str:
-        """JAX's name of their kind: ``cpu``, ``cuda``, ``tpu``."""
-        return str(self.client.platform)
+    platform: str = "cpu"
 
     def put(self, array: Array, device: Device) -> Buffer:
         """Return an array as a buffer of one device, which may share memory with the array."""
@@ -179,7 +178,7 @@ def of_jax(platform: str, count: int) -> Devices | None:
         found = tuple(jax.local_devices(backend=platform)[:count])
     except Exception:  # without such a device, JAX raises RuntimeError; plug-ins raise many classes
         return None
-    return Devices(found[0].client, found) if len(found) == count else None
+    return Devices(found[0].client, found, platform) if len(found) == count else None
 
 
 def prepare(placements: Iterable[Placement]) -> None:

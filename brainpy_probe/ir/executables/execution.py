@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainpy_probe.compat import bindings
+from brainpy_probe.compat import bindings, jax_cuda
 from brainpy_probe.compat.types import Buffer
 from brainpy_probe.format.arrays import Array
 from brainpy_probe.ir.executables import devices, sharded
@@ -221,7 +221,11 @@ class Executable:
         options = jaxlib.CompileOptions()
         if placement is not None and len(on.devices) > 1:
             sharded.distribute(options, placement)
-        if separate_ops:
+        if on.platform == "cuda":
+            folder = jax_cuda.cuda_folder()
+            if folder:
+                options.executable_build_options.debug_options.xla_gpu_cuda_data_dir = folder
+        if separate_ops and on.platform == "cpu":
             options = options.ParseFromString(options.SerializeAsString() + _NO_SMALL_LOOPS)
         if hasattr(on.client, "compile_and_load"):  # 0.10.2, 0.12.0: these accept VHLO
             self._loaded = on.client.compile_and_load(
