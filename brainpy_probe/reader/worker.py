@@ -77,8 +77,9 @@ class Limits:
     seconds : float
         The longest time that the task may take.
     memory : int
-        The most bytes of private memory that its process may allocate. The default is half of the
-        machine's memory. macOS does not enforce this limit.
+        The most bytes of private memory that its process may allocate, or use on a machine with a
+        GPU if its program ran on one. The default is half of the machine's memory. macOS does not
+        enforce this limit.
 
     Raises
     ------
