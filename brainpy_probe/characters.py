@@ -1,4 +1,4 @@
-"""Replacement of control characters and invisible characters by visible ones."""
+"""Replaces control characters and invisible characters by visible ones."""
 
 from __future__ import annotations
 

@@ -60,15 +60,15 @@ class ProbeError(Exception):
         self.remedy = remedy
 
 
-# The most characters of a line that is quoted, since MLIR's messages have words of any length.
+# Maximum number of characters quoted from a line: MLIR's messages have words of any length.
 _LONGEST = 500
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's message, since those of MLIR go on for pages.
+    """Return the first line of an exception's message; MLIR's messages may be pages long.
 
-    A line that ends with a colon has its reason in the next one: "Unable to parse module assembly:"
-    (jaxlib 0.4.13 to 0.12.0).
+    If the line ends with a colon, the next line, which has the reason, is appended: "Unable to
+    parse module assembly:" (jaxlib 0.4.13 to 0.12.0).
     """
     lines = str(error).strip().splitlines() or [type(error).__name__]
     line = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
@@ -76,7 +76,7 @@ def first_line(error: BaseException) -> str:
 
 
 def describe_error(error: BaseException) -> str:
-    """Return the whole message of a ProbeError; of another exception its class and first line."""
+    """Return the whole message of a ProbeError; for other exceptions the class and first line."""
     if isinstance(error, ProbeError):
         return str(error)
     return f"{type(error).__name__}: {first_line(error)}."
@@ -216,7 +216,7 @@ class CannotWrite(ProbeError, OSError):
 
     Parameters
     ----------
-    parent : str
+    The folder in which the capture folder was to be created.
         The folder in which it was to be created.
     error : OSError
         The system's error.

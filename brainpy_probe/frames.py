@@ -1,4 +1,4 @@
-"""Which line of the user's code is running: the innermost frame outside of libraries."""
+"""Finds the line of the user's code that is running: the innermost frame outside of libraries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FOLDERS = tuple(
 
 
 def user_frame() -> FrameType | None:
-    """Return the innermost frame of this thread that is the user's; None if there is none."""
+    """Return this thread's innermost frame of the user's code; None if there is none."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if is_user_code(frame.f_code, _module(frame)):
@@ -33,7 +33,7 @@ def user_frame() -> FrameType | None:
 
 
 def is_user_code(code: CodeType, module: str) -> bool:
-    """Return whether code is the user's, given its module's name."""
+    """Return whether code is the user's, given the name of its module."""
     if not _is_user_file(code.co_filename) or is_library(module):
         return False
     # Libraries run generated code, whose file is <string> too.
@@ -43,21 +43,21 @@ def is_user_code(code: CodeType, module: str) -> bool:
 def place_of(frame: FrameType) -> str:
     """Return the file and the line of a frame, as ``script.py:42``.
 
-    The file's folders are those of its module: ``mine/models/einet.py:42`` for the module
-    ``mine.models.einet``. No path of the machine is part of it. The file of a notebook's cell is
-    the cell's number, as ``In[3]:2``.
+    The file has the folders of its module: ``mine/models/einet.py:42`` for the module
+    ``mine.models.einet``. No other folder of the machine is part of it. A notebook's cell is named
+    by its number, as ``In[3]:2``.
     """
     path = frame.f_code.co_filename
-    return f"{_cell(path) or _file(path, _module(frame))}:{frame.f_lineno}"
+    return f"{_cell(path) or _module_file(path, _module(frame))}:{frame.f_lineno}"
 
 
 def _cell(path: str) -> str:
-    """Return the cell of the running notebook that has a file's name, as ``In[3]``; or nothing."""
+    """Return the notebook cell that a file name stands for, as ``In[3]``; empty for others."""
     ipython = sys.modules.get("IPython")
     if ipython is None:
         return ""
     try:
-        # In IPython 8.0 and 9.18: core/compilerop.py. IPython's own tracebacks name cells by it.
+        # IPython's own tracebacks name cells by this method (8.0, 9.18: core/compilerop.py).
         label, name = ipython.get_ipython().compile.format_code_name(path)
     except Exception:  # no notebook, no cell, or an IPython without the method
         return ""
@@ -65,7 +65,7 @@ def _cell(path: str) -> str:
 
 
 @functools.lru_cache(maxsize=1024)
-def _file(path: str, module: str) -> str:
+def _module_file(path: str, module: str) -> str:
     if path.startswith("<"):
         return path
     parts, names = PurePath(path).with_suffix("").parts, module.split(".")

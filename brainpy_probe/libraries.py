@@ -1,4 +1,4 @@
-"""Which packages are libraries, and not the user's code, wherever they are installed.
+"""Lists the packages that are libraries, not the user's code, wherever they are installed.
 
 A developer's BrainPy may be outside of site-packages.
 """
@@ -9,7 +9,7 @@ import sys
 
 __all__ = ["is_library", "is_user_module", "may_hold_models"]
 
-# Packages that provide models. Their functions and objects hold components, as the user's do.
+# Packages that provide models. Their functions and objects may hold components, like the user's.
 _MODELS = frozenset(
     {"brainpy_state", "braincell", "brainmass", "braintrace", "brainspike", "brainpy_datasets"}
 )

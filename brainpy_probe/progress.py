@@ -23,7 +23,7 @@ _WIDTH = 48
 
 
 class Steps:
-    """What the progress line shows: the present step, and how many have ended."""
+    """The content of the progress line: the current step, and the number of finished steps."""
 
     def __init__(self, title: str, total: int | None) -> None:
         self._title = title
@@ -33,14 +33,14 @@ class Steps:
         self._lock = threading.Lock()
 
     def step(self, title: str, *, done: int | None = None, total: int | None = None) -> None:
-        """Show the present step.
+        """Show the current step.
 
         Parameters
         ----------
         title : str
             What is being done.
         done, total : int, optional
-            The number of steps that have ended, and of all steps.
+            The number of finished steps, and of all steps.
         """
         with self._lock:
             self._title = title
@@ -88,7 +88,7 @@ def progress(title: str, total: int | None = None) -> Iterator[Steps]:
     """
     steps = Steps(title, total)
     console = Output(stderr=True)
-    # A command in a notebook's cell, !brainpy-probe, has a terminal whose lines are not replaced.
+    # The command !brainpy-probe in a notebook's cell has a terminal that can't replace a line.
     # Jupyter sets the variable for the processes of a kernel (jupyter_client 8: launcher.py).
     if not console.is_terminal or "JPY_PARENT_PID" in os.environ:
         yield steps

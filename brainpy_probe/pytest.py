@@ -1,7 +1,7 @@
-"""A pytest plugin that compares what a model runs with a stored snapshot.
+"""A pytest plugin that compares the programs that a model runs with a stored snapshot.
 
-pytest loads this module where brainpy-probe is installed, so it imports nothing else until a test
-uses it.
+pytest loads this module wherever brainpy-probe is installed. Therefore it imports nothing else
+until a test uses it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ProbeSnapshot", "probe_snapshot"]
 
 _FOLDER = "probe_snapshots"
-# The steps of a runner that is given instead of a function.
+# Number of steps of a runner that is given instead of a function.
 _STEPS = 10
 
 
@@ -62,8 +62,8 @@ class ProbeSnapshot:
     def __call__(self, run: Any, name: str) -> None:
         """Capture a run and compare it.
 
-        The identity and the signature of each program are compared: the operations, constants,
-        names, shapes and dtypes. The values of arrays are not.
+        It compares the identity and the signature of each program: the operations, constants,
+        names, shapes and dtypes. It does not compare the values of arrays.
 
         Parameters
         ----------
@@ -72,11 +72,11 @@ class ProbeSnapshot:
         name : str
             The name of the snapshot.
         """
-        path = self.folder / f"{_checked(name)}.json"
+        path = self.folder / f"{_checked_name(name)}.json"
         if not (self.update or path.exists()):
             pytest.fail(f"There is no snapshot {path}. Run pytest --probe-update.", pytrace=False)
         with tempfile.TemporaryDirectory() as folder:
-            programs = _captured(run, folder)
+            programs = _captured_programs(run, folder)
             if self.update:
                 _write(path, programs)
                 return
@@ -89,7 +89,7 @@ class ProbeSnapshot:
             )
 
 
-def _checked(name: str) -> str:
+def _checked_name(name: str) -> str:
     from brainpy_probe.format.folder import safe_name
 
     if safe_name(name) != name:
@@ -100,19 +100,21 @@ def _checked(name: str) -> str:
     return name
 
 
-def _captured(run: Any, folder: str) -> list[Program]:
+def _captured_programs(run: Any, folder: str) -> list[Program]:
     """Return the programs of a run."""
     from brainpy_probe.recording.api import capture
 
-    call: Callable[[], Any] = run if callable(run) and not hasattr(run, "predict") else _of(run)
+    call: Callable[[], Any] = (
+        run if callable(run) and not hasattr(run, "predict") else _stepping(run)
+    )
     with capture(folder, data="none", strict=True) as cap:
         call()
     if not cap.programs:
-        pytest.fail("The run has no program: nothing ran that BrainPy compiles.", pytrace=False)
+        pytest.fail("The run has no program: BrainPy compiled nothing.", pytrace=False)
     return [program.within(None) for program in cap.programs]
 
 
-def _of(runner: Any) -> Callable[[], Any]:
+def _stepping(runner: Any) -> Callable[[], Any]:
     """Return a function that runs a runner for some steps."""
     if not hasattr(runner, "predict"):
         pytest.fail(

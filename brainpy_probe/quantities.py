@@ -1,4 +1,4 @@
-"""Numbers, times, sizes and names as people read them: ``45.3 KB``, ``1.2 s``, ``calls 1-3``."""
+"""Formats numbers, times, sizes and names for reading: ``45.3 KB``, ``1.2 s``, ``calls 1-3``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _GAP = "..."
 
 
 def duration(value: float | None) -> str:
-    """Return seconds with the unit that fits: ``320 us``, ``45 ms``, ``1.2 s``, ``3 min 20 s``."""
+    """Format seconds with a fitting unit: ``320 us``, ``45 ms``, ``1.2 s``, ``3 min 20 s``."""
     if value is None:
         return "an unknown time"
     for limit, factor, unit in ((0.9995e-3, 1e6, "us"), (0.9995, 1e3, "ms"), (99.95, 1, "s")):
@@ -22,19 +22,19 @@ def duration(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """Return seconds as a figure of a column whose head has the unit; ``-`` if unknown."""
+    """Format seconds for a table column with the unit in its header; ``-`` if unknown."""
     if value is None:
         return "-"
     return f"{value:.{3 if value < 10 else 2 if value < 100 else 1}f}"
 
 
 def size(nbytes: float) -> str:
-    """Return a number of bytes: ``812 B``, ``45.3 KB``, ``1.2 MB``; a KB has 1000 bytes."""
+    """Format a number of bytes: ``812 B``, ``45.3 KB``, ``1.2 MB``; a KB has 1000 bytes."""
     return _scaled(nbytes, ("B", "KB", "MB", "GB", "TB"))
 
 
 def amount(number: float) -> str:
-    """Return a number of operations: ``812``, ``45.3 k``, ``1.2 M``."""
+    """Format a number of operations: ``812``, ``45.3 k``, ``1.2 M``."""
     return _scaled(number, ("", "k", "M", "G", "T")).rstrip()
 
 
@@ -47,12 +47,12 @@ def _scaled(number: float, units: tuple[str, ...]) -> str:
 
 
 def _figures(number: float) -> str:
-    """Return a number with one decimal below 100, and none above."""
+    """Format a number with one decimal below 100, and none above."""
     return f"{number:.0f}" if number >= 99.95 or number == int(number) else f"{number:.1f}"
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """Return numbers as ranges: ``0, 2-5``."""
+    """Format numbers as ranges: ``0, 2-5``."""
     parts = []
     # Successive numbers differ from their position by the same amount.
     ordered = enumerate(sorted(set(numbers)))
@@ -63,7 +63,7 @@ def ranges(numbers: Iterable[int]) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """Return a text of at most ``width`` characters, with its middle left out if it is longer."""
+    """Shorten a text to at most ``width`` characters by omitting its middle."""
     if len(text) <= width:
         return text
     kept = max(width - len(_GAP), 2)

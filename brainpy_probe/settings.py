@@ -43,13 +43,13 @@ DUMPS: tuple[Dump, ...] = get_args(Dump)
 DEFAULT_OUT = "brainpy-probe"
 
 VARIABLE = "BRAINPY_PROBE"
-# Spellings of a boolean, in any case. As values of BRAINPY_PROBE the second turn the probe off, and
-# the first turn it on with the default folder. brainpy_probe.pth also contains the second.
+# Spellings of a boolean, in any case. As values of BRAINPY_PROBE, _FALSE turns the probe off,
+# and _TRUE turns it on with the default folder. brainpy_probe.pth also contains _FALSE.
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What one capture collects.
+    """The settings of a capture: what it collects, and where.
 
     Attributes
     ----------
@@ -57,9 +57,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         The parent folder of the capture folder.
     dialects : tuple of str
         The dialects to write. ``Capture.text`` has the first one.
-    xla_dump : tuple of str
+    The kinds of files that XLA dumps for each module that it compiles; empty for none.
         The kinds of files that XLA dumps for each module it compiles; empty for none.
-    data : str
+    The arrays to write: ``"none"``, ``"inputs"`` or ``"full"``.
         Which arrays are written: ``"none"``, ``"inputs"`` or ``"full"``.
     portable : bool
         Also lower each program without the kernels that only BrainPy has.
@@ -99,14 +99,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_words(cls, words: Mapping[str, str], spelled: Callable[[str], str]) -> Settings:
-        """Parse arguments that are given as strings.
+        """Parse arguments given as strings.
 
         Parameters
         ----------
         words : dict
             The string for each argument.
         spelled : callable
-            Returns how the user spells the argument, given its name.
+            Returns the user's spelling of an argument, given its name.
 
         Raises
         ------
@@ -265,7 +265,7 @@ def _boolean_or_words(word: str) -> bool | str:
 
 @dataclass(frozen=True)
 class Argument:
-    """An argument of ``capture()``, also an environment variable and an option of the command.
+    """An argument of ``capture()``, which is also an environment variable and a command option.
 
     Parameters
     ----------
@@ -275,11 +275,12 @@ class Argument:
         Converts the argument's value to the field's, or raises :class:`BadSetting`.
     read : callable
         Converts a string from the environment or the shell to the argument's value.
+        Converts a string from the environment or the shell to the argument's value.
     help : str
-        Help text of the command's option.
+        Help text of the option.
     form : str
-        Kind of the command's option: ``word`` takes a string, ``words`` may be repeated, ``switch``
-        takes no value.
+        Kind of the option: ``word`` takes a string, ``words`` may be repeated, ``switch`` takes no
+        value.
     """
 
     field: str

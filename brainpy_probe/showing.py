@@ -1,4 +1,4 @@
-"""Lets what a user holds show itself: by ``print`` as text, and in a notebook as HTML."""
+"""Base classes of public objects: ``print`` shows them as text, a notebook shows them as HTML."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _T = TypeVar("_T")
 
 
 class Shown:
-    """An object whose text and HTML the package ``report`` makes, which is imported when needed."""
+    """An object that the package ``report`` renders as text and HTML when asked."""
 
     __slots__ = ()
 
@@ -37,6 +37,6 @@ class Listed(Shown, tuple[_T, ...]):
 
 
 def for_stdout(text: str) -> str:
-    """Return a text in which what stdout can't encode is escaped: a name may hold anything."""
+    """Escape the characters of a text that stdout can't encode; names may have any character."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)

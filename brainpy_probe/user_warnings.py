@@ -1,4 +1,4 @@
-"""Warnings that point at the line of the user's code from which the probe was called."""
+"""Issues warnings that point at the line of the user's code that called the probe."""
 
 from __future__ import annotations
 

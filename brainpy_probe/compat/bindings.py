@@ -142,9 +142,9 @@ def version_remark(written: str) -> str:
 def mlir_context() -> MlirContext:
     """Return a new context with the dialects StableHLO, CHLO, MHLO, Shardy (if any) and MLIR's own.
 
-    Built like ``make_ir_context`` of jax/_src/interpreters/mlir.py, without JAX; that of 0.12.0
-    returns the same context ten times. ``register_stablehlo_passes`` and the dialects sdy and mpmd
-    do not exist on 0.4.13, 0.4.23 and 0.4.30.
+    ``make_ir_context`` of jax/_src/interpreters/mlir.py does the same, but needs JAX; in 0.12.0 it
+    returns each context ten times. ``register_stablehlo_passes`` and the dialects sdy and mpmd do
+    not exist on 0.4.13, 0.4.23 and 0.4.30.
     """
     ir, mhlo = take("mlir"), take("mhlo")
     context, registry = ir.Context(), ir.DialectRegistry()
@@ -168,7 +168,7 @@ def mlir_context() -> MlirContext:
 def mlir_is(value: Any, class_name: str) -> bool:
     """Return whether an MLIR value or attribute is an instance of a class of the bindings.
 
-    ``cls.isinstance`` from 0.4.13 to 0.10.2; removed in 0.12.0, whose objects have their own class.
+    ``cls.isinstance`` exists from 0.4.13 to 0.10.2. In 0.12.0 each object has its own class.
     """
     cls = getattr(take("mlir"), class_name)
     return isinstance(value, cls) or (hasattr(cls, "isinstance") and bool(cls.isinstance(value)))
@@ -177,17 +177,17 @@ def mlir_is(value: Any, class_name: str) -> bool:
 def mlir_attributes(operation: MlirOperation) -> dict[str, Any]:
     """Return an operation's attributes by name.
 
-    They are indexed, because iteration yields names on 0.10.2 and 0.12.0, but named attributes on
-    0.4.13, 0.4.23 and 0.4.30.
+    The attributes are accessed by index: iteration yields names on 0.10.2 and 0.12.0, but named
+    attributes on 0.4.13, 0.4.23 and 0.4.30.
     """
     attributes = operation.attributes
     return {attributes[n].name: attributes[n].attr for n in range(len(attributes))}
 
 
 def line_of(operation: MlirOperation) -> int:
-    """Return the line of the text from which an operation was parsed; 0 if it has a location.
+    """Return the line of the text at which an operation was parsed; 0 if the text has locations.
 
-    An operation without location has its position in the text as location, ``loc("-":12:5)``
+    The parser gives an operation without a location its position in the text, ``loc("-":12:5)``
     (0.4.13 to 0.12.0).
     """
     found = re.match(r'loc\("-":(\d+):\d+', str(operation.location))
@@ -195,9 +195,9 @@ def line_of(operation: MlirOperation) -> int:
 
 
 def mlir_sizes(sizes: list[int]) -> Any:
-    """Return StableHLO's attribute of sizes, as of ``slice_sizes``.
+    """Return the attribute in which StableHLO lists sizes, such as ``slice_sizes``.
 
-    An array of integers from 0.4.23 on; dense elements on 0.4.13.
+    It is an array of integers from 0.4.23 on, and dense elements on 0.4.13.
     """
     parse = take("mlir").Attribute.parse
     if metadata.version("jaxlib") == "0.4.13":
@@ -267,10 +267,10 @@ def run_pass_if_any(module: MlirModule, pipeline: str) -> bool:
 
 
 def without_locations(module: MlirModule) -> MlirModule:
-    """Return a module without source locations: the module itself, changed in place, or a copy.
+    """Return a module without source locations.
 
-    On 0.4.13, which has no pass for this, the locations of the copy are line numbers of its own
-    text.
+    The module is changed in place and returned. 0.4.13 has no pass for this: there the result is a
+    copy, and its locations are line numbers of its own text.
     """
     if run_pass_if_any(module, "strip-debuginfo"):
         return module
@@ -301,7 +301,7 @@ def portable_bytecode(module: MlirModule) -> bytes:
 
 
 def read_portable_bytecode(content: bytes, context: MlirContext) -> MlirModule:
-    """Read VHLO bytecode as a StableHLO module; ``jaxlib.xla_extension`` returns its text."""
+    """Read VHLO bytecode as a StableHLO module."""
     deserialise = take("xla-mlir").deserialize_portable_artifact
     if _has_xla_extension():
         return parse_mlir(deserialise(content), context)

@@ -14,13 +14,14 @@ __all__ = ["kernel_names", "lowering_settings", "plain_kernels", "take"]
 
 
 def plain_kernels() -> Callable[[Equation], Equation]:
-    """Return a function that makes an equation which calls a kernel use plain StableHLO instead.
+    """Return a function that replaces the kernel of an equation by plain StableHLO.
 
-    The equation's parameter ``backend`` takes precedence over the user's choice (brainevent 0.2.1,
-    0.3.0: _op/main.py), which is global to the process: the public ``set_backend`` would clear all
-    of JAX's caches. ``available_backends`` is public. Before BrainPy 2.7 the kernel is chosen while
-    the model is traced, and the equations are returned unchanged. The kernels are those for a CPU,
-    for which the portable program is lowered.
+    The function returns an equation that calls no kernel unchanged. The equation's parameter
+    ``backend`` takes precedence over the user's choice (brainevent 0.2.1, 0.3.0: _op/main.py). That
+    choice is global to the process, and the public ``set_backend`` would clear all of JAX's caches.
+    ``available_backends`` is public. Before BrainPy 2.7 the kernel is chosen while the model is
+    traced, and all equations are returned unchanged. The kernels are those for a CPU, because the
+    portable program is lowered for a CPU.
     """
     try:
         kernels: Any = importlib.import_module("brainevent").get_registry()

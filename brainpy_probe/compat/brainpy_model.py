@@ -1,7 +1,7 @@
 """The parts of a BrainPy model: components, Variables, and the containers that hold them.
 
 BrainPy 2.3.8 to 2.9.0, on brainstate from 2.7 on. A script may use brainstate without BrainPy. The
-functions that return classes return those of BrainPy once the script has imported it.
+functions that return classes include BrainPy's classes only if the script has imported BrainPy.
 """
 
 from __future__ import annotations
@@ -151,8 +151,8 @@ CONTAINERS = (
 
 # Attributes in which a component keeps what is updated before and after it (2.4.6, 2.6.0:
 # _src/dynsys.py; 2.8.2, 2.9.0: dynsys.py), and the prefixes of the keys of delays among these
-# (2.8.2, 2.9.0: delay.py; 2.4.6, 2.6.0: _src/delay.py). The prefix is followed by what is delayed:
-# a name, or the id of a Variable.
+# (2.8.2, 2.9.0: delay.py; 2.4.6, 2.6.0: _src/delay.py). The prefix is followed by a name, or by the
+# id of the delayed Variable.
 UPDATES = ("before_updates", "after_updates", "_before_updates", "_after_updates")
 
 
@@ -177,16 +177,16 @@ VALUE = "_value"
 MANTISSA = "mantissa"
 
 
-# Methods of BrainPy's that stand in for a component's own method (2.4.6, 2.6.0: _src/dynsys.py;
-# 2.8.2, 2.9.0: dynsys.py).
+# BrainPy's methods that wrap a method of the component (2.4.6, 2.6.0: _src/dynsys.py; 2.8.2, 2.9.0:
+# dynsys.py).
 UPDATE_WRAPPERS = {"_compatible_update": "update"}
 
 
 _T = TypeVar("_T")
 
 
-def _for_imported(function: Callable[[], _T]) -> Callable[[], _T]:
-    """Cache the result of a function for the packages that the script has imported."""
+def _cached_per_imports(function: Callable[[], _T]) -> Callable[[], _T]:
+    """Cache the result of a function, for each set of packages that the script has imported."""
 
     @functools.cache
     def compute(*imported: bool) -> _T:
@@ -199,97 +199,103 @@ def _for_imported(function: Callable[[], _T]) -> Callable[[], _T]:
     return cached
 
 
-def _brainpys(*names: str) -> tuple[Any, ...]:
-    """Return classes of BrainPy; none if the script uses brainstate alone."""
+def _brainpy_classes(*names: str) -> tuple[Any, ...]:
+    """Return some of BrainPy's classes; none if the script uses brainstate alone."""
     return tuple(take(name) for name in names) if uses_brainpy() else ()
 
 
-@_for_imported
+@_cached_per_imports
 def on_brainstate() -> bool:
     """Return whether state is kept in brainstate, as BrainPy does from 2.7 on.
 
-    The base classes of BrainPy's Variable decide: brainstate may also be installed with an older
-    BrainPy.
+    This depends on the base classes of BrainPy's Variable, because brainstate may also be installed
+    with an older BrainPy.
     """
     if not uses_brainpy():
         return True
     return any(base.__module__.startswith("brainstate") for base in take("variable").__mro__)
 
 
-@_for_imported
+@_cached_per_imports
 def state_class() -> Any:
-    """Return the class of all state: brainstate's State, or the Variable before 2.7."""
+    """Return the base class of state: brainstate's State, or BrainPy's Variable before 2.7."""
     return take("state" if on_brainstate() else "variable")
 
 
-@_for_imported
+@_cached_per_imports
 def component_classes() -> tuple[type, ...]:
     """Return the classes whose objects are components: models and optimizers."""
-    return (*_brainpys("component", "optimizer"), *([take("node")] if on_brainstate() else []))
+    return (
+        *_brainpy_classes("component", "optimizer"),
+        *([take("node")] if on_brainstate() else []),
+    )
 
 
-@_for_imported
+@_cached_per_imports
 def optimizer_classes() -> tuple[type, ...]:
-    """Return the classes of optimizers, of BrainPy and braintools, that the script can use."""
-    found = list(_brainpys("optimizer"))
+    """Return the optimizer classes of BrainPy and braintools that the script can use."""
+    found = list(_brainpy_classes("optimizer"))
     if on_brainstate() and is_imported("braintools"):
         with contextlib.suppress(PrivateNameMissing):
             found.append(take("state-optimizer"))
     return tuple(found)
 
 
-@_for_imported
+@_cached_per_imports
 def quantity_class() -> Any:
     """Return the class of values with units; None before BrainPy 2.7."""
-    return _saiunits("quantity")
+    return _saiunit_class("quantity")
 
 
-@_for_imported
+@_cached_per_imports
 def unit_class() -> Any:
     """Return the class of units; None before BrainPy 2.7."""
-    return _saiunits("unit")
+    return _saiunit_class("unit")
 
 
-def _saiunits(name: str) -> Any:
-    """Return a class of saiunit's; None before BrainPy 2.7."""
+def _saiunit_class(name: str) -> Any:
+    """Return a class of saiunit; None before BrainPy 2.7."""
     with contextlib.suppress(PrivateNameMissing):
         return take(name) if on_brainstate() else None
     return None
 
 
-@_for_imported
+@_cached_per_imports
 def parameter_classes() -> tuple[type, ...]:
     """Return the classes of the state that training changes."""
-    return (*_brainpys("trained-variable"), *([take("parameter")] if on_brainstate() else []))
+    return (
+        *_brainpy_classes("trained-variable"),
+        *([take("parameter")] if on_brainstate() else []),
+    )
 
 
-@_for_imported
+@_cached_per_imports
 def array_classes() -> tuple[Any, ...]:
-    """Return BrainPy's class of arrays."""
-    return _brainpys("array")
+    """Return BrainPy's array class."""
+    return _brainpy_classes("array")
 
 
-@_for_imported
+@_cached_per_imports
 def view_classes() -> tuple[Any, ...]:
     """Return BrainPy's class of views of a Variable."""
-    return _brainpys("variable-view")
+    return _brainpy_classes("variable-view")
 
 
-@_for_imported
+@_cached_per_imports
 def object_classes() -> tuple[Any, ...]:
     """Return BrainPy's class of objects whose names are their class and a counter."""
-    return _brainpys("object")
+    return _brainpy_classes("object")
 
 
-@_for_imported
+@_cached_per_imports
 def integrator_classes() -> tuple[Any, ...]:
     """Return BrainPy's base class of integrators."""
-    return _brainpys("integrator")
+    return _brainpy_classes("integrator")
 
 
-@_for_imported
+@_cached_per_imports
 def brainpy_folders() -> tuple[str, ...]:
-    """Return the folders with BrainPy's own code and that of brainstate."""
+    """Return the folders of BrainPy's and brainstate's own code."""
     names = [
         *(["brainpy"] if uses_brainpy() else []),
         *(["brainstate"] if on_brainstate() else []),
@@ -309,8 +315,8 @@ LAZY_CONTAINERS = (
 def raw_value(array: Variable) -> Pytree:
     """Return the value of BrainPy's Array or Variable without recording a read.
 
-    ``.value`` would also report to a trace that the Variable was read, and raises if a trace left
-    a tracer there (brainpy 2.3.8 to 2.9.0: ndarray.py).
+    ``.value`` would also report the read to an active trace, and raises if a trace left a tracer
+    in the Variable (brainpy 2.3.8 to 2.9.0: ndarray.py).
     """
     return array._value
 
@@ -318,9 +324,9 @@ def raw_value(array: Variable) -> Pytree:
 def derivatives_of(integrator: Any) -> list[tuple[str, tuple[str, ...], Any]]:
     """Return the functions that an integrator integrates: kind, variables, function.
 
-    ``derivative`` has them by kind: ``f``, and ``g`` of a stochastic equation. A ``JointEq`` has
-    one function in ``eqs`` for each variable (2.3.8 to 2.9.0: integrators/base.py, ode/base.py,
-    sde/base.py, joint_eq.py).
+    ``derivative`` maps a kind to a function: ``f``, and ``g`` in a stochastic equation. A
+    ``JointEq`` has one function in ``eqs`` for each variable (2.3.8 to 2.9.0: integrators/base.py,
+    ode/base.py, sde/base.py, joint_eq.py).
     """
     variables = tuple(map(str, integrator.variables))
     found: list[tuple[str, tuple[str, ...], Any]] = []
@@ -335,7 +341,7 @@ def derivatives_of(integrator: Any) -> list[tuple[str, tuple[str, ...], Any]]:
 
 
 def unit_of(value: Any) -> tuple[Any, str]:
-    """Return a value without its unit, and the unit; it is empty if the value has none."""
+    """Return a value without its unit, and the unit, which is empty if the value has none."""
     quantity = quantity_class()
     if quantity is None or not issubclass(type(value), quantity):
         return value, ""
@@ -349,9 +355,9 @@ def set_raw_value(array: Variable, value: Pytree) -> None:
 
 
 def distinct_variables(objects: Sequence[Any]) -> list[Variable]:
-    """Return each Variable among objects once, with the random state; views are left out.
+    """Return each Variable among objects once, and the random state.
 
-    A view writes to its Variable.
+    Views are left out, because a view writes to its Variable.
     """
     variable, view = take("variable"), take("variable-view")
     found = {

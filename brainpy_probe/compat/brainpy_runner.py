@@ -1,4 +1,4 @@
-"""BrainPy's DSRunner: its private names, and what a run reads and sets.
+"""BrainPy's DSRunner: its private names, and the attributes that a run reads and sets.
 
 BrainPy 2.3.8 to 2.9.0. Each function names the versions in which a fact was seen.
 """
@@ -84,8 +84,8 @@ NAMES.update(
 MONITOR_TAKER = "_step_mon_on_cpu"
 
 
-# A runner's step, and the attribute in which 2.3.8 keeps compiled loops or steps, by their shared
-# arguments (2.3.8 to 2.9.0: runners.py; back_propagation.py for BPFF).
+# A runner's method that computes one step, and the attribute in which 2.3.8 keeps compiled loops or
+# steps, by their shared arguments (2.3.8 to 2.9.0: runners.py; back_propagation.py for BPFF).
 STEP = "_step_func_predict"
 
 
@@ -98,10 +98,10 @@ STEP_PARTS = ("_step_func_input", "_step_func_monitor")
 
 
 def compiles_its_step(runner: Runner) -> bool:
-    """Return whether a runner traces its loop or its step; it does not with ``jit=False``.
+    """Return whether a runner traces its loop or its step; with ``jit=False`` it traces neither.
 
-    As in ``DSRunner._fun_predict``; JAX's own ``jax_disable_jit`` has the same effect. On 2.3.8
-    ``predict`` sets that setting while it runs.
+    ``DSRunner._fun_predict`` makes the same check. JAX's own ``jax_disable_jit`` has the same
+    effect; on 2.3.8 ``predict`` sets it while it runs.
     """
     import jax
 
@@ -134,7 +134,7 @@ def predict_arguments(predict: Any, args: Args, kwargs: Kwargs) -> tuple[Any, tu
 def first_step(runner: Runner, indices: Array, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the arguments of a runner's first step: index and inputs, before 2.4 also the time.
 
-    2.3.8: ``times = indices * dt + t0``, one entry of which is passed to ``_step_func_predict``.
+    On 2.3.8 the step also takes an entry of ``times = indices * dt + t0``.
     """
     import jax
     import numpy as np
@@ -167,9 +167,9 @@ def is_cached_loop(runner: Runner, function: Any) -> bool:
 
 @functools.cache
 def holder_classes() -> tuple[type, ...]:
-    """Return the classes of the objects of BrainPy that run a model by a loop or jit.
+    """Return BrainPy's classes whose objects run a model by a loop or jit.
 
-    The trainers are subclasses of the runner.
+    The trainers are subclasses of the runner's class.
     """
     names = ("runner", "integrator-runner", "loop-over-time")
     return tuple(take(name) for name in names) if uses_brainpy() else ()
@@ -184,7 +184,7 @@ def is_brainpys_own(runner_class: type) -> bool:
 def swaps_axes(runner: Runner) -> bool:
     """Return whether ``DSRunner._predict`` swaps the first two axes of each result after its loop.
 
-    It does for a batching mode with ``data_first_axis="B"``, for results with two axes or more
+    It swaps them in a batching mode with ``data_first_axis="B"``, for results with two axes or more
     (2.3.8 to 2.9.0: runners.py).
     """
     import brainpy.math as bm
@@ -206,9 +206,9 @@ def overrides_results(runner: Runner) -> bool:
 def held_monitors(runner: Runner, predicted: Pytree) -> tuple[NamedArrays, int | None]:
     """Return the values of a runner's monitors by name, and the number of recorded step times.
 
-    These are the monitors that the user requested, and those that ``_predict`` returned, to which
-    an ``OfflineTrainer`` adds its own. ``predict`` may set ``mon["ts"]`` to the times (2.3.8 to
-    2.9.0: runners.py, offline.py).
+    These are the monitors that the user requested and those that ``_predict`` returned: an
+    ``OfflineTrainer`` adds some. ``predict`` may set ``mon["ts"]`` to the times (2.3.8 to 2.9.0:
+    runners.py, offline.py).
     """
     added = predicted[1] if isinstance(predicted, tuple) and len(predicted) == 2 else None
     names = [*runner._monitors, *(added if isinstance(added, dict) else ())]
@@ -230,9 +230,9 @@ def iterated_inputs(runner: Runner) -> list[list[Any]]:
 
 
 def shared_context() -> Callable[[], None]:
-    """Return a function that restores everything in ``bp.share`` to its present state.
+    """Return a function that restores the present content of ``bp.share``.
 
-    From 2.7 on brainstate's environment holds it; before, dicts of ``bp.share`` (2.3.8:
+    From 2.7 on the content is in brainstate's environment, before in dicts of ``bp.share`` (2.3.8:
     dyn/context.py, 2.4.6, 2.6.0: context.py).
     """
     kept = {
@@ -280,10 +280,10 @@ def changed_by_runs(runner: Runner) -> frozenset[str]:
 def step_settings(*, saved_by_step: bool) -> list[dict[str, Any]]:
     """Return the values of BrainPy's settings and of ``bp.share`` that a step may read.
 
-    ``saved_by_step`` leaves out what BrainPy's own step saves there first: ``t``, ``i`` and ``dt``
-    (2.3.8 to 2.9.0: runners.py). ``get_dt``, which is public, reads the defaults from a separate
-    module from 2.4 on (2.4.6, 2.6.0: _src/math/environment.py; 2.8.2, 2.9.0: math/environment.py,
-    where ``dt`` is in the environment that share saves to).
+    ``saved_by_step`` leaves out the values that BrainPy's own step saves before it reads them:
+    ``t``, ``i`` and ``dt`` (2.3.8 to 2.9.0: runners.py). ``get_dt``, which is public, reads the
+    defaults from a separate module from 2.4 on (2.4.6, 2.6.0: _src/math/environment.py; 2.8.2,
+    2.9.0: math/environment.py, where ``dt`` is in the environment that ``bp.share`` saves to).
     """
     import brainpy.math as math
 

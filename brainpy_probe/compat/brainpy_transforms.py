@@ -47,9 +47,8 @@ NAMES.update(
         "stateful-function": PrivateName(
             "brainstate's StatefulFunction",
             ("brainstate.transform:StatefulFunction",),
-            "public; brainstate 0.5.4, 0.6.0: transform/_make_jaxpr.py. Every loop and every "
-            "jit of "
-            "BrainPy from 2.7 on makes its jaxpr in StatefulFunction.make_jaxpr",
+            "public; brainstate 0.5.4, 0.6.0: transform/_make_jaxpr.py. From 2.7 on every loop and "
+            "every jit of BrainPy makes its jaxpr in StatefulFunction.make_jaxpr",
             era="brainstate",
             members=(
                 "make_jaxpr",
@@ -64,8 +63,8 @@ NAMES.update(
         "state-trace": PrivateName(
             "brainstate's class of a trace's states",
             ("brainstate._state:StateTraceStack",),
-            "brainstate 0.5.4, 0.6.0: _state.py. A jit, loop or condition hands it the values of "
-            "its states when it has run",
+            "brainstate 0.5.4, 0.6.0: _state.py. After a jit, loop or condition has run, it passes "
+            "the new values of its states to this object",
             era="brainstate",
             members=("assign_state_vals_v2",),
         ),
@@ -95,10 +94,10 @@ def is_written(states: StateTrace) -> list[bool]:
 
 
 def is_jitted(stateful: StatefulFunction) -> bool:
-    """Return whether a StatefulFunction belongs to a jitted function, which runs as it is traced.
+    """Return whether a StatefulFunction belongs to a jitted function.
 
-    ``_get_jitted_fun`` gives it this name (brainstate 0.5.4, 0.6.0: transform/_jit.py); those of
-    loops, conditions and gradients have other names.
+    ``_get_jitted_fun`` names it ``jit`` (brainstate 0.5.4, 0.6.0: transform/_jit.py); loops,
+    conditions and gradients use other names.
     """
     return bool(stateful.name == "jit")
 
@@ -139,12 +138,12 @@ def variable_stack() -> Any:
 
 
 def compiles_each_run() -> bool:
-    """Return whether each run has a new loop function: from 2.4 on; 2.3.8 keeps a jitted one."""
+    """Return whether BrainPy makes a new loop function for each run: from 2.4 on, not on 2.3.8."""
     return on_brainstate() or variable_stack() is not None
 
 
 def orders_by_address() -> bool:
-    """Whether a loop has its Variables in the order of their addresses: from 2.4 to 2.6.
+    """Return whether a loop orders its Variables by their addresses: from 2.4 to 2.6.
 
     2.4.6, 2.6.0: a VariableStack is a dict by id (_src/math/object_transform/variables.py).
     """
@@ -152,7 +151,7 @@ def orders_by_address() -> bool:
 
 
 def loop_variables(body: Any) -> dict[Any, Variable] | None:
-    """Return the Variables of a BrainPy loop by their keys in its carry, given scan's function.
+    """Return the Variables of a BrainPy loop by their keys in its carry, given its scan function.
 
     ``fun2scan`` closes over them as ``dyn_vars``: a VariableStack with ids as keys on 2.4.6 and
     2.6.0, a list on 2.3.8 (for_loop in _src/math/object_transform/controls.py). None for any other
@@ -221,7 +220,10 @@ def jit_results(leaves: list[Array], tree: PyTreeDef) -> tuple[tuple[list[Array]
 
 
 def step_arguments(args: Args) -> Args:
-    """Return the arguments of a step or loop flat; 2.3.8 passes a loop one tuple of three."""
+    """Return the arguments of a step or loop as a flat tuple.
+
+    2.3.8 passes them to a loop as one tuple of three.
+    """
     if len(args) == 1 and isinstance(args[0], tuple) and len(args[0]) == 3:
         return args[0]
     return args
@@ -231,8 +233,8 @@ def step_arguments(args: Args) -> Args:
 def forbid_retracing(transform: Transform) -> Iterator[None]:
     """Make a ``bm.jit`` function raise if JAX traces it again, before any user code runs.
 
-    This replaces what the traced function looks up: ``target`` on 2.3.8, ``fun`` on 2.4.6; on 2.6.0
-    the closure cell ``fun`` (all in _src/math/object_transform/jit.py).
+    This replaces the function that a new trace would call: ``target`` on 2.3.8, ``fun`` on 2.4.6;
+    on 2.6.0 the closure cell ``fun`` (all in _src/math/object_transform/jit.py).
     """
 
     def refuse(*_: Any, **__: Any) -> Any:

@@ -1,9 +1,9 @@
 """brainstate's transformations that run a function: loops, conditions and jits.
 
 brainstate 0.5.4 to 0.6.0. Each transformation first asks a ``StatefulFunction`` for the states of
-the function (``make_jaxpr``, ``get_state_trace``), then runs it through JAX, and at last assigns
-the new values to the states (``StateTraceStack.assign_state_vals_v2``). The Python frame of the
-transformation is the same at the begin and at the end.
+the function (``make_jaxpr``, ``get_state_trace``), then runs the function through JAX, and finally
+assigns the new values to the states (``StateTraceStack.assign_state_vals_v2``). All of this happens
+in one Python frame of the transformation.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ _KINDS: dict[str, RunKind] = {
 }
 
 
-# What a StatefulFunction of brainstate does where its run is no call, by its name (brainstate
-# 0.5.4, 0.6.0: transform/_grad_transform.py, _vjp_jvp.py, _grad_checkpoint.py, _mapping2.py,
+# What a StatefulFunction does, by its name, if its run is not recorded as a call (brainstate 0.5.4,
+# 0.6.0: transform/_grad_transform.py, _vjp_jvp.py, _grad_checkpoint.py, _mapping2.py,
 # _shard_map.py).
 _UNCAPTURED = {
     "gradient": "gradient outside of a jitted function",
@@ -111,18 +111,18 @@ _UNCAPTURED = {
 
 
 def uncaptured_idiom(stateful: StatefulFunction) -> str:
-    """Return what a StatefulFunction does whose run is no call; empty if that is unknown."""
+    """Return what a StatefulFunction does if its run is not recorded; empty if that is unknown."""
     return _UNCAPTURED.get(str(stateful.name), "")
 
 
 def control_flow_primitives() -> list[Primitive]:
-    """Return the JAX primitives to which a loop or condition of brainstate's comes down."""
+    """Return the JAX primitives that brainstate's loops and conditions bind."""
     return [take(name) for name in ("loop-primitive", "while-primitive", "cond-primitive")]
 
 
 @functools.cache
-def _codes() -> dict[int, RunKind]:
-    """Return the kind of run by the ``id`` of the code object of the function that makes it."""
+def _kind_by_code() -> dict[int, RunKind]:
+    """Return the kind of run that a function makes, by the ``id`` of its code object."""
     found: dict[int, RunKind] = {
         id(inspect.unwrap(take(name)).__code__): kind for name, kind in _KINDS.items()
     }
@@ -133,8 +133,8 @@ def _codes() -> dict[int, RunKind]:
 
 
 def run_kind(frame: FrameType | None) -> RunKind | None:
-    """Return the kind of run that a frame makes; None for any other frame."""
-    return None if frame is None else _codes().get(id(frame.f_code))
+    """Return the kind of run that a frame makes; None if it makes none."""
+    return None if frame is None else _kind_by_code().get(id(frame.f_code))
 
 
 def is_running(frame: FrameType | None) -> bool:
@@ -148,7 +148,7 @@ def is_running(frame: FrameType | None) -> bool:
 
 
 def jit_outputs(frame: FrameType) -> list[Array]:
-    """Return the leaves of the result of a jitted function, which is about to return it."""
+    """Return the flat results of a jitted function that is about to return."""
     import jax
 
     return jax.tree_util.tree_leaves(frame.f_locals["outs"])
@@ -164,7 +164,7 @@ def jit_module(frame: FrameType) -> str:
 
 
 def jitted_function(frame: FrameType) -> Any:
-    """Return the user's function of a frame that runs a jitted function; None for another frame.
+    """Return the user's function that a frame runs as a jitted function; None for another frame.
 
     ``fun`` is the StatefulFunction (brainstate 0.5.4, 0.6.0: transform/_jit.py).
     """
@@ -174,8 +174,8 @@ def jitted_function(frame: FrameType) -> Any:
 def run_functions(frame: FrameType, stateful: StatefulFunction) -> list[Any]:
     """Return the user's functions of a run that begins, given its frame and its first function.
 
-    A loop with a condition, and a condition with branches, have them in local variables
-    (brainstate 0.5.4, 0.6.0: transform/_conditions.py, transform/_loop_no_collection.py).
+    A loop's condition and the branches of a condition are local variables of the frame (brainstate
+    0.5.4, 0.6.0: transform/_conditions.py, transform/_loop_no_collection.py).
     """
     names = ("body_fun", "cond_fun", "true_fun", "false_fun")
     found = [frame.f_locals[name] for name in names if name in frame.f_locals]
@@ -186,8 +186,8 @@ def run_functions(frame: FrameType, stateful: StatefulFunction) -> list[Any]:
 def run_states(frame: FrameType) -> list[Variable]:
     """Return the states of a loop or condition, given the frame that runs it.
 
-    Its local variable ``state_trace`` has them (brainstate 0.5.4, 0.6.0: transform/_conditions.py,
-    transform/_loop_collect_return.py, transform/_loop_no_collection.py).
+    They are in the frame's local variable ``state_trace`` (brainstate 0.5.4, 0.6.0:
+    transform/_conditions.py, transform/_loop_collect_return.py, transform/_loop_no_collection.py).
     """
     return list(frame.f_locals["state_trace"].states)
 
@@ -195,25 +195,25 @@ def run_states(frame: FrameType) -> list[Variable]:
 def static_arguments(frame: FrameType, stateful: StatefulFunction) -> dict[int | str, Any]:
     """Return the static arguments of a jitted function by position or name, given its frame.
 
-    Its local variables ``args`` and ``params`` have all (brainstate 0.5.4, 0.6.0:
-    transform/_jit.py). ``bm.cls_jit`` makes the object of a method static.
+    The frame's local variables ``args`` and ``params`` contain all arguments (brainstate 0.5.4,
+    0.6.0: transform/_jit.py). ``bm.cls_jit`` makes ``self`` of a method static.
     """
     if run_kind(frame) != "jit":
         return {}
     args, named = frame.f_locals["args"], frame.f_locals["params"]
-    found: dict[int | str, Any] = {n: args[n] for n in sorted(_static_numbers(stateful, args))}
+    found: dict[int | str, Any] = {n: args[n] for n in sorted(_static_positions(stateful, args))}
     return found | {name: named[name] for name in stateful.static_argnames if name in named}
 
 
-def _static_numbers(stateful: StatefulFunction, args: Args) -> set[int]:
+def _static_positions(stateful: StatefulFunction, args: Args) -> set[int]:
     """Return the positions of the static arguments of a StatefulFunction."""
     numbers = range(-len(args), len(args))
     return {number % len(args) for number in stateful.static_argnums if number in numbers}
 
 
 def without_static(stateful: StatefulFunction, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
-    """Return the arguments of a StatefulFunction without the static ones, as in its jaxpr."""
-    static = _static_numbers(stateful, args)
+    """Return a StatefulFunction's arguments without the static ones, which its jaxpr lacks."""
+    static = _static_positions(stateful, args)
     return (
         tuple(arg for number, arg in enumerate(args) if number not in static),
         {name: value for name, value in kwargs.items() if name not in stateful.static_argnames},

@@ -1,7 +1,7 @@
-"""Runs code around the first import of a module, and tells which modules have been imported.
+"""Runs code around the first import of a module, and checks which modules have been imported.
 
-``wrapt`` has import hooks as well. But an interpreter that starts with the probe would have to
-import wrapt, which takes three times as long as all the rest of this package.
+``wrapt`` has import hooks too. But importing wrapt takes three times as long as importing the rest
+of this package, and every interpreter that starts with the probe would have to import it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 __all__ = ["around_import", "is_imported", "silence_log"]
 
 _MakeContext = Callable[[], contextlib.AbstractContextManager[object]]
-# Modules whose code has run to its end, before Python notes the end of their import.
+# Modules whose code has run, although Python still marks their import as running.
 _EXECUTED: set[str] = set()
 
 
 def is_imported(name: str) -> bool:
-    """Return whether a module has been imported; a module whose import still runs has not.
+    """Return whether a module has been imported; False while its import is running.
 
     ``_initializing`` is true while the module's code runs (Python 3.11 to 3.13:
     importlib/_bootstrap.py).
@@ -34,19 +34,19 @@ def is_imported(name: str) -> bool:
 
 
 def around_import(name: str, make_context: _MakeContext) -> Callable[[], None]:
-    """Execute a module within a context when it is imported; enter the context now if it was.
+    """Execute a module within a context when it is imported; if it was imported, enter it now.
 
     Parameters
     ----------
     name : str
         The module's name.
     make_context : callable
-        Returns the context manager. An exception from its end is raised by the import.
+        Returns the context manager. If its exit raises an exception, the import raises it.
 
     Returns
     -------
     callable
-        Stops waiting for the import.
+        Removes the hook.
     """
     if name in sys.modules:
         with make_context():
@@ -57,7 +57,7 @@ def around_import(name: str, make_context: _MakeContext) -> Callable[[], None]:
 
 
 class _Finder:
-    """Finds one module by the other finders, and executes it within a context."""
+    """Finds one module through the other finders, and executes it within a context."""
 
     def __init__(self, name: str, make_context: _MakeContext) -> None:
         self._name, self._make_context = name, make_context

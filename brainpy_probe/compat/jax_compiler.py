@@ -42,10 +42,9 @@ NAMES.update(
             "the module through which JAX compiles",
             ("jax._src.compiler:", "jax._src.dispatch:"),
             "jax 0.4.23, 0.4.30, 0.10.2, 0.12.0: _src/compiler.py; 0.4.13: _src/dispatch.py. "
-            "compile_or_get_cached (called by attribute from _src/interpreters/pxla.py, on a "
-            "cache hit "
-            "too) has the parameters backend and computation, and below it stands "
-            "backend_compile_and_load or backend_compile, with the parameter options",
+            "_src/interpreters/pxla.py calls compile_or_get_cached by attribute, also on a hit. "
+            "It has the parameters backend and computation, and calls backend_compile_and_load or "
+            "backend_compile, which have the parameter options",
             members=("compile_or_get_cached",),
         ),
     }
@@ -53,10 +52,10 @@ NAMES.update(
 
 
 def platform_of(lowering: Any) -> str:
-    """Return the platform for which JAX lowered a program: that of its arguments' devices.
+    """Return the platform for which JAX lowered a program: the platform of its arguments' devices.
 
-    ``_platforms`` of the lowering (0.4.30, 0.10.2, 0.12.0: _src/interpreters/pxla.py), otherwise
-    the platform of its backend (0.4.13, 0.4.23).
+    ``_platforms`` of the lowering (0.4.30, 0.10.2, 0.12.0: _src/interpreters/pxla.py), or the
+    platform of its backend (0.4.13, 0.4.23).
     """
     inner = lowering._lowering
     platforms = getattr(inner, "_platforms", None)
@@ -68,8 +67,8 @@ def lowered_with_jaxpr(
 ) -> tuple[Any, Any]:
     """Lower a jitted function; return the lowering, and the jaxpr if JAX provides it.
 
-    ``trace``, whose result has a method ``lower``, is public in 0.10.2 and 0.12.0, and missing up
-    to 0.4.30.
+    The method ``trace`` of a jitted function is public in 0.10.2 and 0.12.0; up to 0.4.30 there is
+    none.
 
     Parameters
     ----------
@@ -78,8 +77,8 @@ def lowered_with_jaxpr(
     arguments : sequence
         Its arguments.
     platform : str
-        The platform for which it is lowered; by default that of the arguments' devices, and always
-        that up to 0.4.30.
+        The target platform. By default, and always up to 0.4.30, the platform of the arguments'
+        devices.
     """
     with _no_tracebacks():
         if not hasattr(jitted, "trace"):
@@ -107,7 +106,7 @@ def is_listening(listener: Any) -> bool:
     """Return whether a duration listener is registered with jax.monitoring; True if unknown.
 
     ``get_event_duration_listeners`` of _src/monitoring.py (jax 0.4.23, 0.4.30, 0.10.2, 0.12.0).
-    0.4.13 has only the list.
+    0.4.13 has only the list of listeners.
     """
     monitoring: Any = importlib.import_module("jax._src.monitoring")
     if hasattr(monitoring, "get_event_duration_listeners"):
@@ -116,7 +115,7 @@ def is_listening(listener: Any) -> bool:
 
 
 def numba_events() -> Any:
-    """Return numba's event module if numba was imported, otherwise None; numba is never imported.
+    """Return numba's event module if numba is imported, otherwise None; this never imports numba.
 
     ``numba.core.event`` is public; numba 0.53 to 0.68.
     """
@@ -151,7 +150,7 @@ def persistent_cache_minimum() -> float | None:
 
 
 def backend_compile_name() -> str:
-    """Return the name of the function in which XLA compiles, which JAX's persistent cache calls.
+    """Return the name of JAX's function that calls XLA's compiler after a miss of JAX's cache.
 
     ``backend_compile`` on 0.4.13, 0.4.23, 0.4.30; ``backend_compile_and_load`` from 0.6.2 on (seen
     in 0.10.2, 0.12.0), where ``backend_compile`` still exists but is unused.
@@ -187,8 +186,8 @@ def dump_settings(options: CompileOptions) -> dict[str, str | bool]:
 def set_dump_settings(options: CompileOptions, settings: Mapping[str, str | bool]) -> None:
     """Set XLA's dump settings in the options of one compilation, in place.
 
-    Attributes are used where they exist, because XLA reads them first, and then also writes the
-    files of a compilation's own options (0.10.2, 0.12.0). On 0.4.13 overrides are used, which set
+    Attributes are used where they exist. XLA reads them first, and then also writes the files that
+    a compilation's own options request (0.10.2, 0.12.0). On 0.4.13 overrides are used, which set
     any option by name.
     """
     debug = options.executable_build_options.debug_options
@@ -200,15 +199,18 @@ def set_dump_settings(options: CompileOptions, settings: Mapping[str, str | bool
 
 
 def option_overrides(options: CompileOptions) -> set[str]:
-    """Return the names of the XLA options that a jit's ``compiler_options`` set; they win."""
+    """Return the names of the XLA options that ``compiler_options`` of a jit set.
+
+    These options take precedence over the attributes.
+    """
     return {str(name) for name, _ in options.env_option_overrides}
 
 
 def executable_fingerprint(executable: Executable) -> str:
     """Return XLA's digest of an executable's optimised HLO; empty if there is none.
 
-    Public on 0.10.2 and 0.12.0, where it also depends on passes that the module's own
-    ``compiler_options`` disable; None on 0.4.13, 0.4.23 and 0.4.30.
+    ``fingerprint`` is public on 0.10.2 and 0.12.0, where it also depends on passes that the
+    module's own ``compiler_options`` disable; None on 0.4.13, 0.4.23 and 0.4.30.
     """
     fingerprint = getattr(executable, "fingerprint", None)
     return fingerprint.hex() if isinstance(fingerprint, bytes) else ""

@@ -27,10 +27,9 @@ _MILLISECONDS = 2_000
 
 
 def session() -> str:
-    """Return a name that is equal in all processes of one ``jax.distributed``; empty without one.
+    """Return a name shared by all processes of one ``jax.distributed`` program; empty without one.
 
-    The first process that asks sets it in the store of the coordinator. No process waits for
-    another one.
+    The first process that asks stores the name at the coordinator. No process waits for another.
     """
     try:
         client = take("distributed").client

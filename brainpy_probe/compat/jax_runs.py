@@ -1,9 +1,9 @@
 """Finds the function for which JAX compiles a module, from the frames of the compilation.
 
-JAX 0.4.13 to 0.12.0. A jitted function is compiled below the frame that has missed its cache; a
-loop or condition outside of any trace is compiled below ``apply_primitive``, which JAX calls within
-``jax.lax.scan`` and the like. JAX compiles the operations of ``jax.numpy`` in the same way: their
-functions are JAX's own.
+JAX 0.4.13 to 0.12.0. JAX compiles a jitted function below the frame that has missed its cache. It
+compiles a loop or condition outside of any trace below ``apply_primitive``, which ``jax.lax.scan``
+and similar functions call. The operations of ``jax.numpy`` are compiled in the same way, but their
+functions are part of JAX.
 """
 
 from __future__ import annotations
@@ -50,22 +50,23 @@ NAMES.update(
     }
 )
 
-# The parameter of jax.lax's public functions that is the user's function, or a list of these.
+# The parameter of each jax.lax function that takes the user's function, or a list of functions.
 _LOOPS = {"scan": "f", "while_loop": "body_fun", "fori_loop": "body_fun", "map": "f"}
 _CONDITIONS = {"cond": "true_fun", "switch": "branches"}
-# Packages whose frames are between a call and the compilation to which it leads.
-_INNER = ("jax", "jaxlib", "brainpy_probe", "wrapt", "contextlib")
+# Packages that may have frames between the user's call and the compilation.
+_LIBRARIES = ("jax", "jaxlib", "brainpy_probe", "wrapt", "contextlib")
 
 
-# The same of BrainPy up to 2.6 (2.3.8, 2.4.6, 2.6.0: _src/math/object_transform/controls.py).
-_BRAINPYS = {
+# The same for BrainPy's functions up to 2.6 (2.3.8, 2.4.6, 2.6.0:
+# _src/math/object_transform/controls.py).
+_BRAINPY_CONTROL_FLOW = {
     "while_loop": "body_fun", "scan": "body_fun", "cond": "true_fun", "ifelse": "branches",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class CompiledFunction:
-    """What JAX compiles: a jitted function, or a loop or condition.
+    """The function that JAX compiles: a jitted function, a loop or a condition.
 
     Attributes
     ----------
@@ -81,8 +82,8 @@ class CompiledFunction:
 
 
 @functools.cache
-def _codes() -> tuple[dict[int, str], dict[int, tuple[Literal["loop", "condition"], str]]]:
-    """Return what frames are, by the ``id`` of their code: JAX's own, and those of jax.lax."""
+def _jax_codes() -> tuple[dict[int, str], dict[int, tuple[Literal["loop", "condition"], str]]]:
+    """Return JAX's compiling functions and jax.lax's control flow, by the ``id`` of their code."""
     import jax
 
     inner = {id(take("primitive-call").__code__): "primitive"}
@@ -100,20 +101,20 @@ def _codes() -> tuple[dict[int, str], dict[int, tuple[Literal["loop", "condition
 
 
 def _inner_codes(function: Any, name: str) -> list[CodeType]:
-    """Return the code of the functions of a name that a function defines."""
+    """Return the code of the inner functions of a function that have a given name."""
     constants = function.__code__.co_consts
     return [code for code in constants if isinstance(code, CodeType) and code.co_name == name]
 
 
 @functools.cache
-def _brainpys_codes() -> dict[int, tuple[str, str]]:
+def _brainpy_codes() -> dict[int, tuple[str, str]]:
     """Return name and parameter of BrainPy's loops and conditions, by the ``id`` of their code."""
     if brainpy_model.on_brainstate():
         return {}
     maths = importlib.import_module("brainpy.math")
     found = {
         id(inspect.unwrap(getattr(maths, name)).__code__): (f"bm.{name}", parameter)
-        for name, parameter in _BRAINPYS.items()
+        for name, parameter in _BRAINPY_CONTROL_FLOW.items()
         if hasattr(maths, name)
     }
     with contextlib.suppress(PrivateNameMissing):
@@ -123,7 +124,7 @@ def _brainpys_codes() -> dict[int, tuple[str, str]]:
 
 
 def compiled_function(frame: FrameType | None) -> CompiledFunction | None:
-    """Return the function for which JAX compiles a module; None for an operation of JAX's.
+    """Return the function for which JAX compiles a module; None for an operation of JAX itself.
 
     Parameters
     ----------
@@ -132,21 +133,21 @@ def compiled_function(frame: FrameType | None) -> CompiledFunction | None:
     """
     import jax
 
-    inner, control = _codes()
+    inner, control = _jax_codes()
     function: Any = None
     primitive: Primitive = None
     found: CompiledFunction | None = None
     last = frame
-    for current in _outwards(frame):
+    for current in _outer_frames(frame):
         key = id(current.f_code)
         what = inner.get(key)
         if what == "jit" and function is None:
-            function = _jitted(current)
+            function = _jitted_function(current)
         elif what == "primitive" and primitive is None:
             primitive = current.f_locals["prim"]
         elif key in control:
             kind, parameter = control[key]
-            found = CompiledFunction(kind, _first(current.f_locals[parameter]))
+            found = CompiledFunction(kind, _first_function(current.f_locals[parameter]))
         last = current.f_back
     if primitive is not None:
         is_control = primitive in (jax.lax.scan_p, jax.lax.while_p, jax.lax.cond_p)
@@ -162,29 +163,29 @@ def compiled_function(frame: FrameType | None) -> CompiledFunction | None:
 
 
 def _of_brainpy(frame: FrameType | None) -> CompiledFunction | None:
-    """Return the loop or condition of BrainPy's that a frame is within, up to 2.6."""
+    """Return BrainPy's loop or condition that encloses a frame, up to BrainPy 2.6."""
     while frame is not None and _package(frame) == "brainpy":
-        known = _brainpys_codes().get(id(frame.f_code))
+        known = _brainpy_codes().get(id(frame.f_code))
         if known is not None:
-            return CompiledFunction(known[0], _first(frame.f_locals[known[1]]))
+            return CompiledFunction(known[0], _first_function(frame.f_locals[known[1]]))
         frame = frame.f_back
     return None
 
 
-def _first(functions: Any) -> Any:
-    """Return a function, or the first of several."""
+def _first_function(functions: Any) -> Any:
+    """Return the first of several functions, or the function itself."""
     return next(iter(functions), None) if isinstance(functions, (list, tuple)) else functions
 
 
-def _jitted(frame: FrameType) -> Any:
-    """Return the function of a frame of ``cache_miss``."""
+def _jitted_function(frame: FrameType) -> Any:
+    """Return the jitted function, given a frame of ``cache_miss``."""
     names = frame.f_locals
     return names["fun"] if "fun" in names else names["jit_info"].fun
 
 
-def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
-    """Yield a frame and those around it, up to the first outside of JAX and the probe."""
-    while frame is not None and _package(frame) in _INNER:
+def _outer_frames(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield a frame and its callers, up to the first one outside of JAX and the probe."""
+    while frame is not None and _package(frame) in _LIBRARIES:
         yield frame
         frame = frame.f_back
 

@@ -43,9 +43,8 @@ NAMES.update(
         "scan": PrivateName(
             "jax.lax.scan",
             ("jax.lax:scan",),
-            "public; brainstate 0.5.4, 0.6.0: transform/_loop_collect_return.py calls it by "
-            "attribute, "
-            "brainpy 2.4.6, 2.6.0: _src/math/object_transform/controls.py likewise",
+            "public; brainstate 0.5.4, 0.6.0: transform/_loop_collect_return.py and brainpy 2.4.6, "
+            "2.6.0: _src/math/object_transform/controls.py call it by attribute",
         ),
         "scan-primitive": PrivateName(
             "JAX's scan primitive",
@@ -100,8 +99,8 @@ NAMES.update(
 def trace_settings() -> object:
     """Return the settings that affect how JAX traces and lowers in this thread, for comparison.
 
-    Some are thread-local contexts. ``trace_context`` of jax._src.config (0.4.30, 0.10.2, 0.12.0);
-    in 0.4.13 and 0.4.23 a method of its ``config``.
+    Some are thread-local contexts. ``trace_context`` is a function of jax._src.config (0.4.30,
+    0.10.2, 0.12.0); in 0.4.13 and 0.4.23 it is a method of ``config`` there.
     """
     return take("trace-context")()
 
@@ -119,16 +118,16 @@ def scan_arguments(
     unroll: int | bool = 1,
     **others: Any,
 ) -> dict[str, Any]:
-    """Return the arguments of a ``jax.lax.scan`` call by the names of its documented parameters.
+    """Return the arguments of a ``jax.lax.scan`` call by parameter name.
 
-    This function has scan's signature; the function itself is not inspected, because another tool
-    may have wrapped it without a signature. jax 0.4.13 to 0.12.0.
+    This function has scan's signature. Scan itself is not inspected, because another tool may have
+    wrapped it without a signature. jax 0.4.13 to 0.12.0.
     """
     return {"f": f, "init": init, "xs": xs, "length": length, "reverse": reverse, "unroll": unroll}
 
 
 def is_extended(dtype: DType) -> bool:
-    """Return whether a dtype is an extended dtype of JAX, such as that of typed random keys.
+    """Return whether a dtype is an extended dtype of JAX, such as the dtype of typed random keys.
 
     ``jax.dtypes.extended`` is public from 0.4.23 on; 0.4.13 calls such dtypes opaque
     (_src/dtypes.py).
@@ -163,7 +162,7 @@ def is_key(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class JaxprClasses:
-    """The classes that jaxprs consist of."""
+    """JAX's classes for jaxprs and their literals."""
 
     ClosedJaxpr: type[Any]
     Jaxpr: type[Any]
@@ -171,7 +170,7 @@ class JaxprClasses:
 
 
 def jaxpr_classes() -> JaxprClasses:
-    """Return the classes that jaxprs consist of."""
+    """Return JAX's classes for jaxprs and their literals."""
     return JaxprClasses(take("closed-jaxpr"), take("jaxpr"), take("literal"))
 
 
@@ -187,12 +186,12 @@ def canonical_array(array: Array) -> Array | None:
 
 
 def without_dead_code(closed: ClosedJaxpr) -> tuple[Jaxpr, list[bool]]:
-    """Return the open jaxpr with only the equations that a closed jaxpr's results and effects need.
+    """Remove the equations of a closed jaxpr that neither its results nor its effects need.
 
     Returns
     -------
     jaxpr
-        The jaxpr; it has the same constants.
+        The open jaxpr without these equations; it has the same constants.
     list of bool
         For each argument of the closed jaxpr, whether the new jaxpr has it.
     """
@@ -209,8 +208,8 @@ def trace_state_clean() -> bool:
 def equation_settings(eqn: Equation) -> tuple[Any, ...]:
     """Return the name stack and the settings under which an equation was created.
 
-    Consecutive equations with equal settings can share one :func:`equation_context`. They then have
-    the source line of the first equation, which only an error message would show.
+    Consecutive equations with equal settings can share one :func:`equation_context`. They then
+    share the source line of the first equation, which only an error message would show.
     """
     return eqn.source_info.name_stack, getattr(eqn, "ctx", None)
 
@@ -226,7 +225,7 @@ def equation_context(eqn: Equation, *, on_mesh: bool = True) -> Iterator[None]:
     eqn : Equation
         The equation.
     on_mesh : bool
-        Whether to restore the mesh of devices too.
+        Whether to restore the device mesh too.
     """
     source_info_util = take("source-info")
     source = eqn.source_info
@@ -238,9 +237,9 @@ def equation_context(eqn: Equation, *, on_mesh: bool = True) -> Iterator[None]:
 
 
 def without_mesh() -> contextlib.AbstractContextManager[None]:
-    """Return a context in which JAX traces for no mesh of devices.
+    """Return a context in which JAX traces without a device mesh.
 
-    ``jax.sharding.use_abstract_mesh`` is public in 0.10.2 and 0.12.0. Up to 0.4.30 a trace has no
+    ``jax.sharding.use_abstract_mesh`` is public in 0.10.2 and 0.12.0. Up to 0.4.30 traces have no
     mesh.
     """
     import jax
@@ -255,10 +254,10 @@ def without_mesh() -> contextlib.AbstractContextManager[None]:
 
 
 def is_on_mesh(eqn: Equation) -> bool:
-    """Return whether an equation or the types of its values have a mesh of devices.
+    """Return whether an equation, or the type of one of its values, has a device mesh.
 
-    ``cur_abstract_mesh`` of an equation's settings, and ``sharding`` of a type (0.10.2, 0.12.0:
-    _src/core.py). Up to 0.4.30 neither has a mesh.
+    The mesh is in ``cur_abstract_mesh`` of the equation's settings, or in ``sharding`` of a type
+    (0.10.2, 0.12.0: _src/core.py). Up to 0.4.30 neither has a mesh.
     """
     shardings = (getattr(v.aval, "sharding", None) for v in (*eqn.invars, *eqn.outvars))
     meshes = [getattr(sharding, "mesh", None) for sharding in shardings]
@@ -267,9 +266,9 @@ def is_on_mesh(eqn: Equation) -> bool:
 
 
 def without_sharding(eqn: Equation) -> Equation:
-    """Return an equation that does not say how its result is distributed over devices.
+    """Return an equation without an explicit sharding of its result.
 
-    The parameters of primitives with an explicit sharding (0.10.2, 0.12.0: _src/lax/lax.py).
+    Some primitives have a parameter for it (0.10.2, 0.12.0: _src/lax/lax.py).
     """
     given = [name for name in ("sharding", "out_sharding") if eqn.params.get(name) is not None]
     return eqn.replace(params={**eqn.params, **dict.fromkeys(given)}) if given else eqn
@@ -302,7 +301,8 @@ def scan_operands(params: dict[str, Any]) -> tuple[int, int]:
 def callback_of(eqn: Equation) -> Any:
     """Return the Python callable that an equation calls at run time, or None.
 
-    host_callback wraps it (0.4.13 to 0.4.30: experimental/host_callback.py, ``callback_func``).
+    host_callback wraps the callable (0.4.13 to 0.4.30: experimental/host_callback.py,
+    ``callback_func``).
     """
     called = eqn.params.get("callback")
     called = getattr(called, "callback_func", called)

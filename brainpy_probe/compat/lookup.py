@@ -1,7 +1,7 @@
 """The table of private names of other libraries, and the lookup of a name.
 
-Each module of this folder adds its names to :data:`NAMES`, with the places where a name may be and
-the versions in which it was seen there.
+Each module of this folder adds its names to :data:`NAMES`, with the places where each name may be
+and the versions in which it was seen there.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ __all__ = ["NAMES", "PrivateName", "find", "place_of", "take", "uses_brainpy"]
 
 @dataclass(frozen=True)
 class PrivateName:
-    """A name of another library, and the places where it may be.
+    """A name of another library, and the places in which to look for it.
 
     Parameters
     ----------
     what : str
         A description of the object, for error messages.
     places : tuple of str
-        Where it may be, as ``module:attribute``, in the order in which they are tried.
+        The places, as ``module:attribute``, in the order in which they are tried.
     holds : str
         The versions in which it was seen, and in which file.
     era : str
-        ``brainstate`` if only BrainPy 2.7 and later has it, ``variables`` if only an earlier
-        BrainPy has it, empty if both have it.
+        ``brainstate`` if only BrainPy 2.7 and later has it, ``variables`` if only earlier versions
+        have it, empty if both have it.
     members : tuple of str
         Attributes that the object must have.
     optional : bool
@@ -48,7 +48,7 @@ class PrivateName:
 
     @property
     def is_brainpys(self) -> bool:
-        """Whether all of the places are in BrainPy."""
+        """Whether all places are in BrainPy."""
         return all(_is_brainpys(place) for place in self.places)
 
 
@@ -58,8 +58,8 @@ NAMES: dict[str, PrivateName] = {}
 def uses_brainpy() -> bool:
     """Return whether this process uses BrainPy, rather than brainstate alone.
 
-    A script that has imported brainstate and not BrainPy uses brainstate alone: the probe does not
-    import BrainPy into it. A later import of BrainPy changes that.
+    A script that has imported brainstate but not BrainPy uses brainstate alone, and the probe does
+    not import BrainPy there. The result changes if the script imports BrainPy later.
     """
     return is_imported("brainpy") or not is_imported("brainstate")
 

@@ -67,9 +67,9 @@ ECOSYSTEM = {
 
 
 def expected() -> dict[str, PrivateName]:
-    """Return the private names of the installed BrainPy's era; all names if there is no BrainPy.
+    """Return the private names that the installed BrainPy should have; all names without BrainPy.
 
-    A script that uses brainstate alone needs no name of BrainPy.
+    A script that uses brainstate alone needs none of BrainPy's names.
     """
     try:
         era = "brainstate" if brainpy_model.on_brainstate() else "variables"
@@ -83,7 +83,7 @@ def expected() -> dict[str, PrivateName]:
 
 
 def resolve() -> None:
-    """Look up every private name that a capture uses, so that none turns out missing during a run.
+    """Look up every private name that a capture uses, so that a run finds none missing.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def stack() -> str | None:
 
 
 def _model_library() -> tuple[str, str | None]:
-    """Return the name and version of the library that models are made of here."""
+    """Return name and version of the library with which models are built: BrainPy or brainstate."""
     version = installed("brainpy")
     return ("BrainPy", version) if version else ("brainstate", installed("brainstate"))
 
@@ -136,7 +136,7 @@ def _of_model_library(tested: TestedStack) -> str:
 
 @functools.cache
 def untested() -> str:
-    """Return a warning if the installed versions are not a tested stack; issue it once."""
+    """Return a warning if the installed versions are untested, else ""; issue the warning once."""
     if stack() is not None:
         return ""
     known = ", ".join(

@@ -50,7 +50,7 @@ def read_arrays(folder: Path, file: WrittenFile) -> dict[str, Array]:
 
 
 def check_array(path: Path, spec: TensorSpec, stored_arrays: dict[str, Array]) -> Array:
-    """Return an array of a file in its own dtype, after checking it against the manifest.
+    """Check an array of a file against the manifest, and return it in its own dtype.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def check_array(path: Path, spec: TensorSpec, stored_arrays: dict[str, Array]) -
 
 
 def dtype_of(name: str) -> np.dtype[Any]:
-    """Return the dtype of a name in the manifest.
+    """Return the dtype that has a given name in the manifest.
 
     Raises
     ------
@@ -107,7 +107,7 @@ _ALIGNMENT = 8
 
 
 def encode_arrays(arrays: Mapping[str, Array]) -> tuple[bytes, dict[str, memoryview]]:
-    """Return the content of a safetensors file: its header, and the arrays in their order.
+    """Return the content of a safetensors file: its header, and the arrays in file order.
 
     An array whose dtype safetensors or NumPy lacks is stored as bytes, with a last axis for the
     bytes of an element. The file's metadata has its dtype.

@@ -1,8 +1,8 @@
 """Names of model components in the locations of a program's ops.
 
-Each component of a model runs within a JAX name scope of its own: a marker followed by its full
-name, as in ``jit(EINet)/while/body/~EINet/~E2E/~E2E.comm/mul``. The innermost scope names the
-component to which the op belongs.
+Each component of a model runs within its own JAX name scope: a marker followed by the component's
+full name, as in ``jit(EINet)/while/body/~EINet/~E2E/~E2E.comm/mul``. The innermost scope names the
+component to which an op belongs.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ __all__ = [
 # XLA cuts a name at "@" (MLIR's NameLoc, all versions), and reads a name that ends in ":" as a
 # type.
 _MARK = "~"
-# JAX writes transformations around the scopes within them: ``vmap(~EINet)``. A name ends at the
+# JAX writes a transformation around the scopes within it: ``vmap(~EINet)``. A name ends at the
 # first character of JAX's or XLA's own syntax. It may contain characters that \w does not match,
 # such as combining accents.
 _SCOPE = re.compile(rf"{_MARK}([^/()\[\]{_MARK}\"\s]+)")
-# Parts of a location that say nothing about the op.
+# Parts of a location that do not describe the op.
 _TRACED = re.compile(r"(?:jit|pjit)\(|eval_jaxpr$|closed_call$")
-# Pseudo-components: what a runner does in a step before and after the model.
+# Pseudo-components: the runner's work in a step, before and after the model's update.
 INPUTS = "runner.inputs"
 MONITORS = "runner.monitors"
 # Time and cost without a component: the loop over time itself, what runs before and after the loop,
@@ -65,7 +65,7 @@ def scope(name: str) -> str:
 
 
 def owner(location: str) -> str:
-    """Return the component that an op's location names; empty if it names none."""
+    """Return the component that an op's location names; empty if there is none."""
     found = _SCOPE.findall(location)
     return found[-1] if found else ""
 
@@ -101,12 +101,12 @@ def forward(component: str) -> str:
 def location(name: str, *, training: bool = False) -> str:
     """Return the location name that an op has in a captured program, given JAX's location name.
 
-    ``~E2E.comm/mul`` for an op of a component, otherwise the op's position in the program, as in
-    ``while/body/add``. Removed are the functions in which it was traced, and parameters of
-    primitives, which JAX up to 0.4.30 writes there. The result is empty for names of arguments,
-    which are recorded elsewhere, and for names that XLA would read as a type (``jit:``).
+    It is ``~E2E.comm/mul`` for an op of a component, otherwise the op's position in the program, as
+    in ``while/body/add``. The functions in which the op was traced are removed, and so are
+    parameters of primitives, which JAX up to 0.4.30 writes there. The result is empty for names of
+    arguments, which are recorded elsewhere, and for names that XLA would read as a type (``jit:``).
 
-    Where a program trains its model, an op of a gradient is marked: ``~rnn/backward/dot_general``.
+    In a program that trains its model, ops of a gradient are marked: ``~rnn/backward/dot_general``.
     """
     in_gradient = is_backward(name) or (training and "transpose(" in name)
     name = name.partition("[")[0]
@@ -123,15 +123,15 @@ def location(name: str, *, training: bool = False) -> str:
 
 
 def label(name: str, links: Mapping[str, tuple[str, str]]) -> str:
-    """Return the display name of a component; a projection's includes what it connects."""
+    """Return the display name of a component; a projection's name includes what it connects."""
     return f"{name} ({links[name][0]} to {links[name][1]})" if name in links else name
 
 
 def enclosing_component(name: str, components: Collection[str]) -> str:
     """Return the component that contains an array or another component, given its name.
 
-    This is the longest prefix that names a component, ``E2E`` for ``E2E.comm``; otherwise the
-    model, which is the first component. For arrays of the runner it is the pseudo-component of its
+    This is the longest prefix that names a component (``E2E`` for ``E2E.comm``), otherwise the
+    model, which is the first component. Arrays of the runner belong to the pseudo-component of its
     inputs.
     """
     if name.startswith("runner."):

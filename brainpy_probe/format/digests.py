@@ -18,9 +18,9 @@ __all__ = [
     "with_digest",
 ]
 
-# Bytes that stay in the processor's cache between two reads.
+# Size of a chunk that stays in the processor's cache between two reads.
 _CHUNK = 1 << 20
-# The end of a manifest or journal line.
+# The last field of a manifest or journal line, up to the end.
 _DIGEST = re.compile(rb'"digest":\s?"([0-9a-f]*)"\n?\}\Z')
 
 
@@ -74,8 +74,8 @@ def digest_in_background(
 ) -> Iterator[Callable[[], tuple[str, list[str]]]]:
     """Yield a function that returns the digests of some pieces.
 
-    Large pieces are digested in another thread while the block writes them, as both release the
-    GIL. The thread has ended when the block ends.
+    Another thread digests large pieces while the block writes them, because both release the GIL.
+    The thread has ended when the block ends.
     """
     if sum(len(piece) for piece in pieces) < _CHUNK:  # starting a thread takes longer
         yield lambda: _digests_of(pieces)

@@ -25,29 +25,29 @@ from brainpy_probe.format.manifest.records import Addition, Manifest
 __all__ = ["JOURNAL", "MANIFEST", "RunFolder", "safe_name"]
 
 MANIFEST = "manifest.json"
-# The records that an open capture has added to its manifest, one line each.
+# The file in which an open capture records its additions, one line each.
 JOURNAL = "journal.jsonl"
 # Minimum number of digits of the numbers in folder names.
 _DIGITS: dict[Literal["programs", "modules"], int] = {"programs": 3, "modules": 4}
-# Maximum length of a name in a path. Systems allow 255; the rest is for what the probe adds.
+# Maximum length of a name in a path. Systems allow 255 characters; the probe adds to some names.
 _LONGEST = 120
 
 
 class RunFolder:
     """The folder of one capture while it is being written.
 
-    Every file is written under a temporary name and then renamed, so that a reader never finds half
-    a file under a final name, even if the process is killed. Until the capture ends, each addition
-    is one line of the journal, so that its cost does not grow with the capture. A truncated last
-    line is ignored.
+    Every file is written under a temporary name and then renamed, so that a reader never finds an
+    incomplete file under a final name, even if the process is killed. Until the capture ends, each
+    addition is one line of the journal, so that its cost does not grow with the capture. A
+    truncated last line is ignored.
 
     The index in memory changes only after the disk has changed. A path is reserved only once, even
-    if the files there could not be written.
+    if its files could not be written.
 
     Parameters
     ----------
     parent : str or path
-        The folder in which it is created, with missing parents.
+        The folder in which the capture folder is created; missing parents are created too.
     rank : int, optional
         JAX's process index, if several processes run one program.
 
@@ -80,7 +80,7 @@ class RunFolder:
         kind : str
             ``programs`` or ``modules``.
         number : int
-            The number of the record. The path contains it, or a higher one if it is taken.
+            The number of the record. The path contains it, or a higher number if it is taken.
         name : str
             The last part of the path.
 
@@ -198,7 +198,7 @@ class RunFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _check(self) -> None:
-        """Raise an error if the path no longer leads to the folder that was created."""
+        """Raise an error if the path no longer refers to the folder that was created."""
         try:
             same = _identity(self.path) == self._made
         except FileNotFoundError:

@@ -38,8 +38,8 @@ class _Count(NamedTuple):
 class Index:
     """A manifest that grows. The cost of an addition does not depend on the number of records.
 
-    An addition takes effect with one assignment, the last in :meth:`add`. An interrupt before it
-    adds nothing, and another thread reads either all of an addition or nothing.
+    An addition takes effect in one assignment, the last of :meth:`add`. An interrupt before it adds
+    nothing, and another thread reads all of an addition or nothing of it.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Index:
         self._read = self._count, begun
 
     def add(self, addition: Addition, *, journal_size: int = 0, complete: bool = False) -> None:
-        """Add the records of an addition that the index does not have yet.
+        """Add those records of an addition that the index does not have yet.
 
         Parameters
         ----------
@@ -116,7 +116,7 @@ class Index:
 
     @property
     def journal_size(self) -> int:
-        """Number of bytes of the journal that hold these records; later bytes are ignored."""
+        """Number of bytes of the journal that contain these records; later bytes are ignored."""
         return self._count.journal_size
 
     @property

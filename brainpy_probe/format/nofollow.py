@@ -1,8 +1,8 @@
 """Reads files below a folder without following symbolic links.
 
-A capture may be written by one user and read by another, and its folder may change meanwhile.
-Therefore a path is opened one folder at a time, and what was opened is checked, not its name: links
-and special files are refused, and the size is known before anything is read.
+One user may write a capture and another read it, and its folder may change meanwhile. Therefore a
+path is opened one folder at a time, and the opened file is checked instead of its name. Links and
+special files are refused, and the size is known before anything is read.
 """
 
 from __future__ import annotations

@@ -38,12 +38,12 @@ def newest_run(parent: str | os.PathLike[str]) -> Path | None:
 
 
 def is_run(path: Path) -> bool:
-    """Return whether a path is a capture's, rather than that of a folder of captures."""
+    """Return whether a path is a capture folder, rather than a folder that contains captures."""
     return (path / MANIFEST).exists() or path.name == MANIFEST
 
 
 def find_run(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a capture, given it or the folder of captures, of which the newest counts.
+    """Return the path of a capture: the path itself, or the newest capture in a folder.
 
     Raises
     ------
@@ -60,10 +60,10 @@ def find_run(path: str | os.PathLike[str]) -> Path:
 
 
 def _creation_order(run: Path) -> tuple[str, int, int, str]:
-    """Order runs by the second in their name, within a second by their last change.
+    """Return a sort key: the second in a run's name, then the time of its last change.
 
-    File times may have a resolution of milliseconds. Within one, the number at the end of the
-    folder's name decides.
+    File times may have a resolution of milliseconds. Runs with equal times are sorted by the number
+    at the end of the folder's name.
     """
     indices = (run / name for name in (MANIFEST, JOURNAL))
     changes = [index.stat().st_mtime_ns for index in indices if index.exists()]
@@ -142,8 +142,8 @@ def _add(source: Path, index: Index, addition: Addition) -> None:
 def _read_index(folder: Path) -> tuple[bytes, Manifest, list[bytes]]:
     """Return the manifest as stored and decoded, and the lines of the journal.
 
-    A capture that ends meanwhile replaces its manifest and removes the journal. Both belong
-    together if the manifest is the same before and after the journal was read.
+    A capture that ends meanwhile replaces its manifest and removes the journal. The two belong
+    together if the manifest did not change while the journal was read.
     """
     source = folder / MANIFEST
     content = _read(folder, MANIFEST)
@@ -201,7 +201,7 @@ def _decode(source: Path, content: bytes, kind: type[_T]) -> _T:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         reason = first_line(error)
         raise DamagedCapture(f"{source} can't be read: {reason}.", "Capture again.") from error
-    # Second, because it makes lists of any JSON, also of JSON that no record allows.
+    # Checked last, because it makes lists of any JSON, even of JSON that no record allows.
     check_keys(source, content)
     return record
 

@@ -1,4 +1,4 @@
-"""Consistency checks of a manifest, made once when it is read."""
+"""Checks a manifest for consistency, once when it is read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from brainpy_probe.format.manifest.records import Manifest
 
 __all__ = ["check_keys", "check_manifest"]
 
-# File kinds that a program may have several of; it has at most one file of any other kind.
+# Kinds of which a program may have several files; it has at most one file of any other kind.
 _SEVERAL = {"xla", "shared"}
 _MODULE_KINDS = {"stablehlo", "mlirbc", "hlo", "xla"}
 _ARRAY_KINDS = {"data", "results", "shared"}
@@ -27,12 +27,12 @@ _MAX_PATH = 1024
 
 
 def check_keys(source: Path, content: bytes) -> None:
-    """Check that no JSON object has a key twice. Parsers differ in which of the two they take.
+    """Check that no JSON object has the same key twice: parsers differ in which value they take.
 
     Raises
     ------
     DamagedCapture
-        If an object has, or the text is not JSON.
+        If an object has a key twice, or the text is not JSON.
     """
     try:
         _KEYS.decode(content.decode())
@@ -45,7 +45,7 @@ def check_keys(source: Path, content: bytes) -> None:
 
 
 class _DuplicateKey(Exception):
-    """A JSON object has a key twice."""
+    """A JSON object has the same key twice."""
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> None:
@@ -57,7 +57,7 @@ _KEYS = json.JSONDecoder(object_pairs_hook=_refuse_duplicates)
 
 
 def check_manifest(source: Path, manifest: Manifest) -> None:
-    """Check that records refer to existing records and files, and that they are consistent.
+    """Check that records are consistent, and refer only to existing records and files.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def _references(source: Path, manifest: Manifest) -> Iterator[str]:
 
 
 def _files(source: Path, manifest: Manifest) -> Iterator[str]:
-    """Check that all paths are within the folder, and that each path is one file."""
+    """Check that all paths are within the folder, and that a path has one size and digest."""
     seen: dict[str, WrittenFile] = {}
     for file in named_files(manifest):
         if not _is_within_folder(file.path):

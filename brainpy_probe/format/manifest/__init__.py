@@ -1,1 +1,1 @@
-"""The records of a manifest. Begin with `records`."""
+"""The records of a manifest. Start with :mod:`.records`."""

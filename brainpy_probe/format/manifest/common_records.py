@@ -27,8 +27,8 @@ __all__ = [
     "WrittenFile",
 ]
 
-# A float holds integers up to this exactly; beyond it, arithmetic with a number of a file may
-# overflow.
+# A float represents integers exactly up to this number. Larger numbers from a file might overflow
+# in arithmetic.
 _LARGEST_INT = 2**53
 
 NonNegativeInt = Annotated[int, Meta(ge=0, le=_LARGEST_INT)]

@@ -1,4 +1,4 @@
-"""Records of the process that a capture was made in."""
+"""Records of the process in which a capture was made."""
 
 from __future__ import annotations
 
