@@ -123,15 +123,21 @@ class Part {
     const { owners, lines } = pane.text;
     return owners.findIndex((owner, number) => this.within.has(owner) && lines[number].trim());
   }
-  // The counterpart to scroll to: the one that is about the fewest other lines.
+  // The counterpart to scroll to: of those of the op that gives the value, the one that is about the
+  // fewest other lines.
   best(kind, sets) {
     const text = this.panes[kind].text;
-    const numbers = [...sets[kind]];
+    let numbers = [...sets[kind]];
     if (kind === "ir") {
       const own = numbers.filter((number) => this.within.has(text.owners[number]));
       return Math.max(...(own.length ? own : numbers));
     }
-    return numbers.reduce((a, b) => (text.links[b].length < text.links[a].length ? b : a));
+    if (sets.ir.size) {
+      const last = this.best("ir", sets);
+      const those = numbers.filter((number) => text.links[number].includes(last));
+      if (those.length) numbers = those;
+    }
+    return numbers.reduce((a, b) => (text.links[b].length <= text.links[a].length ? b : a));
   }
   mark(name) {
     this.component = name;
