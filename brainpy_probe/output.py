@@ -9,9 +9,10 @@ replaced by a visible one, and markup is off.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Column, Table
@@ -19,7 +20,7 @@ from rich.text import Text
 
 from brainpy_probe.characters import visible
 
-__all__ = ["Output", "plain_table", "visible_json"]
+__all__ = ["FittingTable", "Output", "plain_table", "visible_json"]
 
 # In JSON these can occur only within strings; characters below a space are escaped anyway.
 _HIDDEN = re.compile(
@@ -50,6 +51,59 @@ class Output(Console):
 def plain_table(*columns: Column) -> Table:
     """Return a table without borders, two spaces between its columns."""
     return Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+
+
+class FittingTable:
+    """A table that leaves out columns where it would be wider than the terminal.
+
+    Parameters
+    ----------
+    *titles : str
+        The heads of the columns.
+    names : int
+        How many columns, from the left, have names; the others have figures.
+    spare : sequence of str
+        The columns that may be left out, in the order in which they are.
+    """
+
+    def __init__(self, *titles: str, names: int = 1, spare: Sequence[str] = ()) -> None:
+        self._titles, self._names, self._spare = titles, names, spare
+        self._rows: list[tuple[str, ...]] = []
+
+    def add_row(self, *cells: str) -> None:
+        """Add a row of a cell for each title."""
+        self._rows.append(cells)
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        numbers = list(range(len(self._titles)))
+        widths = [
+            max(map(cell_len, column)) for column in zip(self._titles, *self._rows, strict=True)
+        ]
+        # A name of more than half of the width is folded, so that it does not cost columns.
+        for number in range(self._names):
+            widths[number] = min(widths[number], options.max_width // 2)
+        missing = []
+        for title in self._spare:
+            if sum(widths[number] + 2 for number in numbers) - 2 <= options.max_width:
+                break
+            if title in self._titles:
+                numbers.remove(self._titles.index(title))
+                missing.append(title)
+        table = plain_table(
+            *(
+                Column(self._titles[number], overflow="fold")
+                if number < self._names
+                else Column(self._titles[number], justify="right", no_wrap=True)
+                for number in numbers
+            )
+        )
+        for row in self._rows:
+            table.add_row(*(row[number] for number in numbers))
+        yield table
+        if missing:
+            yield Text(f"A wider terminal shows {', '.join(missing)}.", style="dim")
 
 
 def visible_json(text: str) -> str:

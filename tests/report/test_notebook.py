@@ -14,6 +14,8 @@ import pytest
 import brainpy_probe as probe
 from brainpy_probe.report.page.html import tag
 from brainpy_probe.report.page.notebook import visible_text
+from brainpy_probe.report.text.summary import as_plain_text
+from brainpy_probe.report.text.tables import costs_table
 from tests.replaying import captured
 
 
@@ -86,6 +88,17 @@ def test_a_large_object_has_a_short_repr(shown: dict[str, Any]) -> None:
         assert str(tag("pre", visible_text(str(item)), class_="page")) in item._repr_html_()
     others = [program.dataflow, program.listing(compiles=False), program.op_graph()]
     assert all(len(repr(item)) < 80 for item in others)
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_a_table_leaves_out_columns_rather_than_fold_names(
+    width: int, shown: dict[str, Any]
+) -> None:
+    lines = as_plain_text(costs_table(shown["costs"]), width).splitlines()
+    assert max(map(len, lines)) <= width
+    names = {row.component for row in shown["costs"].components}
+    assert names <= {line.split("  ")[0].rstrip("*") for line in map(str.lstrip, lines)}
+    assert ("A wider terminal shows ops, B const." in lines) == (width == 60)
 
 
 def test_pictures_are_dark_in_a_dark_notebook(shown: dict[str, Any]) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Group
-from rich.table import Column
 from rich.text import Text
 
 from brainpy_probe.analysis.compile_causes import Cause, causes
 from brainpy_probe.format.manifest.records import Manifest, Reason
-from brainpy_probe.output import plain_table
+from brainpy_probe.output import FittingTable
 from brainpy_probe.quantities import seconds, shortened
 
 __all__ = ["REASONS", "compiles_table", "notes_on"]
@@ -37,12 +36,10 @@ def compiles_table(manifest: Manifest) -> Group:
         The records of the capture.
     """
     rows = causes(manifest)
-    titles = ("modules", "trace", "lower", "compile", "cached", "wasted")
-    table = plain_table(
-        Column("line", overflow="fold"),
-        Column("why", overflow="fold"),
-        *(Column(title, justify="right", no_wrap=True) for title in titles),
-    )
+    table = FittingTable(
+        "line", "why", "modules", "trace", "lower", "compile", "cached", "wasted",
+        names=2, spare=("trace", "lower"),
+    )  # fmt: skip
     for cause in rows:
         table.add_row(
             shortened(cause.place or "unknown", _NAME),

@@ -1,4 +1,4 @@
-"""Tables of costs and of replays, 80 columns wide."""
+"""Tables of costs and of replays, which fit the terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Group
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
 from brainpy_probe.analysis.replaying.replay import Compared, Replay
@@ -18,7 +18,7 @@ from brainpy_probe.format.manifest.cost_records import (
     Count,
     Measured,
 )
-from brainpy_probe.output import plain_table
+from brainpy_probe.output import FittingTable, plain_table
 
 __all__ = ["costs_table", "measured_table", "replay_table"]
 
@@ -50,7 +50,10 @@ def _counts(costs: Costs, links: Links) -> Group:
     # Few models have transcendental functions (exp, log, tanh), and the word is long.
     transcendental = costs.total.transcendentals > 0
     heads = ["ops", "flops", *["transcendental"] * transcendental]
-    table = _table("per step", *heads, "B read", "B written", "B state", "B const")
+    table = FittingTable(
+        "per step", *heads, "B read", "B written", "B state", "B const",
+        spare=("ops", "B const", "B state", "transcendental"),
+    )  # fmt: skip
 
     def add(name: str, count: Count, state: float | None, constants: float | None) -> None:
         figures = [f"{count.ops:,}", _si(count.flops)]
@@ -64,7 +67,6 @@ def _counts(costs: Costs, links: Links) -> Group:
         add("  " * depth + label, total.step, total.state, total.constants)
         if row.component in parents and (row.step.ops or row.state or row.constants):
             add("  " * (depth + 1) + _ITSELF, row.step, row.state, row.constants)
-    table.add_section()
     state = sum(row.state for row in costs.components)
     constants = sum(row.constants for row in costs.components)
     add("total per step", costs.step, state, constants)
@@ -100,7 +102,7 @@ def measured_table(measured: Measured) -> Group:
 
 
 def _times(known: Sequence[ComponentCost], measured: Measured, links: Links) -> Group:
-    table = _table("measured", "seconds", "share", "us/step", "calls")
+    table = FittingTable("measured", "seconds", "share", "us/step", "calls", spare=("calls",))
     times = {time.component: time for time in measured.components}
     extra = set(times) - {row.component for row in known}
     rows = [*known, *(ComponentCost(component=name) for name in sorted(extra))]
@@ -122,7 +124,6 @@ def _times(known: Sequence[ComponentCost], measured: Measured, links: Links) -> 
         add("  " * depth + component_names.label(row.component, links), sums[row.component])
         if row.component in parents and row.component in times:
             add("  " * (depth + 1) + _ITSELF, times[row.component])
-    table.add_section()
     table.add_row(
         f"{measured.steps:,} steps",
         f"{measured.loop:.4f}",
@@ -196,11 +197,6 @@ def _sums(
             )
             component = parents.get(component, "")
     return sums
-
-
-def _table(*titles: str) -> Table:
-    figures = (Column(title, justify="right", no_wrap=True) for title in titles[1:])
-    return plain_table(Column(titles[0], overflow="fold"), *figures)
 
 
 def _si(value: float) -> str:
