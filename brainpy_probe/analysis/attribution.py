@@ -1,7 +1,7 @@
 """Attributes each op of an optimised module to the components that it serves.
 
-XLA fuses ops, and a fusion may serve several components. Each component's share of a fusion is that
-of its ops, weighted by XLA's counts of floating-point operations and bytes written.
+XLA fuses ops, and a fusion may serve several components. A component's share of a fusion is the
+share of its ops, weighted by XLA's counts of floating-point operations and bytes written.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class LoopOps:
     Attributes
     ----------
     shares : dict
-        The components' shares of each op, by the op's name.
+        The components' shares of each op, by the name of the op.
     containers : dict
-        For each op that runs other ops (a loop or a call), the names of these.
+        For each op that runs other ops (a loop or a call), the names of those ops.
     every_step : frozenset of str
         The ops that run once in each step.
     """
@@ -112,8 +112,9 @@ def _computation_shares(
 ) -> dict[str, Shares]:
     """Return the shares of each op of a computation.
 
-    An op without a component of its own gets that of the Variable it copies, else that of its own
-    reshape, else equal shares of the components that use it, else the loop's.
+    An op without its own component gets the component of the Variable that it copies, else that of
+    its own reshape. Else it gets equal shares of the components that use it, or it belongs to the
+    loop.
     """
     instructions = computation.instructions
     own = {
@@ -153,10 +154,10 @@ def _computation_shares(
 def _reshapes(
     module: hlo.Module, user: hlo.Instruction, op: hlo.Instruction
 ) -> Iterator[hlo.Instruction]:
-    """Yield the reshapes of an op's value by a user, also within a fusion.
+    """Yield the reshapes that a user applies to an op's value, also within a fusion.
 
-    XLA replaces a product with a vector by a product of matrices, whose result it reshapes. The
-    reshape has the location of the original product, and the new one has none (jaxlib 0.12.0).
+    XLA replaces a matrix-vector product by a matrix-matrix product, and reshapes the result. The
+    reshape has the location of the original product; the new product has none (jaxlib 0.12.0).
     """
     if user.opcode in _RESHAPES:
         yield user
@@ -173,7 +174,7 @@ def _reshapes(
 def _variable_shares(
     computation: hlo.Computation, carried: Mapping[int, Shares]
 ) -> Callable[[hlo.Instruction], Shares]:
-    """Return a function that returns the shares of an op that copies a carried Variable.
+    """Return a function that gives the shares of an op that copies a carried Variable.
 
     Copies of other carried values belong to the loop.
     """
@@ -203,7 +204,7 @@ def _own_shares(
     owners: Owners,
     costs: hlo.InstructionCosts,
 ) -> Shares:
-    """Return the shares of an op according to its own location, or to those of its fused ops."""
+    """Return the shares of an op from its own location, or from those of its fused ops."""
     owner = owners.of(op.location, "")
     if op.opcode != "fusion":
         return {owner: 1.0} if owner else {}

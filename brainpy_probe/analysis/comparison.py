@@ -20,7 +20,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     elements : int
         Number of elements whose bits differ.
     largest : float
-        The largest difference in value, for complex numbers of one part; NaN is ignored.
+        The largest difference in value, of complex numbers in one part; NaN is ignored.
     ulps : int or None
         The largest difference in units in the last place: the number of floats between the two.
         None for booleans and integers.
@@ -77,7 +77,7 @@ def _distance(left: Array, right: Array) -> Array:
 
 
 def is_float(dtype: np.dtype[Any]) -> bool:
-    """Whether an element type is one of real floats, NumPy's or another's."""
+    """Return whether a dtype is a real floating-point type of NumPy or ml_dtypes."""
     if dtype.kind in "biu":
         return False
     if dtype.kind == "f" and dtype.isbuiltin == 1:

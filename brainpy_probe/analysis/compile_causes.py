@@ -1,4 +1,4 @@
-"""Adds up compilations by the line of the user's code that led to them, and by reason."""
+"""Sums compilations by the line of the user's code that led to them, and by reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Cause", "causes", "is_too_quick", "summed"]
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
-    """The modules that one line of the user's code led to, for one reason.
+    """The modules that were compiled because of one line of the user's code, for one reason.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     cached : int
         How many came from JAX's persistent cache.
     quick : int
-        How many XLA compiled in less time than the persistent cache keeps a module from (1 s by
+        How many XLA compiled too quickly for the persistent cache to keep them (in less than 1 s by
         default): every process compiles them again. 0 if the cache was not in use.
     saves : float or None
         Seconds that were spent on modules that had been compiled before; None if it is unknown.
@@ -83,7 +83,7 @@ def _causes(manifest: Manifest) -> Iterator[Cause]:
 
 
 def is_too_quick(module: ModuleRecord) -> bool:
-    """Return whether XLA compiled a module in less time than the persistent cache keeps it from."""
+    """Return whether XLA compiled a module too quickly for the persistent cache to keep it."""
     took, minimum = module.seconds.compile, module.cache_minimum
     return (
         module.origin == "compiled" and minimum is not None and took is not None and took < minimum
@@ -91,7 +91,7 @@ def is_too_quick(module: ModuleRecord) -> bool:
 
 
 def summed(modules: Iterable[ModuleRecord]) -> Timing:
-    """Return the sum of the seconds of modules; None for a phase that one of them has not."""
+    """Return the sum of the seconds of modules; None for a phase that a module lacks."""
     modules = list(modules)
     sums: dict[str, float | None] = {}
     for name in ("trace", "lower", "compile", "numba", "wall"):

@@ -32,17 +32,17 @@ __all__ = [
 # A compilation is slow if it takes this many seconds and this share of its call's time.
 SLOW_SECONDS = 1.0
 SLOW_SHARE = 0.5
-# So many modules of one line are worth a finding, if they took SLOW_SECONDS together.
+# Least number of modules of one line for a finding, if they took SLOW_SECONDS in total.
 MANY_MODULES = 10
 LARGE_CONSTANTS = 1 << 20
 
 _NO_CACHE = "This JAX's persistent cache does not support CPU programs; JAX 0.4.28 and later do."
-# The first JAX whose persistent cache takes CPU programs: _src/compiler.py, supported_platforms.
+# The first JAX whose persistent cache keeps CPU programs: _src/compiler.py, supported_platforms.
 _CPU_CACHE_SINCE = (0, 4, 28)
 # The first tested JAX with the setting for the cache's folder (0.4.13 lacks it): _src/config.py.
 _CACHE_SETTING_SINCE = (0, 4, 23)
-# BrainPy before the first of these keeps the jitted function of a runner's loop. From the first to
-# the second it orders a loop's Variables by their ids.
+# Before the first of these versions, BrainPy keeps the jitted function of a runner's loop. From the
+# first to the second, it orders a loop's Variables by their ids.
 _LOOP_PER_RUN_SINCE = (2, 4)
 _STATES_SINCE = (2, 7)
 

@@ -1,7 +1,7 @@
-"""Counts what each component of a program costs.
+"""Counts the cost of each component of a program.
 
-XLA counts the whole program, and each instruction as a program of its own. Therefore the counts of
-the components sum to that of the program.
+XLA counts the whole program, and each instruction as a separate program. Therefore the counts of
+the components add up to the count of the program.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def hlo_module(kind: str, content: bytes) -> HloModule:
 
 
 def count(record: ProgramRecord, module: HloModule) -> Costs:
-    """Count what each component costs.
+    """Count the cost of each component of a program.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class Owners:
         Parameters
         ----------
         location : str
-            The location's name of the op.
+            The name in the op's location.
         caller : str
             The component that calls the op's computation, or an empty string.
         """
@@ -102,7 +102,7 @@ class Owners:
     def of_computation(
         self, computation: hlo.Computation, caller: str, prefix: str
     ) -> dict[int, str]:
-        """Return the component of each instruction; one without a location gets its users'.
+        """Return the component of each instruction; without a location, the component of its users.
 
         Parameters
         ----------
@@ -210,7 +210,7 @@ class _Ledger:
             self.enter(computation, owner, prefix, outside=outside)
 
     def _add_costliest(self, branches: list[hlo.Computation], owner: str, *, outside: bool) -> None:
-        """Count a conditional as XLA does: for each kind of cost, the branch with most of it."""
+        """Count a conditional as XLA does: for each kind of cost, its costliest branch."""
         ledgers = []
         for branch in branches:
             ledger = _Ledger(self.module, self.owners, self.loop, inner=self.inner)

@@ -1,9 +1,9 @@
 """Follows the values of a program's step from component to component.
 
-A value belongs to the component whose op computed it, or that holds it as a state or a constant.
-Where an op of another component takes it, it flows from one to the other. Ops without a component
-(a copy, a broadcast constant, the loop itself) pass values on. So does a sum that is no state: what
-takes it takes each of its terms, such as the currents of several synapses.
+A value belongs to the component whose op computed it, or that holds it as a state or a constant. It
+flows to another component if an op of that component takes it. Ops without a component (a copy, a
+broadcast constant, the loop itself) pass values on. A sum that is not a state passes on each of its
+terms, such as the currents of several synapses.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     source, target : str
         The components.
     name : str
-        The name of the state that the value is, if it is one.
+        The name of the state, if the value is one.
     shape : str
         Its dtype and shape, as ``float32[1000]``.
     nbytes : int
         Its size in bytes.
-    delayed : bool
+    Whether it is the state's value at the end of the previous step.
         Whether it is the state's value from the end of the step before.
     """
 
@@ -51,7 +51,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dataflow(msgspec.Struct, frozen=True, kw_only=True):
-    """What flows between the components of a program in one step.
+    """The values that flow between the components of a program in one step.
 
     Attributes
     ----------
@@ -80,13 +80,13 @@ class _Origin:
 
 
 _Origins: TypeAlias = frozenset[_Origin]
-# The origins of a value; of a tuple, those of each element.
+# The origins of a value; for a tuple, the origins of each element.
 _Value: TypeAlias = "_Origins | tuple[_Value, ...]"
 _NOTHING: _Origins = frozenset()
 
 
 def dataflow(record: ProgramRecord, module: hlo.Module) -> Dataflow:
-    """Return what flows between the components of a program in one step.
+    """Return the values that flow between the components of a program in one step.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ class _Walk:
         return frozenset({_Origin(owner, name, shape, spec.nbytes, spec.role == "state")})
 
     def _new_states(self) -> dict[int, str]:
-        """Return the names of the states that main's results are, by their position."""
+        """Return the names of the states among main's results, by position."""
         results = enumerate(self.record.results)
         return {number: spec.name for number, spec in results if spec.role == "state"}
 

@@ -28,7 +28,7 @@ __all__ = [
 
 
 class Finding(Shown, msgspec.Struct, frozen=True, kw_only=True):
-    """Something about a capture that the user may want to act on.
+    """A fact about a capture on which the user may want to act.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Finds what a user may want to act on in a capture, from its records alone.
+"""Finds facts about a capture on which the user may want to act, from its records alone.
 
 There is one finding for each cause and model class. The tests run each remedy that is named here.
 """

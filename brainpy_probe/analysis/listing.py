@@ -1,8 +1,8 @@
 """Lists a program's equations, its StableHLO, and the HLO that XLA makes of it, line by line.
 
-An equation has the lines of its ops. The lines of StableHLO and HLO are connected by compiling:
-each op is given the number of its line as its location, and XLA writes the locations of the ops
-that it fused into the optimised HLO.
+An equation has the lines of its ops. Compiling connects the lines of StableHLO and HLO: each op is
+given its line number as its location, and XLA writes the locations of the ops that it fused into
+the optimised HLO.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["HloListing", "Listing", "hlo_listing", "listing", "ran_listing", "te
 _T = TypeVar("_T")
 # The location at the end of an op's line, as the probe writes it.
 _LOCATION = re.compile(r' loc\((?:"((?:[^"\\]|\\.)*)"|unknown)\)\s*$')
-# Locations of a function's arguments stand within the line.
+# Locations of a function's arguments are within the line.
 _INNER = re.compile(r' loc\((?:"(?:[^"\\]|\\.)*"|unknown)\)')
 # XLA names an instruction after the last part of its location.
 _NUMBERED = re.compile(r"(?:^|/)L(\d+)/")
@@ -84,7 +84,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     hlo : HloListing or None
         The optimised HLO, if the program was compiled.
     problems : tuple of str
-        Why a part is missing.
+        Why parts are missing.
     """
 
     lines: tuple[str, ...]
@@ -145,7 +145,7 @@ def listing(record: ProgramRecord, text: str, *, compiles: bool) -> Listing:
 
 
 def _attempt(failed: str, make: Callable[[], _T], problems: list[str]) -> _T | None:
-    """Return a part of a listing; if that fails, note why."""
+    """Return a part of a listing; if that fails, record why."""
     try:
         return make()
     except ProbeError as error:
@@ -157,7 +157,7 @@ def _attempt(failed: str, make: Callable[[], _T], problems: list[str]) -> _T | N
 
 def _compiled(record: ProgramRecord, content: bytes) -> str:
     """Compile a program; return its optimised HLO."""
-    # Constants that the run compiled in are arguments here: their values are not needed.
+    # Constants that the run compiled into its code are arguments here: values are not needed.
     plain = replace(record, compiled_in=False)
     arguments = [_NOTHING] * len(record.arguments)
     executable = compiled(plain, content, arguments, separate_ops=False)
@@ -177,7 +177,7 @@ def _starts(lines: Sequence[str]) -> Iterator[int]:
 
 
 def _numbered(lines: Sequence[str], starts: Sequence[int]) -> Iterator[str]:
-    """Yield the lines with the number of the op's first line as the location of each op."""
+    """Yield the lines; each op has the number of its first line as its location."""
     for line, start in zip(lines, starts, strict=True):
         location = _LOCATION.search(line)
         if location:
@@ -189,7 +189,7 @@ def _numbered(lines: Sequence[str], starts: Sequence[int]) -> Iterator[str]:
 
 
 def _own_functions(lines: Sequence[str], starts: Sequence[int], owners: list[str]) -> None:
-    """Give the ops of a private function the component that calls it, if there is only one.
+    """Assign the ops of a private function to the component that calls it, if it is only one.
 
     JAX lowers a function with several callers once, with the locations of the first caller.
     """
@@ -326,7 +326,7 @@ def _hlo_listing(
 
 
 def _owner(own: Sequence[int], linked: Sequence[int], owners: Sequence[str]) -> str:
-    """Return the component of most of the ops that an instruction computes."""
+    """Return the component that has most of the ops which an instruction computes."""
     counts = Counter(owners[number] for number in linked if owners[number])
     if counts:
         return counts.most_common(1)[0][0]
@@ -347,8 +347,8 @@ def _without_tables(text: str) -> Iterator[str]:
 
 
 def _numbers_in(line: str, count: int) -> tuple[int, ...]:
-    """Return the line of the StableHLO text that the location of an instruction names."""
+    """Return the StableHLO lines that the location of an instruction names."""
     name = _OP_NAME.search(line)
-    # Of a call and the op within it, the op is last.
+    # A location names a call and then the op within it.
     numbers = [int(number) for number in _NUMBERED.findall(name[1])] if name else []
     return tuple(number for number in numbers[-1:] if number < count)

@@ -44,7 +44,7 @@ class Measuring:
     ops : LoopOps
         The components of each op.
     stretch : list of Event
-        The ops of some steps in the middle of the run.
+        The ops of some consecutive steps in the middle of the run.
     """
 
     measured: Measured
@@ -152,9 +152,9 @@ def measure(record: ProgramRecord, content: bytes, arguments: Mapping[str, Array
 
 
 def _on_one_device(record: ProgramRecord, content: bytes) -> tuple[ProgramRecord, list[str]]:
-    """Return the record of a program that is measured on one CPU device, and notes on that.
+    """Return a program's record for measuring it on one CPU device, and notes about that.
 
-    XLA's profiler records the ops of a CPU's threads, and does not say to which device they belong.
+    XLA's profiler records the ops of a CPU's threads, but not the device to which they belong.
 
     Raises
     ------
@@ -232,7 +232,7 @@ def _notes(record: ProgramRecord, windows: Sequence[profiler.Window]) -> tuple[s
 def _split_containers(
     events: Iterable[profiler.Event], ops: LoopOps
 ) -> tuple[list[profiler.Event], list[profiler.Event]]:
-    """Split events into those of single ops, and those of ops that ran other ops."""
+    """Split events into those of single ops, and those of ops that run other ops."""
     events = [event for event in events if event.op in ops.shares]
     names = {event.op for event in events}
     containers = {name for name, inner in ops.containers.items() if inner & names}

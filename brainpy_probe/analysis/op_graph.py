@@ -23,17 +23,17 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     label : str
-        The opcode, the target of a custom call, or the role and the name of an argument or result.
+        The opcode, the target of a custom call, or the role and name of an argument or result.
     component : str
         Its component; empty if it has none.
     operands : tuple of int
-        The positions of the ops that it takes. Constants are not among them.
+        The positions of the ops that it takes; constants are not included.
     constants : tuple of str
         The scalar constants among its operands.
     shape : str
         Dtype and shape of its value; empty for a tuple.
     name : str
-        XLA's name of it; empty for an argument or a result.
+        XLA's name for it; empty for an argument or a result.
     """
 
     label: str
@@ -45,7 +45,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpGraph(msgspec.Struct, frozen=True, kw_only=True):
-    """The ops of a program: of its step, and of what runs before and after the loop over time."""
+    """The ops of a program's step, and the ops before and after the loop over time."""
 
     program: str
     ops: tuple[Op, ...]

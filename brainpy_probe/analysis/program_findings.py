@@ -22,7 +22,7 @@ __all__ = ["dominant", "dominant_component", "host_callback", "opaque_custom_cal
 
 # The share of time or bytes above which a component is dominant.
 DOMINANT = 0.5
-# What BrainPy offers instead of a component, by the component's class.
+# Alternatives that BrainPy has for a component, by the component's class.
 _ALTERNATIVES = {
     "MaskedLinear": (
         "It multiplies with a dense matrix in each step. With bp.dnn.EventCSRLinear(conn, weight) "
@@ -173,7 +173,7 @@ def opaque_custom_call(manifest: Manifest) -> Iterator[Finding]:
 
 
 def _opaque_calls(program: ProgramRecord) -> dict[str, tuple[str, ...]]:
-    """Return the opaque calls that the portable program does not replace, with their constants."""
+    """Return the opaque calls that the portable program does not replace, and their constants."""
     opaque = program.fidelity.custom_calls
     portable = program.portable
     if portable is None or not portable.files:

@@ -20,8 +20,8 @@ __all__ = ["with_constants"]
 def with_constants(content: bytes, arrays: Mapping[int, Array]) -> bytes:
     """Return a program in which some arguments of main are replaced by constants.
 
-    XLA compiles a product with a constant differently from a product with an argument, and the sums
-    have other bits. The arguments remain, unused, so that the signature does not change.
+    XLA compiles a product with a constant differently from a product with an argument, so that sums
+    round differently. The arguments remain, unused, so that the signature does not change.
 
     Parameters
     ----------

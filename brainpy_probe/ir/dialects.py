@@ -118,7 +118,7 @@ class Lowered:
 
     @property
     def hlo_module(self) -> HloModule:
-        """The HLO module to which XLA translates it."""
+        """The program as XLA's HLO module."""
         return self._origin.hlo_module
 
     def expand_chlo(self) -> None:
@@ -130,7 +130,7 @@ class Lowered:
             self.notes.append(f"This jaxlib can't decompose to StableHLO: {', '.join(remaining)}.")
 
     def make_portable(self) -> None:
-        """Replace patterns that other compilers do not support, or compile slowly."""
+        """Replace patterns that other compilers do not support or compile slowly."""
         self._parsed = None
         portable.replace_boolean_converts(self.module)
         portable.replace_running_sums(self.module)
@@ -168,7 +168,7 @@ class Lowered:
 
     @functools.cached_property
     def _origin(self) -> identity.ComparableModule:
-        """The program with which every text that is converted back is compared."""
+        """The program, for comparison with texts that were converted back to StableHLO."""
         text = "" if self._parsed is None else self._parsed.bare
         return identity.ComparableModule(self.module, text)
 
@@ -253,7 +253,7 @@ def convert(name: str, content: bytes, dialect: Dialect) -> str:
     Parameters
     ----------
     name : str
-        What the module is called, for errors.
+        The module's name in error messages.
     content : bytes
         MLIR bytecode of StableHLO, as JAX handed it to XLA.
     dialect : str
@@ -280,7 +280,7 @@ def convert(name: str, content: bytes, dialect: Dialect) -> str:
     except Exception as error:
         raise _cannot_convert(name, dialect, first_line(error)) from error
     if difference:
-        reason = f"its text is read back as another: {difference}"
+        reason = f"its text, parsed back, is a different program: {difference}"
         raise _cannot_convert(name, dialect, reason)
     return text
 

@@ -1,8 +1,8 @@
-"""Reads the instructions of HLO modules, and lets XLA count the cost of each instruction.
+"""Reads the instructions of HLO modules, and counts the cost of each instruction with XLA.
 
-A module is read from its protocol buffer: jaxlib's objects for computations and instructions exist
-only from 0.10 on, and have no metadata. The field numbers are those of XLA's service/hlo.proto and
-xla_data.proto, the same on jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2 and 0.12.0.
+A module is read from its protocol buffer, because jaxlib has objects for computations and
+instructions only from 0.10 on, without metadata. The field numbers are those of XLA's
+service/hlo.proto and xla_data.proto, the same on jaxlib 0.4.13, 0.4.23, 0.4.30, 0.10.2 and 0.12.0.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class InstructionCosts:
     _known: dict[Any, Count] = field(default_factory=dict)
 
     def cost(self, computation: Computation, instruction: Instruction) -> Count:
-        """Return XLA's count for an instruction, including the computations that it calls."""
+        """Return XLA's count for an instruction and the computations that it calls."""
         if instruction.opcode == "parameter":
             return Count()
         operands = [computation.instructions[number] for number in instruction.operands]

@@ -31,7 +31,7 @@ __all__ = [
 class ComparableModule:
     """A StableHLO module that can be compared with another one.
 
-    Two modules are the same program if they print the same text apart from the position of
+    Two modules are the same program if they print the same text, apart from the position of
     constants: VHLO moves constants to the start of a function, and omits some defaults. Modules
     with different texts may still be the same program: decomposed CHLO operations are not restored,
     passes fold constants (0.4.13, 0.4.23), other defaults get lost, and JAX prints typed custom
@@ -42,7 +42,7 @@ class ComparableModule:
     Parameters
     ----------
     module : ir.Module
-        A StableHLO module that does not change from now on, except for its locations.
+        A StableHLO module. From now on only its locations may change.
     text : str, optional
         The text from which it was parsed, without locations; by default the module is printed.
     """
@@ -57,7 +57,7 @@ class ComparableModule:
 
     @functools.cached_property
     def hlo_module(self) -> HloModule:
-        """The HLO module to which XLA translates it."""
+        """The module as XLA's HLO module."""
         return bindings.hlo_of(self._module)
 
     @functools.cached_property
@@ -78,9 +78,9 @@ _EMPTY_MESH = re.compile(r"\b\w+ = #sdy\.mesh<\[\]>(, )?")
 
 
 def canonical_hlo(module: HloModule) -> str:
-    """Return the text of an HLO module that is equal for equal programs.
+    """Return the text of an HLO module, equal for equal programs.
 
-    Without meshes that have no axes. They distribute nothing, and VHLO omits them in some programs
+    Meshes without axes are omitted: they distribute nothing, and VHLO omits them in some programs
     (0.12.0).
     """
     return _EMPTY_MESH.sub("", bindings.hlo_canonical_text(module))
@@ -88,7 +88,7 @@ def canonical_hlo(module: HloModule) -> str:
 
 _CONSTANT = " = stablehlo.constant "
 
-# A string; or a value where it is defined (``%1:2 =``, ``%arg0: tensor``) or used.
+# Matches a string, or a value where it is defined (``%1:2 =``, ``%arg0: tensor``) or used.
 _VALUE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|(%\w+)((?::\d+)? =|: )?')
 
 # Defaults of custom calls and products, which VHLO does not restore.
@@ -152,8 +152,8 @@ def first_difference(left: str, right: str) -> str:
 def signature(module: MlirModule) -> str:
     """Return main's type, and the attributes of its arguments and results, as text.
 
-    Without shardings, which VHLO has in XLA's form in place of Shardy's (0.10.2, 0.12.0). HLO has
-    them.
+    Shardings are omitted, because VHLO writes them in XLA's form instead of Shardy's (0.10.2,
+    0.12.0). HLO has them.
     """
     attributes = mlir.main(module).operation.attributes
     lines = [str(attributes["function_type"])]
@@ -170,12 +170,12 @@ def operation_counts(module: MlirModule) -> str:
 
 
 def to_mhlo(module: MlirModule) -> str:
-    """Legalise a StableHLO module to MHLO, in place; return its operation counts."""
+    """Convert a StableHLO module to MHLO, in place; return its operation counts."""
     operations = operation_counts(module)
     bindings.run_passes(module, "stablehlo-legalize-to-hlo")
     # XLA's own pass for CHLO keeps operations that MHLO also has (erf, top_k). It runs only if
-    # there are CHLO operations, as it also folds constants on 0.4.13 and 0.4.23; and it runs after
-    # the other pass, as it fails on loops that carry StableHLO's tokens.
+    # there are CHLO operations, because it also folds constants on 0.4.13 and 0.4.23. It runs after
+    # the other pass, because it fails on loops that carry StableHLO's tokens.
     if mlir.chlo_operations(mlir.operations(module)):
         bindings.run_passes(module, "func.func(chlo-legalize-to-hlo)")
         operations = operation_counts(module)

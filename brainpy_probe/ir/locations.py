@@ -56,8 +56,8 @@ def rename_locations(
 ) -> RenamedModule:
     """Copy a module, and replace each location by a name without file and line.
 
-    The bindings can't set locations up to 0.10.2 (from 0.4.13 on), so the module is printed, its
-    text is changed and parsed again.
+    Up to 0.10.2 the bindings can't set locations (from 0.4.13 on). Therefore the module is printed,
+    and the changed text is parsed.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def remove_locations(text: str) -> str:
 
 
 def _unescape(printed: str) -> str:
-    """Return the string that MLIR prints this way between quotation marks."""
+    """Return the value of a string, given its text in MLIR without the quotation marks."""
     if "\\" not in printed:
         return printed
     value = _ESCAPE.sub(
@@ -113,7 +113,7 @@ def _unescape(printed: str) -> str:
 
 
 def _escape(value: str) -> str:
-    """Return a string as MLIR prints it between quotation marks."""
+    """Return the text of a string in MLIR, without the quotation marks."""
     return _ESCAPED.sub(
         lambda match: b"\\\\" if match[0] == b"\\" else b"\\%02X" % match[0][0],
         value.encode(errors="replace"),

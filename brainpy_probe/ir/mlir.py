@@ -38,7 +38,7 @@ __all__ = [
     "string",
 ]
 
-# Constants with more bytes are reported.
+# A constant of more bytes counts as large.
 LARGE_CONSTANT = 1024
 # Constants with more elements are elided in a text for human readers.
 READABLE_ELEMENTS = 16
@@ -99,12 +99,12 @@ def _function_type(module: MlirModule) -> MlirType:
 
 
 def argument_names(module: MlirModule) -> tuple[str, ...]:
-    """Return the names of main's arguments, such as ``state['E.V']``; "" if one has none."""
+    """Return the names of main's arguments, such as ``state['E.V']``; "" for one without a name."""
     return _names(module, "arg_attrs", "jax.arg_info", len(argument_types(module)))
 
 
 def result_names(module: MlirModule) -> tuple[str, ...]:
-    """Return the names of main's results; "" if one has none."""
+    """Return the names of main's results; "" for a result without a name."""
     return _names(module, "res_attrs", "jax.result_info", len(result_types(module)))
 
 
@@ -118,7 +118,7 @@ def _names(module: MlirModule, kind: str, info: str, count: int) -> tuple[str, .
 
 
 def chlo_operations(ops: Iterable[MlirOperation]) -> tuple[str, ...]:
-    """Return the names of the CHLO operations among some, each with its count."""
+    """Return the names of CHLO operations among operations, each with its count."""
     names = Counter(name for op in ops if (name := op.name).startswith("chlo."))
     return tuple(f"{name} x{count}" for name, count in sorted(names.items()))
 

@@ -29,7 +29,7 @@ __all__ = [
 # Attributes of Shardy (jaxlib 0.10.2, 0.12.0) and of XLA (up to 0.4.30).
 _SHARDING_ATTRIBUTES = ("sdy.sharding", "sdy.sharding_per_value", "mhlo.sharding")
 _COUNTS = {"partitions": "mhlo.num_partitions", "replicas": "mhlo.num_replicas"}
-# VHLO has XLA's attribute in place of Shardy's, and Shardy's among these (jaxlib 0.10.2, 0.12.0).
+# In VHLO, XLA's attribute replaces Shardy's, which is kept within this one (jaxlib 0.10.2, 0.12.0).
 _EXPORTED = "mhlo.frontend_attributes"
 
 
@@ -59,7 +59,7 @@ def placement_of(module: MlirModule, platform: str) -> Placement:
 
 
 def shardings(module: MlirModule) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the shardings of main's arguments and results; "" where it has none."""
+    """Return the shardings of main's arguments and results; "" for a value without a sharding."""
     arguments = _shardings(module, "arg_attrs", len(mlir.argument_types(module)))
     return arguments, _shardings(module, "res_attrs", len(mlir.result_types(module)))
 
@@ -86,8 +86,8 @@ def remove_placement(module: MlirModule) -> int:
 
     On one device the placement has no effect, and only XLA can read it. It comes from arrays that
     the user placed on devices (``jax.device_put``), from constraints in the model, and from
-    brainstate's random state. ``shard_map`` is kept, because its body is written for a mesh; and so
-    are the counts of the devices if it is there.
+    brainstate's random state. A ``shard_map`` is kept, because its body is written for a mesh. If
+    there is one, the device counts are kept too.
 
     Returns
     -------
@@ -137,7 +137,8 @@ _DEVICE_OPS = {
 }
 
 
-# XLA's own calls (up to 0.4.30), Shardy's op (0.10.2, 0.12.0), and the call that VHLO has for it.
+# XLA's own calls (up to 0.4.30), Shardy's op (0.10.2, 0.12.0), and the call that replaces it in
+# VHLO.
 _PARTS = re.compile(rb"SPMDFullToShardShape|sdy\.manual_computation|xla\.sdy\.GlobalToLocalShape")
 
 
@@ -153,7 +154,7 @@ def computes_parts(content: bytes) -> bool:
 
 
 def is_constraint(op: MlirOperation) -> bool:
-    """Return whether an op only says how its operand is distributed over devices."""
+    """Return whether an op only specifies how its operand is distributed over devices."""
     if op.name == "stablehlo.custom_call":
         return mlir.string(op.attributes["call_target_name"]) == "Sharding"
     return bool(op.name == "sdy.sharding_constraint")

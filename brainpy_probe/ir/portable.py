@@ -1,4 +1,4 @@
-"""Rewrites a StableHLO module for other compilers; the results keep their bits."""
+"""Rewrites a StableHLO module for other compilers, without changing a bit of its results."""
 
 from __future__ import annotations
 
@@ -51,11 +51,12 @@ def replace_running_sums(module: MlirModule) -> None:
     """Replace running sums of integers by sums of the array and shifted copies of itself.
 
     JAX's ``cumsum`` is a reduction whose windows extend back to the first element. XLA itself
-    rewrites it this way, with shifts of 1, 2, 4, ... Other compilers (IREE 3.13.0) sum n windows of
-    n elements. Floating-point sums are not changed, as the order of additions affects their bits.
+    rewrites it in this way, with shifts of 1, 2, 4, ... Other compilers (IREE 3.13.0) sum n windows
+    of n elements. Floating-point sums are not changed, because the order of additions affects their
+    bits.
     """
     ir = bindings.take("mlir")
-    # Collect them first: operations in the region of an erased one must not be accessed any more.
+    # Collect them first: the operations within an erased operation must not be accessed.
     reductions = [op for op in mlir.operations(module) if op.name == "stablehlo.reduce_window"]
     for op in reductions:
         axis = _running_sum_axis(op)
@@ -76,7 +77,7 @@ def replace_running_sums(module: MlirModule) -> None:
 def _shift(
     value: MlirValue, tensor_type: MlirType, axis: int, distance: int, zero: MlirValue
 ) -> MlirValue:
-    """Shift a value's elements along an axis, and fill with zero."""
+    """Shift a value's elements along an axis, and fill the gap with zero."""
     ir = bindings.take("mlir")
     zeros, limits, low = [0] * tensor_type.rank, list(tensor_type.shape), [0] * tensor_type.rank
     limits[axis] -= distance

@@ -1,7 +1,7 @@
 """Rewrites a program's loop so that each step starts from the states that a run recorded.
 
 Rounding differences then do not accumulate from step to step. This module also finds the states
-through which the loop passes differences on in any case.
+that still pass differences on to later steps.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Loop:
     ----------
     steps : int
         The number of steps.
-    carried : dict
+    The loop operand of each argument of main that the loop carries and changes, by the
+    argument's position.
         The loop operand of each argument of main that the loop carries and changes, by position.
     """
 
@@ -48,8 +49,8 @@ class Loop:
     def accumulating(self, recorded: Collection[int]) -> dict[int, bool]:
         """Return the arguments of main in which differences may grow from step to step.
 
-        These arguments are not recorded, they contain floats or depend on some, and a later value
-        of each depends on an earlier one without a recorded state in between. The value says
+        Such an argument is not recorded, contains floats or depends on floats, and its later values
+        depend on its earlier ones without a recorded state in between. The value in the dict is
         whether anything else depends on the argument.
 
         Parameters
@@ -107,9 +108,9 @@ class Loop:
         return bindings.mlir_text(self._module).encode()
 
     def with_bound(self) -> bytes:
-        """Return the program whose loop runs as often as an additional argument of main requires.
+        """Return the program with the number of its loop's iterations as an additional argument.
 
-        The argument is a scalar of the type of the loop's counter.
+        The argument is a scalar with the type of the loop's counter.
         """
         main = mlir.main(self._module).operation
         condition = self._operation.regions[0].blocks[0]

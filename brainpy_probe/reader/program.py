@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from brainpy_probe.format.manifest.cost_records import Costs, Measured
 from brainpy_probe.reader.derived_records import portable_record, step_record
-from brainpy_probe.reader.forms import other_bits, parsed, stablehlo
 from brainpy_probe.reader.program_files import ProgramFiles
+from brainpy_probe.reader.program_source import parsed, rounding_reasons, stablehlo
 from brainpy_probe.reader.requests import (
     ProgramTask,
     Task,
@@ -128,7 +128,7 @@ class Program(ProgramFiles):
         check_calls(self.record, content, self.environment.jaxlib)
         stored = {} if all(spec.path in replaced for spec in self.arguments) else self.data()
         expected = self._captured_results()
-        reasons = other_bits(self, form, content)
+        reasons = rounding_reasons(self, form, content)
         return replay(self.record, content, stored, expected, replaced, repeat, reasons)
 
     @property

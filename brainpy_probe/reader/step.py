@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from brainpy_probe.errors import CannotReplay
 from brainpy_probe.format.manifest.program_records import StepProgram
-from brainpy_probe.reader.forms import other_bits, parsed
 from brainpy_probe.reader.program import Program
+from brainpy_probe.reader.program_source import parsed, rounding_reasons
 from brainpy_probe.reader.requests import ProgramTask, Task, ask_replay
 from brainpy_probe.reader.worker import Limits
 
@@ -130,7 +130,7 @@ class Step(Program):
             content,
             loop.data(),
             self._simulated,
-            other_bits(self, form, content),
+            rounding_reasons(self, form, content),
         )
 
     def drive_with(self, program: Compiled) -> list[np.ndarray[Any, Any]]:

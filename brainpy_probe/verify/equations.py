@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 from brainpy_probe.analysis.evaluation.proof import Proof, StepProof, prove
 from brainpy_probe.errors import BadSetting, CannotReplay, DamagedCapture, describe_error
-from brainpy_probe.reader.forms import stablehlo
 from brainpy_probe.reader.program import Program
+from brainpy_probe.reader.program_source import stablehlo
 from brainpy_probe.verify.checks import Check, failed, passed, undecided
 
 __all__ = ["check_equations"]

@@ -38,7 +38,7 @@ class Side:
 
 
 def changed_signature(old: ProgramRecord, new: ProgramRecord) -> list[SignatureChange]:
-    """Return the arguments and results that changed; equal changes are one record."""
+    """Return the arguments and results that changed; those that changed alike share a record."""
     before, after = _specs(old), _specs(new)
     found: dict[tuple[str, str, str], list[str]] = {}
     for name in {**before, **after}:
@@ -93,12 +93,12 @@ def _levels(old: UpdateDigests, new: UpdateDigests) -> tuple[Level, ...]:
 
 
 class _Equations:
-    """The equations of two explanations, and which of them differ themselves."""
+    """The equations of two explanations, and those whose own text differs."""
 
     def __init__(self, old: Explanation, new: Explanation) -> None:
         self._old, self._new = _by_result(old), _by_result(new)
         known = {e.digest: name for name, e in self._old.items()}
-        # Shared terms are numbered: an equal one may have another number.
+        # Shared terms are numbered, and equal terms may have different numbers.
         self._names = {
             name: known[e.digest]
             for name, e in self._new.items()
@@ -113,7 +113,7 @@ class _Equations:
         self._names |= {a: b for a, b in moved.items() if a not in taken or b not in taken}
 
     def origins(self, result: str) -> list[str]:
-        """Return the equations that differ themselves, among those that a result needs."""
+        """Return the equations whose own text differs, among those that a result needs."""
         names = dict.fromkeys([*_reached(self._old, result), *_reached(self._new, result)])
         return [name for name in names if self._differs(name)]
 
@@ -166,10 +166,10 @@ def _reached(equations: Mapping[str, Equation], result: str) -> Iterator[str]:
 
 
 def renamed_components(old: Side, new: Side) -> dict[str, str]:
-    """Return the old name of each component that only has another name, by its new name.
+    """Return the old name of each component that was only renamed, by its new name.
 
-    Such a component has the class and the updates of one that is gone, of which there is no other.
-    The parts of a renamed component are renamed with it.
+    Such a component has the class and the updates of exactly one removed component. Its parts are
+    renamed with it.
     """
     gone = [part for part in old.explanation.components if part.name not in new.record.components]
     came = [part for part in new.explanation.components if part.name not in old.record.components]
@@ -189,7 +189,7 @@ def renamed_components(old: Side, new: Side) -> dict[str, str]:
 def changed_components(
     old: ProgramRecord, new: ProgramRecord, names: Mapping[str, str]
 ) -> list[ComponentChange]:
-    """Return the components that changed; ``new`` already has the old names."""
+    """Return the components that changed; ``new`` already uses the old names."""
     found = [ComponentChange(kind="renamed", name=b, old=b, new=a) for a, b in names.items()]
     for name in {**old.components, **new.components}:
         a, b = old.components.get(name, ""), new.components.get(name, "")

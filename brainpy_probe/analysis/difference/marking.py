@@ -46,7 +46,7 @@ def changed_numbers(old: str, new: str) -> list[tuple[str, str]]:
 def _signed(text: str) -> list[str]:
     """Split an expression, with a sign before a number as a part of the number.
 
-    A printed ``V - 60`` is the constant -60, or a subtraction of 60. The operations are equal.
+    A printed ``V - 60`` is the constant -60 or a subtraction of 60: the operations are equal.
     """
     found: list[str] = []
     for token in tokens(text):

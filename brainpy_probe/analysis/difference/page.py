@@ -65,7 +65,7 @@ def _signature(change: SignatureChange) -> str:
 
 
 def _updates(updates: Iterable[ChangedUpdate]) -> Iterator[str]:
-    """Yield a line for all results that changed alike, then each equation that differs once."""
+    """Yield a line for all results that changed alike, then each differing equation once."""
     found: dict[str, list[str]] = {}
     equations: dict[str, ChangedEquation] = {}
     for update in updates:

@@ -35,7 +35,7 @@ def compare(
     old, new : Side
         The programs.
     explain : callable
-        Explains the new program under other names, which its record has.
+        Explains the new program, given its record with other names.
     ignored : tuple of str
         Aspects that do not make the programs different.
 
@@ -86,7 +86,7 @@ def _notes(old: Side, new: Side, unknown: list[str]) -> Iterator[str]:
 
 
 def old_name(name: str, names: Mapping[str, str]) -> str:
-    """Return the old name of a component or value, given the old names of renamed components."""
+    """Return the old name of a component or value, given the renamed components."""
     for new, old in names.items():
         if name == new or name.startswith(f"{new}."):
             return old + name[len(new) :]

@@ -42,9 +42,9 @@ class SignatureChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChangedEquation(msgspec.Struct, frozen=True, kw_only=True):
-    """An equation that differs itself: its expressions, empty where it does not exist.
+    """An equation whose own text differs: its expressions, empty where it does not exist.
 
-    In ``marked_old`` and ``marked_new`` the parts that differ are in ``[-...-]`` and ``{+...+}``.
+    In ``marked_old`` and ``marked_new`` the differing parts are in ``[-...-]`` and ``{+...+}``.
     """
 
     name: str
@@ -123,7 +123,7 @@ class Difference(Shown, msgspec.Struct, frozen=True, kw_only=True):
     components : tuple of ComponentChange
         Components that changed.
     data : tuple of str
-        The constants with equal shapes and other values, or of other shapes.
+        The constants whose values changed, or their shapes.
     costs : tuple of CostChange
         Components that cost more or less. They do not decide ``same``.
     modules : tuple of (int, float)

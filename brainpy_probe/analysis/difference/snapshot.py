@@ -1,4 +1,4 @@
-"""A snapshot of a program: what a later one is compared with, as JSON that a person can review."""
+"""A snapshot of a program for later comparisons, as JSON that a person can review."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sides(self) -> list[Side]:
-        """The programs as they are compared."""
+        """The programs in the form in which they are compared."""
         return [Side(program.record, program.explanation) for program in self.programs]
 
 
@@ -47,7 +47,7 @@ def snapshot_of(sides: Sequence[Side]) -> Snapshot:
 
 
 def _bare(record: ProgramRecord) -> ProgramRecord:
-    """Return a record with what a comparison needs: names, types, components and identity."""
+    """Return a record with only what a comparison needs: names, types, components and identity."""
     return ProgramRecord(
         index=record.index,
         name=record.name,
@@ -97,7 +97,7 @@ def read_snapshot(content: bytes) -> Snapshot:
     Raises
     ------
     ProbeError
-        If it is none, or another version of the package wrote it.
+        If the content is not a snapshot, or another version of the package wrote it.
     """
     try:
         found = msgspec.json.decode(content, type=Snapshot)

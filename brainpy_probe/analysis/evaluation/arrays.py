@@ -84,7 +84,7 @@ def _slice(term: Term, operands: Sequence[Array], _: Reducer) -> Array:
 
 
 def _starts(array: Array, starts: Sequence[Array], sizes: Sequence[int]) -> tuple[slice, ...]:
-    """Return the slices of a dynamic slice, whose starts are moved into the array."""
+    """Return the slices of a dynamic slice; starts beyond the array are moved into it."""
     begins = [
         int(np.clip(start, 0, whole - size))
         for start, size, whole in zip(starts, sizes, array.shape, strict=True)
@@ -179,7 +179,7 @@ def _reduce(term: Term, operands: Sequence[Array], reducer: Reducer) -> Array | 
 
 
 def _ufunc(function: Function) -> Any:
-    """Return NumPy's function for a region that combines its two arguments by one operation."""
+    """Return the NumPy function of a region that combines its two arguments by one operation."""
     (result,) = function.results
     if {id(o) for o in result.operands} == {id(a) for a in function.arguments}:
         return _UFUNCS.get(result.op)
@@ -220,7 +220,7 @@ def _gather(term: Term, operands: Sequence[Array], _: Reducer) -> Array:
 def _start(
     numbers: str, array: Array, indices: Array, place: Sequence[int], mapping: str, batching: str
 ) -> list[Any]:
-    """Return where in an array the slice of a batch position begins."""
+    """Return the position in an array at which the slice of a batch position begins."""
     vector = (field(numbers, "index_vector_dim") or (0,))[0]
     index = indices if vector < indices.ndim else indices[..., None]
     vectors = np.moveaxis(index, vector, -1)[tuple(place)]

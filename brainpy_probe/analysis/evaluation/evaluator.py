@@ -1,7 +1,7 @@
 """Evaluates terms with NumPy.
 
-Each operation is computed in the dtype that the program has for it. What can't be computed raises
-:class:`CannotEvaluate`: a kernel without a definition, or an operation that is not known here.
+Each operation is computed in the dtype that it has in the program. A kernel without a definition,
+or an operation that this module does not support, raises :class:`CannotEvaluate`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from brainpy_probe.analysis.evaluation import arrays as array_operations
-from brainpy_probe.analysis.evaluation import parts
 from brainpy_probe.analysis.evaluation.arrays import CannotEvaluate
+from brainpy_probe.analysis.evaluation.shard_map import shard_map
 from brainpy_probe.analysis.explanation.graph import COMPARISONS
 from brainpy_probe.analysis.explanation.kernels import definition_of, kernel_name
 from brainpy_probe.analysis.explanation.order import dependencies, in_order
@@ -25,16 +25,16 @@ from brainpy_probe.format.manifest.program_records import ProgramRecord
 __all__ = ["CannotEvaluate", "Evaluator"]
 
 
-# Iterations of an inner loop, and of the loops within it, after which it is given up: each takes
-# NumPy about a millisecond.
+# Maximum number of iterations of an inner loop and the loops within it: each takes NumPy about a
+# millisecond.
 _MOST_ITERATIONS = 5000
-# Iterations with floats over which rounding may add up to anything.
+# Number of iterations with floats after which rounding errors may have any size.
 _MANY_ROUNDINGS = 50
 
 
 @dataclass
 class _Iterations:
-    """How many iterations an inner loop has run, together with the loops within it."""
+    """Counts the iterations of an inner loop and of the loops within it."""
 
     count: int = 0
     rounded: int = 0
@@ -49,7 +49,7 @@ class _Iterations:
 def _erf_inv(x: Array) -> Array:
     """Return the inverse error function in XLA's approximation (Giles 2012)."""
     wide = x.astype(np.float64)
-    w = -np.log1p((-x * x).astype(np.float64))  # the product is rounded, which counts near 1
+    w = -np.log1p((-x * x).astype(np.float64))  # the rounding of the product matters near 1
     result = _of_range(w, _DOUBLE if x.dtype == np.float64 else _SINGLE) * wide
     return np.asarray(np.where(np.abs(wide) == 1.0, wide * np.inf, result), x.dtype)
 
@@ -67,8 +67,8 @@ def _of_range(w: Array, ranges: Sequence[_Range]) -> Array:
 
 
 # XLA's chlo decomposition of erf_inv for float32 and float64 (ErfInv32 and ErfInv64 of
-# chlo_legalize_to_stablehlo): the least w of a range, whether its polynomial is in the root of w,
-# the point around which it is, and its coefficients.
+# chlo_legalize_to_stablehlo): the lower bound of w in a range, whether its polynomial is in the
+# square root of w, the point of expansion, and the coefficients.
 _SINGLE: tuple[_Range, ...] = (
     (-np.inf, False, 2.5, (
         2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087,
@@ -150,7 +150,7 @@ def _logical_right(left: Array, right: Array) -> Array:
     return shifted
 
 
-# Functions that XLA approximates, with a difference of some ulps.
+# Functions that XLA approximates to within some ulps.
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "exponential": np.exp, "exponential_minus_one": np.expm1, "log": np.log,
     "log_plus_one": np.log1p, "sine": np.sin, "cosine": np.cos, "tan": np.tan, "tanh": np.tanh,
@@ -186,9 +186,10 @@ class Evaluator:
     values : mapping
         The array of each named value, by the ``id`` of its term.
     moved : float
-        The fraction by which the result of each approximated function and of each sum is moved, to
-        find out how far their rounding reaches.
+        The fraction by which the result of each approximated function and of each sum is changed,
+        to find the results that their rounding affects.
     iterations : _Iterations, optional
+        The iterations of the inner loop that contains the terms.
         Those of the inner loop of which the terms are a part.
     """
 
@@ -203,7 +204,7 @@ class Evaluator:
         self._iterations = iterations
         self.moved = moved
         self._known: dict[int, Any] = dict(values)
-        # All results of a control operation, each of which is a term.
+        # All results of a control-flow operation; each result is a term.
         self._controls: dict[tuple[Any, ...], list[Array]] = {}
         self._accumulating: set[int] = set()
 
@@ -235,7 +236,7 @@ class Evaluator:
         self._known[id(term)] = value
 
     def accumulates(self, term: Term) -> bool:
-        """Return whether an evaluated term has an inner loop over which rounding adds up."""
+        """Return whether rounding errors of an inner loop accumulate in an evaluated term."""
         regions = (id(region) for found in in_order([term]) for region in found.regions)
         return not self._accumulating.isdisjoint(regions)
 
@@ -255,7 +256,7 @@ class Evaluator:
         value = self._computed(term, operands)
         wanted = dtype_of(term.dtype)
         if self.moved and term.op in _SUMS and value.dtype.kind == "f":
-            # Another order of additions: relative to the sum of the magnitudes.
+            # XLA may add in another order: the error is relative to the sum of the magnitudes.
             sizes = self._computed(term, [_magnitude(operand) for operand in operands])
             value = value + sizes * value.dtype.type(self.moved)
         elif term.op in _APPROXIMATED:
@@ -281,7 +282,7 @@ class Evaluator:
             return self._controlled(term, operands)
         found = array_operations.computed(term, operands, self.reducer)
         if found is None:
-            raise CannotEvaluate(f"{op} is not known here")
+            raise CannotEvaluate(f"{op} is not supported")
         return found
 
     # --- Regions --------------------------------------------------------------------------------
@@ -331,7 +332,7 @@ class Evaluator:
         """Return all results of a call, loop, condition or ``shard_map``."""
         if term.op == "shard_map":
             meshes = self._record.fidelity.placement.meshes
-            return parts.shard_map(term, operands, meshes, self.within)
+            return shard_map(term, operands, meshes, self.within)
         if term.op == "call":
             return self._apply(term.regions[0], operands, iterations)
         if term.op == "while":

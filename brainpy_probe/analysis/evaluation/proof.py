@@ -1,8 +1,8 @@
-"""Proves an explanation: evaluates its expressions for single steps, and compares with the program.
+"""Proves an explanation: evaluates it for single steps, and compares the values with the program's.
 
 A program with a loop runs up to a step and one step further, which gives the states before and
-after the step. The program's own results are the measure; its replay shows whether they are those
-of the run.
+after the step. The explanation is compared with the program's own results. Whether these are the
+results of the run is decided by a replay.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from brainpy_probe.ir.recorded_states import read_loop
 __all__ = ["Proof", "StepProof", "prove"]
 
 Arrays = Mapping[str, Array]
-# The most steps that are tried to find one with spikes and one without.
+# Maximum number of steps that are tried to find one with spikes and one without.
 _MOST_TRIED = 8
-# How far values are moved to find out whether rounding decides a difference: 4 ulps of a float32.
+# How far values are moved to check whether rounding explains a difference: 4 ulps of a float32.
 _MOVED = 4 * float(np.finfo(np.float32).eps)
 
 
@@ -51,9 +51,9 @@ class StepProof:
     differing : dict
         The results that do not agree, each with the difference.
     unsure : dict
-        The results with a difference of floats that may be rounding, but is not explained by it.
+        The results whose floats differ as by rounding, although rounding does not explain it.
     rounded : dict
-        The results whose difference is rounding that the program itself magnifies: a difference of
+        The results that differ by rounding which the program itself magnifies: a difference of
         almost equal numbers, such as ``exp(z) - 1``, or a value next to a threshold.
     unevaluated : dict
         The results that NumPy can't evaluate, each with the reason.
@@ -71,7 +71,7 @@ class StepProof:
 
 @dataclass(frozen=True)
 class Proof:
-    """The comparison of an explanation with its program: its steps, or why there are none."""
+    """The comparison of an explanation with its program: its steps, or why none was compared."""
 
     steps: tuple[StepProof, ...] = ()
     problem: str = ""
@@ -119,7 +119,7 @@ def prove(record: ProgramRecord, content: bytes, arguments: Sequence[Array]) -> 
 
 
 def _candidates(step: Step, run: Callable[[int], Arrays]) -> Iterator[int]:
-    """Yield the steps that are tried: where a recorded spike begins or is missing, then others."""
+    """Yield the steps to try: first those in which a recorded spike begins or is missing."""
     found: list[int] = []
     for result in step.results:
         spec = result.spec
@@ -239,9 +239,9 @@ def _explained(expected: Array, value: Array, others: Sequence[Array]) -> bool:
 
 
 def _is_small(value: Array, expected: Array) -> bool:
-    """Return whether floats differ by little in comparison with the largest of the array.
+    """Return whether floats differ by little, relative to the largest element of the array.
 
-    An element that is near zero because its summands cancel has the rounding of these.
+    An element near zero, whose summands cancel, has the rounding errors of the summands.
     """
     if value.dtype != expected.dtype or expected.dtype.kind != "f" or not expected.size:
         return False
@@ -255,7 +255,7 @@ def _agrees(value: Array, expected: Array) -> Array:
 
 
 def _difference(value: Array, expected: Array) -> tuple[str, int]:
-    """Return the difference in words and in ulps; more than any if it is not one of floats."""
+    """Return the difference as text and in ulps, which are unlimited if it is not of floats."""
     never = ANOTHER + 1
     if value.shape != expected.shape or value.dtype != expected.dtype:
         fault = f"it is {value.dtype} {value.shape}, not {expected.dtype} {expected.shape}"

@@ -26,7 +26,7 @@ __all__ = [
     "value_type",
 ]
 
-# Attributes that say nothing about the value of an operation, or differ between versions.
+# Attributes that do not affect the value of an operation, or differ between versions.
 _IGNORED = {
     "api_version", "backend_config", "called_computations", "has_side_effect",
     "indices_are_sorted", "mhlo.backend_config", "mhlo.frontend_attributes", "mhlo.sharding",

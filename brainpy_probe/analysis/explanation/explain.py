@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from brainpy_probe.analysis.explanation.equations import Equations, choose_equations
 from brainpy_probe.analysis.explanation.hashing import (
     component_digest,
     term_digests,
     update_digests,
 )
 from brainpy_probe.analysis.explanation.kernels import definition_of, kernel_name
-from brainpy_probe.analysis.explanation.naming import Equations, choose_equations
 from brainpy_probe.analysis.explanation.order import dependencies, in_order, seen_through
 from brainpy_probe.analysis.explanation.printing.latex import LatexPrinter
 from brainpy_probe.analysis.explanation.printing.text import Printer
@@ -44,7 +44,7 @@ def step_of(record: ProgramRecord, content: bytes, *, lines: bool = False) -> St
 
 
 def _lines(content: bytes, module: MlirModule) -> list[int]:
-    """Return the line on which each operation of a module starts, in the order of the text."""
+    """Return the line on which each operation of a module starts, in text order."""
     bare = bindings.parse_mlir(remove_locations(content.decode()), module.context)
     return [bindings.line_of(operation) for operation in operations_in_order(bare)]
 
@@ -136,7 +136,7 @@ class _Explainer:
         refers: bool = False,
         once: bool = False,
     ) -> Equation:
-        """Return an equation; with ``refers`` its expression is the name of another one."""
+        """Return an equation. With ``refers`` its expression is the name of another equation."""
         own = [] if refers else self.own_terms(term)
         known = self.chosen.names
         if refers:
@@ -165,7 +165,7 @@ class _Explainer:
         )
 
     def own_terms(self, root: Term) -> list[Term]:
-        """Return the terms of an equation: down to those that have a name of their own."""
+        """Return the terms of an equation, down to the terms that have their own names."""
         found: dict[int, Term] = {}
         pending = [root]
         while pending:

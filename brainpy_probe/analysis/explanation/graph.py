@@ -1,4 +1,4 @@
-"""Makes terms: equal operations are one term, and each term is simplified when it is made.
+"""Creates terms: equal operations share one term, which is simplified when it is created.
 
 Each rule is exact in the reals. Constants are folded in their own dtype, with operations whose
 result IEEE 754 defines, so that XLA computes the same bits.
@@ -57,7 +57,7 @@ _LAYOUT = ("broadcast_in_dim", "reshape", "transpose", "slice", "reverse")
 
 
 class Terms:
-    """Makes terms, each of which exists once.
+    """Creates terms, each only once.
 
     Attributes
     ----------

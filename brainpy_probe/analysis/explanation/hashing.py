@@ -1,7 +1,7 @@
 """Digests of what a program computes, which depend only on its names and operations.
 
 They are equal for captures of the same model in other processes and with other versions of BrainPy
-and JAX, if these lower it to the same operations. The code of kernels is no part of them.
+and JAX, if these lower the model to the same operations. The code of kernels is not included.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def term_digests(record: ProgramRecord, terms: Sequence[Term]) -> list[str]:
 
 
 def component_digest(record: ProgramRecord, component: str, updates: Mapping[str, Term]) -> str:
-    """Return a digest of the updates of a component's states that its name does not change.
+    """Return a digest of the updates of a component's states, independent of its name.
 
-    Of other components' values it has only the last part of the name.
+    It contains only the last part of the names of other components' values.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def component_digest(record: ProgramRecord, component: str, updates: Mapping[str
 
 
 def identity(record: ProgramRecord, step: Step) -> str:
-    """Return a digest of a program: its arguments, and what each result is of these."""
+    """Return a digest of a program: its arguments, and each result as an expression over them."""
     digests = _Hasher(record, _ASPECTS).digests([result.term for result in step.results])
     results = zip(step.results, digests, strict=True)
     return _digest(
@@ -130,7 +130,7 @@ class _Hasher:
     def _function(self, function: Function) -> list[str]:
         """Return the digests of a region's results. Its arguments are numbered.
 
-        Nested regions are told apart by the number of regions within them.
+        Nested regions are distinguished by the number of regions within them.
         """
         height = self._height(function)
         for number, argument in enumerate(function.arguments):

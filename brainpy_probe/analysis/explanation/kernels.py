@@ -1,4 +1,4 @@
-"""What BrainPy's kernels compute, by their own definition.
+"""Definitions of BrainPy's kernels: what each of them computes.
 
 A program calls a kernel by the name under which brainevent registered it with XLA, which is a
 digest of the kernel's content. The program's record has the kernel's name in brainevent.
@@ -23,7 +23,7 @@ _BRAINEVENT = re.compile(r"brainevent_numba_ffi_[0-9a-f]{16}")
 
 @dataclass(frozen=True)
 class KernelDefinition:
-    """What a kernel computes.
+    """The definition of a kernel.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class KernelDefinition:
 
 
 def definition_of(record: ProgramRecord, term: Term) -> KernelDefinition | None:
-    """Return what a kernel computes; None if the program's record does not decide it."""
+    """Return the definition of a kernel; None if the program's record does not determine it."""
     calls = _calls(record, term)
     found = {
         _DEFINITIONS.get((call.name, bool(call.parameters.get("transpose")))) for call in calls
@@ -55,7 +55,7 @@ def definition_of(record: ProgramRecord, term: Term) -> KernelDefinition | None:
 
 
 def kernel_name(record: ProgramRecord, term: Term) -> str:
-    """Return a name of a kernel that every process and every version of BrainPy gives it."""
+    """Return a name for a kernel that does not depend on the process or BrainPy's version."""
     names = {call.name for call in _calls(record, term)}
     if len(names) == 1:
         return names.pop()
@@ -66,9 +66,9 @@ def kernel_name(record: ProgramRecord, term: Term) -> str:
 
 
 def _calls(record: ProgramRecord, term: Term) -> list[KernelCall]:
-    """Return the kernel calls of the record that a custom call may be.
+    """Return the recorded kernel calls that fit a custom call.
 
-    The call passes the first arguments of the kernel.
+    The first arguments of the kernel are the operands of the custom call.
     """
     if not _BRAINEVENT.fullmatch(term.name):
         return []

@@ -1,4 +1,4 @@
-"""Walks through terms: what a term depends on, and in which order terms are evaluated."""
+"""Walks through terms: the dependencies of a term, and the order of evaluation."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def in_order(roots: Iterable[Term]) -> list[Term]:
 
 
 def seen_through(term: Term) -> Term:
-    """Return the term that is printed in place of a term.
+    """Return the term that is printed for a term.
 
-    An expression shows no operation that only repeats a value along leading axes, or adds or
-    removes leading axes of size 1.
+    Expressions omit operations that only repeat a value along leading axes, or add or remove
+    leading axes of size 1.
     """
     while _is_transparent(term):
         (term,) = term.operands

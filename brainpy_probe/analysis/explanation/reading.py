@@ -1,7 +1,7 @@
-"""Reads a program's operations as terms: calls inlined, the loop over time entered once.
+"""Reads a program's operations as terms, with calls inlined and the loop over time entered.
 
-What a step computes is a function of the values before the step. The loop over time is the only
-loop that is entered; other loops stay one operation.
+The results of a step are functions of the values before the step. Only the loop over time is
+entered; any other loop stays one operation.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ __all__ = ["Result", "Step", "read_step"]
 
 _NAME = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _RETURNS = ("func.return", "stablehlo.return", "mhlo.return", "sdy.return")
-# Operations that a function with an algorithm has, such as a random draw. It is not inlined.
+# Operations that mark a function as an algorithm, such as a random draw. It is not inlined.
 _ALGORITHMIC = {
     "stablehlo.while", "stablehlo.sort", "stablehlo.shift_left", "stablehlo.shift_right_logical",
     "stablehlo.shift_right_arithmetic", "stablehlo.rng_bit_generator", "stablehlo.case",
     "stablehlo.if",
 }  # fmt: skip
-# The names of functions to which JAX lowers a call without a function of the user.
+# Names of functions that JAX creates around calls. They contain no function of the user's.
 _WRAPPERS = ("closed_call", "core_closed_call", "core_call", "checkpoint")
-# The results of an algorithm: threefry2x32 has two.
+# Maximum number of results of an algorithm: threefry2x32 has two.
 _FEW = 2
 # jaxlib's uniquifier of symbols: f, f_0, f_1.
 _COPY = re.compile(r"_\d+$")
@@ -75,20 +75,19 @@ class Step:
     terms : Terms
         All terms.
     results : list of Result
-        The results.
+        Whether a loop over time was found in the program.
     loops : bool
         Whether the program has a loop over time, which was found.
     steps : int
         The number of its steps; 1 if it has none.
     arguments : list of Term
         The arguments of the program, in order.
-    carried : dict
-        The values before a step that the loop carries, by the result that has the last value: group
-        and name, as ``state/E.V``.
+    The values before a step that the loop carries, each by the result that receives its last
+    value: group and name, as ``state/E.V``.
     counter : Term or None
         The number of the step, from 0.
-    starts : dict
-        The values carried from step to step that do not start as an argument: their first value by
+    The values carried from step to step that do not start as an argument: the first value of
+    each, by name.
         name.
     notes : list of str
         What is not in the results.
@@ -252,7 +251,7 @@ class _Reader:
         ]
 
     def _name_carried(self, outputs: Sequence[Term]) -> None:
-        """Name the values that the loop carries after the results that they become, or start as."""
+        """Name the values that the loop carries after their results or their first values."""
         loop = self.loop
         if loop is None:
             return
@@ -346,7 +345,7 @@ class _Reader:
         """Return whether a function is printed by its name: an algorithm, such as a random draw.
 
         Any other function is inlined, above all the body of a loop, which JAX 0.10 lowers to a
-        function of its own. A draw that calls another one takes a key.
+        separate function. A draw that calls another draw takes a key.
         """
         if name not in self._algorithmic:
             self._algorithmic[name] = False  # functions of StableHLO do not call themselves
@@ -373,9 +372,9 @@ class _Reader:
 
 
 def _after_step(term: Term, loop: _Loop | None) -> Term | None:
-    """Return the value after a step of what a result holds after the loop.
+    """Return the value that a result has after a step, given its value after the loop.
 
-    For a result that has a row for each step it is the row. None if the result is not simply that.
+    For a result that has a row for each step, this is the row. None for any other result.
     """
     if loop is None:
         return None

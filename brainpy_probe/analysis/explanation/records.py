@@ -2,9 +2,9 @@
 
 How operations are identified: the StableHLO text of a program (``program.text("stablehlo")``) has
 one operation on each line. An :class:`Operation` gives the line on which it starts, counted
-from 1, and its component. :attr:`Equation.operations` lists the operations that an equation stands
-for, without those of the other equations to which it refers. An operation of a private function
-that the program calls several times may belong to several equations. The numbers are 0 if the
+from 1, and its component. :attr:`Equation.operations` lists the operations that an equation
+represents, without those of the other equations to which it refers. An operation of a private
+function that the program calls several times may belong to several equations. The line is 0 if the
 explanation was read from another form than this text (VHLO, MHLO or HLO).
 """
 
@@ -74,7 +74,7 @@ class Equation(msgspec.Struct, frozen=True, kw_only=True):
     shape, dtype : tuple of int, str
         Shape and dtype of the value.
     operations : tuple of Operation
-        The operations for which it stands.
+        The operations that it represents.
     digest : str
         The digest of the value as an expression over the program's arguments.
     once : bool

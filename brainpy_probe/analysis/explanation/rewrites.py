@@ -70,7 +70,7 @@ def exprel_form(above: Term, z: Term) -> str:
 
 
 def _series(term: Term, z: Term) -> str:
-    """Return which series of exprel a term is, or nothing: ``1``, ``1 + z/2 + z*z/6``."""
+    """Return which series of exprel a term is: ``1`` or ``1 + z/2 + z*z/6``; "" for none."""
     if scalar(term) == 1:
         return "1"
     if term.op != "add":
@@ -102,7 +102,7 @@ def replaces_all(
     )
 
 
-# For each operation the operand that changes nothing, and whether only the second one may be it.
+# The number that, as an operand, leaves the other one unchanged; whether it must be the second.
 _NEUTRAL: dict[str, tuple[float, bool]] = {
     "add": (0, False),
     "multiply": (1, False),

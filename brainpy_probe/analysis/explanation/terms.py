@@ -14,7 +14,7 @@ __all__ = ["Function", "Place", "Term", "is_constant", "scalar"]
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """Where a program has an operation.
+    """The place of an operation in a program.
 
     Attributes
     ----------

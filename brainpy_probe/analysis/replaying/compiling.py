@@ -59,7 +59,7 @@ def register(record: ProgramRecord) -> None:
         If they can't be registered in this process.
     """
     fidelity = record.fidelity
-    # Before jaxlib makes one device: see devices.cpu.
+    # Done before jaxlib creates a device: see devices.cpu.
     platform = choose(fidelity.placement)[0].platform
     if fidelity.host_callbacks:
         raise CannotReplay(
@@ -100,7 +100,7 @@ def compiled_in_time(
 
 
 def _check_devices(record: ProgramRecord, content: bytes) -> None:
-    """Check that the devices of a program whose ops compute parts of arrays are there.
+    """Check that the devices are present if a program's ops compute parts of arrays.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Drives the program of one step as the loop of the run does, and compares it with the run."""
+"""Runs the program of one step in a loop, and compares the results with those of the run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Compiled(Protocol):
 def first_entries(
     step: StepProgram, specs: Sequence[TensorSpec], whole: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """Return the values of arguments or results in the first step, as far as the loop has them.
+    """Return the values of arguments or results in the first step, if the loop has them.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def first_entries(
     specs : sequence of TensorSpec
         Its arguments or results.
     whole : mapping
-        The values of the loop's by group and name.
+        The values of the loop's arguments or results, by group and name.
     """
     first = step.steps - 1 if step.reverse else 0
     found = {}
@@ -154,14 +154,14 @@ def replay_steps(
     content : bytes
         Its VHLO bytecode, or its StableHLO text.
     own, own_content
-        The same of the step.
+        The record and the content of the step.
     stored : mapping
         The captured arguments of the loop by group and name.
     expected : callable
         Returns the results of the simulation; called if digests do not decide.
     reasons : sequence of str
-        Why XLA may compile the step to other bits than the run's, in addition to those in its
-        record.
+        Why XLA may compile the step to code that rounds differently, in addition to the reasons in
+        its record.
 
     Raises
     ------

@@ -78,10 +78,10 @@ class Replay(Shown):
     run_seconds : tuple of float
         Time of each run.
     direct : tuple of str
-        The custom calls that XLA made directly, while those of the simulation went through Python:
-        BrainPy's kernels, with the same machine code, but without the cost of Python at each step.
+        The custom calls of BrainPy's kernels that XLA made directly. In the simulation they went
+        through Python: the same machine code, at a higher cost in each step.
     reasons : tuple of str
-        Why XLA may compile the program to other bits than the run's.
+        Why XLA may compile the program to code that rounds differently from the run's.
     stepwise : Stepwise or None
         The comparison one step at a time, if bits differ for such a reason and the results of the
         run were captured (``data="full"``).
@@ -140,7 +140,8 @@ def replay(
     repeat : int
         The number of runs.
     reasons : sequence of str
-        Why XLA may compile it to other bits than the run's, in addition to those in the record.
+        Why XLA may compile it to code that rounds differently, in addition to the reasons in the
+        record.
 
     Raises
     ------
@@ -156,9 +157,9 @@ def replay(
     content, direct = kernels.call_directly(content, record.fidelity.custom_calls)
     run = functools.partial(_run, record, content, arguments, {} if overrides else expected, repeat)
     reasons = (*reasons, *reasons_of(record, content))
-    # XLA does not hoist a small loop that calls Python, and hoists it without the call. Ops that
-    # used the removed call may have been in a part that XLA compiled separately. So both variants
-    # are tried.
+    # XLA hoists a small loop, but not one that calls Python. Without the call it does, and the ops
+    # that used the removed call may have been in a separately compiled part. So both variants are
+    # tried.
     removed = bool(record.fidelity.removed) and execution.hoists_small_loops()
     variants = [True, False] if removed else [False]
     replayed = run(separate_ops=variants[0], compares=not overrides)
@@ -178,7 +179,7 @@ def _stepwise(
     expected: Arrays,
     variants: Sequence[bool],
 ) -> Stepwise:
-    """Compare a program with its run step by step; return the variant with least difference."""
+    """Compare a program with its run step by step; return the variant that differs least."""
     content = with_constants(content, constants_of(record, arguments))
     found = []
     for separate_ops in variants:
@@ -209,7 +210,7 @@ def _stepwise(
 
 
 def stepwise_of(comparison: Callable[[], Stepwise]) -> Stepwise:
-    """Return the result of a comparison step by step, or why it can't be made."""
+    """Return the result of a step-by-step comparison, or why it can't be made."""
     try:
         return comparison()
     except Exception as error:  # XLA and MLIR raise many classes
@@ -217,7 +218,7 @@ def stepwise_of(comparison: Callable[[], Stepwise]) -> Stepwise:
 
 
 def is_complete(record: ProgramRecord, expected: Arrays) -> bool:
-    """Return whether all results that the simulation gave are known as arrays."""
+    """Return whether all results of the simulation are known as arrays."""
     return bool(expected) and all(s.path in expected for s in record.results if s.digest)
 
 
@@ -255,7 +256,7 @@ def _run(
 
 
 def reasons_of(record: ProgramRecord, content: bytes) -> list[str]:
-    """Return why XLA may compile a program to other bits than the run's."""
+    """Return why XLA may compile a program to code that rounds differently from the run's."""
     reasons = [f"the program lacks a part of the run: {part}" for part in record.fidelity.removed]
     reasons += record.fidelity.reasons
     reasons += choose(record.fidelity.placement)[1]
@@ -294,7 +295,7 @@ def check_overrides(specs: Iterable[TensorSpec], overrides: Arrays) -> dict[str,
 
 
 def compare(spec: TensorSpec, result: Array, expected: Array | None) -> Compared:
-    """Compare a result with the simulation's array if it is given, or else with its digest.
+    """Compare a result with the simulation's array if it is given, otherwise with its digest.
 
     Raises
     ------

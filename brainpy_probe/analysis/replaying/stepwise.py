@@ -1,7 +1,7 @@
 """Compares a program with its run one step at a time, so that differences do not accumulate.
 
-Each step starts from the states that the run itself recorded. A difference after the step is then
-the rounding of one step, or a different program.
+Each step starts from the states that the run itself recorded. A difference after a step is then
+either the rounding of one step, or a sign of a different program.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ __all__ = ["AGREES", "ANOTHER", "Stepwise", "compare_steps", "ulps_between"]
 Arrays = Mapping[str, Array]
 Run = Callable[[Sequence[int], Sequence[Sequence[Array]]], Sequence[Sequence[Array]]]
 
-# The largest difference in ulps after a step between two compilations of the same program. XLA
-# contracts a product and a sum, or uses another approximation of exp: 1 or 2 ulps each.
+# The largest difference in ulps after a step between two compilations of the same program. XLA may
+# contract a product and a sum, or use another approximation of exp: 1 or 2 ulps each.
 AGREES = 4
 # Differences after a step above this number of ulps are not caused by rounding. Differences in
 # between may have either cause: another order of long sums, or a slightly changed constant.
@@ -50,7 +50,7 @@ class Stepwise(msgspec.Struct, frozen=True, kw_only=True):
     read : tuple of str
         The states that each step took from the run.
     hidden : tuple of str
-        The states through which differences pass from step to step, because no result records them.
+        The states that pass differences on from step to step, because no result records them.
     another : tuple of str
         The results with a difference that rounding of the states before the step does not explain.
     problem : str
@@ -80,10 +80,10 @@ def compare_steps(
 ) -> Stepwise:
     """Run a program with the states that its run recorded, and compare.
 
-    A float that differs by more than :data:`ANOTHER` ulps may be caused by a threshold that the
-    state crosses or not. Therefore the program also runs with all floats of its states slightly
-    changed, up and down. If the results of the run are not within the range of these results, the
-    program is a different one.
+    A float may differ by more than :data:`ANOTHER` ulps because the state crosses a threshold or
+    does not. Therefore the program also runs with all floats of its states slightly changed, up and
+    down. If the results of the run are not within the range of these results, the program is a
+    different one.
 
     Parameters
     ----------
@@ -96,9 +96,9 @@ def compare_steps(
     expected : mapping
         The captured results of the run, by group and name.
     run : callable
-        ``run(positions, rows)`` runs the program on each row: its arguments, and the recorded
-        values of the states at these positions among them, with which each step but the first
-        starts. It returns the results of each row.
+        ``run(positions, rows)`` runs the program on each row. A row has its arguments, and the
+        recorded values of the states at these positions: each step but the first starts with these
+        values. It returns the results of each row.
     """
     recorded = {} if loop is None else _recorded(record, loop, expected)
     growing = {} if loop is None else loop.accumulating(recorded)
@@ -148,7 +148,7 @@ def _recorded(record: ProgramRecord, loop: Loop, expected: Arrays) -> dict[int, 
 
 
 def _entries(array: Array, spec: TensorSpec, first: bool) -> Array:
-    """Return an array, or only its first step, which alone started from the run's state."""
+    """Return an array; with ``first``, only its first step, which started from the run's state."""
     return array.take(0, axis=spec.axis) if first and spec.axis is not None else array
 
 
@@ -218,7 +218,7 @@ def _perturb(array: Array, direction: Any) -> Array:
 
 
 def _is_unexplained(run: Array, *results: Array) -> bool:
-    """Return whether a result of the run is outside of the range of the program's results."""
+    """Return whether a result of the run is outside the range of the program's results."""
     expected, *others = map(_real_parts, (run, *results))
     if not is_float(expected.dtype):
         low, high = functools.reduce(np.minimum, others), functools.reduce(np.maximum, others)

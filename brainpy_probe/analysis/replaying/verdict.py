@@ -48,9 +48,9 @@ def decide(
     count : int
         The number of results.
     equal, unequal : sequence of str
-        The results whose bits are equal, and those that differ; the others are not known.
+        The results whose bits are equal, and those whose bits differ; the others are unknown.
     reasons : sequence of str
-        Why XLA may compile the program to other bits than the run's.
+        Why XLA may compile the program to code that rounds differently from the run's.
     stepwise : Stepwise or None
         The comparison one step at a time, if it was made.
     """
@@ -97,7 +97,7 @@ def _ulps(stepwise: Stepwise) -> str:
 
 
 def _why_undecided(stepwise: Stepwise) -> str:
-    """Return why a comparison step by step does not decide."""
+    """Return why a step-by-step comparison does not decide."""
     reasons = [stepwise.problem] if stepwise.problem else []
     if stepwise.ulps > AGREES:
         reasons.append(f"{_ulps(stepwise)} a step, more than {AGREES}")

@@ -17,7 +17,7 @@ from brainpy_probe.format.manifest.program_records import ProgramRecord
 
 __all__ = ["FUNCTIONS", "Printer", "number"]
 
-# Precedence of what is printed, from loose to tight.
+# Precedence of printed expressions, from loose to tight.
 CASES, OR, AND, NOT, COMPARE, SUM, PRODUCT, SIGN, POWER, ATOM = range(10)
 
 FUNCTIONS = {
@@ -49,7 +49,7 @@ def number(value: Any) -> str:
 
 
 def decimal(value: Fraction | None) -> str:
-    """Return a rational number as a decimal, or nothing if it has more digits than a float32."""
+    """Return a rational number as a decimal; "" if it has more digits than a float32."""
     if value is None or value == 0:
         return "" if value is None else "0"
     digits = f"{float(value):.{_DIGITS}g}"
@@ -85,7 +85,7 @@ class Printer:
         return self._print(seen_through(term))[0]
 
     def reference(self, term: Term, least: int = CASES) -> str:
-        """Print a term as an operand, in parentheses if it binds less tightly than required."""
+        """Print a term as an operand, in parentheses if it binds less tightly than ``least``."""
         name = self._names.get(id(term)) or self._names.get(id(seen_through(term)))
         if name is not None:
             return self.name(name)
@@ -367,7 +367,7 @@ class Printer:
         return (f"{text}[{term.result}]" if term.result else text), precedence
 
     def _shard_map(self, term: Term) -> tuple[str, int]:
-        """Print a name; its definition is what it computes on the parts that a device has."""
+        """Print a name; its definition is the computation on the parts of one device."""
         (body,) = term.regions
         given = f"({', '.join(self._argument(argument)[0] for argument in body.arguments)})"
         text = f"{', '.join(map(self.reference, body.results))}, of the parts on each device"

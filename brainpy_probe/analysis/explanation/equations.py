@@ -1,7 +1,7 @@
-"""Chooses which terms of a step are equations with a name of their own.
+"""Chooses the terms of a step that become equations, and their names.
 
 These are the new value of each state, the contribution of each component without states, and every
-term that is used more than once. All other terms are printed within these.
+term that is used more than once. All other terms are printed within an equation.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from brainpy_probe.format.manifest.program_records import ProgramRecord
 
 __all__ = ["Equations", "Named", "choose_equations", "new_name"]
 
-# Terms that are short enough to be printed again.
+# Terms that are short enough to be repeated.
 _SHORT = ("negate", "convert", "reshape", "broadcast_in_dim", "not", "final")
 
 
@@ -137,7 +137,7 @@ class _Chooser:
                 self.add(term, "t", "")
 
     def name_contributions(self) -> None:
-        """Name what each component without states hands to other components."""
+        """Name the values that each component without states passes to other components."""
         found: dict[str, dict[int, Term]] = {}
         for term in self.order:
             component = term.component
@@ -157,7 +157,7 @@ class _Chooser:
                 self.add(term, name, component)
 
     def contribution(self, term: Term, component: str) -> Term | None:
-        """Return what a component adds, if its last operation is an addition to another value.
+        """Return the value that a component adds, if its last operation adds to another value.
 
         None if it only adds values of other components.
         """
@@ -240,7 +240,7 @@ _CHAINS = ("add", "multiply")
 
 
 def is_time(term: Term) -> bool:
-    """Return whether a term is the number of the step, which the runner gives, scaled and moved."""
+    """Return whether a term is the runner's step number, possibly scaled and shifted."""
     if not term.dtype.startswith("float") or _is_row(seen_through(term)):
         return False
     while term.op in ("add", "multiply", "convert", "reshape", "broadcast_in_dim"):
@@ -258,7 +258,7 @@ _CLOCKS = ("indices", "i", "times", "t")
 
 
 def _is_row(term: Term) -> bool:
-    """Return whether a term is the row of an argument for this step."""
+    """Return whether a term is this step's row of an argument."""
     return (
         term.op == "dynamic_slice"
         and term.operands[0].op == "symbol"

@@ -1,9 +1,8 @@
 """Evaluates the body of a ``shard_map``, which computes a part of each array on each device.
 
-Each operation is evaluated for all devices of the mesh before the next one, so that collective
-operations find the parts of the others. The mesh and the axes are in Shardy's notation (jaxlib
-0.10.2, 0.12.0). Up to 0.4.30 a ``shard_map`` is written as custom calls of XLA's, which are not
-evaluated.
+Each operation is evaluated for all devices of the mesh before the next one, so that a collective
+operation finds the values of all devices. The mesh and the axes are in Shardy's notation (jaxlib
+0.10.2, 0.12.0). Up to 0.4.30 XLA writes a ``shard_map`` as custom calls, which are not evaluated.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from brainpy_probe.format.arrays import Array
 
 __all__ = ["OnDevice", "shard_map"]
 
-# More devices take NumPy too long.
+# Maximum number of devices: more take NumPy too long.
 _MOST_DEVICES = 64
 _AXIS = re.compile(r'"([^"\\]+)"=(\d+)')
 _NAME = re.compile(r'"([^"\\]+)"')
@@ -35,7 +34,8 @@ _SHARDING = re.compile(r"<@([\w.$-]+), \[([^\[\]]*)\](?:, replicated=\{[^{}]*\})
 _ALONG = re.compile(
     r'mesh = @([\w.$-]+), axes = \[((?:#stablehlo\.axis_ref<name = "[^"]+">(?:, )?)+)\]'
 )
-# More iterations of a loop with collective operations take too long, and their rounding adds up.
+# Maximum number of iterations of a loop with collective operations: more take too long, and
+# rounding errors accumulate.
 _MOST_ITERATIONS = 50
 
 Within = Callable[[Function, Sequence[Array]], "OnDevice"]
@@ -67,7 +67,7 @@ class OnDevice(Protocol):
 
 @dataclass(frozen=True)
 class _Mesh:
-    """A mesh of devices, whose numbers are in the order of its axes."""
+    """A mesh of devices, numbered in the order of its axes."""
 
     sizes: Mapping[str, int]
 
@@ -77,8 +77,8 @@ class _Mesh:
         found = _AXIS.findall(printed)
         sizes = {axis: int(size) for axis, size in found}
         axes = ", ".join(f'"{axis}"={size}' for axis, size in found)
-        if printed != f"<[{axes}]>":  # it may have the numbers of its devices
-            raise CannotEvaluate(f"its mesh is not read: {printed or name}")
+        if printed != f"<[{axes}]>":  # it may list device numbers
+            raise CannotEvaluate(f"its mesh can't be read: {printed or name}")
         if math.prod(sizes.values()) > _MOST_DEVICES:
             raise CannotEvaluate(f"a shard_map over more than {_MOST_DEVICES} devices")
         return cls(sizes)
@@ -90,14 +90,14 @@ class _Mesh:
         return [dict(zip(self.sizes, place, strict=True)) for place in places]
 
     def place(self, device: Mapping[str, int], axes: Sequence[str]) -> int:
-        """Return the number of a device among those along some axes."""
+        """Return the number of a device among the devices along some axes."""
         number = 0
         for axis in axes:
             number = number * self.sizes[axis] + device[axis]
         return number
 
     def along(self, axes: Sequence[str]) -> list[list[int]]:
-        """Return the groups of devices that differ in their places along some axes only."""
+        """Return the groups of devices whose places differ only along some axes."""
         found: dict[tuple[int, ...], dict[int, int]] = {}
         for number, device in enumerate(self.devices):
             rest = tuple(place for axis, place in device.items() if axis not in axes)
@@ -124,7 +124,7 @@ def shard_map(
     Raises
     ------
     CannotEvaluate
-        If its mesh or an operation in it is not known here.
+        If its mesh or an operation in it is not supported.
     """
     names = {name for name, _ in _SHARDING.findall(term.attributes["out_shardings"])}
     if len(names) != 1:
@@ -226,7 +226,7 @@ class _Body:
         for group in self.mesh.along(manual):
             counts = [math.prod(self.mesh.sizes[n] for n in names) for names in axes]
             pieces = np.empty(counts, object)
-            for number in reversed(group):  # of equal parts, take the first
+            for number in reversed(group):  # if parts are equal, take the first
                 device = self.mesh.devices[number]
                 pieces[tuple(self.mesh.place(device, names) for names in axes)] = parts[number]
             whole = np.block(pieces.tolist()) if counts else parts[group[0]]
@@ -238,7 +238,7 @@ class _Body:
 
     def _exchanged(self, term: Term, on: Sequence[OnDevice]) -> list[Array]:
         """Return the result of a collective operation on each device."""
-        # A collective operation of several arrays gives a result for each.
+        # A collective operation on several arrays has a result for each.
         parts = [one.known(term.operands[term.result]) for one in on]
         if term.op == "collective_permute":
             return _permuted(term, parts)
@@ -248,7 +248,7 @@ class _Body:
             given = [parts[number] for number in group]
             made = _COLLECTIVES[term.op](term, given, combine)
             if on[0].moved and combine is not None and given[0].dtype.kind == "f":
-                # Another order of additions, as in a sum.
+                # XLA may add in another order, as in a sum.
                 sizes = _COLLECTIVES[term.op](term, list(map(np.abs, given)), combine)
                 moved = given[0].dtype.type(on[0].moved)
                 made = [value + size * moved for value, size in zip(made, sizes, strict=True)]
@@ -264,20 +264,20 @@ class _Body:
         along = _ALONG.search(printed)
         if along and _Mesh.of(self.meshes, along[1]).sizes == self.mesh.sizes:
             return self.mesh.along(_NAME.findall(along[2]))
-        # The numbers are those of partitions, if the operation has a channel.
+        # If the operation has a channel, the numbers are those of partitions.
         by_number = "channel_handle" in term.attributes and (
             term.op == "all_to_all" or "use_global_device_ids" in term.attributes
         )
         if not by_number:
-            raise CannotEvaluate(f"the groups of {term.op} are not read: {printed}")
+            raise CannotEvaluate(f"the groups of {term.op} can't be read: {printed}")
         return [[n for n in group if n >= 0] for group in _pairs(printed)]
 
 
 def _divided(printed: str, manual: Sequence[str]) -> list[_Axes]:
-    """Return which axes of the mesh divide each array, from the shardings of several."""
+    """Return the axes of the mesh that divide each array, given the shardings of several arrays."""
     found = _SHARDING.findall(printed)
     if ":(" in printed or "unreduced" in printed or printed.count("<@") != len(found):
-        raise CannotEvaluate(f"its shardings are not read: {printed}")
+        raise CannotEvaluate(f"its shardings can't be read: {printed}")
     return [
         [
             [name for name in _NAME.findall(axes) if name in manual]
@@ -300,7 +300,7 @@ def _equal(values: _Parts) -> int:
     """Return a scalar that must be the same on all devices."""
     found = {int(value) for value in values}
     if len(found) != 1:
-        raise CannotEvaluate("the devices take different ways through collective operations")
+        raise CannotEvaluate("the devices take different branches with collective operations")
     return found.pop()
 
 
@@ -309,14 +309,14 @@ def _pairs(printed: str) -> list[list[int]]:
     try:
         rows = json.loads(printed.partition(" : ")[0])
     except ValueError as error:  # MLIR prints many elements as bytes
-        raise CannotEvaluate(f"it is not read: {printed[:80]}") from error
+        raise CannotEvaluate(f"it can't be read: {printed[:80]}") from error
     return [row if isinstance(row, list) else [row] for row in rows]
 
 
 def _permuted(term: Term, parts: Sequence[Array]) -> list[Array]:
     pairs = _pairs(term.attributes["source_target_pairs"])
     if "channel_handle" not in term.attributes or any(len(pair) != 2 for pair in pairs):
-        raise CannotEvaluate("the pairs of collective_permute are not read")
+        raise CannotEvaluate("the pairs of collective_permute can't be read")
     found = [np.zeros_like(part) for part in parts]
     for source, target in pairs:
         found[target] = parts[source]

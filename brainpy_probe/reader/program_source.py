@@ -11,7 +11,7 @@ from brainpy_probe.errors import CannotReplay, DamagedCapture, describe_error
 if TYPE_CHECKING:
     from brainpy_probe.reader.program_files import ProgramFiles
 
-__all__ = ["other_bits", "parsed", "stablehlo"]
+__all__ = ["parsed", "rounding_reasons", "stablehlo"]
 
 _T = TypeVar("_T")
 # The names of matrix products and convolutions, in a text or in bytecode.
@@ -75,7 +75,7 @@ def stablehlo(program: ProgramFiles) -> tuple[bytes, bool]:
     return parsed(program, bindings.as_stablehlo)[1], False
 
 
-def other_bits(program: ProgramFiles, form: str, content: bytes) -> list[str]:
+def rounding_reasons(program: ProgramFiles, form: str, content: bytes) -> list[str]:
     """Return why XLA may compile a form of a program to other bits than the run's.
 
     Parameters
