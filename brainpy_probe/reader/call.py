@@ -63,7 +63,7 @@ class PredictCall(Shown):
         Returns
         -------
         dict
-            The arrays by name, as ``state/E.V``; of a random key its words.
+            The arrays by name, as ``state/E.V``. A random key is an array of its words.
 
         Raises
         ------

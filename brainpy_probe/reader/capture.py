@@ -26,7 +26,7 @@ __all__ = ["Capture", "load"]
 
 
 class Capture(Shown):
-    """What one ``with`` block captured: calls, programs, modules, findings.
+    """The calls, programs, modules and findings that one ``with`` block captured.
 
     :func:`brainpy_probe.capture` returns it while it is being filled, :func:`load` reads it from
     disk.
@@ -56,7 +56,7 @@ class Capture(Shown):
 
     @property
     def calls(self) -> Listed[PredictCall]:
-        """The predict calls, in the order in which they ended."""
+        """The predict calls, in the order of their ends."""
         manifest = self.manifest  # read once, because another thread may add to it
         programs = [
             Program(self.path, record, manifest.environment) for record in manifest.programs
@@ -86,14 +86,15 @@ class Capture(Shown):
 
     @property
     def findings(self) -> Listed[Finding]:
-        """What the user may want to act on, each with figures and a remedy."""
+        """Facts on which the user may want to act, each with figures and a remedy."""
         return Listed(find(self.manifest))
 
     @property
     def ranks(self) -> Ranks | None:
         """The captures of all processes of a distributed run, compared; None for one process.
 
-        They are those in the parent folder that belong to the same session of ``jax.distributed``.
+        These captures are in the same parent folder and belong to the same ``jax.distributed``
+        session.
         """
         from brainpy_probe.reader.ranks import ranks_of
 
@@ -137,7 +138,7 @@ class Capture(Shown):
         open: bool = False,  # noqa: A002
         programs: Sequence[int] | None = None,
     ) -> Path:
-        """Write a report for a browser: one HTML file, which loads nothing.
+        """Write a report for a browser: one HTML file, which loads nothing else.
 
         It needs jaxlib. Programs are read, and compiled for their optimised HLO, in worker
         processes.
@@ -148,8 +149,8 @@ class Capture(Shown):
             The file. By default ``NAME.html`` in the current folder, with the capture's name.
         open : bool
             Whether to open it in a browser.
-        programs : sequence of int, optional
-            The numbers of the programs to describe. By default, those whose calls took the most
+        The numbers of the programs to describe. By default, the programs whose calls took the most
+        time, as long as the page keeps a sensible size; the page lists the others.
             time, as many as a page of a sensible size holds; the page lists the others.
 
         Returns
@@ -167,7 +168,7 @@ class Capture(Shown):
         return report(self, path, opens=open, programs=programs)
 
     def details(self) -> str:
-        """Return everything that the manifest has: each call, program, module and finding."""
+        """Return the whole content of the manifest: each call, program, module and finding."""
         from brainpy_probe.report.text.details import details
         from brainpy_probe.report.text.summary import as_plain_text
 
@@ -180,8 +181,8 @@ def load(path: str | os.PathLike[str]) -> Capture:
     Parameters
     ----------
     path : str or path
-        A folder ``run-...``, its ``manifest.json``, or the folder of captures, of which the newest
-        is read.
+        A folder ``run-...``, its ``manifest.json``, or a folder of captures, of which the newest is
+        read.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Makes the record of a program's portable form, or of one step of it, as that of a program."""
+"""Makes program records of a program's portable form, and of one step of its loop."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def portable_record(record: ProgramRecord) -> ProgramRecord | None:
 
 
 def step_record(record: ProgramRecord, step: StepProgram) -> ProgramRecord:
-    """Return the record of one step of a loop as that of a program."""
+    """Return the record of one step of a loop as a program record."""
     return replace(
         record,
         kind="step",

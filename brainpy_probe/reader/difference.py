@@ -28,7 +28,7 @@ def diff(
     program: int = 0,
     ignore: Collection[str] = (),
 ) -> Difference:
-    """Compare a program of two captures: what changed, and at which level.
+    """Compare one program of two captures: what changed, and at which level.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def diff(
     Returns
     -------
     Difference
-        The changes. Print it for a text; ``same`` says whether there are none.
+        The changes. Printed, it is a text; ``same`` is True if there are none.
 
     Raises
     ------

@@ -38,7 +38,7 @@ class Program(ProgramFiles):
 
     :attr:`costs`, :meth:`explain`, :meth:`replay`, :meth:`measure` and others parse or run the
     program with jaxlib. They do so in a worker process within :attr:`limits`, because a damaged
-    program may crash the process, or never end. :meth:`text` and :meth:`data` read the files in the
+    program may crash the process or never end. :meth:`text` and :meth:`data` read the files in the
     calling process.
 
     Attributes
@@ -55,9 +55,9 @@ class Program(ProgramFiles):
         Parameters
         ----------
         limits : Limits or None
-            ``Limits(seconds=..., memory=...)``; None to use the calling process. The latter starts
-            no other process, and can call kernels that exist only in the calling process (BrainPy
-            2.4 to 2.6), but a damaged program may end it.
+            ``Limits(seconds=..., memory=...)``; None to use the calling process. The calling
+            process can call kernels that exist only there (BrainPy 2.4 to 2.6), but a damaged
+            program may end it.
         """
         return Program(self._folder, self.record, self.environment, self.is_portable, limits)
 
@@ -153,7 +153,7 @@ class Program(ProgramFiles):
 
     @property
     def dataflow(self) -> Dataflow:
-        """What flows between the components in one step; needs jaxlib.
+        """The values that flow between the components in one step; needs jaxlib.
 
         Raises
         ------
@@ -175,13 +175,13 @@ class Program(ProgramFiles):
     def explain(self) -> Explanation:
         """Return how each state is updated, as an expression over names; needs jaxlib.
 
-        It is read from the program alone. The docstrings, derivatives and parameters of the
-        components were recorded by the capture.
+        The equations are read from the program alone. The docstrings, derivatives and parameters of
+        the components were recorded by the capture.
 
         Returns
         -------
         Explanation
-            The equations by component. Print it for a page of text; ``latex`` is LaTeX.
+            The equations by component. Printed, it is a page of text; ``latex`` is LaTeX.
 
         Raises
         ------
@@ -203,7 +203,7 @@ class Program(ProgramFiles):
     def listing(self, *, compiles: bool = True) -> Listing:
         """List the program's equations, StableHLO and optimised HLO, line by line.
 
-        Lines that are about the same ops are connected, and each has its component.
+        Lines with the same ops are connected, and each line has its component.
 
         Parameters
         ----------
@@ -280,7 +280,7 @@ class Program(ProgramFiles):
         return self.record.measured
 
     def _captured_results(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Return the results of the simulation, as far as they are stored."""
+        """Return the stored results of the simulation."""
         return self.data("results") if any(spec.file for spec in self.results) else {}
 
     def _task(self, what: Task, **more: Any) -> ProgramTask:

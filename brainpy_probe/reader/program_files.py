@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 __all__ = ["ARRAYS", "ProgramFiles"]
 
-# The kinds of files with arrays; a shared file belongs to another program.
+# The kinds of files with arrays. An array may be in a shared file of another program.
 ARRAYS = ("data", "results", "shared")
 _NO_TEXT = "The program itself (cap.programs) has the requested texts."
 
 
 @dataclass(frozen=True, repr=False)
 class ProgramFiles(Shown):
-    """A program as it is in its capture's files.
+    """A program, as stored in the files of its capture.
 
     :meth:`text` and :meth:`data` read the files in the calling process, and parse nothing but the
-    header of a safetensors file, which checks its own bounds.
+    header of a safetensors file, whose parser checks all bounds.
 
     Attributes
     ----------

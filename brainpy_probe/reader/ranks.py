@@ -13,15 +13,15 @@ __all__ = ["ranks_of"]
 
 
 def ranks_of(path: Path, manifest: Manifest) -> Ranks | None:
-    """Return a comparison of the captures of one run, one of each process.
+    """Return a comparison of the captures of one distributed run, one for each process.
 
-    They are in the same folder, and belong to the same session of ``jax.distributed``. Damaged ones
-    are left out.
+    These captures are in the same folder, and belong to the same session of ``jax.distributed``.
+    Damaged captures are left out.
 
     Parameters
     ----------
     path : Path
-        The folder of one of them.
+        The folder of one of the captures.
     manifest : Manifest
         Its records.
 

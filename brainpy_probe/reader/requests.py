@@ -1,7 +1,7 @@
 """Sends tasks on a capture's content to a worker process, and reads its answers.
 
-A request is one line of JSON. An answer is one line of JSON, too; the text of a module or the
-arrays of a replay follow it as bytes. A new kind of task needs a name in :data:`Task`, a phrase for
+A request is one line of JSON. An answer is one line of JSON too; the text of a module or the arrays
+of a replay follow it as bytes. A new kind of task needs a name in :data:`Task`, a phrase for
 messages in ``_DOING``, and an entry in :mod:`.serving` that runs it.
 """
 
@@ -41,7 +41,7 @@ __all__ = [
 Task: TypeAlias = Literal[
     "costs", "dataflow", "explain", "listing", "op_graph", "replay", "drive", "measure"
 ]  # fmt: skip
-# What a message calls each task, before the program's name.
+# The phrase for each task in messages, before the program's name.
 _DOING: dict[Task, str] = {
     "costs": "Counting the costs of",
     "dataflow": "Following the values of",
@@ -59,7 +59,7 @@ _Found = TypeVar("_Found")
 class ProgramTask(msgspec.Struct, frozen=True, kw_only=True, tag="program"):
     """A request about a program.
 
-    It carries the program's record, so that the worker does not read the manifest a second time.
+    It contains the program's record, so that the worker does not read the manifest again.
 
     Attributes
     ----------
@@ -73,11 +73,11 @@ class ProgramTask(msgspec.Struct, frozen=True, kw_only=True, tag="program"):
     environment : Environment
         Where the program ran.
     plain : bool
-        Whether the record is that of the portable form.
+        Whether the record is of the portable form.
     step : bool
         Whether the request is about one step of the program.
     compiles : bool
-        Whether a listing has the optimised HLO.
+        Whether a listing includes the optimised HLO.
     repeat : int
         How many times a replay runs the program.
     overrides : tuple of str
@@ -121,7 +121,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     found : object
         The result; for a conversion, the number of bytes of the text that follows.
     slug, message, remedy : str
-        The error. The slug of :class:`~brainpy_probe.errors.Stopped` stands for the memory limit.
+        The error. The slug of :class:`~brainpy_probe.errors.Stopped` means the memory limit.
     """
 
     found: Any = None
@@ -160,7 +160,7 @@ def ask_replay(
     limits: Limits,
     overrides: Mapping[str, np.ndarray[Any, Any]],
 ) -> Replay:
-    """Replay a program in a worker; ``specs`` are those of the results."""
+    """Replay a program in a worker; ``specs`` describes the results."""
     import numpy as np
 
     from brainpy_probe.analysis.replaying.replay import Replay

@@ -1,4 +1,4 @@
-"""Runs the tasks of :mod:`.requests` in the worker process, and answers."""
+"""Runs the tasks of :mod:`.requests` in the worker process, and writes the answers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _answer(
         if isinstance(error, MemoryError) or is_out_of_memory(reason):
             return Answer(slug=Stopped.slug), []
         if not isinstance(error, ProbeError):
-            # On damaged content, XLA and the code that reads its answers raise many classes.
+            # On damaged content, XLA and the code that reads its output raise many classes.
             if isinstance(task, Conversion):
                 error = DamagedCapture(f"{task.record.name} can't be converted: {reason}", _REMEDY)
             else:
@@ -92,7 +92,7 @@ def _run(
 
 
 def _block_imports(task: ProgramTask | Conversion) -> None:
-    """Make packages unimportable that the task does not need and that take long to import."""
+    """Prevent the import of packages that are slow to import and that the task does not need."""
     # brainevent's units import matplotlib if it is installed, which takes 0.4 s of the 3.6 s of
     # EINet at scale 1. It is optional (saiunit 0.6.0: _matplotlib_compat.py).
     needless = ["matplotlib"]

@@ -30,7 +30,7 @@ class Step(Program):
 
     It has no number of steps. Its inputs are one entry of each input of the loop, and its results
     of role ``state`` are the states of the next step. ``loop_path`` and ``loop_axis`` of each
-    argument and result say to which of the loop's it belongs.
+    argument and result relate it to an argument or result of the loop.
 
     :meth:`data` and :meth:`replay` are about the first step. :meth:`drive` runs all steps.
 
@@ -75,8 +75,8 @@ class Step(Program):
         Parameters
         ----------
         kind : str
-            ``"data"`` for the arguments; ``"results"`` for the results, as far as the loop has them
-            for each step.
+            ``"data"`` for the arguments; ``"results"`` for those results that the loop has for each
+            step.
 
         Raises
         ------
@@ -93,7 +93,7 @@ class Step(Program):
     def drive(self) -> Replay:
         """Compile the step with jaxlib alone, and run all steps of the loop from Python.
 
-        The first step takes the captured state, each other the state of the one before it.
+        The first step takes the captured state, each later step the state after the previous one.
 
         Returns
         -------
@@ -139,8 +139,8 @@ class Step(Program):
         Parameters
         ----------
         program : Compiled
-            An object with methods ``put``, ``run`` and ``take``: place arrays where the program
-            runs, run it once on such arrays, and return arrays from there.
+            An object with methods ``put`` (place arrays where the program runs), ``run`` (run the
+            program once on placed arrays) and ``take`` (return placed arrays as NumPy arrays).
 
         Returns
         -------

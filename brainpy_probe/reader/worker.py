@@ -1,8 +1,8 @@
-"""Runs a function in a worker process, which has a limit of time and memory.
+"""Runs a function in a worker process, with limits of time and memory.
 
-Content of a capture may crash the process that parses or runs it, or never end. The worker process
-takes that risk, and this process kills it at the time limit. A request is one line of JSON and the
-bytes of arrays; an answer has the same form. Nothing is pickled.
+The content of a capture may crash the process that parses or runs it, or keep it busy forever. The
+worker process takes that risk, and this process kills it at the time limit. Requests and answers
+are lines of JSON and the bytes of arrays. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _START = (
 _STACK = 8 << 20
 # What stands for no limit on a process's data, and the seconds from one look at it to the next.
 _UNLIMITED, _LOOK = -1, 0.1
-# The most bytes of a line of an answer, of a file that the worker writes, and of the end of its
-# stderr that is read.
+# Maximum number of bytes of a line of an answer, of a file that the worker writes, and of the part
+# of its stderr that is read.
 _LINE, _FILE, _TAIL = 256 << 20, 1 << 30, 1 << 16
 _ERROR_WORDS = ("Check failed", "Error", "error:", "ERROR", "terminate called", "what():")
 # Messages of XLA (jaxlib 0.4.13 to 0.12.0), C++, Python and OpenBLAS when memory runs out.
@@ -77,14 +77,14 @@ class Limits:
     seconds : float
         The longest time that the task may take.
     memory : int
-        The most bytes of private memory that its process may allocate, or use on a machine with a
-        GPU if its program ran on one. The default is half of the machine's memory. macOS does not
-        enforce this limit.
+        The maximum number of bytes of private memory that its process may allocate; on a machine
+        with a GPU, if the program ran on one, that it may use. The default is half of the machine's
+        memory. macOS does not enforce this limit.
 
     Raises
     ------
     BadSetting
-        If a limit is not above 0.
+        If a limit is not positive.
     """
 
     seconds: float = 300.0
@@ -112,7 +112,7 @@ class Ending:
     how: str
 
     def sentence(self, doing: str, limits: Limits) -> tuple[str, str]:
-        """Return a sentence on what happened, and a remedy.
+        """Return a sentence about what happened, and a remedy.
 
         Parameters
         ----------
@@ -122,11 +122,11 @@ class Ending:
             The limits of the task.
         """
         if self.cause == "time":
-            said = f"did not end within {limits.seconds:g} s and was stopped"
-            return f"{doing} {said}.", "--timeout SECONDS gives it longer."
+            outcome = f"did not end within {limits.seconds:g} s and was stopped"
+            return f"{doing} {outcome}.", "--timeout SECONDS gives it longer."
         if self.cause == "memory":
-            said = f"needs more memory than its limit of {limits.memory / 1e9:.2f} GB"
-            return f"{doing} {said}.", "--memory GB allows more."
+            outcome = f"needs more memory than its limit of {limits.memory / 1e9:.2f} GB"
+            return f"{doing} {outcome}.", "--memory GB allows more."
         return (
             f"{doing} ended the process that did it: {self.how}.",
             "A file of the program is damaged, or not what this jaxlib reads: brainpy-probe verify "
@@ -135,14 +135,14 @@ class Ending:
 
 
 class Worker:
-    """A worker process: it gets one request, and gives answers until it ends.
+    """A worker process, which takes one request and gives answers until it ends.
 
     Parameters
     ----------
     entry : str
         The function that the process runs, as ``module:function``.
     limits : Limits
-        Its limits. The time starts now, and again at each :meth:`restart_clock`.
+        Its limits. The time limit starts now, and again at each :meth:`restart_clock`.
     request : bytes
         The request: JSON in one line, without the newline.
     arrays : sequence of memoryview
@@ -163,14 +163,14 @@ class Worker:
     ) -> None:
         self._limits = limits
         self._late = self._large = False
-        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
         path = json.dumps([place for place in sys.path if isinstance(place, str)])
         # CUDA maps far more memory than it uses, and fails to start if it is refused. How much of
         # it a limit on data counts depends on the driver.
         memory = limits.memory + 2 * _STACK * (os.cpu_count() or 1) if on_cpu else _UNLIMITED
         # The worker process must not be captured.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("BRAINPY_PROBE")}
-        # JAX would reserve most of a GPU's memory, of which the calling process may have the rest.
+        # JAX would reserve most of a GPU's memory, part of which the calling process may use.
         environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         if on_cpu:  # JAX starts all of its platforms when it lowers the kernels of a CPU
             environment["JAX_PLATFORMS"] = "cpu"
@@ -178,7 +178,7 @@ class Worker:
             [sys.executable, "-P", "-c", _START, path, str(memory), str(os.getpid()), entry],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._stderr,
             env=environment,
             start_new_session=True,  # a process group, which is killed as a whole
         )
@@ -221,17 +221,17 @@ class Worker:
             return Ending("time", "")
         if self._large:
             return Ending("memory", "")
-        self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - _TAIL))
-        lines = self._said.read().decode(errors="replace").splitlines()
+        self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - _TAIL))
+        lines = self._stderr.read().decode(errors="replace").splitlines()
         code = self._process.returncode
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        said = [line.strip() for line in lines if any(word in line for word in _ERROR_WORDS)]
-        # A thread that can not be created has no memory for its stack.
-        if any(is_out_of_memory(line) or "pthread_create() failed" in line for line in said):
+        errors = [line.strip() for line in lines if any(word in line for word in _ERROR_WORDS)]
+        # If a thread can't be created, there is no memory for its stack.
+        if any(is_out_of_memory(line) or "pthread_create() failed" in line for line in errors):
             return Ending("memory", how)
         if how == "SIGKILL":  # sent by the system, which ran out of memory
             return Ending("memory", how)
-        return Ending("crash", f"{how}: {said[-1][:300]}" if said else how)
+        return Ending("crash", f"{how}: {errors[-1][:300]}" if errors else how)
 
     def __enter__(self) -> Self:
         return self
@@ -239,7 +239,7 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self._end(kills=True)
         self._stream("stdout").close()
-        self._said.close()
+        self._stderr.close()
 
     def _end(self, *, kills: bool = False) -> None:
         if kills:
@@ -284,16 +284,16 @@ class Worker:
         return stream
 
 
-def is_out_of_memory(said: str) -> bool:
-    """Return whether the text of an exception says that memory ran out."""
-    return any(words in said for words in _NO_MEMORY)
+def is_out_of_memory(message: str) -> bool:
+    """Return whether the message of an exception is about a lack of memory."""
+    return any(words in message for words in _NO_MEMORY)
 
 
 def limit_memory(memory: int) -> None:
     """Limit the memory of this process and the size of its files, and disable core files.
 
-    The limit is on data (``RLIMIT_DATA``), not on addresses, of which XLA reserves many more than
-    it uses. It is left out for ``_UNLIMITED``.
+    The limit is on data (``RLIMIT_DATA``), not on addresses: XLA reserves many more addresses than
+    it uses. The limit is not set for ``_UNLIMITED``.
     """
     import resource
 
@@ -311,9 +311,9 @@ def limit_memory(memory: int) -> None:
 
 
 def end_with(parent: int) -> None:
-    """Kill this process and those that it starts once its parent has ended.
+    """Kill this process, and the processes that it starts, when its parent has ended.
 
-    Nothing else stops an endless program after the parent was killed.
+    Nothing else would stop an endless program after the parent was killed.
     """
 
     def watch() -> None:
@@ -326,7 +326,7 @@ def end_with(parent: int) -> None:
 
 @contextlib.contextmanager
 def requested() -> Iterator[tuple[bytes, IO[bytes], IO[bytes]]]:
-    """Give the request of this worker process, the stream behind it, and the stream of answers.
+    """Yield the request of this worker process, the stream after it, and the stream for answers.
 
     Output of XLA on stdout goes to stderr. The process ends with the block, without the exit
     handlers of extension modules, which may hang.

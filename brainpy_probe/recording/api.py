@@ -52,7 +52,7 @@ def capture(
     step : bool
         Also write the program of one step of each loop, from the same trace:
         ``step(constants, state, inputs) -> {outputs, monitors, state}``. It has no number of steps,
-        and is for those who drive the loop themselves. :attr:`Program.step` has the result.
+        and is for compilers that run the loop themselves. :attr:`Program.step` has the result.
     profile : bool
         Measure the run time of each component of the model. After a program's first run, a copy of
         it is compiled and runs three times on the same arrays, the last time under XLA's profiler.
@@ -103,7 +103,7 @@ def capture(
 
 
 class CaptureScope:
-    """The context manager of one capture, made by :func:`capture`. It can be used once."""
+    """The context manager of one capture, made by :func:`capture`. It can be used only once."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

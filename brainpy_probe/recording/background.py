@@ -1,8 +1,8 @@
 """Renders the program of a run in a thread, while XLA compiles the run.
 
-The jaxpr is complete by then, and the run's own thread waits for XLA without Python's global lock.
-The rendering thread ends before the run goes on, so it never runs beside the simulation's Python
-code.
+At that time the jaxpr is complete, and the run's thread waits for XLA without holding Python's
+global lock. The rendering thread ends before the run continues, so that it never runs at the same
+time as the simulation's Python code.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ def rendering_ahead(call: RunningCall | None, module: str) -> Iterator[None]:
 
 
 def _render(call: RunningCall, settings: object) -> None:
-    """Have each session render the program of a call.
+    """Have each session render the program of a call, in this thread.
 
     This thread lacks settings of JAX that hold only in the run's thread (``jax.enable_x64`` as a
     context, a device). If there are any, the program is rendered at the end of the call.
     """
-    with contextlib.suppress(Exception):  # at the end of the call, rendering fails visibly
+    with contextlib.suppress(Exception):  # the failure shows at the end of the call
         if jax_tracing.trace_settings() == settings:
             OWN_WORK.set(True)
             for session in LEDGER.users:

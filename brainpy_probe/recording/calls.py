@@ -37,12 +37,12 @@ __all__ = ["RunningCall"]
 
 @dataclass(eq=False)
 class RunningCall:
-    """One call of ``predict``, or one run without a runner, from its begin to its end.
+    """One call of ``predict``, or one run without a runner, from its beginning to its end.
 
     Attributes
     ----------
     runner : brainpy.DSRunner or StandaloneRun
-        The runner, or the object that stands in for it.
+        The runner, or the object that represents it.
     kind : str
         ``predict``, ``loop``, ``cond``, ``jit`` or ``fit``.
     frame : frame or None
@@ -52,7 +52,7 @@ class RunningCall:
     tokens : tuple of Token
         The tokens that restore the context variables after the call.
     bound : BoundPrimitive or None
-        For a run without a runner, the loop or condition of JAX's that it came down to.
+        For a run without a runner, JAX's loop or condition that it consists of.
     function : object or None
         For a run without a runner, the function that is run: brainstate's StatefulFunction.
     trace_eager : bool
@@ -62,7 +62,7 @@ class RunningCall:
     step : StepTrace or None
         The step, if BrainPy does not compile it and the probe traced it.
     predicts, brainpy_predicts : int
-        The number of calls of the runner's ``_predict``, and of BrainPy's own.
+        The number of calls of the runner's ``_predict``, and of BrainPy's ``_predict``.
     overlaps : bool
         Whether another call ran at the same time, which may have changed Variables as well.
     swaps_axes : bool
@@ -76,7 +76,7 @@ class RunningCall:
     snapshot : Snapshot or None
         The values of the model's Variables before and after BrainPy's own ``_predict``.
     repeats : int
-        How often a recorded function ran again.
+        How many times a recorded function ran again.
     seen_functions : dict
         The functions that have run in the call, by their ``id``.
     candidates : list of (bool, LoopRun or StepTrace)
@@ -87,14 +87,14 @@ class RunningCall:
     numba : list of str
         The functions that numba compiled for the call.
     unfinished : bool
-        Whether XLA still ran the program when the native call had returned.
+        Whether XLA was still running the program when the native call returned.
     notes : list of str
         Limitations of the call's program.
     first_states : dict
         The values of a jitted step's Variables after the first step, in the order of the trace, by
         the ``id`` of the candidate (BrainPy 2.7 and later).
     upcoming : LoopRun, StepTrace or None
-        The loop or step that is traced and about to be compiled, if it is the run.
+        The loop or step that was traced and is about to be compiled, if it is the run.
     ahead : dict
         The program that each session rendered during the compilation, by the session's ``id``.
     """
@@ -154,7 +154,7 @@ class RunningCall:
     _ended: bool = False
 
     def end(self) -> None:
-        """Mark the end of the native call, and find out whether XLA still runs its program."""
+        """Mark the end of the native call, and check whether XLA still runs its program."""
         with self._ending:
             self._ended = True
         self.watch.stop()
@@ -164,14 +164,14 @@ class RunningCall:
         if self.unfinished:
             self.watch.mark_unmeasured("numba")
 
-    def settle(self) -> float:
-        """Wait until XLA has run the program; return the seconds, which are not the probe's own."""
+    def wait_for_results(self) -> float:
+        """Wait until XLA has run the program; return the seconds of waiting."""
         return wait_for_pending() if self.unfinished else 0.0
 
     def forget(self) -> None:
         """Release all traces and values, so that they live no longer than without the probe.
 
-        This does not only save memory. From 0.10 on, JAX keeps its converted copy of a NumPy array
+        This also keeps results correct. From 0.10 on, JAX keeps its converted copy of a NumPy array
         while a trace refers to it, and uses the copy in the next run, even if the array was changed
         in place meanwhile (``canonicalize_value``; jax 0.10.2, 0.12.0).
         """
@@ -232,13 +232,13 @@ class RunningCall:
     def predicting(self, *, own: bool) -> Iterator[bool]:
         """Mark a block as a call of ``_predict``; yield whether it is the outermost one.
 
-        Loops before the block, such as a warm-up in ``reset_state()``, are not the run, and neither
-        are loops after it.
+        Loops before the block (such as a warm-up in ``reset_state()``) and after it are not the
+        run.
 
         Parameters
         ----------
         own : bool
-            Whether it is BrainPy's own ``_predict``, and not a subclass's.
+            Whether it is BrainPy's own ``_predict``, not a subclass's.
         """
         outermost = not self._predicting
         self.predicts += outermost
@@ -258,10 +258,11 @@ class RunningCall:
             self.upcoming = None
 
     def may_be_run(self, is_step: bool) -> bool:
-        """Return whether an outermost loop or function that runs now may be the run.
+        """Return whether an outermost loop or function that starts now may be the run.
 
-        Within BrainPy's own ``_predict``, only the step of this runner may be. A runner of the
-        user's may run its model without that method. Without a runner, it is the function itself.
+        Within BrainPy's own ``_predict``, only the step of this runner may be the run. A user's
+        runner class may run its model without that method. Without a runner, the run is the
+        function itself.
         """
         if self.is_standalone:
             return is_step
@@ -339,20 +340,20 @@ class RunningCall:
         )
 
     def may_compile(self, module: str) -> bool:
-        """Return whether a module may be the compilation of the upcoming run."""
+        """Return whether a module may be the compiled form of the upcoming run."""
         if isinstance(self.upcoming, LoopRun):
             return module == jax_tracing.LOOP_MODULE
         return self.upcoming is not None
 
     def compilation_since(self, count: int, name: str) -> Compilation | None:
-        """Return the only compilation of a name after the first ``count``, or None."""
+        """Return the only compilation with a name after the first ``count``, or None."""
         found = [
             compilation for compilation in self.compilations[count:] if compilation.name == name
         ]
         return found[0] if len(found) == 1 else None
 
     def add_swap(self, array: Array, result: Array) -> None:
-        """Record that a result is an array with its first two axes swapped; keep neither alive."""
+        """Record that a result is an array with its first two axes swapped; keep no reference."""
         known = isinstance(array, jax.Array) and isinstance(result, jax.Array)
         if known and self.candidates:
             self.swaps.append((weakref.ref(array), weakref.ref(result)))
@@ -363,7 +364,7 @@ class RunningCall:
 
     @contextlib.contextmanager
     def inside_trace(self) -> Iterator[InnerEvents]:
-        """Mark a block as inside of a trace or loop: loops in it are not outermost."""
+        """Mark a block as part of a trace or loop: loops within it are not outermost."""
         self.tracing = events = InnerEvents()
         try:
             yield events
@@ -374,7 +375,7 @@ class RunningCall:
     def own_work(self, *, names: bool = False) -> Iterator[None]:
         """Do the probe's own work during the run: exclude its time, and record a failure.
 
-        After a failure the call has no program, or with ``names`` only lacks a name.
+        After a failure the call has no program. With ``names`` it only lacks a name.
         """
         watch = Stopwatch()
         token = CURRENT_WATCH.set(watch)
@@ -390,11 +391,11 @@ class RunningCall:
             self.watch.exclude_interval(watch)
 
     def add_failure(self, error: Exception) -> None:
-        """Record a failure of the probe's own work: the call will have no program."""
+        """Record a failure of the probe's own work. The call will have no program."""
         self.problem = self.problem or error
 
     def add_name_failure(self, error: Exception) -> None:
-        """Record that an object could not be named: the program will lack that name."""
+        """Record that an object could not be named. The program will lack that name."""
         note = f"Some objects of the model could not be named: {describe_error(error)}"
         if note not in self.notes:
             self.notes.append(note)

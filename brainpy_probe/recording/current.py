@@ -25,7 +25,7 @@ __all__ = [
 OPEN_CALLS: dict[int, RunningCall] = {}
 CURRENT_CALL: ContextVar[RunningCall | None] = ContextVar("brainpy_probe_call", default=None)
 CURRENT_WATCH: ContextVar[Stopwatch | None] = ContextVar("brainpy_probe_watch", default=None)
-# Whether this thread does the probe's own work after a call, which is not recorded.
+# Whether this thread does the probe's own work after a call; that work is not recorded.
 OWN_WORK: ContextVar[bool] = ContextVar("brainpy_probe_own_work", default=False)
 
 

@@ -13,8 +13,8 @@ class Guard:
     """A context for the probe's own work, which catches and reports exceptions.
 
     Every wrapper and listener does its own work under a guard, and calls the user's function
-    outside of it. An interrupt (Ctrl-C) is not caught. A guard has no state: several threads may
-    enter the same guard, also several times.
+    outside of it. An interrupt (Ctrl-C) is not caught. A guard has no state, so that several
+    threads can enter it, each also several times.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Wrappers around the runners of BrainPy: they record each call and pass it to the sessions.
+"""Wrappers around BrainPy's runners, which record each call and pass it to the sessions.
 
 Each wrapper calls the wrapped function exactly once, returns its result and raises its exception.
 """
@@ -50,7 +50,7 @@ def compiler_patches() -> list[Patch]:
 def patches() -> list[Patch]:
     """Return all patches, to be installed while a capture is open.
 
-    The patches of BrainPy's runners are among them if the script has imported BrainPy.
+    They include the patches of BrainPy's runners if the script has imported BrainPy.
     """
     uses_brainpy = brainpy_model.uses_brainpy()
     return [
@@ -64,7 +64,7 @@ def patches() -> list[Patch]:
 def patch_when_imported(
     make_patches: Callable[[], list[Patch]], report: Callable[[Exception], Exception | None]
 ) -> Callable[[], None]:
-    """Install patches when a script that uses brainstate alone imports BrainPy after all.
+    """Install patches when a script that first used brainstate alone imports BrainPy.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def patch_when_imported(
     Returns
     -------
     callable
-        Stops waiting for the import.
+        Removes the import hook.
     """
 
     @contextlib.contextmanager
@@ -97,14 +97,14 @@ def patch_when_imported(
 
 
 def _trace_hooks() -> ModuleType:
-    """Return the module for the way in which this BrainPy traces."""
+    """Return the module with the hooks for the installed BrainPy's traces."""
     return state_traces if brainpy_model.on_brainstate() else legacy_hooks
 
 
 def _runner_patches(runner: Runner) -> list[Patch]:
-    """Return the patches of DSRunner, and of subclasses with their own methods (``BPFF``)."""
+    """Return the patches of DSRunner, and of subclasses that override its methods (``BPFF``)."""
     handlers = {
-        "predict": _brainpys_predict if brainpy_runner.is_brainpys_own(runner) else _predict,
+        "predict": _brainpy_predict if brainpy_runner.is_brainpys_own(runner) else _predict,
         "_predict": _own_predict if runner is brainpy_runner.take("runner") else _inner_predict,
     }
     patches = [
@@ -117,20 +117,20 @@ def _runner_patches(runner: Runner) -> list[Patch]:
 
 
 def _predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Wrap the ``predict`` of a user's own runner."""
+    """Wrap the ``predict`` of a user's runner class."""
     with _recorded(instance):
         return wrapped(*args, **kwargs)
 
 
-def _brainpys_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Wrap ``DSRunner.predict`` or the ``predict`` of a trainer of BrainPy's: record the monitors.
+def _brainpy_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
+    """Wrap the ``predict`` of ``DSRunner`` or a BrainPy trainer: record the monitors.
 
     A subclass may change the monitors afterwards.
     """
     with _recorded(instance):
         result = wrapped(*args, **kwargs)
         call = CURRENT_CALL.get()
-        # If several predicts are nested, the innermost ends first.
+        # If predict calls are nested, the innermost one ends first.
         if call is not None and call.runner is instance and call.monitors is None:
             with call.own_work():
                 call.monitors, call.recorded_times = brainpy_runner.held_monitors(
@@ -140,7 +140,7 @@ def _brainpys_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwarg
 
 
 def _inner_predict(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Wrap the ``_predict`` of a subclass, which may not call BrainPy's own."""
+    """Wrap the ``_predict`` of a subclass, which may not call BrainPy's ``_predict``."""
     with _recorded(instance):
         call = CURRENT_CALL.get()
         if call is None or call.runner is not instance:
@@ -180,8 +180,8 @@ def _moveaxis(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> An
 
     With a batching mode and ``data_first_axis="B"``, a runner swaps the first two axes of each
     result after its loop (brainpy 2.3.8: _src/dyn/runners.py; 2.4.6, 2.6.0: _src/runners.py; 2.8.2,
-    2.9.0: runners.py). The arrays are recorded by identity, since a comparison of 64 MB takes
-    longer than many runs.
+    2.9.0: runners.py). The arrays are recorded by identity, because comparing 64 MB takes longer
+    than many runs.
     """
     result = wrapped(*args, **kwargs)
     call = CURRENT_CALL.get()
@@ -195,8 +195,8 @@ def _moveaxis(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> An
 def _recorded(runner: Runner) -> Iterator[None]:
     """Record a call of a runner, unless it is part of a recorded call of the same runner.
 
-    It is a context manager and not a function around the call, because JAX keeps the call stack of
-    each op that it traces.
+    It is a context manager, not a function that makes the call, because JAX records the call stack
+    of each op that it traces.
     """
     outer = lifecycle.running_call()
     if not LEDGER.users or OWN_WORK.get() or (outer is not None and _is_part_of(runner, outer)):
@@ -216,7 +216,7 @@ def _recorded(runner: Runner) -> Iterator[None]:
 
 
 def _is_part_of(runner: Runner, outer: RunningCall) -> bool:
-    """Return whether a call of a runner is a part of the recorded call around it.
+    """Return whether a runner's call is part of the recorded call around it.
 
     A trainer runs its model within the trace of its fit step.
     """
@@ -230,7 +230,7 @@ def _prepare(call: RunningCall, wrapped: Wrapped, args: Args, kwargs: Kwargs, *,
     try:
         arguments = brainpy_runner.predict_arguments(wrapped, args, kwargs)
         call.indices, call.xs, call.shared_args = arguments
-        # Again, since predict of 2.3.8 has just decided it.
+        # Checked again, because predict of 2.3.8 has just decided it.
         call.jit = brainpy_runner.compiles_its_step(call.runner)
         call.nested = call.nested or not jax_tracing.trace_state_clean()
         if call.indices is not None:

@@ -11,7 +11,7 @@ __all__ = ["IdentityDict", "reference"]
 
 
 def reference(obj: Any) -> Callable[[], Any]:
-    """Return a weak reference to an object, or a strong one if the object has no weak references.
+    """Return a weak reference to an object, or a strong one if the object supports no weak ones.
 
     A Variable of BrainPy 2.4 to 2.6 has no weak references.
     """
@@ -28,8 +28,8 @@ _Value = TypeVar("_Value")
 class IdentityDict(Generic[_Value]):
     """A dictionary with objects as keys, compared by identity. The keys may be unhashable.
 
-    A key is not kept alive, and no later object with the same ``id`` is taken for it. A key without
-    weak references is kept alive until the dictionary is cleared.
+    A key is not kept alive, and a later object with the same ``id`` is not mistaken for it. A key
+    that supports no weak references is kept alive until the dictionary is cleared.
     """
 
     _entries: dict[int, tuple[Callable[[], Any], _Value]] = field(default_factory=dict)

@@ -23,7 +23,7 @@ __all__ = ["begin", "cancel", "end", "end_abandoned", "running_call"]
 
 
 def running_call() -> RunningCall | None:
-    """Return this thread's recorded call, if it still runs."""
+    """Return this thread's recorded call, if it is still running."""
     call = CURRENT_CALL.get()
     if call is None or call.is_over:  # left by an interrupt
         return None
@@ -42,7 +42,7 @@ def end_abandoned() -> None:
 
 
 def begin(call: RunningCall) -> RunningCall:
-    """Make a call the current one of its thread, and start its clock."""
+    """Make a call the current call of its thread, and start its clock."""
     call.sessions = LEDGER.users
     with call.own_work():
         call.nested = not jax_tracing.trace_state_clean()
@@ -57,7 +57,7 @@ def begin(call: RunningCall) -> RunningCall:
             OPEN_CALLS.pop(other.serial, None)
         elif other is not call:
             other.overlaps = call.overlaps = True
-    # Earlier traces lead to no module of this call, so there are no pending phases.
+    # Traces before this point lead to no module of this call, so there are no pending phases.
     call.tokens = CURRENT_CALL.set(call), CURRENT_WATCH.set(call.watch), PENDING_PHASES.set(())
     return call
 
@@ -88,7 +88,7 @@ def end(call: RunningCall) -> None:
 
 
 def cancel(call: RunningCall) -> None:
-    """End a call that turned out to be no call; its modules are recorded outside of any call.
+    """End a call that is not to be recorded; its modules are recorded as outside of any call.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def cancel(call: RunningCall) -> None:
 
 
 def _restore_context(call: RunningCall) -> None:
-    """Restore the context variables and forget that the call is open."""
+    """Restore the context variables, and remove the call from the open calls."""
     variables: tuple[ContextVar[Any], ...] = (CURRENT_CALL, CURRENT_WATCH, PENDING_PHASES)
     for variable, token in reversed(list(zip(variables, call.tokens, strict=True))):
         try:

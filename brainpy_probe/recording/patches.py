@@ -1,4 +1,4 @@
-"""Installs wrapt wrappers, and removes them, so that every attribute is the original again."""
+"""Installs wrapt wrappers, and removes them so that every attribute is the original again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["LEDGER", "Ledger", "Patch", "unwrapped"]
 
 _Handler = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 _ABSENT = object()
-# These classes are generic from wrapt 2 on, and not before. So they can't be parametrised.
+# These classes are generic only from wrapt 2 on, so they can't be parametrised.
 _FunctionWrapper: Any = wrapt.FunctionWrapper
 _BoundFunctionWrapper: Any = wrapt.BoundFunctionWrapper
 
@@ -71,7 +71,7 @@ class _CopiesOriginal:
 
 
 def unwrapped(value: Any) -> Any:
-    """Return the object that the probe's wrappers wrap, or the value itself if it is no wrapper."""
+    """Return the object that the probe's wrappers wrap; any other value is returned unchanged."""
     while type(value) in (_Wrapper, _BoundWrapper):
         value = value.__wrapped__
     return value
@@ -133,10 +133,10 @@ def _layers(outermost: Any) -> Iterator[Any]:
 class Ledger:
     """The installed patches, and the recorders that use them.
 
-    The first recorder installs the patches, and a later one adds missing ones (of a runner's class
-    that did not exist before). The last one removes them. A wrapper that another tool has wrapped
-    meanwhile stays, without effect, and is used again or removed later, since the other tool's
-    wrapper must not be removed.
+    The first recorder installs the patches. A later one adds missing patches, such as those of a
+    runner class that did not exist before. The last one removes them all. If another tool has
+    wrapped a wrapper meanwhile, the wrapper stays, without effect, because the other tool's wrapper
+    must not be removed. It is used again or removed later.
 
     Attributes
     ----------
@@ -165,15 +165,15 @@ class Ledger:
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def enter(self, user: Recorder, patches: list[Patch]) -> None:
-        """Add a recorder, and install the missing patches, all of them or none."""
+        """Add a recorder, and install all missing patches or none."""
         with self._lock:
             if not self.users:
-                self._remove_from(0)  # patches that an interrupt has left
+                self._remove_from(0)  # patches that remained after an interrupt
             self.extend(patches)
             self.users = (*self.users, user)
 
     def extend(self, patches: list[Patch]) -> None:
-        """Install the missing patches, all of them or none."""
+        """Install all missing patches or none."""
         with self._lock:
             before = len(self._installed)
             try:
@@ -185,7 +185,7 @@ class Ledger:
                 raise
 
     def leave(self, user: Recorder) -> None:
-        """Remove a recorder, and after the last one the patches."""
+        """Remove a recorder; after the last one, remove the patches."""
         with self._lock:
             for run in self.repeated.of(user):
                 user.count_call(run, is_last=True)
@@ -213,12 +213,12 @@ class Ledger:
         original = vars(patch.owner).get(patch.name, _ABSENT)
         wrapped = getattr(patch.owner, patch.name) if original is _ABSENT else original
         wrapper = _Wrapper(wrapped, patch)
-        # Recorded first, so that the patch is removed even if an interrupt strikes in between.
+        # Recorded first, so that the patch is removed even after an interrupt in between.
         self._installed.append(_Installed(patch, original, wrapper))
         setattr(patch.owner, patch.name, wrapper)
 
     def _remove_from(self, number: int) -> None:
-        """Remove the patches from a number on, the last one first."""
+        """Remove the patches from a position on, the last one first."""
         while len(self._installed) > number:
             installed = self._installed[-1]
             if not installed.remove() and installed.is_wrapped():

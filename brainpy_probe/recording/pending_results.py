@@ -1,4 +1,4 @@
-"""Finds out whether XLA still computes the results of a call that has returned."""
+"""Checks whether XLA still computes the results of a call that has returned."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def is_xla_running() -> bool:
 
 
 def _is_pending(array: Array) -> bool:
-    """Return whether XLA has not computed an array yet: JAX does not wait for XLA."""
+    """Return whether XLA has not computed an array yet; JAX does not wait for XLA."""
     if not isinstance(array, jax.Array) or isinstance(array, jax.core.Tracer):
         return False
     value: Any = array
-    # A typed random key has no is_ready; the numbers drawn with it have.
+    # A typed random key has no is_ready, but the numbers drawn with it have one.
     return hasattr(value, "is_ready") and not value.is_deleted() and not value.is_ready()

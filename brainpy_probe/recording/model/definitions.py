@@ -30,7 +30,7 @@ from brainpy_probe.recording.model.sources import docstring_math, statements
 
 __all__ = ["read_definition"]
 
-# Attributes that are numbers, but follow from the size of a group.
+# Numeric attributes that follow from the size of a group.
 _SIZES = ("num",)
 _LARGEST = 1e30
 _LARGEST_INT = 2**53

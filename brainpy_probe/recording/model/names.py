@@ -31,7 +31,7 @@ __all__ = ["ModelNames", "TraceNames"]
 # The names of the runner and of BrainPy's own random state.
 _RESERVED = ("runner", "random")
 _TRACER = jax.core.Tracer
-# Attributes of a runner that belong to its last run.
+# Attributes of a runner that hold data of its last run.
 _LAST_RUN = ("mon",)
 
 
@@ -45,11 +45,12 @@ class _NamedObjects:
     without : collection of str
         Attributes of the root that are not visited.
     root_name, title : str
-        The root's name, with which the names of its parts begin; and its name in other names.
+        The root's name as prefix of the names of its parts; and its name when other names refer to
+        it.
     taken : set of str
         Names that are already used. The new names are added.
     seen : dict
-        Objects, by their ids, that are not visited. Visited objects are added.
+        Objects that are not visited, by their ids. Visited objects are added.
     """
 
     def __init__(
@@ -109,8 +110,8 @@ class _NamedObjects:
     def is_unchanged(self, root: Any) -> bool:
         """Return whether the same walk would visit the same objects on the same paths.
 
-        Equal ids and types are not enough, since Python reuses ids. So the references to all
-        objects that have names are checked as well.
+        Equal ids and types are not enough, because Python reuses ids. Therefore the references to
+        all named objects are checked too.
         """
         are_alive = all(get() is not None for get in self._references)
         return are_alive and self._structure.is_unchanged(root)
@@ -131,17 +132,17 @@ class _NamedObjects:
 
 
 class ModelNames:
-    """The names of the objects of a model and its runner, at one moment. None is kept alive.
+    """The names of the objects of a model and its runner at one moment. No object is kept alive.
 
-    The model itself is named after its class. A component that several objects hold has its
-    plainest name: ``E2E.syn``, not its key in the dict of its neurons' inputs. An object whose name
-    BrainPy made from its class and a counter is named after the class.
+    The model itself is named after its class. A component that several objects hold gets its
+    plainest name: ``E2E.syn``, not its key in the dict of its neurons' inputs. If BrainPy made an
+    object's name from its class and a counter, the object is named after the class.
 
     Parameters
     ----------
     runner : brainpy.DSRunner or StandaloneRun
-        The runner. Its own arrays, such as inputs, are named ``runner....``. The other objects of a
-        run without a runner have the user's names for them.
+        The runner. Its own arrays, such as inputs, are named ``runner....``. In a run without a
+        runner, the other objects have the names that the user's code has for them.
 
     Attributes
     ----------
@@ -174,8 +175,8 @@ class ModelNames:
     def is_unchanged(self, runner: Runner) -> bool:
         """Return whether the model is unchanged; name the runner's objects again if they changed.
 
-        This takes a tenth of the time of naming. If it returns True, a new walk would give the same
-        names.
+        This takes a tenth of the time of naming the model. If it returns True, a new walk would
+        give the same names.
         """
         if not self._model.is_unchanged(runner.target):
             return False
@@ -185,7 +186,7 @@ class ModelNames:
         return True
 
     def variables(self) -> Iterator[tuple[str, Variable]]:
-        """Yield the living Variables with their names, without views, which have no own value."""
+        """Yield the living Variables with their names, without views, which hold no value."""
         view = view_classes()
         for name, get in (*self._model.states, *self._runner.states):
             state = get()
@@ -204,7 +205,7 @@ class ModelNames:
     def arrays(self, arrays: Sequence[Array]) -> tuple[list[str | None], list[str]]:
         """Return the names of arrays that a trace closed over, and notes on ambiguous ones.
 
-        A trace has a ``jax.Array`` as it is. For NumPy arrays, which JAX converts, see
+        A trace holds a ``jax.Array`` itself. For NumPy arrays, which JAX converts, see
         :mod:`~brainpy_probe.recording.model.numpy_arrays`.
         """
         names = [self._model.array(array) or self._runner.array(array) for array in arrays]
@@ -221,7 +222,7 @@ class ModelNames:
 
 @dataclass
 class TraceNames:
-    """The names of the Variables and arrays of one trace; None for one that the model has not.
+    """The names of the Variables and arrays of one trace; None for objects without a name.
 
     Attributes
     ----------
@@ -244,7 +245,7 @@ class TraceNames:
         return None not in self.states and None not in self.arrays
 
     def add(self, names: ModelNames, states: Sequence[Variable], arrays: Sequence[Array]) -> None:
-        """Look up the Variables and arrays without a name in a model's names."""
+        """Look up the Variables and arrays that have no name yet in a model's names."""
         if self.is_complete:
             return
         array_names, notes = names.arrays(arrays)

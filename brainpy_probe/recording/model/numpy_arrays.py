@@ -1,11 +1,12 @@
 """Finds the NumPy array of a model from which a trace's constant was made.
 
-Up to 0.4.30, JAX keeps the same array that a function closes over. Later versions keep a view of
-it, or a copy where 64 bits become 32; JAX's own table of conversions leads from the copy back to
-the array, as long as the copy exists. All of that compares identities: arrays of equal content are
+Up to 0.4.30, JAX keeps the array that a function closes over. Later versions keep a view of it, or
+a copy where 64 bits become 32. JAX's own table of conversions leads from the copy back to the
+array, as long as the copy exists. These comparisons use identity: arrays with equal content are
 distinguished, and an array that was changed in place keeps its name. BrainPy and the user's code
-make copies without a trace. For these the content decides, if exactly one array has it, and if it
-is no content that a step makes by itself: one number throughout, or a range of integers.
+may also make copies that no table lists. A copy is recognised by its content if exactly one array
+has that content, and if a step could not create it otherwise, such as one repeated number or a
+range of integers.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class NumpyNames:
         names: list[str | None],
         candidates: list[tuple[str, _NumpyArray]],
     ) -> None:
-        """Name the constants that JAX made by converting an array, from JAX's own table."""
+        """Name the constants that JAX made by converting an array, using JAX's own table."""
         unnamed = {
             (constant.shape, str(constant.dtype))
             for constant, name in zip(constants, names, strict=True)
@@ -105,10 +106,10 @@ class NumpyNames:
         candidates: list[tuple[str, _NumpyArray]],
         notes: list[str],
     ) -> None:
-        """Name the other constants by content, where exactly one array has it.
+        """Name the other constants by their content, where exactly one array has it.
 
-        A name that was found so is kept as long as the constant exists: the constant was a copy of
-        that array when it was made, even if the array has changed since.
+        The name is kept as long as the constant exists: the constant was a copy of that array when
+        it was made, even if the array has changed since.
         """
         for number, constant in enumerate(constants):
             if names[number] is not None or not isinstance(constant, np.ndarray):
@@ -130,9 +131,9 @@ class NumpyNames:
 
 
 def _is_numeric(array: _NumpyArray) -> bool:
-    """Return whether a trace can have an array as a constant: it holds no objects, text or times.
+    """Return whether an array can be a constant of a trace: it holds no objects, text or times.
 
-    The small floats of ml_dtypes have the kind of a structured dtype (``V``), and no fields.
+    The small floats of ml_dtypes have the kind of a structured dtype (``V``), but no fields.
     """
     return array.dtype.kind not in "OSUMm" and array.dtype.names is None
 
@@ -140,18 +141,17 @@ def _is_numeric(array: _NumpyArray) -> bool:
 def _memory(array: _NumpyArray) -> tuple[object, ...]:
     """Return a key of the memory that an array uses.
 
-    Two living arrays with the same address, shape, strides and dtype have the same elements, now
-    and after every change.
+    Two living arrays with the same address, shape, strides and dtype always have the same elements.
     """
     pointer = array.__array_interface__["data"][0]
     return pointer, array.shape, array.strides, array.dtype.str, array.size > 0 or id(array)
 
 
 def _is_common(constant: _NumpyArray) -> bool:
-    """Return whether a constant is one number throughout, or a range of integers.
+    """Return whether a constant is one repeated number, or a range of integers.
 
-    An index of a layout has such a content, and so has a mask that JAX makes of an index. Nothing
-    follows from it.
+    Indices of a layout have such a content, and so do masks that JAX makes of an index. Therefore
+    equal content does not identify the array.
     """
     flat = np.asarray(constant).ravel()
     if flat.size < 2 or flat[0] == flat[1]:

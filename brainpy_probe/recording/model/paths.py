@@ -1,6 +1,6 @@
 """Turns the paths of a walk through a model into names.
 
-A name is the path to an object, the same in every process. It contains no counter of BrainPy's, no
+A name is the path to an object, the same in every process. It contains no counter of BrainPy, no
 object's id, and none of the containers that BrainPy itself inserts.
 """
 
@@ -27,16 +27,16 @@ __all__ = ["PathNames", "path_cost"]
 _ID = re.compile(r"0x[0-9a-f]{6,}|\d{9,}")
 _WORD = re.compile(r"\w+")
 _COUNTED = re.compile(r"(\D+)\d+")
-# Containers that appear in no name.
+# Containers that no name includes.
 _OMITTED = (*brainpy_model.CONTAINERS, VALUE, MANTISSA)
 _IMPLICIT_COST = 3
 
 
 def path_cost(key: Any) -> int:
-    """Return the cost of one step of a path; a container that appears in no name costs nothing.
+    """Return the cost of one step of a path; containers that no name includes cost nothing.
 
-    The containers ``implicit_...`` cost more, and so does the target of a delay: their objects most
-    often have a plainer path.
+    The containers ``implicit_...`` and the target of a delay cost more, because most of their
+    objects have a plainer path.
     """
     if key == brainpy_model.DELAYED:
         return step_cost(key) + 1
@@ -53,8 +53,8 @@ class PathNames:
     visits : sequence of Visit
         The visits of the walk, in their order.
     root_name, title : str
-        The name of the walk's root, with which the other names begin; and the root's name in names
-        that refer to it.
+        The root's name as prefix of the other names; and the root's name when other names refer to
+        it.
     taken : set of str
         Names that are already used. The new names are added.
     """
@@ -89,7 +89,7 @@ class PathNames:
         return self._names[number]
 
     def _is_omitted(self, visit: Visit) -> bool:
-        """Return whether an object has its holder's name, as the value of an Array has."""
+        """Return whether an object has its holder's name, like the value of an Array."""
         holder = self._visits[visit.parent].obj
         if visit.key == MANTISSA:
             quantity = quantity_class()
@@ -134,7 +134,7 @@ class PathNames:
         return (name or self._title).replace(".", "_")
 
     def _replace_id(self, number: int, text: str) -> str:
-        """Return the name of the object whose id is written in a key."""
+        """Replace an id in a key by the name of its object."""
         known = self._numbers.get(int(text, 16 if text.startswith("0x") else 10))
         if known == number:
             return ""
@@ -143,7 +143,7 @@ class PathNames:
         return self._reference(number, self._visits[known].obj)
 
     def _replace_counted(self, number: int, word: str) -> str:
-        """Return the name of the object that BrainPy calls by a word, or else the word itself."""
+        """Return the name of the object that BrainPy calls by a word, or the word itself."""
         known = self._counted.get(word)
         if known is not None and known not in self._in_progress:
             return self._reference(number, self._visits[known].obj)
@@ -156,7 +156,7 @@ class PathNames:
 
 
 def _automatic_name(obj: Any) -> str:
-    """Return the name that BrainPy made from an object's class and a counter, or an empty string.
+    """Return the name that BrainPy made from an object's class and a counter, or "".
 
     A name that the user gave is not automatic.
     """

@@ -30,9 +30,9 @@ __all__ = [
 def named_leaves(*named: tuple[str, Any]) -> NamedArrays:
     """Return the leaves of pytrees by name.
 
-    A pytree that is one leaf has its own name; other leaves have the name with their path. The
-    names are unique and depend on the structure alone. Where two paths would get the same name, as
-    in ``{"a": {"b": x}, "a.b": y}``, the shortest path gets it, and the others are written as in
+    A pytree that is one leaf has its own name; other leaves have the name and their path. The names
+    are unique and depend only on the structure. If two paths would get the same name, as in
+    ``{"a": {"b": x}, "a.b": y}``, the shortest path gets it, and the others are written as in
     Python: ``a['b']``.
 
     Parameters
@@ -101,9 +101,9 @@ def _mantissa(leaf: Any) -> Any:
 
 
 def _flat_entries(tree: dict[Any, Any]) -> list[tuple[tuple[Any, ...], Any]]:
-    """Return the leaves of a subclass of dict, by its keys, which JAX may not report.
+    """Return the leaves of a subclass of dict with its keys, which JAX may not report.
 
-    An example is BrainPy's DotDict, which flattens its entries in their own order.
+    An example is BrainPy's DotDict, which flattens its entries in a different order.
     """
     flat = [
         ((key, *path), leaf) for key, value in tree.items() for path, leaf in _flat_values(value)
@@ -119,7 +119,7 @@ def _key(entry: Any) -> Any:
     """Return the key, index or name of an entry of a JAX key path."""
     key = next((getattr(entry, k) for k in ("key", "idx", "name") if hasattr(entry, k)), entry)
     if isinstance(key, tuple) and key and all(isinstance(part, (str, int)) for part in key):
-        return ".".join(map(str, key))  # an optimizer's state, by the paths of the parameters
+        return ".".join(map(str, key))  # an optimizer's state, named by the paths of the parameters
     return key
 
 
@@ -129,7 +129,7 @@ def _joined(name: str, path: Sequence[Any]) -> str:
 
 
 def _disambiguated(names: Sequence[str], paths: Sequence[tuple[str, tuple[Any, ...]]]) -> list[str]:
-    """Return a unique name for each path, given names of which some are equal."""
+    """Return a unique name for each path, given names that may be equal."""
     shortest: dict[str, int] = {}
     for number, name in enumerate(names):
         known = shortest.setdefault(name, number)
@@ -171,7 +171,7 @@ def named_inputs(
 
 
 def named_arguments(args: tuple[Any, ...], parameters: Sequence[str]) -> Sequence[tuple[str, Any]]:
-    """Name the arguments of a user's function after its parameters, or else ``inputs``."""
+    """Name the arguments of a user's function after its parameters; otherwise ``inputs``."""
     if len(args) > len(parameters):
         return [("inputs", args[0] if len(args) == 1 else args)]
     return list(zip(parameters, args, strict=False))
@@ -208,7 +208,7 @@ def unique_name(name: str, taken: set[str]) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def shape_and_dtype(shape: tuple[int, ...], dtype: DType) -> jax.ShapeDtypeStruct:
-    """Return a shape and dtype. They are cached, since a run has few and JAX takes long."""
+    """Return a shape and dtype, cached because a run has few and JAX creates them slowly."""
     made: jax.ShapeDtypeStruct = jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]
     return made
 
@@ -216,8 +216,8 @@ def shape_and_dtype(shape: tuple[int, ...], dtype: DType) -> jax.ShapeDtypeStruc
 def signature(value: Any) -> tuple[object, ...]:
     """Return a value's shape, dtype and device, for comparison.
 
-    The device is that of an array that is not on the default one, or the sharding of an array on
-    several devices.
+    The device is included if it is not the default one. For an array on several devices it is the
+    sharding.
     """
     dtype = getattr(value, "dtype", None)
     sharding = _printed_sharding(value.sharding) if isinstance(value, jax.Array) else ""
@@ -226,7 +226,7 @@ def signature(value: Any) -> tuple[object, ...]:
 
 @functools.lru_cache(maxsize=256)
 def _printed_sharding(sharding: jax.sharding.Sharding) -> str:
-    """Print a sharding; a single device by its platform, or empty if that is the default one."""
+    """Print a sharding; a single device by its platform, or as "" if it is the default device."""
     if not isinstance(sharding, jax.sharding.SingleDeviceSharding):
         return str(sharding)
     (device,) = sharding.device_set
@@ -236,5 +236,5 @@ def _printed_sharding(sharding: jax.sharding.Sharding) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _printed(dtype: DType) -> str:
-    """Print a dtype. The text is cached, since a model has few dtypes and NumPy takes long."""
+    """Print a dtype, cached because a model has few dtypes and NumPy prints them slowly."""
     return str(dtype)

@@ -1,8 +1,8 @@
-"""Labels each op of a traced step with the model component that it belongs to.
+"""Labels each op of a traced step with the model component to which it belongs.
 
-A component is a ``DynamicalSystem``; its name is its path in the model. While a recorded call
-traces, each method of a component runs in a ``jax.named_scope``. The scope is a name in an op's
-location, and adds no op.
+A component is a ``DynamicalSystem``; its name is its path in the model. While JAX traces within a
+recorded call, each method of a component runs in a ``jax.named_scope``. The scope is part of an
+op's location, and adds no op.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ __all__ = [
 
 
 # The methods in which a component computes. The runner calls ``clear_input`` after each step.
-# Objects that compute a synapse's current have ``filter`` behind ``__call__``, not ``update``.
-# The ions and channels of a cell have the others (braincell 0.2.0: _base_channel.py).
+# Objects that compute a synapse's current implement ``filter``, which ``__call__`` calls, instead
+# of ``update``. The other methods belong to ions and channels of a cell (braincell 0.2.0:
+# _base_channel.py).
 _METHODS = (
     "__call__", "update", "filter", "clear_input",
     "current", "compute_derivative", "pre_integral", "post_integral",
@@ -95,11 +96,11 @@ class ComponentNames:
         ]
 
     def of(self, instance: Any) -> str | None:
-        """Return a component's name; empty if it has no name, None if it is not known yet."""
+        """Return a component's name; "" if it has none, None if it is not known yet."""
         return self._named.get(instance)
 
     def mark_unnamed(self, instance: Any) -> None:
-        """Mark a component that is not a part of the model and has no name."""
+        """Mark a component that is not part of the model, and therefore has no name."""
         self._named.set(instance, "")
 
 
@@ -120,7 +121,7 @@ def _ends(component: Any) -> list[Any]:
 def read_components(runner: Runner) -> ComponentNames:
     """Return the names of the components of a runner's model.
 
-    They are kept while any session is open, and computed again when the model has changed.
+    They are kept while any session is open, and computed again if the model has changed.
     """
     owner = runner.owner if isinstance(runner, StandaloneRun) else runner
     known: ComponentNames | None = None if owner is None else LEDGER.component_names.get(owner)
@@ -144,8 +145,9 @@ def name_components(call: RunningCall) -> ComponentNames:
 def names_of(call: RunningCall, states: Sequence[Variable], arrays: Sequence[Array]) -> TraceNames:
     """Return the names of the Variables and arrays of a call's trace.
 
-    Names from the begin of the call come first, since a step may replace an object with which it
-    was traced. An object without such a name was created in the call, and has its present name.
+    Names from the beginning of the call are tried first, because a step may replace an object with
+    which it was traced. An object without such a name was created in the call, and has its present
+    name.
     """
     found = TraceNames([None] * len(states), [None] * len(arrays))
     with Guard(call.add_name_failure):
@@ -161,8 +163,8 @@ def names_of(call: RunningCall, states: Sequence[Variable], arrays: Sequence[Arr
 def lost_variables(call: RunningCall) -> tuple[str, ...]:
     """Return the names of Variables that hold a tracer after the call.
 
-    BrainPy makes a Variable of a weight when it is first learned, while the step is traced. Such a
-    Variable is not an argument of the run, and holds a tracer afterwards.
+    BrainPy creates a Variable for a weight when it is first trained, while the step is traced. Such
+    a Variable is not an argument of the run, and holds a tracer afterwards.
     """
     tracer = jax.core.Tracer
     with Guard(call.add_name_failure):
@@ -183,10 +185,10 @@ def runner_patches(runner: Runner) -> Iterator[Patch]:
 
 
 def method_scope(function: Any) -> contextlib.AbstractContextManager[None]:
-    """Return a context in which the ops of a method of a component have the component's name.
+    """Return a context in which the ops of a component's method have the component's name.
 
-    The method in ``for_loop(net.update, xs)`` is older than the patches of the first call, which
-    name the model.
+    The method in ``for_loop(net.update, xs)`` was looked up before the first call patched the class
+    and named the model.
 
     Parameters
     ----------
@@ -236,14 +238,14 @@ def _monitors(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> An
 def _scope(instance: Any, name: str = "") -> contextlib.AbstractContextManager[None]:
     """Return a context in which ops are traced under a name, by default that of a component.
 
-    It is a context manager and not a function around the method, because JAX keeps the call stack
-    of each op that it traces.
+    It is a context manager, not a function that calls the method, because JAX records the call
+    stack of each op that it traces.
     """
     call = CURRENT_CALL.get()
     if call is None or call.components is None:
         return _NO_SCOPE
     with name_guard:
-        # Outside of a trace, each op would be compiled once more under another name.
+        # Outside of a trace, each op would be compiled again under another name.
         if not jax_tracing.trace_state_clean():
             name = name or _name(call, call.components, instance)
             if name not in ("", call.component):
@@ -252,11 +254,12 @@ def _scope(instance: Any, name: str = "") -> contextlib.AbstractContextManager[N
 
 
 def _name(call: RunningCall, components: ComponentNames, instance: Any) -> str:
-    """Return the name of a component; empty if it is not a part of the model."""
+    """Return the name of a component; "" if it is not part of the model."""
     name = components.of(instance)
     if name is None:
         with call.own_work(names=True):
-            # Names the model again if it has changed. Most often this is not a part of the model.
+            # Names the model again if it has changed. Most often the object is not part of the
+            # model.
             components = name_components(call)
             name = components.of(instance)
         if name is None:
@@ -268,7 +271,7 @@ _NO_SCOPE = contextlib.nullcontext()
 
 
 class _NamedScope:
-    """A context whose ops are traced under a name."""
+    """A context in which ops are traced under a name."""
 
     def __init__(self, call: RunningCall, name: str) -> None:
         self._call, self._outer, self._name = call, call.component, name

@@ -1,6 +1,6 @@
 """Reads the equations of a docstring, and the statements of a function.
 
-Neither has comments or the path of a file.
+The results contain neither comments nor the path of a file.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def statements(function: Any) -> tuple[str, ...]:
     Raises
     ------
     OSError, TypeError, SyntaxError
-        If Python has no source of it, or the source can't be parsed by itself.
+        If Python has no source of the function, or the source can't be parsed by itself.
     LookupError
-        If its source has no function at the function's position.
+        If the source has no function at the function's position.
     """
     function = inspect.unwrap(getattr(function, "__func__", function))
     code = getattr(function, "__code__", None)
@@ -71,7 +71,7 @@ def _statements(code: CodeType) -> tuple[str, ...]:
     removed = _indent(lines[0])
     tree = ast.parse(textwrap.dedent("".join(lines)))
     # A file may define several lambdas in one line. The body of the function begins at a position
-    # of its bytecode.
+    # in its bytecode.
     starts = {
         (line - first + 1, column - removed)
         for line, _, column, _ in code.co_positions()

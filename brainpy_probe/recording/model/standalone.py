@@ -1,8 +1,9 @@
-"""The model of a run without a runner: the objects that its function reaches, with their names.
+"""Finds the model of a run without a runner: the objects that its function reaches.
 
-The function that a loop or a jit runs leads to its model through its closure, its bound object, its
-partial arguments and the globals that it names. One component is the model, and its parts have the
-names that a runner would give them. Several components are prefixed by the user's variable names.
+A function that a loop or jit runs reaches its model through its closure, its bound object, its
+partial arguments and the globals that it names. A single component is the model, and its parts have
+the names that a runner would give them. Several components are prefixed by the user's variable
+names.
 """
 
 from __future__ import annotations
@@ -51,25 +52,26 @@ class Namespace:
 
 @dataclass(eq=False)
 class StandaloneRun:
-    """A loop or jitted function that runs outside of a runner. It stands in for the runner.
+    """A loop or jitted function that runs outside of a runner, in the role of the runner.
 
     Attributes
     ----------
     target : Any
-        The model: a component, or a :class:`Namespace` of all objects that the function reaches.
+        The model: a component, or a :class:`Namespace` of all components that the function
+        reaches.
     others : Namespace
         The other objects that the function reaches.
     name : str
         The name of the user's function.
     holder : Any
-        The object of BrainPy's to which the function belongs: a trainer, an IntegratorRunner or a
+        The BrainPy object to which the function belongs: a trainer, an IntegratorRunner or a
         LoopOverTime. None for a function of the user's.
     owner : Any
         The object for which the names of the model are kept, or None.
     parameters : tuple of str
         The names of the function's positional parameters; empty if they are unknown.
     is_users : bool
-        Whether the function is the user's, and not a library's.
+        Whether the function is the user's, not a library's.
     """
 
     target: Any
@@ -101,7 +103,7 @@ def standalone_run(
     functions : sequence of callable
         The functions.
     static : mapping
-        The static arguments of the first function, by position or name. They are no inputs.
+        The static arguments of the first function, by position or name. They are not inputs.
     """
     user = user_function(functions[0])
     names: dict[int | str, str] = dict(enumerate(parameter_names(user)))
@@ -112,7 +114,7 @@ def standalone_run(
 
 
 def _argument_name(key: int | str) -> str:
-    """Return the name of a static argument; the object of a method is named after its class."""
+    """Return the name of a static argument; ``self`` of a method is named after its class."""
     return "" if isinstance(key, int) or key == "self" else key
 
 
@@ -132,7 +134,7 @@ def _model_of(found: dict[str, Any], name: str) -> StandaloneRun:
         components = _outermost(components)
     models = {k: v for k, v in components.items() if k not in optimizers}
     if models and len(components) > 1:
-        # The parameters have the names of the model, not those by which an optimizer knows them.
+        # The parameters have the names of the model, not the optimizer's names for them.
         others = {k: v for k, v in found.items() if k not in models}
         return StandaloneRun(Namespace(models), Namespace(others), name, None, owner)
     if len(components) == 1:
@@ -143,7 +145,7 @@ def _model_of(found: dict[str, Any], name: str) -> StandaloneRun:
 
 
 def _outermost(components: dict[str, Any]) -> dict[str, Any]:
-    """Return the components that no other of the components holds."""
+    """Return the components that no other component holds."""
     from brainpy_probe.recording.model.tree import children, walk
 
     state = state_class()
@@ -161,7 +163,7 @@ def _outermost(components: dict[str, Any]) -> dict[str, Any]:
 def _reached(roots: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     """Yield the objects that functions and objects reach and that may hold state or arrays.
 
-    Each has the name by which the code refers to it; a root has the given name.
+    Each has the name by which the code refers to it; a root has its given name.
     """
     seen: IdentityDict[bool] = IdentityDict()
     names: set[str] = set()
@@ -210,7 +212,7 @@ def _parts(function: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _runs_models(function: FunctionType) -> bool:
-    """Return whether a function is the code of the user, or of a package that provides models.
+    """Return whether a function is code of the user or of a package that provides models.
 
     ``functools.wraps`` gives a library's wrapper the ``__module__`` of the wrapped function, but
     not its globals.
@@ -219,7 +221,7 @@ def _runs_models(function: FunctionType) -> bool:
 
 
 def is_users(function: Any) -> bool:
-    """Return whether the innermost function is the user's code, by its module."""
+    """Return whether the innermost function is the user's code, judged by its module."""
     return is_user_module(getattr(function, "__module__", None))
 
 
@@ -242,7 +244,7 @@ def _may_hold_state(obj: Any) -> bool:
 
 
 def _default_name(obj: Any) -> str:
-    """Return a name for an object that the code does not name, such as a method's object."""
+    """Return a name for an object that the code does not name, such as ``self`` of a method."""
     return type(obj).__name__.lstrip("_")
 
 

@@ -1,4 +1,4 @@
-"""Walks through the objects of a model, and detects whether the model has changed since."""
+"""Walks through the objects of a model, and checks later whether the model has changed."""
 
 from __future__ import annotations
 
@@ -37,25 +37,26 @@ _LONG = 4096
 # Limits of a walk: some objects create new parts each time they are inspected.
 _MAX_OBJECTS = 100_000
 _MAX_COST = 200
-# The cost of one step of a path, by its key. Paths with few private names and few keys that are no
-# identifiers are preferred. BrainPy keeps shared synapses in dicts whose keys are whole sentences.
+# The cost of one step of a path, by its key. Paths with few private names and few keys that are not
+# identifiers are preferred. BrainPy keeps shared synapses in dicts with long texts as keys.
 _PLAIN, _PRIVATE, _SENTENCE = 1, 3, 20
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), type, ModuleType)
 _CALLABLES = (FunctionType, BuiltinFunctionType, MethodType)
 _WITHOUT_PARTS = (*_ATOMS, *_CALLABLES, np.ndarray, jax.Array, jax.core.Tracer)
-# Objects that have neither a name nor parts, and may replace each other.
+# Classes of objects that have neither a name nor parts, and may replace each other.
 _NAMELESS = (*_ATOMS, *_CALLABLES, jax.core.Tracer)
 
-# The kind of an object's parts: none, and the object has no name; none; dict entries; items;
-# attributes; attributes and the value of a BrainPy Array; the number or array of a quantity; items
-# and attributes.
+# The kinds of an object's parts: no parts, and no name for the object; no parts; dict entries;
+# items; attributes; attributes and the value of a BrainPy Array; the number or array of a quantity;
+# items and attributes.
 _ATOM, _LEAF, _ENTRIES, _ITEMS, _ATTRIBUTES, _ARRAY, _QUANTITY, _SEVERAL = range(8)
 
 
 def _kind(obj: Any) -> int:
     """Return the kind of an object's parts, from its class.
 
-    ``isinstance`` may call the object's own ``__getattribute__``, which components define.
+    ``isinstance`` is not used: it may call the object's ``__getattribute__``, which components
+    define.
     """
     cls: Any = type(obj)
     return _kind_of(cls)
@@ -80,11 +81,11 @@ def _kind_of(cls: type) -> int:
 def _parts(obj: Any, kind: int) -> tuple[Sequence[Any], list[Any]]:
     """Return the keys and the values of an object's parts.
 
-    A long list of plain numbers has none, and neither has an object whose own code fails here.
+    There are none for a long list of plain numbers, or if code of the object's class fails.
     """
     try:
         if kind == _ENTRIES:
-            # By dict's own methods, which a subclass may override (as those of 2.3.8 do).
+            # dict's own methods are used, because a subclass may override them (as on 2.3.8).
             entries = obj if isinstance(obj, dict) else dict(obj)
             return list(dict.keys(entries)), list(dict.values(entries))
         if kind == _ATTRIBUTES:
@@ -103,12 +104,12 @@ def _parts(obj: Any, kind: int) -> tuple[Sequence[Any], list[Any]]:
         attributes = _attributes(obj)
         keys = _fields(obj) or range(len(obj))
         return [*keys, *attributes], [*ordered, *attributes.values()]
-    except Exception:  # an iterator or attribute of the user's own class; what it holds has no name
+    except Exception:  # raised by an iterator or attribute of the user's class
         return (), []
 
 
 def _attributes(obj: Any) -> dict[str, Any]:
-    """Return an object's own attributes, without calling its own ``__getattribute__``."""
+    """Return an object's own attributes, without calling its ``__getattribute__``."""
     cls: Any = type(obj)
     slots = _slots(cls)
     try:
@@ -130,7 +131,7 @@ def _attributes(obj: Any) -> dict[str, Any]:
 def _slots(cls: type) -> tuple[tuple[str, MemberDescriptorType], ...]:
     """Return the attributes that a class keeps in slots.
 
-    JAX's own objects have none: its jaxprs are large, and belong to no model.
+    JAX's own classes are skipped: its jaxprs are large, and belong to no model.
     """
     if cls.__module__.partition(".")[0] in ("jax", "jaxlib"):
         return ()
@@ -204,9 +205,9 @@ def walk(
     step_cost: Callable[[Any], int] = step_cost,
     seen: dict[int, Any] | None = None,
 ) -> Iterator[Visit]:
-    """Visit each object that can be reached from a root once, on its path of the lowest cost.
+    """Visit each object that can be reached from a root once, on its path of lowest cost.
 
-    Among paths of the same cost, the one that the model's code created first is chosen.
+    Among paths of equal cost, the path that the model's code created first is chosen.
 
     Parameters
     ----------
@@ -217,7 +218,7 @@ def walk(
     step_cost : callable
         Returns the cost of a step by its key; default :func:`step_cost`.
     seen : dict, optional
-        Objects, by their ids, that are not visited. Visited objects are added.
+        Objects that are not visited, by their ids. Visited objects are added.
     """
     order = itertools.count()
     queue: list[tuple[int, int, Visit]] = [(0, next(order), Visit(-1, 0, "", root))]
@@ -247,18 +248,18 @@ def name_part(key: Any) -> str:
     return re.sub(r"\W+", "_", part).strip("_") or "item"
 
 
-# An object's number, parent, position and kind; the keys and types of its parts; position and id
-# of each part that may have a name.
+# The number, parent, position and kind of an object; the keys and types of its parts; the position
+# and id of each part that may have a name.
 _Row = tuple[int, int, int, int, Sequence[Any], list[type], list[tuple[int, int]]]
 
 
 class Structure:
-    """The structure of a model at one moment, which can be compared with its later structure.
+    """The structure of a model at one moment, for comparison with its later structure.
 
     Parts are compared by identity, not by value, and no object is kept alive. Python may reuse the
-    id of an object that has died, so types and the parts' own parts are compared as well. The
-    caller also checks weak references to the objects that have names. If all is the same, the same
-    walk would visit the same objects on the same paths.
+    id of a dead object, so types and the parts of parts are compared too. The caller also checks
+    weak references to the named objects. If everything is the same, the same walk would visit the
+    same objects on the same paths.
 
     Parameters
     ----------
@@ -319,10 +320,10 @@ class Structure:
             return False
 
     def _types_match(self, number: int, types: list[type], values: Sequence[Any]) -> bool:
-        """Return whether objects have the given types; those without a name may differ.
+        """Return whether objects have the given types; objects without a name may differ.
 
         In a first run BrainPy replaces some of these by empty containers, which have no parts to
-        name. Such a container is compared from then on.
+        name. From then on such a container is compared too.
         """
         if len(types) != len(values):
             return False

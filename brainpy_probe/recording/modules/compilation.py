@@ -15,7 +15,7 @@ from brainpy_probe.recording.modules.ended_phases import EndedPhase
 
 __all__ = ["CURRENT_COMPILATION", "PENDING_PHASES", "SERIALS", "Compilation"]
 
-# Calls and compilations share these serial numbers: each number is used once per process.
+# Calls and compilations share these serial numbers. Each number is used once per process.
 SERIALS = itertools.count(1)
 
 
@@ -30,7 +30,7 @@ class Compilation:
     trace, lower, numba, compile : float or None
         Seconds per phase; None if the phase was not measured.
     compiled : bool
-        Whether XLA compiled the module; if not, JAX's persistent cache had it.
+        Whether XLA compiled the module; False if JAX's persistent cache had it.
     executable : Executable
         The loaded executable.
     dumps : Path or None
@@ -38,7 +38,7 @@ class Compilation:
     place, function : str
         The line of the user's code that led to it, and the function of that line.
     cache_minimum : float or None
-        How many seconds a compilation must take for JAX's persistent cache to keep it.
+        The seconds that a compilation must take for JAX's persistent cache to keep it.
     """
 
     name: str

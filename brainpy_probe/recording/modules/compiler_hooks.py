@@ -1,4 +1,4 @@
-"""Wrappers around JAX's compiler functions: they record each module and request XLA's dumps.
+"""Wrappers around JAX's compiler functions, which record each module and request XLA's dumps.
 
 Each wrapper calls the wrapped function exactly once, returns its result and raises its exception.
 """
@@ -86,8 +86,8 @@ def record_event(
 ) -> Exception | None:
     """Have every session record a call that has ended, or a module.
 
-    If an interrupt (Ctrl-C) strikes while a session records, that session is informed that it has
-    not recorded the event. The interrupt is raised again after the last session.
+    If an interrupt (Ctrl-C) occurs while a session records the event, the session is informed that
+    it has not recorded it. The interrupt is raised again after the last session.
 
     Returns
     -------
@@ -119,12 +119,14 @@ def _raise_first(failures: Iterable[Exception | None]) -> None:
 def _new_compilation(wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Compilation | None:
     """Return a Compilation for the arguments of JAX's compile function.
 
-    It has the seconds of the phases that led to the module.
+    It includes the seconds of the phases that led to the module.
     """
     arguments = inspect.signature(wrapped).bind(*args, **kwargs).arguments
     module: Any = arguments.get("computation")
     if not hasattr(module, "operation"):
-        return None  # an XlaComputation, compiled by pmap on old versions: not a network's program
+        return (
+            None  # an XlaComputation, which pmap compiles on old versions: not a network's program
+        )
     name = mlir.string(module.operation.attributes["sym_name"])
     seconds: Mapping[Phase, float] | None = None
     if phase_events.listen_to_jax():
@@ -148,7 +150,7 @@ def _new_compilation(wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Compilatio
 
 
 def _backend_compile(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Wrap XLA's compile function, which JAX calls for a module that no cache has."""
+    """Wrap the function that calls XLA's compiler for a module that is in no cache."""
     compilation = CURRENT_COMPILATION.get()
     if compilation is None:
         return wrapped(*args, **kwargs)
@@ -161,7 +163,7 @@ def _backend_compile(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs
 def _compile_with_dumps(
     wrapped: Wrapped, args: Args, kwargs: Kwargs, compilation: Compilation
 ) -> Any:
-    """Compile a module, and have XLA dump the kinds of files that the sessions ask for."""
+    """Compile a module, and have XLA dump the kinds of files that the sessions request."""
     dumping = [session for session in LEDGER.users if session.settings.xla_dump]
     if not dumping:
         return wrapped(*args, **kwargs)

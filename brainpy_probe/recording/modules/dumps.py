@@ -1,4 +1,4 @@
-"""Requests XLA's dumps of one compilation by its compile options, and finds the dumped files."""
+"""Requests XLA's dumps of one compilation through its options, and finds the dumped files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from brainpy_probe.compat.types import CompileOptions
 __all__ = ["DumpRequest", "discard", "dumped_files", "request"]
 
 # XLA's option for each kind of file. Other files (LLVM IR, object files) have no option: XLA writes
-# them with any kind, and the buffer assignment with the text.
+# them with any kind, and writes the buffer assignment with the text.
 _OPTIONS = {
     "text": "xla_dump_hlo_as_text",
     "dot": "xla_dump_hlo_as_dot",
     "html": "xla_dump_hlo_as_html",
     "proto": "xla_dump_hlo_as_proto",
 }
-# The suffixes of each kind's files (0.4.13 to 0.12.0). Files with other suffixes belong to no kind.
+# The suffixes of the files of each kind (0.4.13 to 0.12.0). Files with other suffixes have no kind.
 _SUFFIXES = {
     "text": (".txt",),
     "dot": (".dot",),
@@ -70,8 +70,8 @@ class DumpRequest:
 def request(options: CompileOptions, kinds: Collection[str]) -> DumpRequest | str:
     """Copy a compilation's options and enable XLA's dumps in the copy.
 
-    JAX computes the key of the persistent cache before it calls XLA's compile function, from the
-    original options. So the key stays the same.
+    JAX computes the key of the persistent cache from the original options, before it calls XLA's
+    compile function. Therefore the key stays the same.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Assigns phases that have ended in a thread (trace, lower, numba) to the module they led to."""
+"""Assigns the phases that ended in a thread (trace, lower, numba) to the modules they led to."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from brainpy_probe.recording.modules.timing import Phase, Span, seconds_by_phase
 
 __all__ = ["EndedPhase", "add_phase", "take_phases"]
 
-# How many phases are kept. The last ones before a module led to it; older traces led to none.
+# Maximum number of phases that are kept. The last phases before a module led to it.
 _MAX_PENDING = 64
 
 
 @dataclass(frozen=True)
 class EndedPhase:
-    """A phase that has ended, with the phases that ran within it.
+    """A phase that has ended, and the phases within it.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class EndedPhase:
 
 
 def add_phase(pending: Sequence[EndedPhase], span: Span, name: str) -> tuple[EndedPhase, ...]:
-    """Return the pending phases of a thread with one more, which ends now."""
+    """Return the pending phases of a thread and one more, which ends now."""
     _, begin, _ = span
     # The phases of a thread nest: a phase that ended after this one began ran within it.
     within = [phase for phase in pending if phase.spans[0][2] > begin]
@@ -57,7 +57,7 @@ def take_phases(
     module : str
         The module's name.
     all_traces : bool
-        Whether all earlier traces led to the module, as in a run of BrainPy's.
+        Whether all earlier traces led to the module, as in a run of BrainPy.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def take_phases(
     last = lowered[-1]
     before = [n for n in numbers if n < last and pending[n].phase == "trace"]
     if not all_traces:
-        # A JAX that reports no names reports only traces that are lowered next.
+        # A JAX that reports no names reports only traces that are lowered right after.
         before = [
             n
             for n in before

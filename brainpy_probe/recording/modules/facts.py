@@ -87,8 +87,8 @@ def _normalize(module: MlirModule, custom_calls: dict[str, list[Any]]) -> MlirMo
 def _remove_names(module: MlirModule) -> None:
     """Remove the names of main's arguments and results, in place. They have no effect on the run.
 
-    JAX 0.4.13 names each argument. With BrainPy 2.3.8 that is the Variable's name, which contains
-    a counter of the models made so far.
+    JAX 0.4.13 names each argument. With BrainPy 2.3.8 this is the Variable's name, which contains a
+    counter of the models created so far.
     """
     ir = bindings.take("mlir")
     attributes = mlir.main(module).operation.attributes
@@ -110,7 +110,7 @@ def _remove_names(module: MlirModule) -> None:
 
 
 def _remove_addresses(module: MlirModule, custom_calls: dict[str, list[Any]]) -> None:
-    """Remove the addresses of Python callbacks, in place. Each function has another address.
+    """Remove the addresses of Python callbacks, in place. Each function has a different address.
 
     JAX 0.4.30 writes the address into the call and into the constant that is its first operand
     (_src/interpreters/mlir.py: emit_python_callback). Later versions write a number instead.

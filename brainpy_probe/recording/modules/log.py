@@ -1,7 +1,7 @@
 """Records each compiled module, writes its files, and compares it with earlier ones.
 
 A module that XLA compiles again into the same executable is recognised by its bytecode and by the
-executable's fingerprint. It is then read once, and its files are written once.
+executable's fingerprint. It is read only once, and its files are written only once.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class RecordedModule:
 class ModuleLog:
     """The compiled modules of one capture.
 
-    It keeps only modules that the index has. A module whose record could not be written is not
-    kept, so the next one is recorded as if that one had not existed.
+    It keeps only modules that are in the index. If the record of a module could not be written, the
+    next module is recorded as if that module had not existed.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ class ModuleLog:
                 self._read.setdefault(module.key, module)
 
     def _earlier(self, model: str, name: str, made: Sequence[RecordedModule]) -> list[ModuleRecord]:
-        """Return the earlier distinct modules of a name and model, the last one last."""
+        """Return the earlier distinct modules of a name and model, the latest one last."""
         index = self.folder.index
         while self._seen < index.modules:
             record = index.module(self._seen)
@@ -205,7 +205,7 @@ def _put_last(modules: dict[str, ModuleRecord], module: ModuleRecord) -> None:
 def _all_names(module: ModuleFacts, names: Sequence[str]) -> list[str]:
     """Return the names of a module's arguments, or an empty list if their number differs.
 
-    JAX drops arguments that nothing reads. Then it is not known which names the others have.
+    JAX drops arguments that nothing reads. The names of the remaining ones are then unknown.
     """
     tokens = [kind for kind in module.arguments if "token" in kind]
     if not names or len(module.arguments) != len(tokens) + len(names):
@@ -214,7 +214,7 @@ def _all_names(module: ModuleFacts, names: Sequence[str]) -> list[str]:
 
 
 def _compared(module: ModuleFacts, before: Sequence[ModuleRecord]) -> int | None:
-    """Return the number of the earlier module to compare with: an equal one, or else the last."""
+    """Return the number of the module to compare with: an equal one, otherwise the latest."""
     equal = [earlier for earlier in before if earlier.fingerprint == module.fingerprint]
     candidates = equal or list(before)
     return candidates[-1].index if candidates else None

@@ -1,7 +1,7 @@
-"""Listens to the events of JAX and numba that report phases, and assigns each to a call or module.
+"""Listens to JAX's and numba's events about phases, and assigns each phase to a call or module.
 
-JAX and numba report a phase in the thread that did the work. numba may also compile in a thread of
-XLA's, while a run waits for it.
+JAX and numba report a phase in the thread that did the work. numba may also compile in one of XLA's
+threads while a run waits for it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from brainpy_probe.recording.pending_results import is_xla_running
 
 __all__ = ["install_listeners", "listen_to_jax", "listen_to_numba"]
 
-# The number of listener losses that this thread has taken into account.
+# The number of listener losses that this thread already knows.
 _KNOWN_LOSSES: ContextVar[int] = ContextVar("brainpy_probe_listener_losses", default=0)
 _LOCK = threading.Lock()
 _NUMBA = threading.local()
@@ -34,8 +34,8 @@ _NUMBA = threading.local()
 def install_listeners() -> None:
     """Register listeners with JAX and numba, and exclude the probe's frames from source locations.
 
-    A module's metadata has the names of Python frames. The probe's frames must not be among them,
-    so that the module is the same as without the probe.
+    A module's metadata contains the names of Python frames. Without the probe's frames, the module
+    is the same as without the probe.
     """
     if not LEDGER.is_listening:
         jax.monitoring.register_event_duration_secs_listener(_duration_event)
@@ -91,12 +91,12 @@ def _pend(span: Span, name: str) -> None:
 def listen_to_numba() -> bool:
     """Make sure that the listener of numba's events is registered, if numba is imported.
 
-    BrainPy imports numba, at once, later or never. The probe does not.
+    BrainPy imports numba at once, later or never. The probe does not import it.
 
     Returns
     -------
     bool
-        Whether no compilation of numba's was missed before this call.
+        Whether no compilation of numba was missed before this call.
     """
     events = jax_compiler.numba_events()
     if LEDGER.numba is not None:
@@ -148,13 +148,13 @@ def _record_numba(span: Span, function: str) -> None:
         if call is not None and watch is call.watch:
             call.numba.append(function)
         return
-    # A thread that Python did not start is one of XLA's, which runs a program's kernel.
+    # A thread that Python did not start belongs to XLA, and runs a program's kernel.
     if OWN_WORK.get() or not isinstance(threading.current_thread(), threading._DummyThread):
         return
     calls = tuple(OPEN_CALLS.values())
     for call in calls:
         if len(calls) > 1 or is_xla_running():
-            # It is not known which call's program that is.
+            # It is unknown to which call the program belongs.
             call.watch.mark_unmeasured("numba")
         else:
             call.watch.add_other_thread(span)

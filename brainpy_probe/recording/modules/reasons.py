@@ -36,7 +36,7 @@ def explain(
     bytecode : bytes
         Its bytecode.
     before : sequence of ModuleRecord
-        The earlier modules of the same name and model, the last one last.
+        The earlier modules of the same name and model, the latest one last.
     names : sequence of str
         The names of the module's arguments, if they are known.
     read : callable
@@ -77,7 +77,7 @@ def _content_changes(last: MlirModule, now: MlirModule) -> tuple[Reason, str]:
         return "values", "Other values are baked into the program as constants."
     changed = None
     if _operations(last) == _operations(now):
-        # A length may differ that no argument has, since JAX drops arguments that nothing reads.
+        # A length may differ that no argument has, because JAX drops arguments that nothing reads.
         results = mlir.result_types(last), mlir.result_types(now)
         changed = _changes(*results, lambda n: f"result {n}")
     return changed or ("code", "Another program: its operations differ, or what they are given.")

@@ -1,4 +1,4 @@
-"""Measures the seconds of each phase (trace, lower, compile, numba) from the events of JAX, numba.
+"""Measures the seconds of each phase (trace, lower, compile, numba) from JAX's and numba's events.
 
 Spans are taken from ``time.perf_counter``.
 """
@@ -44,8 +44,8 @@ class _ListenerState:
 
     Attributes
     ----------
-    losses : int
-        How often the listener was found missing, since other code may call
+    How many times the listener was found missing: other code may call
+    ``jax.monitoring.clear_event_listeners()``. Phases around a loss were not measured.
         ``jax.monitoring.clear_event_listeners()``. Phases around a loss were not measured.
     """
 
@@ -67,9 +67,9 @@ def seconds_by_phase(
     """Return the seconds by phase.
 
     JAX reports each phase when it ends, and phases nest: the trace of an inner function is part of
-    that of the outer one (up to 0.4.30 both are reported), and lowering may trace. Every moment
-    counts once, for the innermost phase that covers it. A phase of another thread counts only
-    where no phase of this thread covers it.
+    the trace of the outer one (up to 0.4.30 both are reported), and lowering may trace. Every
+    moment counts once, for the innermost phase that covers it. A phase of another thread counts
+    only where no phase of this thread covers it.
     """
     seconds: dict[Phase, float] = dict.fromkeys(get_args(Phase), 0.0)
     edges = sorted({edge for _, begin, end in (*spans, *other_threads) for edge in (begin, end)})
@@ -116,7 +116,7 @@ class Stopwatch:
         self._spans.append(span)
 
     def add_other_thread(self, span: Span) -> None:
-        """Add a phase of another thread, for which this one may have waited."""
+        """Add a phase of another thread, for which this thread may have waited."""
         phase, begin, end = span
         self._other_threads.append((phase, max(begin, self.begun), end))
 
@@ -125,7 +125,7 @@ class Stopwatch:
         self._unmeasured.update(phases)
 
     def exclude(self, seconds: float) -> None:
-        """Subtract seconds from the wall time, since they do not belong to this interval."""
+        """Subtract seconds that do not belong to this interval from the wall time."""
         self.excluded += seconds
 
     def exclude_interval(self, other: Stopwatch) -> None:
@@ -135,7 +135,7 @@ class Stopwatch:
         self._excluded_spans.append(("other", other.begun, ended))
 
     def begin(self) -> None:
-        """Begin the interval, or begin it again."""
+        """Begin the interval, possibly again."""
         self.begun, self.losses = time.perf_counter(), LISTENER.losses
 
     def stop(self) -> None:
@@ -144,7 +144,7 @@ class Stopwatch:
 
     @property
     def wall(self) -> float:
-        """Seconds from the begin to the end, or until now, without the excluded ones."""
+        """Seconds from the beginning to the end, or until now, without the excluded seconds."""
         ended = time.perf_counter() if self.ended is None else self.ended
         return max(ended - self.begun - self.excluded, 0.0)
 

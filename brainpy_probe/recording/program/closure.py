@@ -35,7 +35,7 @@ from brainpy_probe.recording.program.equations.callbacks import (
     take_offloaded_monitors,
 )
 from brainpy_probe.recording.program.loops import close_loop
-from brainpy_probe.recording.program.recorded_states import of_step
+from brainpy_probe.recording.program.recorded_states import recorded_by_step
 from brainpy_probe.recording.program.step import FingerprintCache, TracedStep, aval_of
 from brainpy_probe.recording.tracing.traces import LoopRun, StepTrace
 
@@ -103,10 +103,12 @@ def _close_step(call: RunningCall, trace: StepTrace, cache: FingerprintCache) ->
         return {**results, "state": step.state_leaves(new)}
 
     kind: ProgramKind = "loop" if trace.includes_loop else "function" if whole else "step"
-    recorded = of_step(step, enumerate(trace.result), includes_loop=trace.includes_loop)
+    recorded = recorded_by_step(step, enumerate(trace.result), includes_loop=trace.includes_loop)
     closed = closed_program(step, kind, program, arguments, input_units, outputs, swapped, recorded)
-    handed = of_step(step, offloaded.items(), includes_loop=False)
-    records = closed.records | {("monitor", name): state for name, state in handed.items()}
+    recorded_outside = recorded_by_step(step, offloaded.items(), includes_loop=False)
+    records = closed.records | {
+        ("monitor", name): state for name, state in recorded_outside.items()
+    }
     native = (*step.names_of(range(len(trace.states))), *arguments)
     # A jit takes the Variables as arguments, and JAX makes constants of all other arrays (0.4.13 to
     # 0.12.0; of runners, only that of 2.3 compiles a whole run so). A condition or a loop of JAX's

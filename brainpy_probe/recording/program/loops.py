@@ -31,7 +31,7 @@ from brainpy_probe.recording.program.closed import (
     swap_types,
 )
 from brainpy_probe.recording.program.equations.callbacks import drop_callbacks
-from brainpy_probe.recording.program.recorded_states import of_loop
+from brainpy_probe.recording.program.recorded_states import recorded_by_loop
 from brainpy_probe.recording.program.step import FingerprintCache, TracedStep, refuse_tracers
 from brainpy_probe.recording.tracing.traces import LoopRun
 
@@ -147,7 +147,7 @@ class _TracedLoop:
             input_units,
             outputs,
             swapped,
-            of_loop(step, loop),
+            recorded_by_loop(step, loop),
             loop.options,
         )
         closes_over = [n for n in range(len(loop.step.states)) if n not in loop.carried]

@@ -12,12 +12,12 @@ from brainpy_probe.compat.types import Atom, Equation
 from brainpy_probe.recording.program.step import TracedStep
 from brainpy_probe.recording.tracing.traces import LoopRun
 
-__all__ = ["of_loop", "of_step"]
+__all__ = ["recorded_by_loop", "recorded_by_step"]
 
 _Key = TypeVar("_Key", int, str)
 
 
-def of_loop(step: TracedStep, loop: LoopRun) -> dict[int, str]:
+def recorded_by_loop(step: TracedStep, loop: LoopRun) -> dict[int, str]:
     """Return the positions of the results of a loop that have an entry for each step.
 
     The value is the name of the state that a result records, or empty. A result records a state if
@@ -38,7 +38,7 @@ def of_loop(step: TracedStep, loop: LoopRun) -> dict[int, str]:
     return _match(list(enumerate(step.trace.result))[carried:], step.writes())
 
 
-def of_step(
+def recorded_by_step(
     step: TracedStep, results: Iterable[tuple[_Key, Atom]], *, includes_loop: bool
 ) -> dict[_Key, str]:
     """Return the results of a step that are the new value of a state, with the state's name.
@@ -51,7 +51,7 @@ def of_step(
         The results, by position or name.
     includes_loop : bool
         Whether the step is the whole run. Then the results are those of its loop, as in
-        :func:`of_loop`.
+        :func:`recorded_by_loop`.
     """
     if not includes_loop:
         matches = _match(results, step.writes())

@@ -169,7 +169,7 @@ class ProgramLog:
                 states = range(len(closed.step.states))
                 result.state_names = tuple(closed.step.names_of(states))
                 if self.settings.data != "none" or closed.kind == "step":
-                    watch.exclude(call.settle())  # the following code reads values
+                    watch.exclude(call.wait_for_results())  # the following code reads values
                 closed, notes = consistency.with_results(call, run, closed)
                 result.notes = (*notes, *_donated_notes(closed), *self._spanning_notes(closed))
                 with self.folder.rollback_on_error():

@@ -45,7 +45,7 @@ __all__ = [
     "begin",
     "begin_call",
     "finish",
-    "is_no_call",
+    "is_not_recorded",
     "is_stateless",
     "mark_training",
     "may_begin",
@@ -135,7 +135,7 @@ def values_before(call: RunningCall) -> dict[int, Pytree]:
     return {id(state): brainpy_model.raw_value(state) for state in states}
 
 
-def is_no_call(call: RunningCall, states: StateTrace) -> bool:
+def is_not_recorded(call: RunningCall, states: StateTrace) -> bool:
     """Return whether a run is no call: without state, a jit or a library's own loop."""
     return is_stateless(call, states.states)
 
@@ -176,7 +176,7 @@ def finish(call: RunningCall, states: StateTrace) -> None:
     frame = call.frame
     if frame is None:
         return
-    if is_no_call(call, states):
+    if is_not_recorded(call, states):
         lifecycle.cancel(call)
         return
     with call.own_work():

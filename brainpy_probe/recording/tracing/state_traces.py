@@ -137,7 +137,7 @@ def _record_trace(
     if id(instance) in call.seen_functions:
         call.repeats += not call.is_standalone
         return
-    if call.is_standalone and outermost_runs.is_no_call(call, states):
+    if call.is_standalone and outermost_runs.is_not_recorded(call, states):
         lifecycle.cancel(call)
         return
     call.seen_functions[id(instance)] = instance, False, None
