@@ -123,9 +123,9 @@ def main() -> None:
     measured, spikes = profiled(options.scale, options.duration)
     alone = by_hand(options.scale, spikes)
     whole: dict[str, float] = {}
-    for one in measured.components:
-        top = one.component.partition(".")[0]
-        whole[top] = whole.get(top, 0.0) + one.seconds
+    for component in measured.components:
+        top = component.component.partition(".")[0]
+        whole[top] = whole.get(top, 0.0) + component.seconds
     in_profile = sum(whole[name] for name in GROUPS)
     in_hand = sum(alone.values())
     print(f"{100 * measured.mapped:.1f} % of the loop's {measured.loop:.3f} s is a component's")

@@ -1,4 +1,4 @@
-"""Alters a capture folder as damage does, or as somebody does who covers his tracks."""
+"""Alters capture folders, as damage does or as an attacker who repairs the digests does."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["alter", "files", "flip", "rewrite"]
 
 
 def alter(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change the manifest, and give it the digest of what it then says."""
+    """Change the manifest, and update its digest."""
     manifest = json.loads((folder / MANIFEST).read_text())
     change(manifest)
-    # The digest is the last entry, whatever was added.
+    # The digest is always the last entry.
     manifest["digest"] = manifest.pop("digest")
     (folder / MANIFEST).write_bytes(with_digest(json.dumps(manifest, indent=1).encode()))
 
@@ -32,7 +32,7 @@ def files(folder: Path) -> list[str]:
 
 
 def rewrite(folder: Path, name: str, content: bytes) -> None:
-    """Give a file other content, and the manifest its size and digest."""
+    """Replace the content of a file, and update its size and digest in the manifest."""
     (folder / name).write_bytes(content)
 
     def change(manifest: dict[str, Any]) -> None:
@@ -43,16 +43,16 @@ def rewrite(folder: Path, name: str, content: bytes) -> None:
     alter(folder, change)
 
 
-def _entries(found: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(found, dict):
-        yield found
-        found = list(found.values())
-    for one in found if isinstance(found, list) else ():
-        yield from _entries(one)
+def _entries(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    for value in node if isinstance(node, list) else ():
+        yield from _entries(value)
 
 
 def flip(path: Path, position: int | None = None, bit: int = 0) -> None:
-    """Flip a bit of a file, of the byte in its middle unless another is named."""
+    """Flip a bit of a file: by default, of the byte in its middle."""
     content = bytearray(path.read_bytes())
     content[len(content) // 2 if position is None else position] ^= 1 << bit
     path.write_bytes(content)

@@ -1,6 +1,6 @@
-"""What every test shares: nothing stays patched, captures go to a folder of the test's own.
+"""Fixtures and hooks of all tests: no patch remains, and each test has its own folder.
 
-BrainPy and JAX are imported by the tests that use them, not here: those in `unit` run without.
+Only the tests that use BrainPy and JAX import them: the tests in `unit` run without.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ os.environ.setdefault(
 )
 # OpenBLAS starts a thread for each core, which spins: 2 % of the tests' CPU time.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# The tests start many interpreters: without bytecode each would compile all that it imports.
+# The tests start many interpreters: without bytecode each would compile all of its imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 from loguru import logger
 
-from tests import sharing  # noqa: F401 - makes the folder of the run
+from tests import sharing  # noqa: F401 - makes the shared folder of the test run
 
-# Otherwise a tenth of the tests' time goes into looking for garbage among the objects of JAX,
-# BrainPy and pytest, which stay. Tests of what is freed collect it themselves.
+# By default a tenth of the tests' time goes into garbage collection, which visits the permanent
+# objects of JAX, BrainPy and pytest. Tests of freed memory call gc.collect() themselves.
 gc.set_threshold(100_000, 20, 50)
 
-# What these folders test depends on BrainPy and JAX; in the others, such files are marked.
+# The tests in these folders depend on BrainPy and JAX; in other folders, such files are marked.
 _OF_STACKS = ("capture", "ir")
 
 # The files of these folders take seconds each. pytest-xdist hands them out last, so that no core
@@ -56,17 +56,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, N
 
 
 def pytest_collection_finish() -> None:
-    """Look at what is to stay before any test runs."""
+    """Check before the first test that nothing is patched."""
     _assert_nothing_patched()
 
 
 @pytest.fixture(autouse=True)
 def nothing_stays_patched() -> Iterator[None]:
-    """Check before and after each test, once BrainPy is there."""
+    """Check before and after each test that nothing is patched, once BrainPy is imported."""
     _assert_nothing_patched()
     yield
     _assert_nothing_patched()
-    # The shell command, run within this process, turns the log on.
+    # The shell command enables the log when it runs in this process.
     logger.disable("brainpy_probe")
 
 

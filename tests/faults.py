@@ -1,4 +1,4 @@
-"""Faults of the disk and interrupts, brought in at a chosen moment, and what must hold then."""
+"""Injects disk errors and interrupts into a capture, and checks what the capture then has."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from brainpy_probe.verify.files import check_files
 from tests import eras
 from tests.eras import DynamicalSystem
 
-# The system's calls by which the probe writes; the first argument is a path, or a file's number.
+# The system calls with which the probe writes; the first argument is a path or a file descriptor.
 _BY_PATH = ("open", "mkdir", "replace", "unlink")
-_BY_NUMBER = ("write", "fstat", "ftruncate", "close")
-_INDEX = (MANIFEST, JOURNAL)
-# The modules that record.
-_RECORDING = (
+_BY_DESCRIPTOR = ("write", "fstat", "ftruncate", "close")
+_INDEX_FILES = (MANIFEST, JOURNAL)
+# The modules in which an interrupt can strike.
+_RECORDING_MODULES = (
     session,
     program_log,
     call_records,
@@ -52,11 +52,11 @@ _RECORDING = (
     atomic,
     index,
 )
-_LINES = {module.__file__ for module in _RECORDING}
+_RECORDING_FILES = {module.__file__ for module in _RECORDING_MODULES}
 
 
 class Alpha(DynamicalSystem):
-    """Some model."""
+    """A model with one Variable."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,82 +80,82 @@ class Beta(DynamicalSystem):
 
 
 def block() -> list[bytes]:
-    """Run two models in turns, five times; return the results."""
+    """Run two models in turn, five times in all; return the results."""
     alpha, beta = (bp.DSRunner(model(), progress_bar=False) for model in (Alpha, Beta))
-    return [bytes(memoryview(one.run(0.3))) for one in (alpha, beta, alpha, beta, alpha)]
+    return [bytes(memoryview(runner.run(0.3))) for runner in (alpha, beta, alpha, beta, alpha)]
 
 
 @dataclass
-class Keeper:
-    """A recorder that keeps the calls and modules that it gets."""
+class EventRecorder:
+    """A session that keeps the calls and modules that it is given."""
 
     settings: Settings = field(default_factory=Settings)
     events: list[Any] = field(default_factory=list)
 
     def record(self, event: Any) -> None:
-        """Keep a call or module, and its content, which a call otherwise releases afterwards."""
+        """Keep a call or module with its content, which a call otherwise releases afterwards."""
         event.forget = lambda: None
         self.events.append(event)
 
 
 def events_of(run: Callable[[], object]) -> list[Any]:
-    """Return the calls and modules that sessions are told of, of a real run."""
-    keeper = Keeper()
+    """Return the calls and modules that a session is given during a real run."""
+    recorder = EventRecorder()
     phase_events.install_listeners()
-    LEDGER.enter(keeper, hooks.patches())
+    LEDGER.enter(recorder, hooks.patches())
     try:
         run()
     finally:
-        LEDGER.leave(keeper)
-    return keeper.events
+        LEDGER.leave(recorder)
+    return recorder.events
 
 
 @dataclass
 class Outcome:
-    """What became of a block of events.
+    """The result of recording events while faults are injected.
 
     Attributes
     ----------
     capture : Capture or None
-        The capture as the block had it; None if it could not begin.
-    said : list of str
+        The capture, as the block returned it; None if it could not be opened.
+    messages : list of str
         The probe's warnings.
     raised : list of BaseException
-        What was raised to the user.
-    unended : Capture or None
-        The capture as it was read when all had been recorded, before it ended.
-    moments : int
-        How many operations or lines there were.
-    written : list of int
-        Which of the operations wrote the index.
-    peace : bool
-        Whether no fault is brought in.
+        The exceptions that reached the user.
+    unfinished : Capture or None
+        The capture, loaded after all events were recorded and before it was closed.
+    points : int
+        The number of points where a fault can strike: system calls or lines.
+    index_writes : list of int
+        The points at which an index file was written.
+    paused : bool
+        Whether no fault is injected at the moment.
     """
 
     capture: probe.Capture | None = None
-    said: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     raised: list[BaseException] = field(default_factory=list)
-    unended: probe.Capture | None = None
-    moments: int = 0
-    written: list[int] = field(default_factory=list)
-    peace: bool = False
+    unfinished: probe.Capture | None = None
+    points: int = 0
+    index_writes: list[int] = field(default_factory=list)
+    paused: bool = False
 
     @contextmanager
-    def in_peace(self) -> Iterator[None]:
-        """Bring no fault in for a while."""
+    def no_faults(self) -> Iterator[None]:
+        """Inject no fault in this block."""
         tracing = sys.gettrace()
         sys.settrace(None)
-        self.peace = True
+        self.paused = True
         yield
-        self.peace = False
+        self.paused = False
         sys.settrace(tracing)
 
 
 Fault = Callable[[Path, Outcome], AbstractContextManager[None]]
 
 
-def recorded(events: Sequence[Any], out: Path, fault: Fault) -> Outcome:
-    """Hand events to a session of their own while a fault is brought in."""
+def record_with_fault(events: Sequence[Any], out: Path, fault: Fault) -> Outcome:
+    """Record events in a new session while a fault is injected."""
     outcome = Outcome()
 
     def attempt(act: Callable[..., object], *args: Any) -> None:
@@ -169,36 +169,40 @@ def recorded(events: Sequence[Any], out: Path, fault: Fault) -> Outcome:
         outcome.capture = sessions[0].capture
 
     sessions: list[Session] = []
-    with warnings.catch_warnings(record=True) as said, fault(out, outcome):
+    with warnings.catch_warnings(record=True) as caught, fault(out, outcome):
         warnings.simplefilter("always")
         attempt(begin)
-        for one in sessions:
+        for session in sessions:
             for event in events:
-                attempt(compiler_hooks.record_event, event, (one,))
-            with outcome.in_peace():
-                outcome.unended = probe.load(one.folder.path)
-            attempt(one.close)
-    outcome.said = [str(w.message) for w in said if issubclass(w.category, probe.ProbeWarning)]
+                attempt(compiler_hooks.record_event, event, (session,))
+            with outcome.no_faults():
+                outcome.unfinished = probe.load(session.folder.path)
+            attempt(session.close)
+    outcome.messages = [
+        str(w.message) for w in caught if issubclass(w.category, probe.ProbeWarning)
+    ]
     return outcome
 
 
-def captured(out: Path, fault: Fault) -> tuple[Outcome, list[bytes]]:
-    """Run the block in a capture while a fault is brought in; return the results, too."""
+def capture_with_fault(out: Path, fault: Fault) -> tuple[Outcome, list[bytes]]:
+    """Run the block in a capture while a fault is injected; return the results too."""
     outcome, results = Outcome(), []
-    with warnings.catch_warnings(record=True) as said, fault(out, outcome):
+    with warnings.catch_warnings(record=True) as caught, fault(out, outcome):
         warnings.simplefilter("always")
         try:
             with probe.capture(out, data="full") as outcome.capture:
                 results = block()
         except probe.ProbeError as error:
             outcome.raised.append(error)
-    outcome.said = [str(w.message) for w in said if issubclass(w.category, probe.ProbeWarning)]
+    outcome.messages = [
+        str(w.message) for w in caught if issubclass(w.category, probe.ProbeWarning)
+    ]
     return outcome, results
 
 
 @dataclass
 class _Disk:
-    """The system's calls on files below a folder, of which some fail."""
+    """System calls on files below a folder, some of which fail."""
 
     out: Path
     outcome: Outcome
@@ -207,14 +211,16 @@ class _Disk:
     _files: dict[int, str] = field(default_factory=dict)
 
     def call(self, name: str, function: Any, *args: Any, **kwargs: Any) -> Any:
-        """Stand in for one of them."""
-        ours = args[0] in self._files if name in _BY_NUMBER else _is_below(args[0], self.out)
-        if not ours or self.outcome.peace:
+        """Replace one of these system calls."""
+        is_below = (
+            args[0] in self._files if name in _BY_DESCRIPTOR else _is_below(args[0], self.out)
+        )
+        if not is_below or self.outcome.paused:
             return function(*args, **kwargs)
-        self.outcome.moments += 1
-        if name == "write" and self._files[args[0]].endswith(_INDEX):
-            self.outcome.written.append(self.outcome.moments)
-        if self.outcome.moments in self.failing:
+        self.outcome.points += 1
+        if name == "write" and self._files[args[0]].endswith(_INDEX_FILES):
+            self.outcome.index_writes.append(self.outcome.points)
+        if self.outcome.points in self.failing:
             if name == "write":
                 part = len(args[1]) // (2 if self.number == errno.ENOSPC else 1)
                 function(args[0], args[1][:part])
@@ -227,17 +233,17 @@ class _Disk:
         return result
 
 
-def disk_fails(first: int, number: int, times: int) -> Fault:
-    """Have the system's calls on a folder fail from the n-th on, so many times.
+def failing_disk(first: int, number: int, times: int) -> Fault:
+    """Make a number of system calls on a folder fail, beginning with a given one.
 
-    On a full disk half of what was to be written is, on a broken one all of it.
+    A failing write has written half of its bytes on a full disk, and all of them on a broken one.
     """
 
     @contextmanager
     def fault(out: Path, outcome: Outcome) -> Iterator[None]:
         disk = _Disk(out, outcome, range(first, first + times), number)
         with pytest.MonkeyPatch.context() as patch:
-            for name in (*_BY_PATH, *_BY_NUMBER):
+            for name in (*_BY_PATH, *_BY_DESCRIPTOR):
                 patch.setattr(os, name, partial(disk.call, name, getattr(os, name)))
             yield
 
@@ -248,17 +254,17 @@ def _is_below(path: Any, folder: Path) -> bool:
     return isinstance(path, (str, os.PathLike)) and str(path).startswith(str(folder))
 
 
-def interrupted(line: int) -> Fault:
-    """Have Ctrl-C strike before the n-th line of the probe's recording."""
+def interrupt(line: int) -> Fault:
+    """Raise KeyboardInterrupt before the n-th line of the probe's recording code."""
 
     @contextmanager
     def fault(out: Path, outcome: Outcome) -> Iterator[None]:
         def trace(frame: FrameType, event: str, _: object) -> Any:
             if event == "call":
-                return trace if frame.f_code.co_filename in _LINES else None
+                return trace if frame.f_code.co_filename in _RECORDING_FILES else None
             if event == "line":
-                outcome.moments += 1
-                if outcome.moments == line:
+                outcome.points += 1
+                if outcome.points == line:
                     raise KeyboardInterrupt
             return trace
 
@@ -272,42 +278,42 @@ def interrupted(line: int) -> Fault:
     return fault
 
 
-def assert_right(
+def assert_consistent(
     outcome: Outcome, truth: Manifest, *, lost: int = 99, same_run: bool = True
 ) -> None:
-    """Assert that what is recorded is true, and that what is not was said.
+    """Assert that the record is correct, and that every loss was reported.
 
     Parameters
     ----------
     outcome : Outcome
-        What became of the events.
+        The result of the recording with a fault.
     truth : Manifest
-        What an undisturbed session made of them.
+        The manifest of a recording without a fault.
     lost : int
-        How many calls may be without their program.
+        How many calls may lack their program.
     same_run : bool
-        Whether that was of the same run: another one has other locations in its modules.
+        Whether `truth` is of the same run: another run has other locations in its modules.
     """
-    said = outcome.said or outcome.raised
+    reported = outcome.messages or outcome.raised
     if outcome.capture is None or not (outcome.capture.path / MANIFEST).exists():
         assert outcome.raised
         return
     loaded = probe.load(outcome.capture.path)
     manifest = loaded.manifest
-    # With BrainPy 2.3 a module's text names Variables, and counts the models made so far.
-    others = ("mlirbc", "hlo") if eras.SINCE_2_4 else ("mlirbc", "hlo", "stablehlo")
-    for read in (loaded, outcome.unended or loaded):
-        _assert_programs_are_right(read, truth)
-        _assert_modules_are_right(read.manifest, truth, () if same_run else others)
+    # With BrainPy 2.3 the text of a module names Variables, and counts the models created so far.
+    run_dependent = ("mlirbc", "hlo") if eras.SINCE_2_4 else ("mlirbc", "hlo", "stablehlo")
+    for capture in (loaded, outcome.unfinished or loaded):
+        _assert_programs_match(capture, truth)
+        _assert_modules_match(capture.manifest, truth, () if same_run else run_dependent)
     checks = check_files(loaded.path, manifest)
     assert not [check for check in checks if check.outcome == "failed"]
     _assert_memory_is_not_ahead(outcome.capture.manifest, manifest)
-    assert outcome.capture.manifest == manifest or said
-    without = [call for call in manifest.calls if call.program is None]
-    assert all(call.failure for call in without)
-    assert len(without) <= lost
-    whole = not without and len(manifest.modules) == len(truth.modules) and manifest.complete
-    assert whole or said
+    assert outcome.capture.manifest == manifest or reported
+    incomplete = [call for call in manifest.calls if call.program is None]
+    assert all(call.failure for call in incomplete)
+    assert len(incomplete) <= lost
+    whole = not incomplete and len(manifest.modules) == len(truth.modules) and manifest.complete
+    assert whole or reported
     if manifest.complete:
         assert len(manifest.calls) == len(truth.calls)
         assert len(manifest.modules) + len(manifest.lost_modules) == len(truth.modules)
@@ -319,9 +325,11 @@ def _assert_memory_is_not_ahead(memory: Manifest, disk: Manifest) -> None:
         assert held == written[: len(held)]
 
 
-def _assert_programs_are_right(loaded: probe.Capture, truth: Manifest) -> None:
+def _assert_programs_match(loaded: probe.Capture, truth: Manifest) -> None:
     programs = {program.fingerprint: program for program in truth.programs}
-    expected = [(call.model, call.digests, programs_of(truth, call)) for call in truth.calls]
+    expected = [
+        (call.model, call.digests, program_fingerprint(truth, call)) for call in truth.calls
+    ]
     for call in loaded.calls:
         if call.program is not None:
             expected.remove((call.model, call.digests, call.program.fingerprint))
@@ -333,12 +341,12 @@ def _assert_programs_are_right(loaded: probe.Capture, truth: Manifest) -> None:
         assert program.data().keys() == {spec.path for spec in right.arguments}
 
 
-def programs_of(manifest: Manifest, call: Any) -> str:
+def program_fingerprint(manifest: Manifest, call: Any) -> str:
     """Return the fingerprint of a call's program."""
     return manifest.programs[call.program].fingerprint
 
 
-def _assert_modules_are_right(manifest: Manifest, truth: Manifest, without: Sequence[str]) -> None:
+def _assert_modules_match(manifest: Manifest, truth: Manifest, without: Sequence[str]) -> None:
     right = {module.fingerprint: module for module in truth.modules}
     before: dict[tuple[str, str], set[str]] = {}
     for module in manifest.modules:

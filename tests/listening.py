@@ -1,4 +1,4 @@
-"""Listens to JAX's durations, for as long as a test wants to."""
+"""Listens to the durations that JAX reports, during a block."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from jax._src import monitoring
 
 @contextlib.contextmanager
 def durations() -> Iterator[list[tuple[str, float]]]:
-    """Give a list that fills with each event and its seconds.
+    """Yield a list to which each event is appended with its seconds.
 
-    Only the private list of listeners can be shortened by one on every JAX: 0.4.13 has no other
-    way, later versions have several.
+    The listener is removed from JAX's private list, because no public function removes it on every
+    version: 0.4.13 has none, later versions have several.
     """
     heard: list[tuple[str, float]] = []
 

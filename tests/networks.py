@@ -1,9 +1,9 @@
-"""The zoo of real BrainPy networks which the tests run.
+"""The real BrainPy networks that the tests run.
 
-Every case builds a fresh, seeded model with its runner and says how to run it once, so that two
+Each case builds a new, seeded model with its runner and defines how to run it once, so that two
 builds in one process give bit-identical outputs, monitors and Variables. The networks are tiny:
-what matters is which features of BrainPy they use, not what they compute. They are the same on
-every BrainPy; what one of them can not do stands in `ABSENT`.
+they are chosen for the features of BrainPy that they use, not for what they compute. They are the
+same on every BrainPy version; `ABSENT` lists the cases that the installed version cannot run.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ SEED = 20240607
 # any jit, 2.3.8 within one.
 LOOP_MODULES = ("jit_scan", "jit__transform_function")
 
-# BrainPy's own annotations reject or miss much of what its documentation shows, so the calls they
-# get wrong go through these names.
+# BrainPy's own annotations reject or lack calls that its documentation shows: such calls go through
+# these names.
 _bp: Any = bp
 _bm: Any = bm
 
 
 @dataclass(frozen=True)
 class Case:
-    """One network, the runner which drives it and the call which runs it.
+    """A network, the runner that drives it and the call that runs it.
 
     Attributes
     ----------
     name : str
         The kebab-case name of the case.
     build : callable
-        Makes a fresh model and its runner, the same each time: it seeds the generators itself.
+        Builds a new model and its runner, the same each time: it seeds the generators itself.
     run : callable
-        Performs one run of the runner and returns what it returned.
+        Runs the runner once and returns its outputs.
     stepwise : bool
-        Whether BrainPy calls the step from Python, so that there is no compiled loop.
+        Whether BrainPy calls the step from Python: there is no compiled loop.
     """
 
     name: str
@@ -52,19 +52,19 @@ class Case:
     stepwise: bool = False
 
 
-# One of the step's shared arguments. Functions that a runner of BrainPy 2.3 calls are given all of
-# them as their only argument.
+# Loads one of the step's shared arguments. A runner of BrainPy 2.3 also passes all of them, as the
+# only argument of the functions that it calls.
 _load: Any = bp.share.load
 
 
 def _seed() -> None:
-    """Seed both sources of randomness which BrainPy's initializers and connectors draw from."""
+    """Seed both generators that BrainPy's initializers and connectors draw from."""
     bm.random.seed(SEED)
     np.random.seed(SEED)
 
 
 def _for(duration: float) -> Callable[[bp.DSRunner], Any]:
-    """Return the call which runs a runner for `duration` milliseconds."""
+    """Return a function that runs a runner for `duration` milliseconds."""
 
     def run(runner: bp.DSRunner) -> Any:
         return runner.run(duration)
@@ -73,13 +73,13 @@ def _for(duration: float) -> Callable[[bp.DSRunner], Any]:
 
 
 def _features(*shape: int) -> Any:
-    """Return a smooth array of inputs of the given shape, as BrainPy's own kind of array."""
+    """Return a smooth array of inputs of the given shape, as a BrainPy array."""
     size = int(np.prod(shape))
     return _bm.asarray(np.sin(np.arange(size) * 0.37).reshape(shape), dtype=bm.float_)
 
 
 def _with_inputs(*shape: int) -> Callable[[bp.DSRunner], Any]:
-    """Return the call which runs a runner with inputs of the given shape, as BrainPy's array."""
+    """Return a function that runs a runner with inputs of the given shape, as a BrainPy array."""
 
     def run(runner: bp.DSRunner) -> Any:
         return runner.run(inputs=_features(*shape))
@@ -88,9 +88,9 @@ def _with_inputs(*shape: int) -> Callable[[bp.DSRunner], Any]:
 
 
 def _with_jax_inputs(*shape: int) -> Callable[[bp.DSRunner], Any]:
-    """Return the call which runs a runner with inputs of the given shape, as JAX's own array.
+    """Return a function that runs a runner with inputs of the given shape, as a JAX array.
 
-    With a batch, BrainPy 2.3 fails on its own kind of array: it hands that to `jax.numpy`.
+    With a batch, BrainPy 2.3 fails on a BrainPy array: it passes the array to `jax.numpy`.
     """
 
     def run(runner: bp.DSRunner) -> Any:
@@ -113,8 +113,8 @@ _CORTICAL: dict[str, Any] = {
 
 
 def _fixed_prob(prob: float, seed: int, **size: int) -> Any:
-    # Multiple connections are allowed because FixedProb otherwise compiles a Numba function again
-    # for each connector: seconds for a network which runs in milliseconds.
+    # Without allow_multi_conn, FixedProb compiles a Numba function for each connector: seconds for
+    # a network that runs in milliseconds.
     return _bp.conn.FixedProb(prob, allow_multi_conn=True, seed=seed, **size)
 
 
@@ -125,7 +125,7 @@ def _build_lif() -> bp.DSRunner:
 
 
 class EINet(eras.Group):
-    """The excitatory-inhibitory network of LIF neurons, with the compatible synapses."""
+    """The excitatory-inhibitory network of LIF neurons, with BrainPy's compatibility synapses."""
 
     def __init__(self, num_exc: int = 32, num_inh: int = 8) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ def _build_einet() -> bp.DSRunner:
 
 
 class EINetCOBA(eras.Group):
-    """The same network in the spelling of BrainPy 2.1 to 2.3, whose synapses hold their output."""
+    """The same network in the API of BrainPy 2.1 to 2.3, whose synapses hold their output."""
 
     def __init__(self, num_exc: int = 32, num_inh: int = 8) -> None:
         start = _bp.init.Normal(-55.0, 2.0)
@@ -198,7 +198,7 @@ def _build_einet_coba() -> bp.DSRunner:
 
 
 class EIProjections(eras.Group):
-    """The same network with today's neurons and projections."""
+    """The same network with the neurons and projections of BrainPy 2.4 and later."""
 
     def __init__(self, num_exc: int = 32, num_inh: int = 8) -> None:
         super().__init__()
@@ -330,7 +330,7 @@ def _build_delay() -> bp.DSRunner:
 
 
 class DelayedRing(eras.DynamicalSystem):
-    """A ring of LIF neurons which hear their neighbours through a `VarDelay`."""
+    """A ring of LIF neurons that receive their neighbours' potentials through a `VarDelay`."""
 
     def __init__(self, num: int = 10) -> None:
         super().__init__()
@@ -388,8 +388,8 @@ class STDPNet(eras.DynamicalSystem):
         self.syn = _bp.dyn.STDP_Song2000(
             pre=self.pre,
             delay=1.0,
-            # The training mode makes the plastic weights a Variable. One to one, because the rule
-            # for denser connections compiles a Numba kernel for seconds.
+            # The training mode makes the plastic weights a Variable. The connections are one to
+            # one, because the rule for denser ones compiles a Numba kernel for seconds.
             comm=bp.dnn.OneToOne(num, _bp.init.Uniform(0.2, 0.5), mode=bm.TrainingMode()),
             syn=bp.dyn.Expon.desc(num, tau=5.0),
             out=bp.dyn.COBA.desc(E=0.0),
@@ -495,7 +495,7 @@ def _build_noise() -> bp.DSRunner:
 
 
 class PoissonDriven(eras.DynamicalSystem):
-    """A LIF group which hears a group of Poisson neurons."""
+    """A LIF group driven by a group of Poisson neurons."""
 
     def __init__(self, num: int = 10) -> None:
         super().__init__()
@@ -581,7 +581,7 @@ def _build_bptt() -> bp.DSRunner:
 
 
 class TinyPerceptron(eras.DynamicalSystem):
-    """A feed-forward network with trained weights, which has no time."""
+    """A feed-forward network with trained weights and no time axis."""
 
     def __init__(self, num_in: int = 3, num_hidden: int = 8, num_out: int = 2) -> None:
         super().__init__(mode=bm.TrainingMode(2))
@@ -592,7 +592,7 @@ class TinyPerceptron(eras.DynamicalSystem):
         return bm.tanh(x @ self.hidden) @ self.out
 
     def reset_state(self, *_: Any, **__: Any) -> None:
-        """Do nothing: it has no state. BrainPy 2.3 resets before each prediction."""
+        """Do nothing: the model has no state. BrainPy 2.3 resets before each prediction."""
 
 
 def _build_bpff() -> bp.DSRunner:
@@ -606,7 +606,7 @@ def _build_bpff() -> bp.DSRunner:
 
 
 class RefractoryLIF(eras.DynamicalSystem):
-    """A refractory LIF group with a constant drive, which returns its spikes."""
+    """A refractory LIF group with a constant drive; its update returns the spikes."""
 
     def __init__(self, num: int = 10, drive: float = 25.0) -> None:
         super().__init__()
@@ -644,7 +644,7 @@ def _build_python_loop() -> bp.DSRunner:
 
 
 class MyRunner(bp.DSRunner):
-    """A user's runner, which adds the firing rates to what a run leaves behind."""
+    """A user's runner that adds the firing rates to the monitors of a run."""
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         spikes: Any = super().predict(*args, **kwargs)
@@ -725,7 +725,7 @@ def _input_lif(num: int = 10) -> bp.neurons.LIF:
 
 def _build_array_iter_input() -> bp.DSRunner:
     _seed()
-    # One row for each step of three runs in a row: the index of the step goes on between runs.
+    # One row for each step of three consecutive runs: the step index continues between runs.
     drive = np.random.uniform(0.0, 60.0, (300, 10)).astype(np.float32)
     return bp.DSRunner(
         _input_lif(), inputs=("input", drive, "iter"), monitors=["V", "spike"], progress_bar=False
@@ -733,7 +733,7 @@ def _build_array_iter_input() -> bp.DSRunner:
 
 
 def _drive() -> Iterator[float]:
-    """Yield a rising current without end."""
+    """Yield a rising current forever."""
     current = 20.0
     while True:
         yield current
@@ -768,19 +768,19 @@ def _build_callable_input() -> bp.DSRunner:
     _seed()
     group = _input_lif()
 
-    def give(*_: Any) -> None:
+    def add_current(*_: Any) -> None:
         group.input += 30.0 + 10.0 * _bm.cos(_load("t"))
 
-    return bp.DSRunner(group, inputs=give, monitors=["V", "input"], progress_bar=False)
+    return bp.DSRunner(group, inputs=add_current, monitors=["V", "input"], progress_bar=False)
 
 
 # --------------------------------------------------------------------------------------
-# What a model may hold
+# What a model may contain
 # --------------------------------------------------------------------------------------
 
 
 class NumpyWeights(eras.DynamicalSystem):
-    """A rate network whose weights are plain NumPy arrays, which end up as constants."""
+    """A rate network whose weights are NumPy arrays, which become constants of the program."""
 
     def __init__(self, num: int = 12) -> None:
         super().__init__()
@@ -800,7 +800,7 @@ def _build_numpy_weights() -> bp.DSRunner:
 
 
 class SharedArray(eras.DynamicalSystem):
-    """Two Variables which start from one array object and then part."""
+    """Two Variables that start from one array object and then diverge."""
 
     def __init__(self, num: int = 8) -> None:
         super().__init__()
@@ -858,9 +858,9 @@ _CASES: tuple[Case, ...] = (
     Case("delay-coupling", _build_delay_coupling, _for(10.0)),
 )
 
-# What a BrainPy can not do, and why: whether the installed one can, case, reason.
+# Version limits: whether the installed BrainPy can run the case, the case, the reason.
 _LIMITS: tuple[tuple[bool, str, str], ...] = (
-    (not eras.SINCE_2_7, "einet-coba", "brainpy.dyn.ExpCOBA is gone since 2.7"),
+    (not eras.SINCE_2_7, "einet-coba", "2.7 removed brainpy.dyn.ExpCOBA"),
     (eras.SINCE_2_4, "einet-projections", "brainpy.dyn.ProjAlignPostMg2 came with 2.4"),
     (eras.SINCE_2_4, "var-delay", "brainpy.VarDelay came with 2.4"),
     (eras.SINCE_2_4, "stdp", "brainpy.dyn.STDP_Song2000 came with 2.4"),
@@ -872,21 +872,21 @@ _LIMITS: tuple[tuple[bool, str, str], ...] = (
     (
         eras.SINCE_2_7,
         "monitors-by-name",
-        "up to 2.6 BrainPy fails on a string in a dict of monitors: it asks for its value",
+        "up to 2.6 BrainPy fails on a string in a dict of monitors: it reads its .value",
     ),
 )
 
-# The cases that the installed BrainPy can not run, each with the reason.
-ABSENT: dict[str, str] = {case: reason for able, case, reason in _LIMITS if not able}
+# The cases that the installed BrainPy cannot run, each with the reason.
+ABSENT: dict[str, str] = {case: reason for supported, case, reason in _LIMITS if not supported}
 
-# Cases which do not fully keep the promise above: each build gives the same values, but under other
-# names. Into those BrainPy puts the id of an object (what is delayed) or the number of objects of
-# the class that the process has made (children to which nobody gave a name).
+# Cases that are not fully reproducible: each build gives the same values, but under other names.
+# BrainPy puts into these names the id of an object (the delayed one), or the number of objects of
+# the class that the process has created (children without a name).
 _UNSTABLE = frozenset({"delay-coupling", "einet-coba"} | (set() if eras.SINCE_2_4 else {"delay"}))
 
-# Cases whose builds differ by the last bit of their floats. Where XLA is given another program in
-# each build, LLVM contracts another product to a fused multiply-add (seen: 1.2e-7 in 2 of 6 builds
-# on 2.4.6, 5e-8 in 2 of 30 on 2.6.0).
+# Cases whose builds differ in the last bit of their floats: XLA gets another program in each build,
+# so that LLVM contracts another product to a fused multiply-add (seen: 1.2e-7 in 2 of 6 builds on
+# 2.4.6, 5e-8 in 2 of 30 on 2.6.0).
 ROUNDED: frozenset[str] = frozenset({"delay-coupling"} if eras.ORDERS_BY_IDS else ())
 
 NETWORKS: tuple[Case, ...] = tuple(
@@ -898,7 +898,7 @@ UNSTABLE_NAMES: tuple[Case, ...] = tuple(
 
 
 def by_name(name: str) -> Case:
-    """Return the case which is called `name`, be it one that the installed BrainPy can run or not.
+    """Return the case called `name`, whether or not the installed BrainPy can run it.
 
     Parameters
     ----------
@@ -922,7 +922,7 @@ def by_name(name: str) -> Case:
 
 
 def compiling_runners(name: str, runs: int) -> list[bp.DSRunner]:
-    """Return the runner for each of some runs of a case, such that each run compiles its loop."""
+    """Return a runner for each of `runs` runs of a case, so that each run compiles its loop."""
     case = by_name(name)
     if eras.COMPILES_EACH_RUN:
         return [case.build()] * runs

@@ -1,8 +1,8 @@
-"""Runs a script of a test's own in another process, and reads what it prints.
+"""Runs the scripts of tests in other processes, and reads their output.
 
-Most of the seconds of such a script go into importing what BrainPy imports. A script that depends
-neither on how an interpreter starts nor on variables that JAX reads at its import is run by a fork
-of an interpreter that has imported it.
+Most of the time of such a script goes into importing the dependencies of BrainPy. A script that
+depends neither on the start of an interpreter nor on variables that JAX reads at its import runs in
+a fork of an interpreter that has already imported them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.sharing import made_once
 
 ROOT = Path(__file__).parent.parent
 
-# What would reach a script from the environment of whoever runs the tests.
+# Environment variables of the test run that a script must not inherit.
 _NOT_INHERITED = ("XLA_", "JAX_", "BRAINPY_PROBE", "LOGURU_", "PYTHON")
 
 
@@ -43,7 +43,7 @@ def _environment(added: dict[str, str]) -> dict[str, str]:
 
 
 def start_python(source: str, *arguments: object) -> subprocess.Popen[str]:
-    """Start a script in the repository's root, with ``sys.argv[1:]``."""
+    """Start a script in the repository's root; `arguments` are its ``sys.argv[1:]``."""
     return subprocess.Popen(
         [sys.executable, "-c", source, *map(str, arguments)],
         cwd=ROOT,
@@ -55,8 +55,8 @@ def start_python(source: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def files_no_larger_than(size: int) -> Iterator[None]:
-    """Have the system refuse to write more than so many bytes to a file."""
+def file_size_limit(size: int) -> Iterator[None]:
+    """Make the system refuse to write more than `size` bytes to a file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -68,7 +68,7 @@ def files_no_larger_than(size: int) -> Iterator[None]:
 def killed_capture() -> Path:
     """Return the capture of a process that was killed after one run.
 
-    It is made once in a test run: a test that alters it copies the folder.
+    It is created once per test run: a test that alters it must copy the folder.
     """
     return made_once("killed-capture", _killed_capture)
 
@@ -90,10 +90,10 @@ def _killed_capture(folder: Path) -> Path:
     return run
 
 
-def told_by(
+def run_script(
     source: str, *arguments: str | Path, without_jax: bool = False, **environment: str
 ) -> Any:
-    """Run a script, and return the JSON of its last line.
+    """Run a script, and return the JSON object in its last line of output.
 
     Parameters
     ----------
@@ -104,21 +104,21 @@ def told_by(
     without_jax : bool
         Whether the script begins before JAX is imported.
     environment : str
-        What is added to the environment.
+        Variables that are added to the environment.
     """
-    here = Interpreter(Path(sys.executable))
-    # JAX reads its own variables when it is imported.
+    interpreter = Interpreter(Path(sys.executable))
+    # JAX reads its environment variables when it is imported.
     if without_jax or any(name.startswith("JAX_") for name in environment):
-        done = here.run(["-c", source, *arguments], ROOT, **environment)
+        done = interpreter.run(["-c", source, *arguments], ROOT, **environment)
     else:
-        done = here.fork(source, ROOT, *arguments, **environment)
+        done = interpreter.fork(source, ROOT, *arguments, **environment)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python with this checkout and everything that the tests' own Python has.
+    """A Python interpreter with this checkout and all packages of the tests' own interpreter.
 
     Parameters
     ----------
@@ -130,11 +130,11 @@ class Interpreter:
 
     @classmethod
     def make(cls, folder: Path, *, with_pth: bool) -> Interpreter:
-        """Make a virtual environment, and install brainpy_probe.pth or not."""
+        """Create a virtual environment, with or without brainpy_probe.pth."""
         venv.create(folder, symlinks=True)
         (packages,) = folder.glob("lib/python*/site-packages")
         paths = [ROOT, *map(Path, site.getsitepackages())]
-        # Its name stands before ours: Python goes through them in this order.
+        # Its name sorts before brainpy_probe.pth: Python reads .pth files in this order.
         (packages / "a_paths.pth").write_text("".join(f"{path}\n" for path in paths))
         if with_pth:
             shutil.copy(ROOT / "brainpy_probe.pth", packages)
@@ -142,14 +142,15 @@ class Interpreter:
 
     @classmethod
     def bare(cls, folder: Path) -> Interpreter:
-        """Make a virtual environment of jaxlib and what this package needs, no BrainPy, no JAX.
+        """Create a virtual environment with jaxlib and our dependencies, without BrainPy and JAX.
 
-        Its packages are links to those of the tests' own Python.
+        Its packages are links to those of the tests' own interpreter.
         """
         venv.create(folder, symlinks=True)
         (packages,) = folder.glob("lib/python*/site-packages")
-        names = [Requirement(one).name for one in requires("brainpy-probe") or () if ";" not in one]
-        for found in _required([*names, "jaxlib"], leaving_out={"brainpy", "jax"}):
+        lines = requires("brainpy-probe") or ()
+        names = [Requirement(line).name for line in lines if ";" not in line]
+        for found in _required([*names, "jaxlib"], excluded={"brainpy", "jax"}):
             for top in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
                 if not (packages / top).exists():
                     (packages / top).symlink_to(Path(str(found.locate_file(top))))
@@ -159,7 +160,7 @@ class Interpreter:
     def start(
         self, words: Sequence[str | Path], cwd: Path, **environment: str
     ) -> subprocess.Popen[str]:
-        """Start it with these arguments."""
+        """Start the interpreter with these arguments."""
         return subprocess.Popen(
             [self.python, *words],
             cwd=cwd,
@@ -172,37 +173,37 @@ class Interpreter:
     def run(
         self, words: Sequence[str | Path], cwd: Path, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run it with these arguments to its end."""
-        return ended(self.start(words, cwd, **environment))
+        """Run the interpreter with these arguments, and wait for its end."""
+        return completed(self.start(words, cwd, **environment))
 
     def fork(
         self, source: str, cwd: Path, *arguments: str | Path, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run a script to its end where all is imported that BrainPy imports, but not BrainPy.
+        """Run a script in a fork of an interpreter that has imported BrainPy's dependencies.
 
-        The fork reads the .pth files of its interpreter, as each interpreter does at its start.
+        The fork reads the .pth files of its interpreter, as an interpreter does at its start.
         """
-        return _forking(self.python).run(source, cwd, arguments, _environment(environment))
+        return _fork_server(self.python).run(source, cwd, arguments, _environment(environment))
 
 
-# What BrainPy imports, as far as this stack has it, but for what imports brainstate, with which a
-# capture begins. No device and no thread is there afterwards.
-_IMPORTED = (
+# The dependencies of BrainPy that this stack has, except those that import brainstate, whose import
+# starts a capture. Importing them creates no device and no thread.
+_PRELOADED = (
     "jax.numpy", "jax.experimental.sparse", "optax", "saiunit", "brainevent",
     "matplotlib.pyplot", "numba",
 )  # fmt: skip
 
-_FORKING = """
+_FORK_SERVER = """
 import contextlib, gc, importlib, json, os, selectors, site, sys
 gc.disable()
 for name in json.loads(sys.argv[1]):
     with contextlib.suppress(ImportError):
         importlib.import_module(name)
 assert "brainpy" not in sys.modules
-gc.freeze()  # no collection in a fork copies the pages of what was imported
+gc.freeze()  # otherwise a collection in a fork would copy the pages of the imported modules
 gc.enable()
 
-def ended(child, *pipes):
+def wait_for(child, *pipes):
     printed = dict.fromkeys(pipes, b"")
     with selectors.DefaultSelector() as selector:
         for pipe in pipes:
@@ -224,7 +225,7 @@ for line in sys.stdin:
         break
     os.close(to_out)
     os.close(to_err)
-    print(json.dumps(ended(child, out, err)), flush=True)
+    print(json.dumps(wait_for(child, out, err)), flush=True)
 else:
     sys.exit()
 source, arguments, cwd, environment = json.loads(line)
@@ -241,7 +242,7 @@ exec(compile(source, "<string>", "exec"), {"__name__": "__main__"})
 """
 
 
-class _Forking:
+class _ForkServer:
     """An interpreter that forks for each script.
 
     Parameters
@@ -252,7 +253,7 @@ class _Forking:
 
     def __init__(self, python: Path) -> None:
         self._process = subprocess.Popen(
-            [python, "-c", _FORKING, json.dumps(_IMPORTED)],
+            [python, "-c", _FORK_SERVER, json.dumps(_PRELOADED)],
             env=_environment({"OPENBLAS_NUM_THREADS": "1"}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -263,7 +264,7 @@ class _Forking:
     def run(
         self, source: str, cwd: Path, arguments: Sequence[str | Path], environment: dict[str, str]
     ) -> subprocess.CompletedProcess[str]:
-        """Run a script to its end."""
+        """Run a script in a fork, and wait for its end."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         words = [str(word) for word in arguments]
@@ -273,17 +274,17 @@ class _Forking:
 
 
 @functools.cache
-def _forking(python: Path) -> _Forking:
-    return _Forking(python)
+def _fork_server(python: Path) -> _ForkServer:
+    return _ForkServer(python)
 
 
-def _required(names: Iterable[str], leaving_out: Set[str]) -> list[Distribution]:
-    """Return distributions and all that they require, at any depth."""
+def _required(names: Iterable[str], excluded: Set[str]) -> list[Distribution]:
+    """Return distributions with all of their direct and indirect requirements."""
     found: dict[str, Distribution] = {}
     pending = list(names)
     while pending:
         name = canonicalize_name(pending.pop())
-        if name in found or name in leaving_out:
+        if name in found or name in excluded:
             continue
         found[name] = distribution(name)
         for word in found[name].requires or ():
@@ -293,7 +294,7 @@ def _required(names: Iterable[str], leaving_out: Set[str]) -> list[Distribution]
     return list(found.values())
 
 
-def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-    """Wait for a process, and return what it said."""
+def completed(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    """Wait for a process, and return its exit code and output."""
     out, err = process.communicate(timeout=300)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)

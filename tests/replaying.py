@@ -1,4 +1,4 @@
-"""Runs each network once for all tests, and compiles the captured texts from the text alone."""
+"""Captures each network once for all tests, and compiles programs from their captured text."""
 
 from __future__ import annotations
 
@@ -30,49 +30,49 @@ __all__ = [
     "PORTABLE",
     "STEPS",
     "Array",
+    "CapturedNetwork",
     "Replayer",
-    "Taken",
     "captured",
     "captured_calling_back",
     "captured_with",
-    "compiled_in",
-    "given_by",
     "hlo_of",
-    "named",
+    "inlined_constants",
+    "qualified_names",
     "replay",
+    "values_of_run",
 ]
 
 DIALECTS = ("stablehlo", "mhlo", "hlo")
 
-# The networks whose captures have the portable form too, which another compiler is given.
+# The networks whose captures also have the portable program, for other compilers.
 PORTABLE = (
     "lif", "einet", "hh", "izhikevich", "delay", "stp", "stdp", "gap-junction", "noise",
     "reservoir",
 )  # fmt: skip
 
-# The networks whose captures have the program of one step too.
+# The networks whose captures also have the program of one step.
 STEPS = ("lif", "einet", "stdp", "noise", "lstm-batched")
 
 
-# A loop, kernels, a random state, a trainer, and steps that Python calls: what the end of a capture
-# leaves does not depend on the network.
-RUN_AFTERWARDS = (
+# The networks that also run after the capture: a loop, kernels, a random state, a trainer, and
+# steps that Python calls. The state after a capture does not depend on the network.
+RUN_AFTER_CAPTURE = (
     "lif", "einet", "noise", "bptt-trainer-predict", "memory-efficient", "python-loop",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Taken:
-    """A network's runs: two plain ones, two in a capture, and for some one more after it.
+class CapturedNetwork:
+    """A network's runs: two without the probe, two in a capture, and for some one after it.
 
     Attributes
     ----------
     path : Path
-        The capture's folder: all dialects and arrays, traced without jit too, strict.
+        The capture's folder: strict, with all dialects and arrays, and with trace_eager.
     outputs, monitors, variables, random : list, dict, dict, array
-        What the first captured run gave and left.
+        The values of the first captured run.
     plain, probed : list of Run
-        What the runs of either side left.
+        The runs without the probe, and those with it.
     """
 
     path: Path
@@ -95,28 +95,28 @@ class Taken:
 
     @property
     def program(self) -> probe.Program:
-        """Its program."""
+        """The program of the first run."""
         program = self.call.program
         assert program is not None
         return program
 
 
 @functools.cache
-def captured(name: str) -> Taken:
-    """Return what is made once in a test run of each network.
+def captured(name: str) -> CapturedNetwork:
+    """Return a network's runs, which are made once per test run.
 
-    Up to BrainPy 2.6 a network with its kernels is run once in each process, which alone has them.
+    Up to BrainPy 2.6 a network with kernels runs in each process: its kernels exist only there.
     """
     process = f"-{os.getpid()}" if name.startswith("einet") and not eras.SINCE_2_7 else ""
-    return made_once(f"network-{name}{process}", functools.partial(_taken, name))
+    return made_once(f"network-{name}{process}", functools.partial(_capture_network, name))
 
 
-def _taken(name: str, folder: Path) -> Taken:
+def _capture_network(name: str, folder: Path) -> CapturedNetwork:
     case = by_name(name)
-    if name in RUN_AFTERWARDS:  # both sides find the same operations compiled in this process
+    if name in RUN_AFTER_CAPTURE:  # for both, this process has then compiled the same operations
         case.run(case.build())
     plain = case.build()
-    expected = [watching.run(case, plain) for _ in range(3 if name in RUN_AFTERWARDS else 2)]
+    expected = [watching.run(case, plain) for _ in range(3 if name in RUN_AFTER_CAPTURE else 2)]
 
     runner = case.build()
     with probe.capture(
@@ -129,21 +129,21 @@ def _taken(name: str, folder: Path) -> Taken:
         strict=True,
     ) as capture:
         probed = [watching.run(case, runner)]
-        given = given_by(runner, probed[0].returned)
+        values = values_of_run(runner, probed[0].returned)
         random = as_numpy(bm.random.DEFAULT.value)
         probed.append(watching.run(case, runner))
     probed += [watching.run(case, runner) for _ in expected[2:]]
     if probed[0].compilations != expected[0].compilations:
-        # The plain runs were the first in this process, which compiles single operations once.
+        # The plain runs were the first in this process, which compiles each single operation once.
         expected[0] = watching.run(case, case.build())
-    kept = [[run.kept() for run in runs] for runs in (expected, probed)]
-    return Taken(capture.path, *given, random, *kept)
+    runs = [[run.without_returned() for run in side] for side in (expected, probed)]
+    return CapturedNetwork(capture.path, *values, random, *runs)
 
 
 def captured_with(name: str, **settings: Any) -> probe.Capture:
-    """Return the capture of a network's first run with some settings, made once in a test run.
+    """Return the capture of a network's first run with these settings, made once per test run.
 
-    It must stay as it is: a test that alters it copies the folder.
+    Tests share it: a test that alters it must copy the folder.
     """
     words = "-".join(f"{key}-{value}" for key, value in settings.items())
     folder = re.sub(r"\W+", "_", f"{name}-{words}")
@@ -172,7 +172,7 @@ class CallsBack(eras.DynamicalSystem):
 
 
 def captured_calling_back() -> probe.Capture:
-    """Return the capture of a model that calls back into Python, made once in a test run."""
+    """Return the capture of a model that calls back into Python, made once per test run."""
     return probe.load(made_once("calls-back", _captured_calling_back))
 
 
@@ -184,12 +184,12 @@ def _captured_calling_back(folder: Path) -> Path:
     return capture.path
 
 
-def given_by(
+def values_of_run(
     runner: bp.DSRunner, returned: Any
 ) -> tuple[list[Array], dict[str, Array], dict[str, Array]]:
     """Return copies of a run's outputs, monitors and Variables, as NumPy arrays.
 
-    BrainPy's own random state is none of the Variables, be it held by the model or not.
+    The Variables exclude BrainPy's default random state, even where the model holds it.
     """
     leaves = tree_leaves(returned, is_leaf=lambda x: isinstance(x, bm.Array))
     variables = runner.target.vars(method="relative").unique().items()
@@ -204,8 +204,8 @@ def given_by(
     )
 
 
-def named(specs: Sequence[probe.TensorSpec]) -> list[str]:
-    """Return group and name of each argument or result, as ``state/E.V``, in order."""
+def qualified_names(specs: Sequence[probe.TensorSpec]) -> list[str]:
+    """Return the group and name of each argument or result in order, as ``state/E.V``."""
     plural = {"state": ""}
     return [f"{spec.role}{plural.get(spec.role, 's')}/{spec.name}" for spec in specs]
 
@@ -218,9 +218,9 @@ def _module(program: probe.Program, dialect: str) -> Any:
 
 
 def hlo_of(program: probe.Program, dialect: str) -> str:
-    """Return the HLO that XLA is given for a text in a dialect, printed without names of its own.
+    """Return the HLO that XLA gets for a text in a dialect, in canonical form.
 
-    Texts of one such HLO are one program for XLA: to compile one of them is enough.
+    Texts with equal HLO are one program for XLA: it is enough to compile one of them.
     """
     if dialect == "hlo":
         return bindings.hlo_canonical_text(bindings.parse_hlo(program.text("hlo")))
@@ -228,17 +228,17 @@ def hlo_of(program: probe.Program, dialect: str) -> str:
 
 
 class Replayer:
-    """A captured text, compiled once, to be run with any arrays.
+    """A captured text that is compiled once, and runs with any arrays.
 
     Parameters
     ----------
     program : Program
-        The captured program; it must call back into no host.
+        The captured program; it must have no host callbacks.
     dialect : str
-        Which of its texts is compiled, or ``"vhlo"`` for the portable bytecode.
+        The dialect of the text to compile, or ``"vhlo"`` for the portable bytecode.
     inlined : mapping
-        The arguments, by group and name, that are compiled as constants of these values. A run
-        that compiles them so gives its bits only to a program that does likewise.
+        The arguments, by group and name, to compile as constants with these values. Only a program
+        with the same constants gives the same bits as a run that has them.
     """
 
     def __init__(
@@ -250,36 +250,38 @@ class Replayer:
         self.program = program
         module = _module(program, dialect)
         if inlined:
-            names = named(program.arguments)
+            names = qualified_names(program.arguments)
             inline(module, {names.index(name): array for name, array in inlined.items()})
         self._executable = Executable(module)
 
     def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """Run the program on its arguments, by group and name; return its results likewise."""
+        """Run the program on arguments by group and name; return the results by group and name."""
         specs = self.program.arguments
-        made = self._executable(
+        arrays_out = self._executable(
             [
                 np.asarray(arrays[name], spec.dtype)
-                for name, spec in zip(named(specs), specs, strict=True)
+                for name, spec in zip(qualified_names(specs), specs, strict=True)
             ]
         )
-        return dict(zip(named(self.program.results), made, strict=True))
+        return dict(zip(qualified_names(self.program.results), arrays_out, strict=True))
 
 
 def replay(
     program: probe.Program, dialect: str, *, inlined: bool = not eras.SINCE_2_4
 ) -> dict[str, Array]:
-    """Compile a program's text in a dialect afresh and run it on the recorded arguments.
+    """Compile a program's text in a dialect, and run it on the recorded arguments.
 
-    Where the native run has the model's arrays as constants, they are that here too: `inlined`.
+    `inlined` compiles the model's arrays as constants, as the native run may have them.
     """
-    return Replayer(program, dialect, compiled_in(program, inlined=inlined))(program.data())
+    return Replayer(program, dialect, inlined_constants(program, inlined=inlined))(program.data())
 
 
-def compiled_in(program: probe.Program, *, inlined: bool = not eras.SINCE_2_4) -> dict[str, Array]:
-    """Return the arrays which the native run's loop has as constants, by group and name.
+def inlined_constants(
+    program: probe.Program, *, inlined: bool = not eras.SINCE_2_4
+) -> dict[str, Array]:
+    """Return the arrays that the native run's loop has as constants, by group and name.
 
-    Up to 2.3 BrainPy compiles its loop so with all of them; from 2.4 on they are its arguments.
+    Up to 2.3 BrainPy compiles all of them into its loop; from 2.4 on they are arguments.
     """
     arrays = program.data() if inlined else {}
     return {key: array for key, array in arrays.items() if key.startswith("constants/")}

@@ -1,4 +1,4 @@
-"""Makes what is costly once for all processes of a test run, in a folder of the run."""
+"""Computes costly results once for all processes of a test run, in a folder of the run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["made_once"]
 
 _T = TypeVar("_T")
 
-# conftest.py imports this, so that the first process makes the folder: the processes of
+# conftest.py imports this module, so that the first process creates the folder: the workers of
 # pytest-xdist inherit the variable.
 _VARIABLE = "PROBE_TESTS_FOLDER"
 
@@ -30,14 +30,14 @@ _FOLDER = Path(os.environ[_VARIABLE])
 
 @functools.cache
 def made_once(name: str, make: Callable[[Path], _T]) -> _T:
-    """Return what `make` returned, called once for all processes of the run.
+    """Return the result of `make`, which is called once for all processes of the test run.
 
     Parameters
     ----------
     name : str
-        A name of its own.
+        A unique name.
     make : callable
-        Is given a folder that stays as long as the run; what it returns is pickled.
+        Takes a folder that exists for the whole run; its result is pickled.
     """
     result = _FOLDER / f"{name}.pickle"
     with (_FOLDER / f"{name}.lock").open("w") as lock:
@@ -46,5 +46,5 @@ def made_once(name: str, make: Callable[[Path], _T]) -> _T:
             folder = _FOLDER / name
             folder.mkdir(exist_ok=True)
             result.write_bytes(pickle.dumps(make(folder)))
-    found: _T = pickle.loads(result.read_bytes())  # noqa: S301
-    return found
+    loaded: _T = pickle.loads(result.read_bytes())  # noqa: S301
+    return loaded

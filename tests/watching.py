@@ -1,4 +1,4 @@
-"""What a run leaves behind, as bytes, how often XLA compiled for it, and what may be patched."""
+"""Reads the values after a run as bytes, counts XLA's compilations, and checks for patches."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from brainpy_probe.recording.patches import LEDGER
 from tests import eras
 from tests.networks import ROUNDED, UNSTABLE_NAMES, Case
 
-# What a capture patches, written down by hand, so that a patch which stays is seen whatever the
-# probe believes to have patched. (On runners, each class that the zoo and BrainPy have.)
+# The attributes that a capture patches. The list is written by hand, so that it finds a remaining
+# patch even if the probe lost track of it. (Of runners: each class of the tests and of BrainPy.)
 _PLACES = {
     "jax.lax": ["scan"],
     "jax.numpy": ["moveaxis"],
@@ -41,7 +41,7 @@ if eras.SINCE_2_7:
 else:
     _TRANSFORM = "brainpy._src.math.object_transform"
     _PLACES[f"{_TRANSFORM}.jit:JITTransform"] = ["__call__"]
-    # An attribute of the primitive itself: scan's custom bind.
+    # An attribute of the primitive itself: scan has its own bind.
     _PLACES["jax._src.lax.control_flow.loops:scan_p"] = ["bind"]
 if eras.SINCE_2_4 and not eras.SINCE_2_7:
     _PLACES[f"{_TRANSFORM}.variables:VariableStack"] = ["call_on_subset"]
@@ -70,7 +70,7 @@ PATCHED = tuple(_patched())
 
 
 def wrappers_on_runners() -> list[str]:
-    """Return what is wrapped on any runner there is by now, those of a test's own included."""
+    """Return the wrapped methods of all runner classes that exist now, including those of tests."""
     return [
         f"{runner.__name__}.{name}"
         for runner in _runners(bp.DSRunner)
@@ -79,13 +79,13 @@ def wrappers_on_runners() -> list[str]:
     ]
 
 
-# Some attributes are not in the object itself, but in its class.
+# Some attributes are not in the object itself but in its class.
 _INHERITED = object()
 ORIGINALS = [vars(owner).get(name, _INHERITED) for owner, name in PATCHED]
 
 
 def assert_nothing_patched() -> None:
-    """Assert that each patched attribute is the original object, and that nobody is watching."""
+    """Assert that each attribute is the original object, and that no session is open."""
     for (owner, name), original in zip(PATCHED, ORIGINALS, strict=True):
         assert vars(owner).get(name, _INHERITED) is original, f"{owner!r}.{name} is patched"
     assert wrappers_on_runners() == []
@@ -97,7 +97,7 @@ COMPILED = "/jax/core/compile/backend_compile_duration"
 
 @dataclass
 class Compilations:
-    """How many modules XLA compiled."""
+    """The number of modules that XLA compiled."""
 
     count: int = 0
 
@@ -114,25 +114,25 @@ def counting_compilations() -> Iterator[Compilations]:
     try:
         yield compilations
     finally:
-        stop_listening(listen)
+        remove_listener(listen)
 
 
-def stop_listening(listen: Callable[..., None]) -> None:
-    """Take a listener of durations out again; before JAX 0.9 that has no public name."""
+def remove_listener(listen: Callable[..., None]) -> None:
+    """Remove a listener for durations; before JAX 0.9 no public function does so."""
     monitoring._event_duration_secs_listeners.remove(listen)
 
 
 def as_bytes(value: Any) -> tuple[str, tuple[int, ...], bytes]:
-    """Return an array's dtype, shape and content; a random key as its words."""
+    """Return the dtype, shape and bytes of an array; of a random key, those of its words."""
     array = as_numpy(value)
     return str(array.dtype), array.shape, array.tobytes()
 
 
 def as_numpy(value: Any) -> np.ndarray[Any, Any]:
-    """Return a copy of an array of any kind; of a random key its words.
+    """Return a NumPy copy of an array of any kind; of a random key, its words.
 
-    Random keys are of a type of their own from BrainPy 2.7 on, and plain words before. Where a run
-    has failed, BrainPy 2.3 leaves the tracers of its trace behind: they have no value.
+    Random keys have their own dtype from BrainPy 2.7 on, and are plain words before. After a failed
+    run, BrainPy 2.3 leaves tracers in the Variables: they have no value.
     """
     if isinstance(value, bm.Array):
         value = value.value
@@ -143,51 +143,51 @@ def as_numpy(value: Any) -> np.ndarray[Any, Any]:
     return np.array(value)
 
 
-def traces_of(runner: bp.DSRunner, returned: Any) -> dict[str, Any]:
-    """Return all that a run leaves behind: outputs, monitors, Variables, random state, step."""
+def values_after(runner: bp.DSRunner, returned: Any) -> dict[str, Any]:
+    """Return all values after a run: outputs, monitors, Variables, random state, step."""
     leaves = tree_leaves(returned, is_leaf=lambda x: isinstance(x, bm.Array))
-    left: dict[str, Any] = {f"output {i}": as_bytes(leaf) for i, leaf in enumerate(leaves)}
-    left |= {f"monitor {name}": as_bytes(runner.mon[name]) for name in runner.mon}
+    values: dict[str, Any] = {f"output {i}": as_bytes(leaf) for i, leaf in enumerate(leaves)}
+    values |= {f"monitor {name}": as_bytes(runner.mon[name]) for name in runner.mon}
     for name, variable in runner.target.vars(method="relative").unique().items():
-        left[f"variable {name}"] = as_bytes(variable.value)
-    left["random"] = as_bytes(bm.random.DEFAULT.value)
-    left["i0"] = runner.i0
-    return left
+        values[f"variable {name}"] = as_bytes(variable.value)
+    values["random"] = as_bytes(bm.random.DEFAULT.value)
+    values["i0"] = runner.i0
+    return values
 
 
 @dataclass(frozen=True)
 class Run:
-    """The values after one run, and how many modules XLA compiled for it."""
+    """The values after a run, and the number of modules that XLA compiled for it."""
 
-    left: dict[str, Any]
+    values: dict[str, Any]
     compilations: int
     returned: Any = None
 
-    def kept(self) -> Run:
-        """Return the same without what the run returned, which has arrays of JAX."""
-        return Run(self.left, self.compilations)
+    def without_returned(self) -> Run:
+        """Return the same run without its outputs, which hold JAX arrays."""
+        return Run(self.values, self.compilations)
 
 
 def run(case: Case, runner: bp.DSRunner) -> Run:
-    """Run a case's runner once and look at what is left."""
+    """Run a case's runner once, and read the values after it."""
     with counting_compilations() as compilations:
         returned = case.run(runner)
-    return Run(traces_of(runner, returned), compilations.count, returned)
+    return Run(values_after(runner, returned), compilations.count, returned)
 
 
-def assert_same_left(
-    case: Case, left: dict[str, Any], expected: dict[str, Any], number: int
+def assert_same_values(
+    case: Case, values: dict[str, Any], expected: dict[str, Any], number: int
 ) -> None:
-    """Assert that two builds of a case left the same bits in a run, under the same names."""
+    """Assert that a run of two builds of a case gave the same bits under the same names."""
     if case not in UNSTABLE_NAMES:
-        assert list(left) == list(expected), f"run {number}"
+        assert list(values) == list(expected), f"run {number}"
     if case.name not in ROUNDED:
-        assert list(left.values()) == list(expected.values()), f"run {number}"
+        assert list(values.values()) == list(expected.values()), f"run {number}"
         return
-    for name, one, other in zip(left, left.values(), expected.values(), strict=True):
-        if isinstance(one, tuple) and one[0].startswith("float"):
-            assert one[:2] == other[:2], f"run {number}: {name}"
-            arrays = [np.frombuffer(content, dtype) for dtype, _, content in (one, other)]
+    for name, value, reference in zip(values, values.values(), expected.values(), strict=True):
+        if isinstance(value, tuple) and value[0].startswith("float"):
+            assert value[:2] == reference[:2], f"run {number}: {name}"
+            arrays = [np.frombuffer(content, dtype) for dtype, _, content in (value, reference)]
             np.testing.assert_allclose(*arrays, rtol=1e-4, atol=1e-6, err_msg=name)
         else:
-            assert one == other, f"run {number}: {name}"
+            assert value == reference, f"run {number}: {name}"

@@ -1,4 +1,4 @@
-"""XLA as JAX calls it, for an MLIR module."""
+"""Compiles and runs an MLIR module with XLA, as JAX does."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from brainpy_probe.format.arrays import Array
 
 
 def stablehlo_of(text: str, dialect: str) -> Any:
-    """Parse a text in any dialect, in a context of its own, and lead it back to StableHLO."""
+    """Parse a text in any dialect in a new context, and convert it to StableHLO."""
     context = bindings.mlir_context()
     source: Any = _mlir_of_hlo(text) if dialect == "hlo" else text
     module = bindings.parse_mlir(source, context)
@@ -37,7 +37,7 @@ def stablehlo_of(text: str, dialect: str) -> Any:
 
 
 def _mlir_of_hlo(text: str) -> Any:
-    """Lead HLO back to StableHLO's bytecode, or up to JAX 0.4 to MHLO's text."""
+    """Convert HLO to StableHLO bytecode, or up to JAX 0.4 to MHLO text."""
     proto = bindings.parse_hlo(text).as_serialized_hlo_module_proto()
     if hasattr(translation, "hlo_to_stablehlo"):
         return translation.hlo_to_stablehlo(proto)
@@ -45,10 +45,10 @@ def _mlir_of_hlo(text: str) -> Any:
 
 
 def inline(module: Any, arrays: Mapping[int, Array]) -> None:
-    """Make constants of some arguments of a StableHLO module's main, in place.
+    """Replace some arguments of a StableHLO module's main by constants, in place.
 
-    The arguments stay, unread. XLA compiles a product with a constant otherwise than one with an
-    argument, so that a program which is to give the same bits as another needs its constants.
+    The arguments remain, unused. XLA compiles a product with a constant differently from one with
+    an argument: a program gives the same bits as another only if it has the same constants.
     """
     ir: Any = bindings.take("mlir")
     (main,) = [op for op in module.body.operations if op.name.value == "main"]
@@ -56,7 +56,7 @@ def inline(module: Any, arrays: Mapping[int, Array]) -> None:
     with module.context, ir.Location.unknown(), ir.InsertionPoint.at_block_begin(block):
         for position, array in arrays.items():
             argument = block.arguments[position]
-            if array.dtype == bool:  # how booleans are packed is not the same in every jaxlib
+            if array.dtype == bool:  # the packing of booleans differs between versions of jaxlib
                 text = str(array.tolist()).lower()
                 value = ir.Attribute.parse(f"dense<{text}> : {argument.type}")
             else:
@@ -70,12 +70,12 @@ def inline(module: Any, arrays: Mapping[int, Array]) -> None:
 
 
 class Executable:
-    """An MLIR module, compiled as JAX would, to be run with any arrays.
+    """An MLIR module, compiled as JAX compiles it, that runs with any arrays.
 
     Parameters
     ----------
     module : jaxlib.mlir.ir.Module
-        In any dialect that XLA takes.
+        A module in any dialect that XLA accepts.
     """
 
     def __init__(self, module: Any) -> None:
@@ -90,7 +90,7 @@ class Executable:
             self._executable = client.compile(content, options)
 
     def __call__(self, arrays: Sequence[Array]) -> list[Array]:
-        """Run it on its arguments, in order; return its results likewise."""
-        given = [jax.device_put(array) for array in arrays]
-        made = self._executable.execute_sharded(given).disassemble_into_single_device_arrays()
-        return [np.asarray(shards[0]) for shards in made]
+        """Run the module on its arguments in order; return its results in order."""
+        on_device = [jax.device_put(array) for array in arrays]
+        results = self._executable.execute_sharded(on_device)
+        return [np.asarray(shards[0]) for shards in results.disassemble_into_single_device_arrays()]

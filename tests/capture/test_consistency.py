@@ -1,6 +1,6 @@
-"""A program is compared with the values after its call, which alone finds these deliberate faults.
+"""The comparison of a program with the values after its call finds these deliberate faults.
 
-Each fault alters what the probe took the run for. Nothing else in the probe would notice.
+Each fault alters the probe's record of a run. No other check of the probe would find it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STEPS = 5
 
 
 class Model(eras.DynamicalSystem):
-    """Two Variables of one form, one of another, noise, an input."""
+    """A model with two Variables of one shape and one of another, noise and an input."""
 
     def __init__(self, num: int = 3) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Model(eras.DynamicalSystem):
         self.n = bm.Variable(bm.zeros(num))
 
     def update(self, x: Any = 1.0) -> None:
-        """Move all of them but the gain."""
+        """Change all Variables but the gain."""
         self.a.value = self.a * 0.5 + x
         self.b.value = self.b + self.a * self.gain
         self.n.value = self.n + bm.random.rand(self.n.size)
@@ -48,8 +48,8 @@ class Model(eras.DynamicalSystem):
 
 def _runner(model: Any = None, **options: Any) -> bp.DSRunner:
     bm.random.seed(1)
-    given = {"monitors": ["a", "b", "n"], "progress_bar": False, **options}
-    return bp.DSRunner(Model() if model is None else model, **given)
+    options = {"monitors": ["a", "b", "n"], "progress_bar": False, **options}
+    return bp.DSRunner(Model() if model is None else model, **options)
 
 
 def _trace(run: Run) -> StepTrace:
@@ -57,22 +57,22 @@ def _trace(run: Run) -> StepTrace:
 
 
 def _with(run: Run, **changes: Any) -> Run:
-    """Return a run whose trace is altered."""
+    """Return a run with an altered trace."""
     if isinstance(run, LoopRun):
         return replace(run, step=replace(run.step, **changes))
     return replace(run, **changes)
 
 
-def _given(run: Run, alter: Callable[[list[Any], list[Any]], None]) -> Run:
-    """Return a run that gave something else."""
+def _with_results(run: Run, alter: Callable[[list[Any], list[Any]], None]) -> Run:
+    """Return a run with altered results or altered values after it."""
     assert run.native is not None
     results, after = list(run.native.results), list(run.native.after)
     alter(results, after)
     return replace(run, native=NativeResults(results, after))
 
 
-def _states(run: Run, alter: Callable[[dict[str, StateUse]], None]) -> Run:
-    """Return a run that uses Variables in another way, given by names: a, b, gain, n, random."""
+def _with_states(run: Run, alter: Callable[[dict[str, StateUse]], None]) -> Run:
+    """Return a run with altered uses of its Variables, by name: a, b, gain, n, random."""
     states = {_name(use): use for use in _trace(run).states}
     alter(states)
     return _with(run, states=list(states.values()))
@@ -89,51 +89,51 @@ def _name(use: StateUse) -> str:
 _CURRENT: list[Any] = []
 
 
-def _place(run: Run, monitor: str) -> int:
-    """Return where a monitor stands among the results."""
+def _position(run: Run, monitor: str) -> int:
+    """Return the position of a monitor among the results."""
     trace = _trace(run)
-    places = trace.result_tree.unflatten(range(len(trace.result)))
-    found: int = next(part[monitor] for part in _flat(places) if isinstance(part, dict))
+    positions = trace.result_tree.unflatten(range(len(trace.result)))
+    found: int = next(subtree[monitor] for subtree in _flat(positions) if isinstance(subtree, dict))
     return found
 
 
 def _flat(tree: Any) -> list[Any]:
     if isinstance(tree, tuple):
-        return [leaf for part in tree for leaf in _flat(part)]
+        return [leaf for subtree in tree for leaf in _flat(subtree)]
     return [tree]
 
 
 def _lose_monitor(run: Run) -> Run:
     trace = _trace(run)
-    places = trace.result_tree.unflatten(range(len(trace.result)))
-    monitors = next(part for part in _flat(places) if isinstance(part, dict))
-    place = monitors.pop("n")
-    result = [atom for number, atom in enumerate(trace.result) if number != place]
-    run = _with(run, result=result, result_tree=jax.tree_util.tree_structure(places))
-    return _given(run, lambda results, _: results.__delitem__(place))
+    positions = trace.result_tree.unflatten(range(len(trace.result)))
+    monitors = next(subtree for subtree in _flat(positions) if isinstance(subtree, dict))
+    position = monitors.pop("n")
+    result = [atom for number, atom in enumerate(trace.result) if number != position]
+    run = _with(run, result=result, result_tree=jax.tree_util.tree_structure(positions))
+    return _with_results(run, lambda results, _: results.__delitem__(position))
 
 
-def _exchange_monitors(run: Run) -> Run:
-    a, b = _place(run, "a"), _place(run, "b")
+def _swap_monitors(run: Run) -> Run:
+    a, b = _position(run, "a"), _position(run, "b")
     result = list(_trace(run).result)
     result[a], result[b] = result[b], result[a]
 
     def alter(results: list[Any], _: list[Any]) -> None:
         results[a], results[b] = results[b], results[a]
 
-    return _given(_with(run, result=result), alter)
+    return _with_results(_with(run, result=result), alter)
 
 
 def _copy_monitor(run: Run) -> Run:
-    place = _place(run, "a")
+    position = _position(run, "a")
 
     def alter(results: list[Any], _: list[Any]) -> None:
-        results[place] = results[place] + 0.0
+        results[position] = results[position] + 0.0
 
-    return _given(run, alter)
+    return _with_results(run, alter)
 
 
-def _exchange_variables(states: dict[str, StateUse]) -> None:
+def _swap_variables(states: dict[str, StateUse]) -> None:
     a, b = states["a"], states["b"]
     states["a"], states["b"] = (
         replace(a, variable=b.variable),
@@ -141,41 +141,41 @@ def _exchange_variables(states: dict[str, StateUse]) -> None:
     )
 
 
-def _exchange_values(states: dict[str, StateUse]) -> None:
+def _swap_values(states: dict[str, StateUse]) -> None:
     a, b = states["a"], states["b"]
     states["a"], states["b"] = replace(a, value=b.value), replace(b, value=a.value)
 
 
-def _exchange_after(run: Run) -> Run:
+def _swap_after(run: Run) -> Run:
     names = [_name(use) for use in _trace(run).states]
 
     def alter(_: list[Any], after: list[Any]) -> None:
         a, b = names.index("a"), names.index("b")
         after[a], after[b] = after[b], after[a]
 
-    return _given(run, alter)
+    return _with_results(run, alter)
 
 
-def _not_written(states: dict[str, StateUse]) -> None:
+def _lose_write(states: dict[str, StateUse]) -> None:
     states["a"] = replace(states["a"], writes=None)
 
 
 def _lose_variable(name: str) -> Fault:
-    """Return a fault: a Variable is taken for a constant."""
+    """Return a fault that records a Variable as a constant."""
 
     def fault(run: Run) -> Run:
         trace = _trace(run)
-        kept = [number for number, use in enumerate(trace.states) if _name(use) != name]
-        (gone,) = [use for use in trace.states if _name(use) == name]
-        constants = [*trace.constants, (gone.reads[0], gone.value)]
-        run = _with(run, states=[trace.states[n] for n in kept], constants=constants)
+        remaining = [number for number, use in enumerate(trace.states) if _name(use) != name]
+        (lost,) = [use for use in trace.states if _name(use) == name]
+        constants = [*trace.constants, (lost.reads[0], lost.value)]
+        run = _with(run, states=[trace.states[n] for n in remaining], constants=constants)
         if isinstance(run, LoopRun):
-            carried = [kept.index(n) for n in run.carried if n in kept]
+            carried = [remaining.index(n) for n in run.carried if n in remaining]
             run = replace(run, carried=carried)
         if run.native is None:
             return run
-        return _given(
-            run, lambda _, after: after.__setitem__(slice(None), [after[n] for n in kept])
+        return _with_results(
+            run, lambda _, after: after.__setitem__(slice(None), [after[n] for n in remaining])
         )
 
     return fault
@@ -188,7 +188,7 @@ def _fewer_steps(run: Run) -> Run:
     return replace(run, args=tuple(x[:-1] for x in run.args))
 
 
-def _other_input(run: Run) -> Run:
+def _change_input(run: Run) -> Run:
     if isinstance(run, LoopRun):
         return replace(run, xs=type(run.xs)([*run.xs[:-1], run.xs[-1] * 2]))
     return replace(run, args=(*run.args[:-1], run.args[-1] * 2))
@@ -196,27 +196,33 @@ def _other_input(run: Run) -> Run:
 
 FAULTS: dict[str, tuple[Fault, str]] = {
     "a monitor is missing": (_lose_monitor, "the program lacks monitor n"),
-    "monitors are exchanged": (_exchange_monitors, "monitor a is not the one"),
-    "a monitor is another array": (_copy_monitor, "monitor a is not the one"),
-    "Variables are exchanged": (lambda run: _states(run, _exchange_variables), "another value"),
-    "values before are exchanged": (lambda run: _states(run, _exchange_values), "before the run"),
-    "values after are exchanged": (_exchange_after, "a has another value after the run"),
-    "a Variable counts as a constant": (_lose_variable("b"), "changed b, which is not part"),
-    "so does the random state": (_lose_variable("random"), "changed random, which is not part"),
+    "two monitors are swapped": (_swap_monitors, "monitor a is not the one"),
+    "a monitor is a copy": (_copy_monitor, "monitor a is not the one"),
+    "two Variables are swapped": (lambda run: _with_states(run, _swap_variables), "another value"),
+    "two values before the run are swapped": (
+        lambda run: _with_states(run, _swap_values),
+        "before the run",
+    ),
+    "two values after the run are swapped": (_swap_after, "a has another value after the run"),
+    "a Variable is recorded as a constant": (_lose_variable("b"), "changed b, which is not part"),
+    "the random state is recorded as a constant": (
+        _lose_variable("random"),
+        "changed random, which is not part",
+    ),
     "a step is missing": (_fewer_steps, "runs 4 steps, the call ran 5"),
-    "an input is another one": (_other_input, "is not the user's array"),
+    "an input is changed": (_change_input, "is not the user's array"),
 }
 
 
 @pytest.fixture
-def altered(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault], None]:
-    """Return what has the probe take a call for something else than what it ran."""
+def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault], None]:
+    """Return a function that injects a fault into the record of each run."""
     native = RunningCall.run
 
-    def alter(fault: Fault) -> None:
+    def inject(fault: Fault) -> None:
         monkeypatch.setattr(RunningCall, "run", lambda call: fault(native(call)))
 
-    return alter
+    return inject
 
 
 def _run(runner: bp.DSRunner) -> None:
@@ -225,117 +231,119 @@ def _run(runner: bp.DSRunner) -> None:
 
 
 def _run_each(runners: list[bp.DSRunner]) -> None:
-    """Run from one line, which JAX notes in the module."""
+    """Run each runner from one line, because JAX records the line in the module."""
     for runner in runners:
         runner.run(STEPS * 0.1)
 
 
-def _assert_refused(cap: probe.Capture, said: str) -> None:
+def _assert_no_program(cap: probe.Capture, message: str) -> None:
     call = cap.calls[-1]
     assert call.program is None
     assert call.failure is not None
     assert call.failure.kind == "ProgramMismatch"
-    assert said in call.failure.message
+    assert message in call.failure.message
     assert len(list(cap.path.glob("programs/*"))) == len(cap.programs)
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_what_does_not_fit_the_run_is_no_program(
-    name: str, altered: Callable[[Fault], None], out: Path
+def test_a_wrong_record_of_a_run_gives_no_program(
+    name: str, inject: Callable[[Fault], None], out: Path
 ) -> None:
-    fault, said = FAULTS[name]
-    altered(fault)
+    fault, message = FAULTS[name]
+    inject(fault)
     with pytest.warns(probe.ProbeWarning, match="values after the call"), probe.capture(out) as cap:
         _run(_runner())
-    _assert_refused(cap, said)
+    _assert_no_program(cap, message)
 
 
-def test_without_a_fault_all_of_it_fits(out: Path) -> None:
+def test_a_run_without_a_fault_has_a_program(out: Path) -> None:
     with probe.capture(out, strict=True) as cap:
         _run(_runner())
     assert cap.calls[0].program is not None
 
 
-def test_not_writing_what_the_run_wrote_is_found(
-    altered: Callable[[Fault], None], out: Path
+def test_a_program_that_lacks_a_write_is_rejected(
+    inject: Callable[[Fault], None], out: Path
 ) -> None:
-    altered(lambda run: _states(run, _not_written))
-    runner = _runner(eras.silent(Model()), memory_efficient=True)
+    inject(lambda run: _with_states(run, _lose_write))
+    runner = _runner(eras.without_outputs(Model()), memory_efficient=True)
     _CURRENT[:] = [runner.target]
     with pytest.warns(probe.ProbeWarning, match="values after the call"), probe.capture(out) as cap:
         runner.run(STEPS * 0.1)
-    _assert_refused(cap, "changed a, which the program does not write")
+    _assert_no_program(cap, "changed a, which the program does not write")
 
 
-@pytest.mark.parametrize("other", ["its own call before", "another model", "a longer loop"])
-def test_another_loop_is_found(other: str, altered: Callable[[Fault], None], out: Path) -> None:
+@pytest.mark.parametrize("other", ["an earlier call", "another model", "a longer loop"])
+def test_the_record_of_another_loop_is_rejected(
+    other: str, inject: Callable[[Fault], None], out: Path
+) -> None:
     seen: list[Run] = []
     runner = _runner()
-    altered(lambda run: seen.append(run) or run)
+    inject(lambda run: seen.append(run) or run)
     with probe.capture(out / "before", strict=True):
         match other:
-            case "its own call before":
+            case "an earlier call":
                 _run(runner)
             case "another model":
                 _run(_runner(Model(7)))
             case "a longer loop":
                 runner.predict(inputs=np.arange(9, dtype=np.float32))
-    altered(lambda _: seen[0])
+    inject(lambda _: seen[0])
     with pytest.warns(probe.ProbeWarning, match="values after the call"), probe.capture(out) as cap:
         _run(runner)
-    _assert_refused(cap, "")
+    _assert_no_program(cap, "")
 
 
 @pytest.mark.parametrize(
-    ("differs", "said"),
-    [("form of a Variable", "in program 0"), ("monitors", "program 0 has other results")],
+    ("differs", "message"),
+    [("shape of a Variable", "in program 0"), ("monitors", "program 0 has other results")],
 )
-def test_another_known_program_is_found(
-    differs: str, said: str, monkeypatch: pytest.MonkeyPatch, out: Path
+def test_another_known_program_is_rejected(
+    differs: str, message: str, monkeypatch: pytest.MonkeyPatch, out: Path
 ) -> None:
     monkeypatch.setattr(TracedStep, "fingerprint", lambda *_: "the same for all")
     first = _runner()
-    second = _runner(Model(5)) if "form" in differs else _runner(monitors=["a"])
+    second = _runner(Model(5)) if "shape" in differs else _runner(monitors=["a"])
     with probe.capture(out) as cap:
         _run(first)
         with pytest.warns(probe.ProbeWarning, match="values after the call"):
             _run(second)
     assert len(cap.programs) == 1
-    _assert_refused(cap, said)
+    _assert_no_program(cap, message)
 
 
-class Turned(eras.DynamicalSystem):
-    """A model whose equations are lowered to the same module, whichever way it is turned."""
+class Subtracting(eras.DynamicalSystem):
+    """A model that is lowered to the same module whichever Variable it subtracts."""
 
-    def __init__(self, turned: bool) -> None:
+    def __init__(self, swapped: bool) -> None:
         super().__init__()
         self.a, self.b = bm.Variable(bm.ones(2) * 5.0), bm.Variable(bm.ones(2) * 2.0)
         self.x = bm.Variable(bm.zeros(2))
-        self.turned = turned
+        self.swapped = swapped
 
     def update(self, *_: Any) -> None:
-        """Subtract the one from the other."""
+        """Subtract one Variable from the other."""
         a, b = self.a.value, self.b.value
-        one, other = (b, a) if self.turned else (a, b)
-        self.x.value = one - other
+        minuend, subtrahend = (b, a) if self.swapped else (a, b)
+        self.x.value = minuend - subtrahend
 
 
-@pytest.mark.skipif(not eras.SINCE_2_7, reason="before, a loop carries all of its Variables")
-def test_program_of_exchanged_variables_is_found_by_its_results(
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="before 2.7, a loop carries all of its Variables")
+def test_a_program_of_swapped_variables_is_rejected_by_results(
     monkeypatch: pytest.MonkeyPatch, out: Path
 ) -> None:
     monkeypatch.setattr(TracedStep, "_uses", lambda _: b"")
-    # No program is rendered ahead: then the module is what the programs are recognised by.
+    # No program is rendered ahead: programs are then recognized by their module.
     monkeypatch.setattr("brainpy_probe.compat.jax_tracing.trace_settings", object)
-    runners = [_runner(Turned(turned), monitors=["x"]) for turned in (False, True)]
+    runners = [_runner(Subtracting(swapped), monitors=["x"]) for swapped in (False, True)]
     with pytest.warns(probe.ProbeWarning, match="values after the call"), probe.capture(out) as cap:
         _run_each(runners)
     assert len(cap.programs) == 1
-    _assert_refused(cap, "gave other results for the same")
+    _assert_no_program(cap, "gave other results for the same")
 
 
 @pytest.mark.parametrize("swaps", [True, False])
-def test_axes_that_are_swapped_otherwise_are_found(
+def test_a_wrong_order_of_axes_is_rejected(
     swaps: bool, monkeypatch: pytest.MonkeyPatch, out: Path
 ) -> None:
     model = Model()
@@ -345,10 +353,10 @@ def test_axes_that_are_swapped_otherwise_are_found(
     monkeypatch.setattr("brainpy_probe.compat.brainpy_runner.swaps_axes", lambda _: swaps)
     with pytest.warns(probe.ProbeWarning, match="values after the call"), probe.capture(out) as cap:
         runner.run(STEPS * 0.1)
-    _assert_refused(cap, "monitor a is ")
+    _assert_no_program(cap, "monitor a is ")
 
 
-def test_a_monitor_that_the_runner_changes_itself_is_noted(out: Path) -> None:
+def test_a_monitor_that_the_runner_changes_is_noted(out: Path) -> None:
     class Halving(bp.DSRunner):
         def _predict(self, *args: Any, **kwargs: Any) -> Any:
             outputs, monitors = super()._predict(*args, **kwargs)
@@ -366,8 +374,8 @@ def test_a_monitor_that_the_runner_changes_itself_is_noted(out: Path) -> None:
     )
 
 
-@pytest.mark.skipif(not eras.SINCE_2_4, reason="before, no function is compiled within such a run")
-def test_runs_within_a_run_keep_their_programs(out: Path) -> None:
+@pytest.mark.skipif(not eras.SINCE_2_4, reason="before 2.4, no function is compiled in such a run")
+def test_nested_runs_keep_their_programs(out: Path) -> None:
     inner = _runner()
 
     class Outer(eras.DynamicalSystem):
@@ -380,7 +388,7 @@ def test_runs_within_a_run_keep_their_programs(out: Path) -> None:
     assert [call.program is None for call in cap.calls] == [False, False, True]
 
 
-def test_monitors_that_a_trainer_adds_are_its_programs(out: Path) -> None:
+def test_monitors_that_a_trainer_adds_are_in_its_program(out: Path) -> None:
     model = eras.layers.Dense(2, 1, mode=bm.training_mode)
     trainer = bp.RidgeTrainer(model, alpha=1e-6, progress_bar=False)
     xs, ys = bm.random.rand(1, STEPS, 2), bm.random.rand(1, STEPS, 1)

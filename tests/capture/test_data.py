@@ -1,4 +1,4 @@
-"""The arrays of a capture: named, digested, each stored once, and lossless; no pickle anywhere."""
+"""The arrays of a capture have names and digests, and are stored once and without loss."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from brainpy_probe.recording.program.tensors import ArrayFiles, Stored
 from tests.capture.test_program import seeded
 from tests.eras import DynamicalSystem
 from tests.networks import by_name
-from tests.replaying import captured, named
+from tests.replaying import captured, qualified_names
 
 PACKAGE = Path(probe.__file__).parent
 
@@ -42,19 +42,19 @@ def _captured_lif(out: Path, data: str) -> probe.Capture:
     return cap
 
 
-# --- What is stored, under which names --------------------------------------------------------
+# --- Names and settings -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["einet", "noise", "lif"])
-def test_safetensors_reads_the_arrays_by_the_manifests_names(name: str) -> None:
-    """By group and name; shape, element type and digest are those of the manifest."""
+def test_safetensors_reads_the_arrays_by_manifest_names(name: str) -> None:
+    """The names have a group; shape, dtype and digest are those of the manifest."""
     cap = captured(name).capture
     manifest = json.loads((cap.path / "manifest.json").read_text())
     (program,) = manifest["programs"]
     for kind, specs in (("data", program["arguments"]), ("results", program["results"])):
         path = cap.programs[0].paths[kind]
         arrays = load_file(path)
-        assert sorted(arrays) == sorted(named(getattr(cap.programs[0], _GROUP[kind])))
+        assert sorted(arrays) == sorted(qualified_names(getattr(cap.programs[0], _GROUP[kind])))
         for spec in specs:
             assert cap.path / spec["file"] == path
             array = arrays[spec["entry"]]
@@ -67,7 +67,7 @@ def test_safetensors_reads_the_arrays_by_the_manifests_names(name: str) -> None:
 _GROUP = {"data": "arguments", "results": "results"}
 
 
-def test_what_is_stored_is_what_was_asked_for(out: Path) -> None:
+def test_the_data_setting_chooses_the_stored_arrays(out: Path) -> None:
     none, inputs, full = (
         _captured_lif(out, data).programs[0] for data in ("none", "inputs", "full")
     )
@@ -90,11 +90,11 @@ def test_what_is_stored_is_what_was_asked_for(out: Path) -> None:
     assert full.paths.keys() == {"stablehlo", "vhlo", "data", "results"}
 
 
-# --- Each once --------------------------------------------------------------------------------
+# --- Shared arrays ----------------------------------------------------------------------------
 
 
 class Weighted(DynamicalSystem):
-    """Multiplies by a large and a small array that it holds."""
+    """A model that multiplies its state by a large and a small array."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -118,10 +118,10 @@ def test_arrays_that_programs_share_are_stored_once(out: Path) -> None:
     for program in cap.programs:
         specs = {spec.path: spec for spec in program.arguments}
         assert cap.path / specs[name].file == first
-        # A small array is in each file, which then tells the more by itself.
+        # A small array is stored in each file.
         assert cap.path / specs["constants/leak"].file == program.paths["data"]
         arrays = program.data()
-        assert list(arrays) == named(program.arguments)
+        assert list(arrays) == qualified_names(program.arguments)
         assert arrays[name].tobytes() == runner.target.weights.tobytes()
     later = cap.programs[1].paths["data"]
     assert name not in load_file(later)
@@ -131,7 +131,7 @@ def test_arrays_that_programs_share_are_stored_once(out: Path) -> None:
     assert {program.replay().equal for program in cap.programs} == {True}
 
 
-def test_a_shared_file_that_is_damaged_is_named(out: Path) -> None:
+def test_damage_of_a_shared_file_names_the_file(out: Path) -> None:
     runner = seeded(Weighted)
     with probe.capture(out, strict=True) as cap:
         runner.run(1.0)
@@ -145,65 +145,83 @@ def test_a_shared_file_that_is_damaged_is_named(out: Path) -> None:
             program.data()
 
 
-# --- Every element type -----------------------------------------------------------------------
+# --- Dtypes -----------------------------------------------------------------------------------
 
 _BYTES = np.arange(24, dtype=np.uint8)
 
 
-def _of_dtype(name: str) -> np.ndarray[Any, Any]:
-    """Return a matrix of two rows of any element type, with all kinds of bits."""
+def _array_of_dtype(name: str) -> np.ndarray[Any, Any]:
+    """Return a matrix with two rows of any dtype, with varied bit patterns."""
     dtype = dtype_of(name)
     if name == "bool":
         return _BYTES.reshape(2, -1) % 3 == 0
-    if dtype.itemsize == 1:  # of int4 and its kin, four bits of a byte are in use
+    if dtype.itemsize == 1:  # int4 and uint4 use four bits of a byte
         return _BYTES.astype(dtype).reshape(2, -1)
     return np.tile(_BYTES, 2 * dtype.itemsize).view(dtype).reshape(2, -1)
 
 
-FORMATS = ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
-FORMATS += ["float16", "float32", "float64"]
-LACKING = ["bfloat16", "complex64", "complex128", "float8_e4m3fn", "float8_e5m2", "int4", "uint4"]
+SAFETENSORS_DTYPES = [
+    "bool",
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+]
+SAFETENSORS_DTYPES += ["float16", "float32", "float64"]
+OTHER_DTYPES = [
+    "bfloat16",
+    "complex64",
+    "complex128",
+    "float8_e4m3fn",
+    "float8_e5m2",
+    "int4",
+    "uint4",
+]
 
 
-def _written(out: Path, values: dict[str, Any]) -> tuple[Path, dict[str, Stored]]:
+def _write(out: Path, values: dict[str, Any]) -> tuple[Path, dict[str, Stored]]:
     folder = RunFolder(out)
     stored = ArrayFiles(folder).write("data.safetensors", "data", values)
     return folder.path, stored
 
 
-def _read_back(path: Path, one: Stored, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    assert one.file is not None
+def _read_back(path: Path, stored: Stored, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    assert stored.file is not None
     spec = TensorSpec(
-        name=one.entry.partition("/")[2],
+        name=stored.entry.partition("/")[2],
         role="constant",
         shape=array.shape,
         dtype=str(array.dtype),
         nbytes=array.nbytes,
-        digest=one.digest,
-        file=one.file.path,
-        entry=one.entry,
+        digest=stored.digest,
+        file=stored.file.path,
+        entry=stored.entry,
     )
-    return check_array(path / one.file.path, spec, read_arrays(path, one.file))
+    return check_array(path / stored.file.path, spec, read_arrays(path, stored.file))
 
 
-@pytest.mark.parametrize("name", [*FORMATS, *LACKING])
+@pytest.mark.parametrize("name", [*SAFETENSORS_DTYPES, *OTHER_DTYPES])
 @pytest.mark.parametrize("shape", [(2, -1), (-1,), "scalar", "empty"], ids=str)
-def test_every_element_type_is_stored_without_loss(name: str, shape: Any, out: Path) -> None:
-    array = _of_dtype(name)
+def test_every_dtype_is_stored_without_loss(name: str, shape: Any, out: Path) -> None:
+    array = _array_of_dtype(name)
     array = {"scalar": array[1, 1:2].reshape(()), "empty": array[:, :0]}.get(
         shape, None if isinstance(shape, str) else array.reshape(shape)
     )
     with jax_in_64_bits():
-        path, stored = _written(out, {"constants/x": array})
-    one = stored["constants/x"]
-    assert one.digest == _digest(array)
-    back = _read_back(path, one, array)
+        path, stored = _write(out, {"constants/x": array})
+    entry = stored["constants/x"]
+    assert entry.digest == _digest(array)
+    back = _read_back(path, entry, array)
     assert (back.dtype, back.shape) == (array.dtype, array.shape)
     assert back.tobytes() == array.tobytes()
     with safe_open(path / "data.safetensors", "numpy") as file:
         metadata = file.metadata()
         raw = file.get_tensor("constants/x")
-    if name in FORMATS:
+    if name in SAFETENSORS_DTYPES:
         assert metadata is None
         assert (raw.dtype, raw.shape) == (array.dtype, array.shape)
     else:
@@ -212,7 +230,7 @@ def test_every_element_type_is_stored_without_loss(name: str, shape: Any, out: P
 
 
 def jax_in_64_bits() -> Any:
-    """Let JAX keep 64 bits, as it does in a process that has asked for them."""
+    """Enable 64-bit types in JAX in this block."""
     return (
         jax.experimental.enable_x64()
         if hasattr(jax.experimental, "enable_x64")
@@ -220,10 +238,10 @@ def jax_in_64_bits() -> Any:
     )
 
 
-def test_an_array_in_any_order_is_stored_in_cs(out: Path) -> None:
+def test_strided_arrays_are_stored_in_c_order(out: Path) -> None:
     array = np.arange(12.0, dtype=np.float32).reshape(3, 4)
-    values = {"constants/turned": array.T, "constants/every": array[::2, ::-1]}
-    path, stored = _written(out, values)
+    values = {"constants/transposed": array.T, "constants/strided": array[::2, ::-1]}
+    path, stored = _write(out, values)
     for name, value in values.items():
         back = _read_back(path, stored[name], value)
         np.testing.assert_array_equal(back, value)
@@ -235,13 +253,13 @@ def test_a_random_key_is_stored_as_its_words(out: Path) -> None:
         key, words = jax.random.PRNGKey(7), [0, 7]
     else:
         key, words = jax.random.key(7), [0, 7]
-    path, stored = _written(out, {"state/random": key})
+    path, stored = _write(out, {"state/random": key})
     back = _read_back(path, stored["state/random"], np.array(words, np.uint32))
     assert back.tolist() == words
 
 
 class Half(DynamicalSystem):
-    """Keeps its state in types that NumPy does not have by itself."""
+    """A model with a bfloat16 state, a dtype that NumPy itself lacks, and a complex state."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -254,7 +272,7 @@ class Half(DynamicalSystem):
         return bm.as_jax(self.half).astype(jnp.float32)
 
 
-def test_a_program_of_other_types_is_stored_and_replayed(out: Path) -> None:
+def test_a_program_of_other_dtypes_is_stored_and_replayed(out: Path) -> None:
     runner = seeded(Half)
     start = np.asarray(bm.as_jax(runner.target.half)), np.asarray(bm.as_jax(runner.target.wave))
     with probe.capture(out, data="full", strict=True) as cap:
@@ -263,14 +281,14 @@ def test_a_program_of_other_types_is_stored_and_replayed(out: Path) -> None:
     arrays = program.data()
     assert arrays["state/half"].dtype == ml_dtypes.bfloat16
     assert arrays["state/wave"].dtype == np.complex64
-    for name, one in zip(("state/half", "state/wave"), start, strict=True):
-        assert arrays[name].tobytes() == one.tobytes()
+    for name, array in zip(("state/half", "state/wave"), start, strict=True):
+        assert arrays[name].tobytes() == array.tobytes()
     with safe_open(program.paths["data"], "numpy") as file:
         assert file.metadata() == {"state/half": "bfloat16", "state/wave": "complex64"}
     done = program.replay()
     assert done.equal is True
     assert done.results["state/half"].dtype == ml_dtypes.bfloat16
-    # .npy has no name for bfloat16 and keeps its bytes.
+    # The .npy format has no name for bfloat16 and stores its bytes.
     changed = (start[0].astype(np.float32) * 2).astype(ml_dtypes.bfloat16)
     np.save(out / "half.npy", changed)
     read = np.load(out / "half.npy")
@@ -281,11 +299,11 @@ def test_a_program_of_other_types_is_stored_and_replayed(out: Path) -> None:
     assert by_name["state/half"].tobytes() != done.results["state/half"].tobytes()
 
 
-# --- How it is written ------------------------------------------------------------------------
+# --- Writing ----------------------------------------------------------------------------------
 
 
-def test_arrays_are_written_from_where_they_are(out: Path) -> None:
-    """32 MiB, written with less than a tenth of that on top."""
+def test_arrays_are_written_without_a_copy(out: Path) -> None:
+    """Writing 32 MiB allocates less than a tenth of that."""
     arrays = {f"constants/{n}": np.full(4 << 20, n, np.float32) for n in range(2)}
     held = {name: jnp.asarray(array) for name, array in arrays.items()}
     files = ArrayFiles(RunFolder(out))
@@ -312,5 +330,5 @@ def test_nothing_is_pickled() -> None:
 def test_no_file_of_a_capture_is_a_pickle() -> None:
     for name in ("lif", "noise"):
         for path in captured(name).capture.path.rglob("*"):
-            # A pickle of protocol 2 and later begins so, and so does one within a zip or .npy.
+            # The first bytes of a pickle (protocol 2 and later), a .npy file and a zip file.
             assert path.is_dir() or not path.read_bytes().startswith((b"\x80", b"\x93NUMPY", b"PK"))

@@ -1,4 +1,4 @@
-"""What a capture records of the model's own definition."""
+"""The model's definition in a capture: classes, derivatives and parameters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from brainpy_probe.recording.model.definitions import read_definition
 from tests.replaying import captured
 
 
-def test_a_group_has_equation_derivative_and_parameters() -> None:
+def test_a_group_has_an_equation_derivative_and_parameters() -> None:
     definition = captured("lif").program.record.definition
     assert definition is not None
     assert not definition.notes
@@ -28,7 +28,7 @@ def test_a_group_has_equation_derivative_and_parameters() -> None:
     assert "site-packages" not in msgspec.json.encode(definition).decode()
 
 
-def test_components_of_a_class_share_what_they_integrate() -> None:
+def test_components_of_a_class_share_their_derivative() -> None:
     definition = captured("einet").program.record.definition
     assert definition is not None
     assert len(definition.derivatives) == 2
@@ -36,7 +36,7 @@ def test_components_of_a_class_share_what_they_integrate() -> None:
     assert definition.derivatives_of("E") == definition.derivatives_of("I")
 
 
-def test_of_two_lambdas_in_a_line_each_has_its_own() -> None:
+def test_two_lambdas_in_one_line_have_their_own_source() -> None:
     first, second = (lambda x: x + 1), (lambda x: -x)
     assert sources.statements(first) == ("return x + 1",)
     assert sources.statements(second) == ("return -x",)

@@ -1,4 +1,4 @@
-"""A run without jit: nothing of the model's Python runs twice, unless the user asks for a trace."""
+"""Runs without jit: the model's Python code runs once, unless the user asks for a trace."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COUNTED = contextvars.ContextVar("counted", default=0)
 
 
 class Counting(DynamicalSystem):
-    """A model whose step counts itself in whatever a trace of it could not put back."""
+    """A model whose step counts its calls in objects that a trace could not restore."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,10 +44,10 @@ class Counting(DynamicalSystem):
         def draw() -> tuple[int, int]:
             return next(count), next(generator)
 
-        def called() -> None:
-            vars(called)["calls"] = vars(called).get("calls", 0) + 1
+        def record_call() -> None:
+            vars(record_call)["calls"] = vars(record_call).get("calls", 0) + 1
 
-        self.draw, self.called = draw, called
+        self.draw, self.record_call = draw, record_call
         COUNTED.set(0)
         os.environ["COUNTED"] = "0"
 
@@ -57,7 +57,7 @@ class Counting(DynamicalSystem):
         self.text.write("x")
         self.file.write("x")
         os.write(self.writer, b"x")
-        self.called()
+        self.record_call()
         COUNTED.set(COUNTED.get() + 1)
         os.environ["COUNTED"] = str(int(os.environ["COUNTED"]) + 1)
         self.x.value = self.x * 0.0 + next(self.items[0]) + sum(self.draw())
@@ -70,7 +70,7 @@ class Counting(DynamicalSystem):
             "StringIO": len(self.text.getvalue()),
             "file": self.file.tell(),
             "pipe": len(os.read(self.reader, 100)),
-            "attribute of a function": vars(self.called)["calls"],
+            "attribute of a function": vars(self.record_call)["calls"],
             "context variable": COUNTED.get(),
             "environment": int(os.environ["COUNTED"]),
         }
@@ -82,17 +82,17 @@ def _runner(model: Any, **options: Any) -> bp.DSRunner:
 
 @pytest.fixture(scope="module")
 def counted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, probe.Capture]:
-    """Return a plain run of three steps, the same in a capture, and that capture."""
+    """Return the values of a plain run of three steps, those of a captured one, and the capture."""
     plain, probed = _runner(Counting(), jit=False), _runner(Counting(), jit=False)
-    left = []
+    values = []
     plain.run(0.35)
-    left.append((plain.mon["x"].tolist(), plain.target.counted()))
+    values.append((plain.mon["x"].tolist(), plain.target.counted()))
     COUNTED.set(0)
     os.environ["COUNTED"] = "0"
     with probe.capture(tmp_path_factory.mktemp("eager"), strict=True) as cap:
         probed.run(0.35)
-    left.append((probed.mon["x"].tolist(), probed.target.counted()))
-    return *left, cap
+    values.append((probed.mon["x"].tolist(), probed.target.counted()))
+    return *values, cap
 
 
 def test_the_python_of_a_run_without_jit_runs_once(counted: Any) -> None:
@@ -109,9 +109,9 @@ def test_a_run_without_jit_is_a_call_without_a_program(counted: Any) -> None:
     assert cap.programs == ()
 
 
-def test_the_finding_names_what_traces_it_and_its_price(counted: Any) -> None:
+def test_the_finding_names_trace_eager_and_its_cost(counted: Any) -> None:
     *_, cap = counted
-    (finding,) = (one for one in cap.findings if one.slug == "jit-disabled")
+    (finding,) = (finding for finding in cap.findings if finding.slug == "jit-disabled")
     assert "no program was captured" in finding.sentence
     assert "capture(trace_eager=True)" in finding.remedy
     assert "once more" in finding.remedy
@@ -119,19 +119,19 @@ def test_the_finding_names_what_traces_it_and_its_price(counted: Any) -> None:
         cap.text  # noqa: B018 - a property
 
 
-def test_the_step_is_traced_where_it_is_asked_for(out: Path) -> None:
+def test_trace_eager_traces_the_step(out: Path) -> None:
     runner = _runner(_Decay(), jit=False)
     with probe.capture(out, trace_eager=True, strict=True) as cap:
         runner.run(0.35)
     (call,) = cap.calls
     assert call.program is not None
     assert call.program.kind == "step"
-    (finding,) = (one for one in cap.findings if one.slug == "jit-disabled")
+    (finding,) = (finding for finding in cap.findings if finding.slug == "jit-disabled")
     assert "trace_eager" not in finding.remedy
 
 
 class _Decay(DynamicalSystem):
-    """A model whose step a test can look at."""
+    """A model with a simple step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -165,10 +165,10 @@ def test_a_trainer_without_jit_is_a_call_without_a_program(out: Path) -> None:
     assert "jit-disabled" in {finding.slug for finding in cap.findings}
 
 
-# --- A step that is the one that was traced before ------------------------------------------------
+# --- A step that was traced before ----------------------------------------------------------------
 
 GAIN = 0.5
-MODULE = types.ModuleType("settings_of_the_users")
+MODULE = types.ModuleType("user_settings")
 vars(MODULE)["gain"] = 0.5
 
 
@@ -183,8 +183,8 @@ def _tripled(x: Any) -> Any:
 HELPER = [_halved]
 
 
-class Known(DynamicalSystem):
-    """A model whose step depends on whatever Python can hold."""
+class Dependent(DynamicalSystem):
+    """A model whose step depends on attributes, globals, closures, modules and functions."""
 
     factor = 0.5
 
@@ -199,18 +199,18 @@ class Known(DynamicalSystem):
         self.sharding = jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec())
         held = 0.5
 
-        def closed(value: float | None = None) -> float:
+        def closure(value: float | None = None) -> float:
             nonlocal held
             held = held if value is None else value
             return held
 
-        self.closed = closed
+        self.closure = closure
 
     def update(self) -> Any:
-        share: Any = bp.share
-        x = self.x * self.leak * self.table["deep"][0] * self.factor * self.closed() * GAIN
+        shared: Any = bp.share
+        x = self.x * self.leak * self.table["deep"][0] * self.factor * self.closure() * GAIN
         x = HELPER[0](x * MODULE.gain) * self.weights + self.array
-        self.x.value = x + (share["more"] if "more" in share.get_shargs() else 0.0)
+        self.x.value = x + (shared["more"] if "more" in shared.get_shargs() else 0.0)
         return self.x.value
 
 
@@ -223,13 +223,13 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "sign of zero": lambda model: setattr(model, "leak", -0.0),
     "type of a number": lambda model: setattr(model, "leak", 1),
     "item": lambda model: model.table["deep"].__setitem__(0, 0.25),
-    "class attribute": lambda _: setattr(Known, "factor", 0.25),
-    "closure": lambda model: model.closed(0.25),
+    "class attribute": lambda _: setattr(Dependent, "factor", 0.25),
+    "closure": lambda model: model.closure(0.25),
     "global": lambda _: _set_global("GAIN", 0.25),
     "module": lambda _: vars(MODULE).update(gain=0.25),
     "function": lambda _: HELPER.__setitem__(0, _tripled),
     "array in place": lambda model: model.weights.__setitem__(1, 0.25),
-    "array of BrainPy's": lambda model: setattr(model.array, "value", bm.zeros(3).value),
+    "BrainPy array": lambda model: setattr(model.array, "value", bm.zeros(3).value),
     "sharding": lambda model: setattr(
         model,
         "sharding",
@@ -240,40 +240,38 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
 
 @pytest.fixture
 def traces(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Return a list that has a call for each trace of a step."""
-    seen: list[Any] = []
+    """Return a list that gets a call for each trace of a step."""
+    traced_calls: list[Any] = []
     trace = eager._trace
 
     def counting(call: Any, *args: Any) -> Any:
-        seen.append(call)
+        traced_calls.append(call)
         return trace(call, *args)
 
     monkeypatch.setattr(eager, "_trace", counting)
-    return seen
+    return traced_calls
 
 
 @pytest.fixture
-def as_before() -> Iterator[None]:
-    """Put back what CHANGES changes."""
+def restored_globals() -> Iterator[None]:
+    """Restore the globals that CHANGES changes."""
     yield
-    Known.factor = 0.5
+    Dependent.factor = 0.5
     _set_global("GAIN", 0.5)
     vars(MODULE)["gain"] = 0.5
     HELPER[0] = _halved
 
 
-@pytest.mark.usefixtures("as_before")
+@pytest.mark.usefixtures("restored_globals")
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_step_is_traced_again_once_its_inputs_change(
-    change: str, out: Path, traces: list[Any]
-) -> None:
-    runner = bp.DSRunner(Known(), monitors=["x"], jit=False, progress_bar=False)
+def test_a_step_is_traced_again_after_a_change(change: str, out: Path, traces: list[Any]) -> None:
+    runner = bp.DSRunner(Dependent(), monitors=["x"], jit=False, progress_bar=False)
     with probe.capture(out, data="full", trace_eager=True, strict=True) as cap:
         runner.run(0.1)
         runner.run(0.1)
         count = len(traces)
         runner.run(0.1)
-        assert len(traces) == count, "nothing had changed"
+        assert len(traces) == count, "traced again without a change"
         CHANGES[change](runner.target)
         before = np.asarray(runner.target.x.value)
         runner.run(0.1)
@@ -286,26 +284,28 @@ def test_a_step_is_traced_again_once_its_inputs_change(
     for name, value in {"weights": model.weights, "array": model.array.value}.items():
         arrays[f"constants/{name}"] = np.asarray(value)
         digest = xxhash.xxh3_128_hexdigest(np.asarray(value).tobytes())
-        assert last.digests[f"in/constants/{name}"] == digest, "of the call's own"
+        assert last.digests[f"in/constants/{name}"] == digest, "the digest of this call's own array"
     arrays["state/x"] = before
     made = Replayer(last.program, "stablehlo")(arrays)
     np.testing.assert_allclose(made["state/x"], np.asarray(runner.target.x.value), rtol=1e-6)
 
 
-@pytest.mark.usefixtures("as_before")
-def test_a_known_step_has_the_values_of_its_own_call(out: Path, traces: list[Any]) -> None:
-    runner = bp.DSRunner(Known(), monitors=["x"], jit=False, progress_bar=False)
+@pytest.mark.usefixtures("restored_globals")
+def test_a_known_step_has_the_digests_of_each_call(out: Path, traces: list[Any]) -> None:
+    runner = bp.DSRunner(Dependent(), monitors=["x"], jit=False, progress_bar=False)
     with probe.capture(out, trace_eager=True, strict=True) as cap:
         for _ in range(4):
             runner.run(0.1)
-    assert len(traces) <= 2, "what BrainPy makes in its first run may have it traced again"
+    assert len(traces) <= 2, (
+        "objects that BrainPy creates in its first run may cause a second trace"
+    )
     assert len(cap.programs) == 1
     digests = [call.digests["in/state/x"] for call in cap.calls]
     assert len(set(digests)) == 4
 
 
-class Untold(DynamicalSystem):
-    """A model whose step depends on what nobody can look into."""
+class Impure(DynamicalSystem):
+    """A model whose step depends on a value that the probe cannot inspect."""
 
     def __init__(self, draw: Callable[[], float]) -> None:
         super().__init__()
@@ -327,30 +327,32 @@ def _imported() -> float:
     return float(len(platform.node()))
 
 
-def _counted() -> Callable[[], float]:
+def _counter() -> Callable[[], float]:
     count = itertools.count()
     return lambda: float(next(count))
 
 
 @pytest.mark.parametrize(
-    ("draw", "why"),
+    ("draw", "reason"),
     [
         (_clock, "it uses time"),
         (_imported, "it uses platform"),
-        (_counted(), "it reaches a itertools.count"),
+        (_counter(), "it reaches a itertools.count"),
         (lambda: float(np.random.default_rng().random()), "NumPy"),
         (lambda: float(np.random.rand()), ""),
     ],
     ids=["clock", "import", "iterator", "entropy", "global random numbers"],
 )
-def test_what_nobody_can_look_into_is_traced_at_every_call(
-    draw: Callable[[], float], why: str, out: Path, traces: list[Any]
+def test_a_step_that_cannot_be_compared_is_always_traced(
+    draw: Callable[[], float], reason: str, out: Path, traces: list[Any]
 ) -> None:
-    runner = bp.DSRunner(Untold(draw), jit=False, progress_bar=False)
+    runner = bp.DSRunner(Impure(draw), jit=False, progress_bar=False)
     with probe.capture(out, trace_eager=True, strict=True) as cap:
         for _ in range(3):
             runner.run(0.1)
     assert len(traces) == 3
     notes = cap.programs[0].fidelity.notes
-    assert any(note.startswith("The step is traced at every call") for note in notes) == bool(why)
-    assert any(why in note for note in notes)
+    assert any(note.startswith("The step is traced at every call") for note in notes) == bool(
+        reason
+    )
+    assert any(reason in note for note in notes)

@@ -1,4 +1,4 @@
-"""The second promise: what fails in the probe is recorded and stops no run."""
+"""Failures of the probe are recorded and stop no run."""
 
 from __future__ import annotations
 
@@ -20,28 +20,30 @@ from tests.networks import by_name
 
 
 class Sealed:
-    """A result that JAX can take apart but not put together again."""
+    """A pytree that JAX can flatten but not unflatten."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
 
-def _refuse(_: Any, __: Any) -> Sealed:
+def _fail_to_unflatten(_: Any, __: Any) -> Sealed:
     raise RuntimeError("sealed")
 
 
-jax.tree_util.register_pytree_node(Sealed, lambda one: ((one.value,), None), _refuse)
+jax.tree_util.register_pytree_node(
+    Sealed, lambda sealed: ((sealed.value,), None), _fail_to_unflatten
+)
 
 
 class SealingRunner(bp.DSRunner):
-    """A runner that gives its outputs out sealed."""
+    """A runner whose outputs are a `Sealed` pytree."""
 
     def _predict(self, *args: Any, **kwargs: Any) -> Any:
         outputs, monitors = super()._predict(*args, **kwargs)
         return Sealed(outputs), monitors
 
 
-def test_a_result_that_can_not_be_copied_stops_no_run(out: Path) -> None:
+def test_a_result_that_cannot_be_copied_stops_no_run(out: Path) -> None:
     plain = by_name("lif").build()
     expected = plain.run(2.0)
     runner = SealingRunner(by_name("lif").build().target, inputs=("input", 20.0))
@@ -55,7 +57,7 @@ def test_a_result_that_can_not_be_copied_stops_no_run(out: Path) -> None:
     assert "sealed" in call.failure.traceback
 
 
-def test_strictly_a_result_that_cannot_be_copied_is_raised(out: Path) -> None:
+def test_strict_raises_for_a_result_that_cannot_be_copied(out: Path) -> None:
     runner = SealingRunner(by_name("lif").build().target, inputs=("input", 20.0))
     with (
         pytest.raises(probe.ProbeError, match="sealed"),
@@ -67,7 +69,7 @@ def test_strictly_a_result_that_cannot_be_copied_is_raised(out: Path) -> None:
 
 
 class Doubling(DynamicalSystem):
-    """A model without Variables: only its inputs can be another trace's."""
+    """A model without Variables: only its inputs can be tracers of an outer trace."""
 
     def update(self, x: Any) -> Any:
         return 2.0 * x
@@ -82,7 +84,7 @@ def test_a_run_within_a_transformation_has_no_program(out: Path) -> None:
     assert not list(cap.path.glob("programs/*"))
 
 
-def test_a_folder_that_is_removed_is_said_and_not_made_again(out: Path) -> None:
+def test_a_removed_folder_is_reported_and_not_created_again(out: Path) -> None:
     case = by_name("lif")
     runner = case.build()
 
@@ -100,7 +102,7 @@ def test_a_folder_that_is_removed_is_said_and_not_made_again(out: Path) -> None:
     assert not cap.manifest.complete
 
 
-def test_files_that_are_removed_are_said_when_the_capture_ends(out: Path) -> None:
+def test_removed_files_are_reported_when_the_capture_ends(out: Path) -> None:
     case = by_name("lif")
 
     def block() -> probe.Capture:
@@ -114,33 +116,33 @@ def test_files_that_are_removed_are_said_when_the_capture_ends(out: Path) -> Non
     assert probe.load(cap.path).manifest.complete
 
 
-def test_a_first_manifest_that_fails_leaves_its_own_error(
+def test_an_error_of_the_first_manifest_is_raised_as_it_is(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: Any, **__: Any) -> Any:
+    def fail(*_: Any, **__: Any) -> Any:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "write", full)
-    monkeypatch.setattr(os, "unlink", full)
+    monkeypatch.setattr(os, "write", fail)
+    monkeypatch.setattr(os, "unlink", fail)
     with pytest.raises(Exception, match="No space left on device"), probe.capture(out):
         pass
     monkeypatch.undo()
     assert list(out.glob("*/manifest.json")) == []
 
 
-def test_a_call_that_was_not_written_is_written_with_the_next(
+def test_a_failed_write_of_a_call_is_repeated_with_the_next(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = by_name("lif")
     runner = case.build()
 
-    def broken(*_: Any) -> None:
+    def fail_to_write(*_: Any) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     def block() -> probe.Capture:
         with probe.capture(out) as cap:
             with monkeypatch.context() as patch:
-                patch.setattr(RunFolder, "append", broken)
+                patch.setattr(RunFolder, "append", fail_to_write)
                 case.run(runner)
             assert cap.calls == ()
             case.run(runner)

@@ -1,4 +1,4 @@
-"""Nothing of the probe's raises into a run, and a name that fails costs the name alone."""
+"""The probe raises nothing into a run, and a failing private name costs only its own result."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from brainpy_probe.recording.model import scopes
 from brainpy_probe.recording.modules import compiler_hooks, phase_events
 from tests.eras import SINCE_2_4, SINCE_2_7, DynamicalSystem
 
-GONE = "jax._src.core:there_is_no_such_name"
+MISSING = "jax._src.core:there_is_no_such_name"
 
 
 class Decay(DynamicalSystem):
-    """A model whose result is known."""
+    """A model that halves its state at each step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,21 +48,26 @@ def _run(model: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", sorted(versions.expected()))
-def test_a_name_that_is_missing_is_said_when_the_capture_opens(
+def test_a_missing_private_name_is_reported_at_the_start(
     name: str, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seam = lookup.NAMES[name]
-    monkeypatch.setitem(lookup.NAMES, name, dataclasses.replace(seam, places=(GONE,)))
-    if seam.optional:
+    private_name = lookup.NAMES[name]
+    monkeypatch.setitem(lookup.NAMES, name, dataclasses.replace(private_name, places=(MISSING,)))
+    if private_name.optional:
         versions.resolve()
         return
-    with pytest.raises(probe.PrivateNameMissing, match=GONE.partition(":")[0]), probe.capture(out):
+    with (
+        pytest.raises(probe.PrivateNameMissing, match=MISSING.partition(":")[0]),
+        probe.capture(out),
+    ):
         pytest.fail("the capture opened")
     assert not out.exists()
 
 
-def test_all_that_is_missing_is_said_at_once(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(lookup.NAMES, "literal", PrivateName("JAX's literals", (GONE,), ""))
+def test_all_missing_names_are_reported_in_one_error(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(lookup.NAMES, "literal", PrivateName("JAX's literals", (MISSING,), ""))
     other = dataclasses.replace(lookup.NAMES["runner"], members=("predict", "no_such_method"))
     monkeypatch.setitem(lookup.NAMES, "runner", other)
     monkeypatch.setattr(versions, "expected", lambda: dict(lookup.NAMES))
@@ -72,11 +77,11 @@ def test_all_that_is_missing_is_said_at_once(out: Path, monkeypatch: pytest.Monk
 
 
 def _fail(*_: Any, **__: Any) -> Any:
-    raise RuntimeError("as no version does")
+    raise RuntimeError("injected failure")
 
 
-# What the wrappers call within a run, and whether a call without it has its program.
-WITHIN: list[tuple[Any, str, bool]] = [
+# Functions that the wrappers call within a run, and whether the call then has a program.
+CALLED_IN_A_RUN: list[tuple[Any, str, bool]] = [
     (jax_tracing, "trace_state_clean", False),
     (brainpy_runner, "compiles_its_step", False),
     (brainpy_runner, "predict_arguments", not SINCE_2_4),
@@ -91,16 +96,18 @@ WITHIN: list[tuple[Any, str, bool]] = [
 
 
 @pytest.mark.filterwarnings("ignore::brainpy_probe.ProbeWarning")
-@pytest.mark.parametrize(("owner", "name", "captured"), WITHIN, ids=lambda one: str(one))
-def test_whatever_fails_in_a_wrapper_the_run_goes_on(
+@pytest.mark.parametrize(
+    ("owner", "name", "captured"), CALLED_IN_A_RUN, ids=lambda value: str(value)
+)
+def test_a_failure_in_a_wrapper_does_not_stop_the_run(
     owner: Any, name: str, captured: bool, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with probe.capture(out) as cap:
         with monkeypatch.context() as patched:
             patched.setattr(owner, name, _fail)
-            left = _run(Decay())
-        assert left == [0.5, 0.25, 0.125]
-        assert _run(Decay()) == left, "and the next one"
+            values = _run(Decay())
+        assert values == [0.5, 0.25, 0.125]
+        assert _run(Decay()) == values, "the next run, without the failure"
     broken, whole = cap.calls
     assert broken.error is None
     assert (broken.program is not None) == captured, broken.failure
@@ -108,27 +115,25 @@ def test_whatever_fails_in_a_wrapper_the_run_goes_on(
     assert whole.failure is None
 
 
-def test_a_listener_that_fails_stops_no_compilation(
+def test_a_failing_listener_stops_no_compilation(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(phase_events, "_pend", _fail)
-    with pytest.warns(probe.ProbeWarning, match="as no version does"), probe.capture(out):
+    with pytest.warns(probe.ProbeWarning, match="injected failure"), probe.capture(out):
         assert float(jax.jit(lambda x: x * 3.0)(np.float32(2.0))) == 6.0
 
 
-def test_a_name_that_fails_is_noted_beside_the_program(
-    out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_to_name_components_is_noted(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scopes, "name_components", _fail)
     with probe.capture(out, strict=True) as cap:
         _run(Decay())
     (program,) = cap.programs
     assert program.record.components == {}
-    (note,) = (one for one in program.fidelity.notes if "as no version does" in one)
+    (note,) = (note for note in program.fidelity.notes if "injected failure" in note)
     assert note.startswith("Some objects of the model could not be named")
 
 
-def test_variables_without_names_cost_no_program(
+def test_a_failure_to_name_variables_keeps_the_program(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scopes, "read_components", _fail)
@@ -136,18 +141,18 @@ def test_variables_without_names_cost_no_program(
         _run(Decay())
     (program,) = cap.programs
     assert "state" in {spec.role for spec in program.arguments}
-    assert any("as no version does" in note for note in program.fidelity.notes)
+    assert any("injected failure" in note for note in program.fidelity.notes)
 
 
-class OddDict(dict[str, Any]):
-    """A dictionary that is not open yet."""
+class FailingDict(dict[str, Any]):
+    """A dictionary that raises when it is read."""
 
     def items(self) -> Any:
-        raise RuntimeError("closed store")
+        raise RuntimeError("not open")
 
 
 class Lazy:
-    """An object that is not loaded yet."""
+    """An object whose `__dict__` raises."""
 
     @property
     def __dict__(self) -> Any:  # type: ignore[override]
@@ -156,24 +161,27 @@ class Lazy:
 
 @dataclasses.dataclass(init=False, repr=False)
 class Unhashable(bp.DSRunner):
-    """A runner that compares by its fields, and so has no hash."""
+    """A runner that compares by its fields and therefore has no hash."""
 
 
-ODD: dict[str, Any] = {"odd dictionary": OddDict(a=1), "object without a __dict__": Lazy()}
+FAILING_OBJECTS: dict[str, Any] = {
+    "failing dictionary": FailingDict(a=1),
+    "object without a __dict__": Lazy(),
+}
 
 
-# BrainPy 2.3 itself calls a model's vars().
-NAMED = ["attribute called vars"] if SINCE_2_4 else []
+# BrainPy 2.3 itself calls the model's vars().
+FAILING_NAMES = ["attribute called vars"] if SINCE_2_4 else []
 
 
-@pytest.mark.parametrize("odd", [*ODD, *NAMED])
-def test_whatever_a_model_holds_its_run_is_captured(odd: str, out: Path) -> None:
+@pytest.mark.parametrize("case", [*FAILING_OBJECTS, *FAILING_NAMES])
+def test_objects_that_fail_on_inspection_prevent_no_capture(case: str, out: Path) -> None:
     model = Decay()
-    name = "store" if odd in ODD else "vars"
-    object.__setattr__(model, name, ODD.get(odd, {"tau": 1.0}))
+    name = "store" if case in FAILING_OBJECTS else "vars"
+    object.__setattr__(model, name, FAILING_OBJECTS.get(case, {"tau": 1.0}))
     with probe.capture(out, strict=True) as cap:
-        left = _run(model)
-    assert left == [0.5, 0.25, 0.125]
+        values = _run(model)
+    assert values == [0.5, 0.25, 0.125]
     assert "x" in {spec.name for spec in cap.programs[0].arguments}
 
 

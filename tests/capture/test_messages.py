@@ -1,4 +1,4 @@
-"""What the probe tells of its own failures: at the user's line, truly, once, and how often."""
+"""Warnings about the probe's failures: location, content and count."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.eras import DynamicalSystem
 
 
 class Decay(DynamicalSystem):
-    """A model that runs."""
+    """A model that halves its state at each step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ def _full(*_: Any, **__: Any) -> Any:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def _here() -> int:
+def _current_line() -> int:
     frame = inspect.currentframe()
     assert frame is not None
     assert frame.f_back is not None
@@ -59,27 +59,31 @@ def test_a_warning_points_at_the_users_line(out: Path, monkeypatch: pytest.Monke
     runner = _runner()
     with warnings.catch_warnings(record=True) as seen, probe.capture(out):
         warnings.simplefilter("always")
-        lines = [_here() + 1]
+        lines = [_current_line() + 1]
         jax.jit(lambda x: x + np.float32(lines[0]))(1.0)
         monkeypatch.setattr(ModuleLog, "record", lambda *_, **__: 1 / 0)
-        lines.append(_here() + 1)
+        lines.append(_current_line() + 1)
         runner.run(1.0)
-    ours = [one for one in seen if one.category is probe.ProbeWarning]
-    assert [(one.filename, one.lineno) for one in ours[:2]] == [(__file__, n) for n in lines]
+    probe_warnings = [warning for warning in seen if warning.category is probe.ProbeWarning]
+    assert [(warning.filename, warning.lineno) for warning in probe_warnings[:2]] == [
+        (__file__, n) for n in lines
+    ]
 
 
-def test_what_is_said_of_the_traceback_is_true(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warning_names_the_place_of_the_traceback(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ModuleLog, "record", _fail)
     with warnings.catch_warnings(record=True) as seen, probe.capture(out) as cap:
         warnings.simplefilter("always")
         jax.jit(lambda x: x + 2.0)(1.0)
     message = str(seen[0].message)
-    stands = any("deep trouble" in file.read_text() for file in cap.path.iterdir())
-    assert (f"The traceback is in {cap.path}" in message) == stands
-    assert stands or f"raised at {__file__}" in message
+    is_written = any("deep trouble" in file.read_text() for file in cap.path.iterdir())
+    assert (f"The traceback is in {cap.path}" in message) == is_written
+    assert is_written or f"raised at {__file__}" in message
 
 
-def test_what_fails_again_is_counted(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repeated_failure_is_counted(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = _runner()
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
@@ -87,13 +91,17 @@ def test_what_fails_again_is_counted(out: Path, monkeypatch: pytest.MonkeyPatch)
             monkeypatch.setattr(RunFolder, "append", _full)
             for _ in range(3):
                 runner.run(1.0)
-    first, last = (str(one.message) for one in seen if one.category is probe.ProbeWarning)
+    first, last = (
+        str(warning.message) for warning in seen if warning.category is probe.ProbeWarning
+    )
     assert "No space left on device" in first
     assert "Free some space" in first
     assert last == "The probe failed 3 times: OSError: [Errno 28] No space left on device"
 
 
-def test_lost_calls_are_not_called_none(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_calls_are_not_reported_as_no_model_run(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runner = _runner()
     with warnings.catch_warnings(), probe.capture(out) as cap:
         warnings.simplefilter("ignore")
@@ -102,12 +110,12 @@ def test_lost_calls_are_not_called_none(out: Path, monkeypatch: pytest.MonkeyPat
         runner.run(1.0)
         assert "No model was run" not in str(cap)
     assert "No model was run" not in str(cap)
-    with pytest.raises(probe.ProbeError) as refusal:
+    with pytest.raises(probe.ProbeError) as caught:
         cap.text  # noqa: B018 - a property
-    assert "no model was run" not in str(refusal.value)
+    assert "no model was run" not in str(caught.value)
 
 
-def test_a_summary_is_printed_whatever_stdout_can_encode(
+def test_a_summary_is_printed_to_an_ascii_terminal(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with probe.capture(out / "gr\u00f6\u00dfer") as cap:
@@ -123,35 +131,35 @@ def test_a_summary_is_printed_whatever_stdout_can_encode(
     [("/proc/nowhere", "in which you may write"), ("x" * 300, "shorter name")],
     ids=["proc", "long"],
 )
-def test_a_folder_that_can_not_be_made_is_our_own_error(
+def test_a_folder_that_cannot_be_created_is_a_probe_error(
     place: str, remedy: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(probe.ProbeError, match=remedy) as refusal, probe.capture(tmp_path / place):
+    with pytest.raises(probe.ProbeError, match=remedy) as caught, probe.capture(tmp_path / place):
         pytest.fail("the capture opened")
-    assert place in str(refusal.value)
+    assert place in str(caught.value)
 
 
-def test_a_full_disk_is_our_own_error(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_a_probe_error(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunFolder, "write_manifest", _full)
-    with pytest.raises(probe.CannotWrite, match="Free some space") as refusal, probe.capture(out):
+    with pytest.raises(probe.CannotWrite, match="Free some space") as caught, probe.capture(out):
         pytest.fail("the capture opened")
-    assert isinstance(refusal.value, OSError)
-    assert refusal.value.errno == errno.ENOSPC
+    assert isinstance(caught.value, OSError)
+    assert caught.value.errno == errno.ENOSPC
     assert not list(out.iterdir())
 
 
-def test_a_long_name_is_cut_in_paths(out: Path) -> None:
+def test_a_long_name_is_truncated_in_paths(out: Path) -> None:
     name = "longer_than_any_file_may_be_called_" * 10
 
-    def named(x: Any) -> Any:
+    def tripled(x: Any) -> Any:
         return x * 3.0
 
     model = type(name, (Decay,), {})()
-    named.__name__ = named.__qualname__ = name
+    tripled.__name__ = tripled.__qualname__ = name
     with probe.capture(out, strict=True) as cap:
-        jax.jit(named)(1.0)
+        jax.jit(tripled)(1.0)
         bp.DSRunner(model, progress_bar=False).run(0.2)
-    (module,) = (one for one in cap.modules if one.name.startswith("jit_longer"))
+    (module,) = (module for module in cap.modules if module.name.startswith("jit_longer"))
     (program,) = cap.programs
     assert program.name == name
     for path in (*module.paths.values(), *program.paths.values()):
@@ -164,19 +172,19 @@ def test_a_run_inside_a_transformation_is_no_failure(out: Path) -> None:
     with warnings.catch_warnings(record=True) as seen, probe.capture(out, strict=True) as cap:
         warnings.simplefilter("always")
         eras.traced(lambda: runner.run(0.2))()
-    assert [one.category for one in seen].count(probe.ProbeWarning) == 1
+    assert [warning.category for warning in seen].count(probe.ProbeWarning) == 1
     assert {call.failure and call.failure.kind for call in cap.calls} == {"InsideTransformation"}
     assert "no program: predict ran inside another JAX transformation" in str(cap)
     assert "the probe failed" not in str(cap)
 
 
-def test_what_can_not_be_measured_is_a_note(out: Path) -> None:
-    class Talking(Decay):
+def test_a_program_that_cannot_be_measured_has_a_note(out: Path) -> None:
+    class CallingBack(Decay):
         def update(self) -> Any:
             jax.debug.callback(lambda _: None, bm.as_jax(self.x))
             return super().update()
 
-    runner = bp.DSRunner(Talking(), progress_bar=False)
+    runner = bp.DSRunner(CallingBack(), progress_bar=False)
     with probe.capture(out, profile=True, strict=True) as cap:
         runner.run(0.5)
     assert cap.calls[0].failure is None

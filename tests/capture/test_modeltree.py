@@ -1,4 +1,4 @@
-"""The names of Variables and arrays: those by which a reader of the model knows them."""
+"""The names of Variables, arrays and components are their paths in the model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def einet() -> tuple[Any, ModelNames]:
 
 
 class Oddities(DynamicalSystem):
-    """A model that keeps its parts in odd places."""
+    """A model that holds Variables and arrays in unusual places."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,17 +59,17 @@ class Oddities(DynamicalSystem):
 
 @pytest.fixture(scope="module")
 def odd() -> tuple[Oddities, bp.DSRunner, ModelNames]:
-    """Return the model with its runner and its names."""
+    """Return a model of this kind with its runner and its names."""
     model = Oddities()
     runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
     return model, runner, ModelNames(runner)
 
 
 def _names_of(
-    runner: Any, states: list[Any], arrays: list[Any], begun: ModelNames | None = None
+    runner: Any, states: list[Any], arrays: list[Any], earlier: ModelNames | None = None
 ) -> TraceNames:
     call = RunningCall(runner)
-    call.name_readings += [begun] if begun else []
+    call.name_readings += [earlier] if earlier else []
     return scopes.names_of(call, states, arrays)
 
 
@@ -103,7 +103,7 @@ def test_connectivity_has_the_name_of_its_synapse(einet: tuple[Any, ModelNames])
                 assert _array(names, held.conn_mask[number]) == name
 
 
-def test_numpy_arrays_that_were_copied_are_known_by_content(
+def test_copies_of_numpy_arrays_are_named_by_content(
     odd: tuple[Oddities, bp.DSRunner, ModelNames],
 ) -> None:
     model, _, names = odd
@@ -114,7 +114,7 @@ def test_numpy_arrays_that_were_copied_are_known_by_content(
     assert _array(names, model.weights + 1e-9) is None
 
 
-def test_arrays_of_text_and_objects_do_not_prevent_names() -> None:
+def test_arrays_of_text_and_objects_are_skipped() -> None:
     model = Oddities()
     model.labels = np.asarray(["one", "two", "three"])
     model.objects = np.asarray([None, "clamp", 2.0], dtype=object)
@@ -122,7 +122,7 @@ def test_arrays_of_text_and_objects_do_not_prevent_names() -> None:
     assert names.arrays([np.ones(3, np.int32)]) == ([None], [])
 
 
-def test_jax_arrays_are_known_by_their_identity(
+def test_jax_arrays_are_named_by_identity(
     odd: tuple[Oddities, bp.DSRunner, ModelNames],
 ) -> None:
     model, _, names = odd
@@ -132,7 +132,7 @@ def test_jax_arrays_are_known_by_their_identity(
     assert _array(names, model.v.value) == "v"
 
 
-def test_names_are_plain_and_hold_no_id_of_an_object(
+def test_names_are_identifiers_without_object_ids(
     odd: tuple[Oddities, bp.DSRunner, ModelNames],
 ) -> None:
     model, _, names = odd
@@ -163,15 +163,15 @@ def _renamed(model: Any) -> None:
 
 CHANGES = {
     "an attribute": lambda model: setattr(model, "late", jnp.zeros(3)),
-    "an array in the place of a number": lambda model: setattr(model, "number", np.zeros(3)),
+    "an array that replaces a number": lambda model: setattr(model, "number", np.zeros(3)),
     "an equal array": lambda model: setattr(model, "gain", model.gain + 0),
     "an entry of an empty list": lambda model: model.empty.append(bm.Variable(bm.zeros(1))),
     "an entry of an empty dict": lambda model: model.nothing.update(w=np.zeros(3)),
-    "a name deep within": _renamed,
+    "a nested name": _renamed,
     "an order": lambda model: model.rows.reverse(),
-    "an item less": lambda model: model.rows.pop(),
+    "a removed item": lambda model: model.rows.pop(),
     "other keys": lambda model: model.parts.update(x=model.parts.popitem()[1]),
-    "a wider list": lambda model: setattr(model, "rows", [*model.rows]),
+    "a new list": lambda model: setattr(model, "rows", [*model.rows]),
 }
 NO_CHANGES = {
     "nothing": lambda _: None,
@@ -183,7 +183,7 @@ NO_CHANGES = {
 
 
 @pytest.mark.parametrize("change", [*CHANGES, *NO_CHANGES])
-def test_each_change_of_what_a_model_holds_is_noticed(change: str) -> None:
+def test_a_change_of_the_models_structure_is_detected(change: str) -> None:
     model = Oddities()
     model.number, model.empty, model.nothing = 3, [], {}
     runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
@@ -193,11 +193,11 @@ def test_each_change_of_what_a_model_holds_is_noticed(change: str) -> None:
     assert names.is_unchanged(runner) == (change in NO_CHANGES)
 
 
-def test_an_array_that_died_is_not_taken_for_its_follower() -> None:
+def test_a_reused_address_does_not_hide_a_new_array() -> None:
     model = Oddities()
     runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
     names = ModelNames(runner)
-    for _ in range(200):  # until one has the same address
+    for _ in range(200):  # until the new array has the same address
         before = id(model.weights)
         model.weights = None
         model.weights = np.ones((2, 3))
@@ -207,7 +207,7 @@ def test_an_array_that_died_is_not_taken_for_its_follower() -> None:
     assert ModelNames(runner).is_unchanged(runner)
 
 
-def test_components_have_names_and_the_model_that_of_its_class(
+def test_components_have_names_and_the_model_has_its_class(
     einet: tuple[Any, ModelNames],
 ) -> None:
     net, names = einet
@@ -215,24 +215,24 @@ def test_components_have_names_and_the_model_that_of_its_class(
     assert named[0] == ("EINet", net)
     assert dict(named)["E"] is net.E
     assert dict(named)["E2E"] is net.E2E
-    assert len({id(one) for _, one in named}) == len(named)
+    assert len({id(component) for _, component in named}) == len(named)
 
 
-def test_what_a_runner_holds_beside_its_model_is_no_component() -> None:
+def test_other_objects_of_a_runner_are_no_components() -> None:
     runner = bp.DSRunner(Oddities(), monitors=["v"], progress_bar=False)
-    runner.beside = Oddities()
+    runner.other_model = Oddities()
     names = ModelNames(runner)
     assert [reference() for _, reference in names.components] == [runner.target]
-    assert _array(names, runner.beside.gain) == "runner.beside.gain"
+    assert _array(names, runner.other_model.gain) == "runner.other_model.gain"
 
 
-def test_what_was_read_when_the_call_began_holds_for_it() -> None:
-    """A step may put a Variable in the place of an array that it was traced with."""
+def test_names_from_the_start_of_a_call_hold_for_it() -> None:
+    """A step may replace an array, with which it was traced, by a Variable."""
     model = Oddities()
     runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
-    begun = ModelNames(runner)
+    earlier = ModelNames(runner)
     gain, model.gain = model.gain, bm.Variable(bm.zeros(2))
-    found = _names_of(runner, [model.v, model.gain], [gain], begun)
+    found = _names_of(runner, [model.v, model.gain], [gain], earlier)
     assert (found.states, found.arrays) == (["v", "gain"], ["gain"])
 
 
@@ -240,10 +240,10 @@ def test_names_keep_no_array_and_no_model_alive() -> None:
     model = Oddities()
     runner = bp.DSRunner(model, monitors=["v"], progress_bar=False)
     _names_of(runner, [model.v], [model.gain])
-    kept = weakref.ref(model.gain), weakref.ref(model.weights), weakref.ref(runner)
+    references = weakref.ref(model.gain), weakref.ref(model.weights), weakref.ref(runner)
     del model, runner
     gc.collect()
-    assert [one() for one in kept] == [None, None, None]
+    assert [reference() for reference in references] == [None, None, None]
 
 
 def test_names_in_a_program_are_unique_and_stable(out: Path) -> None:
@@ -260,19 +260,19 @@ def test_names_in_a_program_are_unique_and_stable(out: Path) -> None:
     assert not re.search(r"\d{9,}", program.text())
 
 
-def test_a_walk_meets_each_object_once_by_its_plainest_path() -> None:
+def test_a_walk_visits_each_object_once_by_its_public_path() -> None:
     leaf = SimpleNamespace()
     root = SimpleNamespace(_private=leaf, deep=SimpleNamespace(leaf=leaf), number=3, text="x")
     root.deep.back = root
-    met = list(walk(root))
-    assert [(one.parent, one.key, one.obj) for one in met] == [
+    visited = list(walk(root))
+    assert [(step.parent, step.key, step.obj) for step in visited] == [
         (-1, "", root),
         (0, "deep", root.deep),
         (1, "leaf", leaf),
     ]
 
 
-def test_an_objects_parts_are_its_attributes_items_and_entries() -> None:
+def test_the_children_are_attributes_items_and_entries() -> None:
     assert children({"a": 1, 2: "b"}) == [("a", 1), (2, "b")]
     assert children([5, 6]) == [(0, 5), (1, 6)]
     assert children(SimpleNamespace(x=1)) == [("x", 1)]
@@ -281,7 +281,7 @@ def test_an_objects_parts_are_its_attributes_items_and_entries() -> None:
     assert len(children([leaf := SimpleNamespace()] * 5000)) == 5000, leaf
 
 
-def test_a_walk_ends_where_objects_make_new_ones_without_end() -> None:
+def test_a_walk_ends_on_objects_that_create_new_ones() -> None:
     class Endless:
         def __getattr__(self, name: str) -> Any:
             raise AttributeError(name)

@@ -1,4 +1,4 @@
-"""The names in a capture: each right, each its own, in every dialect, in every process."""
+"""The names in a capture are correct, unique and the same in every dialect and process."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests import eras
 
 _bp: Any = bp
 
-# A Chinese word, an accent that combines with its letter (no word character of Python's re), and a
-# letter that NFKC would change if it were written in a script.
-_ABROAD = ("兴奋", "e\u0301", "ﬁ")
+# A Chinese word, a combining accent (which Python's re does not count as a word character), and a
+# ligature that NFKC normalization changes.
+_UNICODE_NAMES = ("兴奋", "e\u0301", "ﬁ")
 
 
-class Abroad(eras.Group):
-    """Neurons under given names, each fed by the one before."""
+class Chain(eras.Group):
+    """A chain of neuron groups with the given names, each driven by the previous one."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         super().__init__()
@@ -36,11 +36,11 @@ class Abroad(eras.Group):
         self.parts = [getattr(self, name) for name in names]
 
     def update(self, *_: Any) -> Any:
-        given: Any = 20.0
+        drive: Any = 20.0
         for part in self.parts:
-            part(given)
-            given = part.V.value
-        return given
+            part(drive)
+            drive = part.V.value
+        return drive
 
 
 def _costs(model: Any, out: Path, dialect: str) -> dict[str, tuple[int, int]]:
@@ -51,19 +51,19 @@ def _costs(model: Any, out: Path, dialect: str) -> dict[str, tuple[int, int]]:
 
 
 @pytest.mark.parametrize("dialect", ["stablehlo", "hlo"])
-def test_costs_go_to_components_of_any_alphabet(dialect: str, out: Path) -> None:
-    plain = _costs(Abroad(("a", "b", "c")), out / "plain", dialect)
+def test_components_with_unicode_names_have_costs(dialect: str, out: Path) -> None:
+    plain = _costs(Chain(("a", "b", "c")), out / "plain", dialect)
     assert plain["a"][0] > 5
-    cls = type("网络", (Abroad,), {})
-    found = _costs(cls(_ABROAD), out / "abroad", dialect)
-    for ours, theirs in zip(_ABROAD, "abc", strict=True):
-        assert found[ours] == plain[theirs]
-    assert found["网络"] == plain["Abroad"]
+    cls = type("网络", (Chain,), {})
+    found = _costs(cls(_UNICODE_NAMES), out / "unicode", dialect)
+    for name, ascii_name in zip(_UNICODE_NAMES, "abc", strict=True):
+        assert found[name] == plain[ascii_name]
+    assert found["网络"] == plain["Chain"]
     assert len(found) == len(plain)
 
 
 @pytest.mark.parametrize("name", ["兴奋", 'a"b', "a\\b", "a\\41", "tab\there", "", "plain"])
-def test_strings_are_read_as_mlir_prints_them(name: str) -> None:
+def test_strings_are_escaped_as_mlir_prints_them(name: str) -> None:
     from brainpy_probe.compat import bindings
 
     ir = bindings.take("mlir")
@@ -74,13 +74,13 @@ def test_strings_are_read_as_mlir_prints_them(name: str) -> None:
 
 
 class Alike(eras.Group):
-    """A model full of things that look alike: equal arrays, parts without names of their own."""
+    """A model with equal arrays and with children that have no names."""
 
     def __init__(self) -> None:
         super().__init__(eras.LifRef(3), eras.LifRef(3), E=eras.LifRef(3))
         self.v = bm.Variable(bm.zeros(3))
         self.w_in, self.w_out = np.ones(3, np.float32), np.ones(3, np.float32)
-        self.wide_in, self.wide_out = np.full(3, 2.0), np.full(3, 2.0)  # JAX makes 32 bits of them
+        self.wide_in, self.wide_out = np.full(3, 2.0), np.full(3, 2.0)  # JAX converts to float32
 
     def update(self, *_: Any) -> Any:
         parts = self.nodes("relative", level=1, include_self=False).unique().values()
@@ -93,7 +93,7 @@ class Alike(eras.Group):
 
 @pytest.fixture(scope="module")
 def alike(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    """Capture the model with monitors whose names are written alike, twice, and return both."""
+    """Return a capture of two runs with monitors of similar names, and the first run's monitors."""
     model = Alike()
     monitors: Any = {
         "a": lambda *_: {"b": bm.as_jax(model.v)},
@@ -102,47 +102,51 @@ def alike(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     runner = bp.DSRunner(model, monitors=monitors, progress_bar=False)
     with probe.capture(tmp_path_factory.mktemp("alike"), data="full", strict=True) as cap:
         runner.run(0.35)
-        kept = {k: np.asarray(jax.tree_util.tree_leaves(runner.mon[k])[0]) for k in ("a", "a.b")}
+        first_monitors = {
+            k: np.asarray(jax.tree_util.tree_leaves(runner.mon[k])[0]) for k in ("a", "a.b")
+        }
         for array in (model.w_in, model.wide_in):
             array += 1
         runner.run(0.35)
-    return cap, kept
+    return cap, first_monitors
 
 
-def test_monitors_that_are_written_alike_are_all_there(alike: tuple[Any, Any]) -> None:
-    cap, kept = alike
-    given = cap.programs[0].data("results")
-    assert np.array_equal(given["monitors/a.b"], kept["a.b"])
-    assert np.array_equal(given["monitors/a['b']"], kept["a"])
+def test_monitors_with_similar_names_are_all_recorded(alike: tuple[Any, Any]) -> None:
+    cap, first_monitors = alike
+    arrays = cap.programs[0].data("results")
+    assert np.array_equal(arrays["monitors/a.b"], first_monitors["a.b"])
+    assert np.array_equal(arrays["monitors/a['b']"], first_monitors["a"])
 
 
-def test_equal_arrays_have_each_its_own_name(alike: tuple[Any, Any]) -> None:
+def test_equal_arrays_have_their_own_names(alike: tuple[Any, Any]) -> None:
     cap, _ = alike
-    # Not by their content: the program with the two exchanged gives other results.
-    given = cap.programs[0].data()
-    ours = {"w_in", "w_out", "wide_in", "wide_out"}
-    assert {key.partition("/")[2] for key in given if key.startswith("constants/w")} == ours
-    names = sorted(f"constants/{name}" for name in ours)
-    others = {name: np.full(3, 10.0**n, np.float32) for n, name in enumerate(names)}
-    made = cap.programs[0].replay(overrides={**given, **others}).results["state/v"]
+    # Equal contents do not identify them: different values by name give the expected result.
+    arrays = cap.programs[0].data()
+    expected_names = {"w_in", "w_out", "wide_in", "wide_out"}
+    assert {
+        key.partition("/")[2] for key in arrays if key.startswith("constants/w")
+    } == expected_names
+    names = sorted(f"constants/{name}" for name in expected_names)
+    overrides = {name: np.full(3, 10.0**n, np.float32) for n, name in enumerate(names)}
+    made = cap.programs[0].replay(overrides={**arrays, **overrides}).results["state/v"]
     v = np.float32(0)
     for _ in range(3):
         v = v * np.float32(10) * np.float32(1000) + np.float32(1) - np.float32(100)
     assert np.array_equal(made, np.full(3, v))
 
 
-def test_an_array_that_was_changed_in_place_is_read_again(alike: tuple[Any, Any]) -> None:
+def test_an_array_changed_in_place_is_read_again(alike: tuple[Any, Any]) -> None:
     cap, _ = alike
     first, second = (call.digests for call in cap.calls)
     changed = {key for key in first if first[key] != second[key] and "constants/w" in key}
     assert changed == {"in/constants/w_in", "in/constants/wide_in"}
     assert second["in/constants/w_in"] == digest_of(np.full(3, 2, np.float32).tobytes())
     assert second["in/constants/wide_in"] == digest_of(np.full(3, 3, np.float32).tobytes())
-    of_second = {spec.name for spec in cap.calls[1].program.arguments}
-    assert of_second == {spec.name for spec in cap.calls[0].program.arguments}
+    names = {spec.name for spec in cap.calls[1].program.arguments}
+    assert names == {spec.name for spec in cap.calls[0].program.arguments}
 
 
-def test_parts_are_named_as_given_or_for_their_class(alike: tuple[Any, Any]) -> None:
+def test_children_are_named_as_given_or_after_their_class(alike: tuple[Any, Any]) -> None:
     cap, _ = alike
     lif = type(eras.LifRef(1)).__name__
     assert set(cap.programs[0].record.components) == {"Alike", "E", lif, f"{lif}_2"}
@@ -150,7 +154,7 @@ def test_parts_are_named_as_given_or_for_their_class(alike: tuple[Any, Any]) -> 
     assert states >= {"v", "E.V", f"{lif}.V", f"{lif}_2.V"}
 
 
-def test_leaves_that_are_printed_alike_have_names_of_their_own() -> None:
+def test_leaves_with_similar_paths_have_unique_names() -> None:
     tree = {"a": {"b": 1, "c": [2]}, "a.b": 3, "a['b']": 4, "": 5, "value": 6}
     named = pytrees.named_leaves(("", tree))
     assert {"a.b": 3, "a['b']": 4, "a.c.0": 2}.items() <= named.items()
@@ -161,7 +165,7 @@ def test_leaves_that_are_printed_alike_have_names_of_their_own() -> None:
     assert pytrees.leaf_names([("s", {"b": 1}), ("s.b", 2)]) == [["s['b']"], ["s.b"]]
 
 
-def test_a_copy_of_two_equal_arrays_is_named_after_neither() -> None:
+def test_a_copy_of_two_equal_arrays_has_no_name() -> None:
     model = Alike()
     model.wide_in[:] = model.wide_out[:] = 1, 2, 4
     names = ModelNames(bp.DSRunner(model, progress_bar=False))
@@ -172,25 +176,25 @@ def test_a_copy_of_two_equal_arrays_is_named_after_neither() -> None:
     assert names.arrays([copied]) == ([None], [note])
     model.wide_in[:] = 7, 7, 1
     assert names.arrays([model.wide_in.copy()]) == (["wide_in"], [])
-    # Equal, and yet no copy: other kinds of numbers, one number throughout, a range.
+    # Equal values that do not identify a copy: another dtype, and a constant array.
     assert names.arrays([np.array([1, 2, 4])]) == ([None], [])
     model.wide_in[:] = 7
     assert names.arrays([model.wide_in.copy()]) == ([None], [])
 
 
 class Projected(eras.Group):
-    """Projections of which BrainPy keeps parts under names of its own in the neurons."""
+    """Projections for which BrainPy stores children under generated names in the neurons."""
 
     def __init__(self) -> None:
         super().__init__()
         self.A, self.B = eras.LifRef(4), eras.LifRef(4)
-        given: Any = {"comm": _bp.dnn.AllToAll(4, 4, 0.1), "out": _bp.dyn.COBA(E=0.0)}
+        options: Any = {"comm": _bp.dnn.AllToAll(4, 4, 0.1), "out": _bp.dyn.COBA(E=0.0)}
         self.early = _bp.dyn.FullProjAlignPreSD(
-            pre=self.A, post=self.B, delay=1.0, syn=_bp.dyn.Expon(4, tau=5.0), **given
+            pre=self.A, post=self.B, delay=1.0, syn=_bp.dyn.Expon(4, tau=5.0), **options
         )
-        given = {"comm": _bp.dnn.AllToAll(4, 4, 0.1), "out": _bp.dyn.COBA.desc(E=0.0)}
+        options = {"comm": _bp.dnn.AllToAll(4, 4, 0.1), "out": _bp.dyn.COBA.desc(E=0.0)}
         self.late = _bp.dyn.FullProjAlignPostMg(
-            pre=self.B, post=self.A, delay=2.0, syn=_bp.dyn.Expon.desc(4, tau=5.0), **given
+            pre=self.B, post=self.A, delay=2.0, syn=_bp.dyn.Expon.desc(4, tau=5.0), **options
         )
 
     def update(self) -> Any:
@@ -200,7 +204,7 @@ class Projected(eras.Group):
         return self.B(20.0)
 
 
-@pytest.mark.skipif(not eras.SINCE_2_4, reason="these came with BrainPy 2.4")
+@pytest.mark.skipif(not eras.SINCE_2_4, reason="BrainPy 2.4 added these projections")
 def test_names_have_no_counter_and_links_name_both_ends(out: Path) -> None:
     with probe.capture(out, data="none", strict=True) as cap:
         for _ in range(2):

@@ -1,4 +1,4 @@
-"""Patches go in and come out exactly, whoever else patches the same attribute."""
+"""Patches are applied and removed exactly, even if another tool patches the same attribute."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ from tests.watching import PATCHED
 SEEN: list[str] = []
 
 
-def _others(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+def _other_wrapper(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
     SEEN.append("other")
     return wrapped(*args, **kwargs)
 
 
-# --- on this stack ----------------------------------------------------------------------------
+# --- The list of patches ----------------------------------------------------------------------
 
 
-def test_all_that_a_capture_patches_is_watched_in_every_test() -> None:
-    """The list that tests watch is written by hand; what the probe patches must be in it."""
+def test_every_patch_of_a_capture_is_checked_in_every_test() -> None:
+    """The list in `tests.watching` is written by hand; it must have each patch of the probe."""
     watched = [(id(owner), name) for owner, name in PATCHED]
-    # Runners that test modules define are watched as they come.
-    ours = [
+    # The list leaves out runners that test modules define: each test checks all runner classes.
+    patches = [
         patch
         for patch in hooks.patches()
         if not re.match(r"tests\.\w+\.test_", getattr(patch.owner, "__module__", ""))
     ]
-    assert ours
-    for patch in ours:
+    assert patches
+    for patch in patches:
         assert (id(patch.owner), patch.name) in watched, f"{patch.owner!r}.{patch.name}"
 
 
-def test_all_that_is_watched_exists_once() -> None:
+def test_every_checked_attribute_exists_once() -> None:
     assert len({(id(owner), name) for owner, name in PATCHED}) == len(PATCHED)
     for owner, name in PATCHED:
         assert hasattr(owner, name)
 
 
-# --- on BrainPy -------------------------------------------------------------------------------
+# --- Captures ---------------------------------------------------------------------------------
 
 
 class Counter(DynamicalSystem):
@@ -67,27 +67,27 @@ class Counter(DynamicalSystem):
         return self.n.value
 
 
-class Loner(bp.DSRunner):
-    """A runner that runs the model in its own way."""
+class OwnLoop(bp.DSRunner):
+    """A runner with its own loop, which never calls super()."""
 
     def predict(self, *_: Any, **__: Any) -> Any:
-        # A loop of BrainPy 2.3 must be told its Variables; its runners compile it as a whole.
-        given = {} if SINCE_2_4 else {"dyn_vars": self.target.vars()}
+        # A loop of BrainPy 2.3 takes its Variables as an argument; its runners jit the whole loop.
+        variables = {} if SINCE_2_4 else {"dyn_vars": self.target.vars()}
 
         def loop() -> Any:
-            return bm.for_loop(lambda _: self.target(), bm.arange(7), **given)
+            return bm.for_loop(lambda _: self.target(), bm.arange(7), **variables)
 
         return loop() if SINCE_2_4 else jit(loop, self.target)()
 
 
-def _count(out: Path, runs: int, runner: bp.DSRunner) -> None:
+def _assert_calls(out: Path, runs: int, runner: bp.DSRunner) -> None:
     with probe.capture(out, strict=True) as cap:
         for _ in range(runs):
             runner.run(0.5)
     assert [call.model for call in cap.calls] == ["Counter"] * runs
 
 
-def test_each_open_capture_sees_the_calls_of_its_block(tmp_path: Path) -> None:
+def test_nested_captures_record_the_calls_of_their_blocks(tmp_path: Path) -> None:
     runner = bp.DSRunner(Counter(), progress_bar=False)
     with probe.capture(tmp_path / "outer", strict=True) as outer:
         runner.run(0.5)
@@ -122,7 +122,7 @@ def test_an_exception_in_the_block_removes_the_patches(out: Path) -> None:
 
 
 def _lose_the_folder(parent: Path, error: Exception | None) -> bool:
-    """Put a file where the capture's folder was, in the block; then the disk might be full too."""
+    """In the block, move the capture's folder away and put a file in its place."""
     with probe.capture(parent / "captures"):
         (parent / "captures").rename(parent / "elsewhere")
         (parent / "captures").write_text("mine")
@@ -143,29 +143,29 @@ def test_a_capture_that_cannot_begin_leaves_no_folder(
     assert list(out.iterdir()) == []
 
 
-def test_a_folder_lost_in_the_block_never_stops_the_block(tmp_path: Path) -> None:
+def test_a_lost_folder_does_not_stop_the_block(tmp_path: Path) -> None:
     assert _lose_the_folder(tmp_path, None)
 
 
-def test_a_folder_lost_in_the_block_never_hides_an_exception(tmp_path: Path) -> None:
+def test_a_lost_folder_hides_no_exception_of_the_block(tmp_path: Path) -> None:
     error = KeyError("the user's own")
     with pytest.raises(KeyError) as raised:
         _lose_the_folder(tmp_path, error)
     assert raised.value is error
 
 
-def test_a_subclass_that_never_calls_super_is_seen(out: Path) -> None:
-    runner = Loner(Counter(), progress_bar=False)
+def test_a_runner_that_never_calls_super_is_recorded(out: Path) -> None:
+    runner = OwnLoop(Counter(), progress_bar=False)
     with probe.capture(out, strict=True) as cap:
         runner.run(0.5)
     (call,) = cap.calls
-    assert (call.record.runner, call.model) == ("Loner", "Counter")
+    assert (call.record.runner, call.model) == ("OwnLoop", "Counter")
     assert call.program is not None
     assert call.program.kind == "loop"
 
 
-def test_without_its_hooks_the_probe_sees_nothing(out: Path) -> None:
-    """Shows that the tests which count calls fail when the hook is missing."""
+def test_a_session_without_hooks_records_nothing(out: Path) -> None:
+    """Shows that tests which count calls would fail if the hook were missing."""
     case = by_name("lif")
     runner = case.build()
     session = Session(Settings.of_arguments(out=out, strict=True))
@@ -178,29 +178,29 @@ def test_without_its_hooks_the_probe_sees_nothing(out: Path) -> None:
         _ = session.capture.text
 
 
-def test_a_wrapper_laid_over_ours_in_a_capture_does_no_harm(out: Path) -> None:
+def test_another_tools_wrapper_over_ours_keeps_working(out: Path) -> None:
     SEEN.clear()
     original = vars(bp.DSRunner)["predict"]
     runner = bp.DSRunner(Counter(), progress_bar=False)
     try:
         with probe.capture(out, strict=True) as first:
-            wrapt.wrap_function_wrapper(bp.DSRunner, "predict", _others)
-            theirs = vars(bp.DSRunner)["predict"]
+            wrapt.wrap_function_wrapper(bp.DSRunner, "predict", _other_wrapper)
+            other = vars(bp.DSRunner)["predict"]
             runner.run(0.5)
-        assert vars(bp.DSRunner)["predict"] is theirs
+        assert vars(bp.DSRunner)["predict"] is other
         runner.run(0.5)
-        assert len(first.calls) == 1, "ours is idle"
-        _count(out, 2, runner)
-        assert vars(bp.DSRunner)["predict"] is theirs
-        assert SEEN == ["other"] * 4, "theirs goes on"
-        cast("Any", bp.DSRunner).predict = theirs.__wrapped__
-        _count(out, 1, runner)
+        assert len(first.calls) == 1, "our wrapper recorded a call outside of the block"
+        _assert_calls(out, 2, runner)
+        assert vars(bp.DSRunner)["predict"] is other
+        assert SEEN == ["other"] * 4, "the other wrapper stopped"
+        cast("Any", bp.DSRunner).predict = other.__wrapped__
+        _assert_calls(out, 1, runner)
         assert vars(bp.DSRunner)["predict"] is original
     finally:
         cast("Any", bp.DSRunner).predict = original
 
 
-def test_a_tool_around_scan_needs_no_signature(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrapper_of_scan_needs_no_signature(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     native = jax.lax.scan
     seen: list[Any] = []
 

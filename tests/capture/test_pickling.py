@@ -1,4 +1,4 @@
-"""What is patched is pickled and copied as if it were not."""
+"""Patched functions and methods are pickled and copied like the originals."""
 
 from __future__ import annotations
 
@@ -30,40 +30,40 @@ class Halving(DynamicalSystem):
         self.x.value = self.x * 0.5
 
 
-class Heir(Halving):
+class SubHalving(Halving):
     """A model that inherits its method."""
 
 
-THINGS: dict[str, Callable[[], Any]] = {
+PATCHED: dict[str, Callable[[], Any]] = {
     "method": lambda: Halving.update,
-    "inherited method": lambda: Heir.update,
+    "inherited method": lambda: SubHalving.update,
     "predict": lambda: bp.DSRunner.predict,
     "scan": lambda: jax.lax.scan,
     "compile_or_get_cached": lambda: jax_compiler.take("compiler").compile_or_get_cached,
 }
-NAMES = pytest.mark.parametrize("name", THINGS)
+NAMES = pytest.mark.parametrize("name", PATCHED)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Look at each thing without the probe, then keep a capture open for this file's tests."""
-    plain = {name: thing() for name, thing in THINGS.items()}
+    """Keep the original objects, then open a capture for the tests of this file."""
+    plain = {name: get() for name, get in PATCHED.items()}
     globals()["PLAIN"] = plain
     with probe.capture(tmp_path_factory.mktemp("pickling"), data="none", strict=True):
-        bp.DSRunner(Heir(), progress_bar=False).run(0.2)
+        bp.DSRunner(SubHalving(), progress_bar=False).run(0.2)
         yield
 
 
 @pytest.fixture(autouse=True)
 def nothing_stays_patched() -> None:
-    """Let patches stay for this file: its capture is open."""
+    """Allow patches in this file, whose capture is open."""
 
 
 @NAMES
 @pytest.mark.parametrize("protocol", [2, pickle.HIGHEST_PROTOCOL])
 def test_a_patched_function_is_pickled_by_its_name(name: str, protocol: int) -> None:
-    there = THINGS[name]()
-    content = pickle.dumps(there, protocol)
+    patched = PATCHED[name]()
+    content = pickle.dumps(patched, protocol)
     assert b"brainpy_probe" not in content
     loaded = pickle.loads(content)  # noqa: S301 - written here
     while isinstance(loaded, (wrapt.FunctionWrapper, wrapt.BoundFunctionWrapper)):
@@ -73,15 +73,15 @@ def test_a_patched_function_is_pickled_by_its_name(name: str, protocol: int) -> 
 
 @NAMES
 def test_a_copy_of_a_patched_function_is_the_function(name: str) -> None:
-    there, plain = THINGS[name](), globals()["PLAIN"][name]
-    assert copy.copy(there) is copy.deepcopy(there) is plain
-    (held,) = copy.deepcopy(functools.partial(max, there)).args
-    assert held is plain
+    patched, plain = PATCHED[name](), globals()["PLAIN"][name]
+    assert copy.copy(patched) is copy.deepcopy(patched) is plain
+    (argument,) = copy.deepcopy(functools.partial(max, patched)).args
+    assert argument is plain
 
 
 def test_a_bound_method_is_copied_with_its_model() -> None:
     class Holder:
-        method = Halving.update  # patched already, as a function that another class takes over
+        method = Halving.update  # a patched function as the method of another class
 
     holder = Holder()
     copied = copy.deepcopy(holder.method)

@@ -1,4 +1,4 @@
-"""The program: closed, complete, named, and the very computation that ran."""
+"""The program is closed, complete and named, and computes the values of the run."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from tests.networks import (
 from tests.replaying import (
     DIALECTS,
     Array,
+    CapturedNetwork,
     Replayer,
-    Taken,
     captured,
-    compiled_in,
-    given_by,
     hlo_of,
-    named,
+    inlined_constants,
+    qualified_names,
     replay,
+    values_of_run,
 )
 
 CASES = NETWORKS + UNSTABLE_NAMES
@@ -49,15 +49,15 @@ STEPS = [case.name for case in CASES if case.stepwise]
 ALL = [*LOOPS, *STEPS]
 TIMED_STEPS = [name for name in STEPS if name != "bpff-trainer-predict"]
 
-# XLA runs all fusions of such a small loop as one function. The program also computes the time
-# of each step, which the model does not read; that alone has XLA schedule the fusion of `slow`
-# before that of `fast`, and LLVM then keeps no product `0.8 * fast` for the output: it contracts
+# XLA runs all fusions of such a small loop as one function. The program also computes the time of
+# each step, which the model does not read. Therefore XLA schedules the fusion of `slow` before that
+# of `fast`, and LLVM no longer keeps the product `0.8 * fast` for the output: it contracts
 # `0.8 * fast - slow` to one fused multiply-add, which rounds once where the native run rounds
 # twice. State and monitors are equal.
 ROUNDED = {"shared-array": {"outputs/outputs"}}
 
-# BrainPy's own names for some Variables hold whole sentences, containers and counters; the probe
-# finds plainer ones.
+# Cases in which BrainPy's names of some Variables contain sentences, containers and counters. The
+# probe gives them other names.
 RENAMED = {"einet-projections", "stdp", "delay-coupling", "delay"}
 RENAMED |= {"channels"} if eras.SINCE_2_4 else set()
 RENAMED |= set() if eras.SINCE_2_7 else {"einet-coba"}
@@ -67,126 +67,128 @@ def seeded(make: Callable[[], Any], **options: Any) -> bp.DSRunner:
     """Build a model with the same random numbers each time, and its runner."""
     bm.random.seed(SEED)
     np.random.seed(SEED)
-    model = eras.silent(make()) if options.get("memory_efficient") else make()
+    model = eras.without_outputs(make()) if options.get("memory_efficient") else make()
     return bp.DSRunner(model, **{"progress_bar": False, **options})
 
 
-def assert_same(one: Array, other: Array, name: str = "") -> None:
+def assert_same(actual: Array, expected: Array, name: str = "") -> None:
     """Assert that two arrays are equal bit for bit."""
-    assert (one.dtype, one.shape) == (other.dtype, other.shape), name
-    assert one.tobytes() == other.tobytes(), name
+    assert (actual.dtype, actual.shape) == (expected.dtype, expected.shape), name
+    assert actual.tobytes() == expected.tobytes(), name
 
 
 def at_step(number: int) -> dict[str, Array]:
-    """Return what a step's program is told of the time; BrainPy 2.3 gives it the time itself."""
-    told: dict[str, Array] = {"inputs/i": np.int32(number)}
-    return told if eras.SINCE_2_4 else told | {"inputs/t": np.float32(number * 0.1)}
+    """Return the time inputs of a step's program: the step index, and on BrainPy 2.3 the time."""
+    inputs: dict[str, Array] = {"inputs/i": np.int32(number)}
+    return inputs if eras.SINCE_2_4 else inputs | {"inputs/t": np.float32(number * 0.1)}
 
 
-# --- What it computes -------------------------------------------------------------------------
+# --- Values -----------------------------------------------------------------------------------
 
 
-# Their texts are compiled in each dialect; of the others, XLA is shown to be given the same HLO.
+# The cases whose text is compiled in each dialect. Of the others, the texts give XLA equal HLO.
 IN_EACH_DIALECT = ("lif", "einet", "delay", "array-iter-input")
 
 
 @pytest.mark.parametrize("name", LOOPS)
-def test_program_gives_what_the_run_gave(name: str) -> None:
-    """Compiled from its text, it gives what is recorded, which is what the run gave."""
-    taken = captured(name)
-    program, recorded = taken.program, taken.program.data("results")
-    assert list(recorded) == named(program.results)
+def test_a_compiled_program_gives_the_values_of_the_run(name: str) -> None:
+    """The program compiled from its text gives the recorded results, which are those of the run."""
+    network = captured(name)
+    program, recorded = network.program, network.program.data("results")
+    assert list(recorded) == qualified_names(program.results)
     for dialect in DIALECTS if name in IN_EACH_DIALECT else DIALECTS[:1]:
-        made = replay(program, dialect)
-        assert list(made) == list(recorded)
+        results = replay(program, dialect)
+        assert list(results) == list(recorded)
         for key, value in recorded.items():
             if key in ROUNDED.get(name, ()):
                 assert value.dtype.kind == "f"
-                np.testing.assert_allclose(made[key], value, rtol=1e-6, err_msg=key)
+                np.testing.assert_allclose(results[key], value, rtol=1e-6, err_msg=key)
             else:
-                assert_same(made[key], value, key)
+                assert_same(results[key], value, key)
     assert len({hlo_of(program, dialect) for dialect in DIALECTS}) == 1
 
     outputs = [value for key, value in recorded.items() if key.startswith("outputs/")]
-    for one, other in zip(outputs, taken.outputs, strict=True):
-        assert_same(one, other)
+    for recorded_output, output in zip(outputs, network.outputs, strict=True):
+        assert_same(recorded_output, output)
     for key, value in recorded.items():
         group, _, plain = key.partition("/")
         if group == "monitors":
-            assert_same(value, taken.monitors[plain], key)
-    assert_final_state(name, taken, {k: v for k, v in recorded.items() if k.startswith("state/")})
+            assert_same(value, network.monitors[plain], key)
+    assert_final_state(name, network, {k: v for k, v in recorded.items() if k.startswith("state/")})
 
     arrays = {f"in/{key}": value for key, value in program.data().items()}
     arrays |= {f"out/{key}": value for key, value in recorded.items()}
-    assert taken.call.digests == {
+    assert network.call.digests == {
         key: xxhash.xxh3_128_hexdigest(value.tobytes()) for key, value in arrays.items()
     }
 
 
-def assert_final_state(name: str, taken: Taken, state: dict[str, Array]) -> None:
-    """Assert that a state is the one which the run left in the Variables."""
-    left = dict(taken.variables)
-    odd = []
+def assert_final_state(name: str, network: CapturedNetwork, state: dict[str, Array]) -> None:
+    """Assert that a state has the values of the Variables after the run."""
+    variables = dict(network.variables)
+    renamed = []
     for key, value in state.items():
         plain = key.removeprefix("state/")
         if plain == "random":
-            assert_same(value, taken.random, key)
-        elif plain in left:
-            assert_same(value, left.pop(plain), key)
+            assert_same(value, network.random, key)
+        elif plain in variables:
+            assert_same(value, variables.pop(plain), key)
         else:
-            odd.append(value.tobytes())
-    assert sorted(odd) == sorted(value.tobytes() for value in left.values())
-    assert bool(odd) == (name in RENAMED)
+            renamed.append(value.tobytes())
+    assert sorted(renamed) == sorted(value.tobytes() for value in variables.values())
+    assert bool(renamed) == (name in RENAMED)
 
 
-def test_digests_alone_prove_a_replay(out: Path) -> None:
+def test_digests_suffice_to_check_a_replay(out: Path) -> None:
     runner = seeded(NoisyLIF, monitors=["lif.V"])
     with probe.capture(out, strict=True) as cap:
         runner.run(5.0)
-    made = replay(cap.programs[0], "stablehlo")
+    results = replay(cap.programs[0], "stablehlo")
     digests = {k: v for k, v in cap.calls[0].digests.items() if k.startswith("out/")}
     assert digests == {
-        f"out/{key}": xxhash.xxh3_128_hexdigest(value.tobytes()) for key, value in made.items()
+        f"out/{key}": xxhash.xxh3_128_hexdigest(value.tobytes()) for key, value in results.items()
     }
     assert "results" not in cap.programs[0].paths
 
 
 @pytest.mark.parametrize("name", TIMED_STEPS)
-def test_step_program_iterated_gives_what_the_run_gave(name: str) -> None:
-    taken = captured(name)
-    program = taken.program
+def test_an_iterated_step_program_gives_the_values_of_the_run(name: str) -> None:
+    network = captured(name)
+    program = network.program
     assert len({hlo_of(program, dialect) for dialect in DIALECTS}) == 1
     step, arrays = Replayer(program, "stablehlo"), program.data()
     results: list[dict[str, Array]] = []
-    for i in range(taken.call.steps or 0):
+    for i in range(network.call.steps or 0):
         arrays |= at_step(i)
         if name == "generator-input":
             arrays["inputs/iterated.0"] = np.float32(20.0 + 0.5 * i)
         results.append(step(arrays))
         arrays |= {key: value for key, value in results[-1].items() if key in arrays}
     assert results
-    assert len(taken.outputs) == (name != "memory-efficient")
-    for outputs in taken.outputs:
-        assert_close(np.stack([one["outputs/outputs"] for one in results]), outputs)
+    assert len(network.outputs) == (name != "memory-efficient")
+    for outputs in network.outputs:
+        assert_close(np.stack([result["outputs/outputs"] for result in results]), outputs)
     monitored = [spec.name for spec in program.results if spec.role == "monitor"]
     assert monitored
     for key in monitored:
-        assert_close(np.stack([one[f"monitors/{key}"] for one in results]), taken.monitors[key])
-    for key, value in taken.variables.items():
+        assert_close(
+            np.stack([result[f"monitors/{key}"] for result in results]), network.monitors[key]
+        )
+    for key, value in network.variables.items():
         assert_close(arrays[f"state/{key}"], value)
 
 
-def assert_close(one: Array, other: Array) -> None:
-    """Assert that floats are equal within rounding, and all else exactly."""
-    assert (one.dtype, one.shape) == (other.dtype, other.shape)
-    if one.dtype.kind == "f":
-        np.testing.assert_allclose(one, other, rtol=1e-5)
+def assert_close(actual: Array, expected: Array) -> None:
+    """Assert that floats are equal within rounding, and other values exactly."""
+    assert (actual.dtype, actual.shape) == (expected.dtype, expected.shape)
+    if actual.dtype.kind == "f":
+        np.testing.assert_allclose(actual, expected, rtol=1e-5)
     else:
-        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(actual, expected)
 
 
 @pytest.mark.parametrize("options", [{"memory_efficient": True}, {"jit": False}], ids=str)
-def test_step_program_takes_and_gives_the_random_state(options: dict[str, Any], out: Path) -> None:
+def test_a_step_program_has_the_random_state(options: dict[str, Any], out: Path) -> None:
     runner = seeded(NoisyLIF, monitors=["lif.V"], **options)
     with probe.capture(out, trace_eager=True, strict=True) as cap:
         returned = runner.run(1.0)
@@ -195,38 +197,38 @@ def test_step_program_takes_and_gives_the_random_state(options: dict[str, Any], 
     for i in range(10):
         arrays |= at_step(i)
         arrays |= {key: value for key, value in step(arrays).items() if key in arrays}
-    _, _, variables = given_by(runner, returned)
+    _, _, variables = values_of_run(runner, returned)
     for key, value in variables.items():
         assert_close(arrays[f"state/{key}"], value)
     assert_same(arrays["state/random"], watching.as_numpy(bm.random.DEFAULT.value))
 
 
-def test_step_of_a_model_without_time_is_the_whole_run() -> None:
-    taken = captured("bpff-trainer-predict")
-    made = replay(taken.program, "stablehlo")
-    assert len({hlo_of(taken.program, dialect) for dialect in DIALECTS}) == 1
-    assert_close(made["outputs/outputs"], taken.outputs[0])
-    for key, value in taken.variables.items():
-        assert_same(made[f"state/{key}"], value, key)
+def test_the_step_of_a_model_without_time_is_the_whole_run() -> None:
+    network = captured("bpff-trainer-predict")
+    results = replay(network.program, "stablehlo")
+    assert len({hlo_of(network.program, dialect) for dialect in DIALECTS}) == 1
+    assert_close(results["outputs/outputs"], network.outputs[0])
+    for key, value in network.variables.items():
+        assert_same(results[f"state/{key}"], value, key)
 
 
-# --- Its arguments and results ----------------------------------------------------------------
+# --- Arguments and results --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_arguments_and_results_are_all_there_and_named(name: str) -> None:
-    taken = captured(name)
-    program = taken.program
+def test_all_arguments_and_results_are_named(name: str) -> None:
+    network = captured(name)
+    program = network.program
     before = [spec for spec in program.arguments if spec.role == "state"]
     after = [spec for spec in program.results if spec.role == "state"]
     assert list(map(without_value, before)) == list(map(without_value, after))
     names = {spec.name for spec in before} - {"random"}
-    assert len(names) == len(taken.variables)
+    assert len(names) == len(network.variables)
     if name not in RENAMED:
-        assert names == set(taken.variables)
-    assert all(re.fullmatch(r"\w+(\.\w+)*", one) for one in names)
+        assert names == set(network.variables)
+    assert all(re.fullmatch(r"\w+(\.\w+)*", name) for name in names)
 
-    (line,) = [one for one in program.text("stablehlo").splitlines() if "@main(" in one]
+    (line,) = [line for line in program.text("stablehlo").splitlines() if "@main(" in line]
     arguments, results = line.split(") -> (")
     entry = r'tensor<([^>]*)> \{[^}]*jax\.{}_info = "([^"]*)"[^}}]*\}'
     for kind, signature, specs in (
@@ -234,7 +236,7 @@ def test_arguments_and_results_are_all_there_and_named(name: str) -> None:
         ("result", results, program.results),
     ):
         found = re.findall(entry.replace("{}", kind).replace("}}", "}"), signature)
-        assert found == [(mlir_type(spec), path(spec)) for spec in specs]
+        assert found == [(mlir_type(spec), signature_path(spec)) for spec in specs]
         assert signature.count("tensor<") == len(specs)
 
     layout = re.search(r"entry_computation_layout=\{\((.*)\)->\((.*?)\)\}", program.text("hlo"))
@@ -247,9 +249,9 @@ def test_arguments_and_results_are_all_there_and_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_texts_have_the_models_name_and_every_constant(name: str) -> None:
-    taken = captured(name)
-    program, model = taken.program, taken.call.model
+def test_texts_have_the_model_name_and_elide_no_constant(name: str) -> None:
+    network = captured(name)
+    program, model = network.program, network.call.model
     assert program.name == model
     for dialect in DIALECTS:
         text = program.text(dialect)
@@ -261,14 +263,14 @@ def test_texts_have_the_models_name_and_every_constant(name: str) -> None:
 
 
 def without_value(spec: probe.TensorSpec) -> probe.TensorSpec:
-    """Return what is said of an argument or result, but not which value it had."""
+    """Return the spec of an argument or result without its recorded value."""
     return msgspec.structs.replace(spec, digest="", file="", entry="")
 
 
 @pytest.mark.parametrize("name", ["noise", "poisson"])
-def test_random_state_is_argument_and_result(name: str) -> None:
+def test_the_random_state_is_an_argument_and_a_result(name: str) -> None:
     program = captured(name).program
-    # A PoissonGroup of BrainPy 2.3 has a random state of its own.
+    # A PoissonGroup of BrainPy 2.3 has its own random state.
     held = "source.rng" if name == "poisson" and not eras.SINCE_2_4 else "random"
     for specs in (program.arguments, program.results):
         (random,) = [spec for spec in specs if spec.name == held]
@@ -281,21 +283,21 @@ def test_random_state_is_argument_and_result(name: str) -> None:
 def test_connectivity_is_a_named_argument() -> None:
     parts = ("comm.indices", "comm.indptr") if eras.SINCE_2_4 else ("conn_mask.0", "conn_mask.1")
     constants = [spec for spec in captured("einet").program.arguments if spec.role == "constant"]
-    # BrainPy 2.3 also writes each scalar that it holds as an array down as a constant.
-    named_so = [spec.name for spec in constants if "." in spec.name]
-    assert (len(named_so) == len(constants)) >= eras.SINCE_2_4
-    assert named_so == [
+    # On BrainPy 2.3, scalars that the model holds as arrays are constants too.
+    names_with_path = [spec.name for spec in constants if "." in spec.name]
+    assert (len(names_with_path) == len(constants)) >= eras.SINCE_2_4
+    assert names_with_path == [
         f"{synapse}.{part}" for synapse in ("E2E", "E2I", "I2E", "I2I") for part in parts
     ]
 
 
-def path(spec: probe.TensorSpec) -> str:
-    """Return the place of an argument or result in the program's signature."""
+def signature_path(spec: probe.TensorSpec) -> str:
+    """Return the path of an argument or result in the program's signature."""
     return f"{spec.role if spec.role == 'state' else spec.role + 's'}['{spec.name}']"
 
 
 def mlir_type(spec: probe.TensorSpec) -> str:
-    """Return the inside of a tensor type."""
+    """Return the shape and element type of an MLIR tensor type."""
     element = {"bool": "i1", "uint32": "ui32"}.get(
         spec.dtype, spec.dtype.replace("float", "f").replace("int", "i")
     )
@@ -303,13 +305,13 @@ def mlir_type(spec: probe.TensorSpec) -> str:
 
 
 def hlo_type(spec: probe.TensorSpec) -> str:
-    """Return HLO's name of an element type."""
+    """Return the HLO name of an element type."""
     element = {"bool": "pred", "uint32": "u32"}
     return element.get(spec.dtype, spec.dtype.replace("float", "f").replace("int", "s"))
 
 
 class Collected(DynamicalSystem):
-    """Keeps its Variables in one of BrainPy's containers."""
+    """A model that keeps its Variables in a BrainPy container."""
 
     def __init__(self, container: Any) -> None:
         super().__init__()
@@ -325,10 +327,10 @@ class Collected(DynamicalSystem):
 @pytest.mark.parametrize("kind", ["dict", "list"])
 def test_variables_in_containers_are_named(kind: str, out: Path) -> None:
     def make() -> Any:
-        one, two = bm.Variable(bm.zeros(2)), bm.Variable(bm.ones(3))
+        a, b = bm.Variable(bm.zeros(2)), bm.Variable(bm.ones(3))
         if kind == "dict":
-            return Collected(eras.var_dict({"a": one, "b": two}))
-        return Collected(eras.var_list([one, two]))
+            return Collected(eras.var_dict({"a": a, "b": b}))
+        return Collected(eras.var_list([a, b]))
 
     with probe.capture(out, strict=True) as cap:
         seeded(make).run(0.3)
@@ -336,8 +338,8 @@ def test_variables_in_containers_are_named(kind: str, out: Path) -> None:
     assert names == (["held.a", "held.b"] if kind == "dict" else ["held.0", "held.1"])
 
 
-class Ignorant(DynamicalSystem):
-    """Reads a Variable and an array of which nothing depends."""
+class UnusedValues(DynamicalSystem):
+    """A model that reads a Variable and an array without using their values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -354,53 +356,53 @@ class Ignorant(DynamicalSystem):
 
 def test_unused_arguments_are_kept(out: Path) -> None:
     with probe.capture(out, dialect=DIALECTS, strict=True) as cap:
-        seeded(Ignorant).run(1.0)
+        seeded(UnusedValues).run(1.0)
     (program,) = cap.programs
-    assert named(program.arguments) == [
+    assert qualified_names(program.arguments) == [
         "constants/table",
         "state/ignored",
         "state/used",
         "inputs/indices",
         *([] if eras.SINCE_2_4 else ["inputs/times"]),
     ]
-    assert named(program.results) == ["outputs/outputs", "state/ignored", "state/used"]
+    assert qualified_names(program.results) == ["outputs/outputs", "state/ignored", "state/used"]
     assert program.text("hlo").count(" parameter(") >= 4
     np.testing.assert_array_equal(replay(program, "hlo")["state/ignored"], np.ones(5))
 
 
-# --- Its text ---------------------------------------------------------------------------------
+# --- Text -------------------------------------------------------------------------------------
 
 
-def test_text_does_not_grow_with_the_network(out: Path) -> None:
+def test_the_text_does_not_grow_with_the_network(out: Path) -> None:
     inputs, monitors = [("E.input", 20.0), ("I.input", 20.0)], ["E.spike", "I.spike"]
     with probe.capture(out, dialect=DIALECTS, data="none", strict=True) as cap:
         seeded(lambda: EINet(640, 160), inputs=inputs, monitors=monitors).run(10.0)
     small, (large,) = captured("einet").program, cap.programs
     for dialect in DIALECTS:
-        # Shapes have more digits.
+        # The shapes have more digits.
         assert len(large.text(dialect)) < 1.1 * len(small.text(dialect))
-    sizes = [sum(one.nbytes for one in program.arguments) for program in (small, large)]
+    sizes = [sum(spec.nbytes for spec in program.arguments) for program in (small, large)]
     assert sizes[1] > 100 * sizes[0]
 
 
 @pytest.mark.parametrize("make", [EINet, NoisyLIF, RefractoryLIF])
-def test_progress_bar_is_no_part_of_the_program(make: Callable[[], Any], out: Path) -> None:
+def test_the_progress_bar_is_not_in_the_program(make: Callable[[], Any], out: Path) -> None:
     with probe.capture(out, dialect=DIALECTS, strict=True) as cap:
         for progress_bar in (True, False):
             seeded(make, progress_bar=progress_bar).run(3.0)
     # Up to 2.6 numba numbers the kernels of each model.
     texts = {re.sub(r"@cfunc\.\w+", "@cfunc", program.text()) for program in cap.programs}
-    # BrainPy 2.4 to 2.6 order a loop's Variables by their addresses.
+    # BrainPy 2.4 to 2.6 order the Variables of a loop by address.
     assert len(texts) == 1 or eras.ORDERS_BY_IDS
     for program in cap.programs:
         assert program.fidelity.host_callbacks == ()
         assert "callback" not in program.text()
-    # One text, and two programs: what the first stands for may have other bits than it.
+    # One text but two programs: the run with the progress bar may have other bits than its program.
     assert [program.fidelity.removed for program in cap.programs] == [("progress bar",), ()]
 
 
 class Lookup(DynamicalSystem):
-    """Multiplies by a NumPy array that only a function inside of another transform names."""
+    """A model that uses a NumPy array only in a function that a JAX transform takes."""
 
     def __init__(self, transform: Callable[[Any], Any]) -> None:
         super().__init__()
@@ -435,15 +437,15 @@ def _mapped(function: Any) -> Any:
 
 
 def _with_jvp(function: Any) -> Any:
-    made = jax.custom_jvp(function)
-    made.defjvp(lambda primals, tangents: (function(*primals), *tangents))
-    return made
+    wrapped = jax.custom_jvp(function)
+    wrapped.defjvp(lambda primals, tangents: (function(*primals), *tangents))
+    return wrapped
 
 
 def _with_vjp(function: Any) -> Any:
-    made = jax.custom_vjp(function)
-    made.defvjp(lambda x: (function(x), None), lambda _, g: (g,))
-    return made
+    wrapped = jax.custom_vjp(function)
+    wrapped.defvjp(lambda x: (function(x), None), lambda _, g: (g,))
+    return wrapped
 
 
 TRANSFORMS: dict[str, Callable[[Any], Any]] = {
@@ -457,7 +459,7 @@ TRANSFORMS: dict[str, Callable[[Any], Any]] = {
     "custom-vjp": _with_vjp,
 }
 
-# What is compiled within the loop has its arrays as constants, up to JAX 0.4.
+# Up to JAX 0.4, functions that are jitted in the loop have their arrays as constants.
 JITTED: dict[str, Callable[[Any], Any]] = {
     "jit": jax.jit,
     "jit in jit": lambda f: jax.jit(jax.jit(f)),
@@ -467,12 +469,12 @@ JITTED: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", [*TRANSFORMS, *JITTED])
-def test_array_in_an_inner_function_is_a_named_argument(name: str, out: Path) -> None:
+def test_an_array_in_a_transform_is_a_named_argument(name: str, out: Path) -> None:
     runner = seeded(lambda: Lookup({**TRANSFORMS, **JITTED}[name]))
     with probe.capture(out, dialect=DIALECTS, data="full", strict=True) as cap:
         runner.run(1.0)
     (program,) = cap.programs
-    assert "constants/weights" in named(program.arguments)
+    assert "constants/weights" in qualified_names(program.arguments)
     assert program.fidelity.inlined_constants == ()
     assert_same(program.data()["constants/weights"], runner.target.weights)
     inlined = not eras.SINCE_2_4 or (name in JITTED and not eras.SINCE_2_7)
@@ -480,7 +482,7 @@ def test_array_in_an_inner_function_is_a_named_argument(name: str, out: Path) ->
     recorded = program.data("results")
     for key, value in replay(program, "stablehlo", inlined=inlined).items():
         # XLA sums a product with a constant in another order than one with an argument, and
-        # BrainPy 2.6 orders what it gives to the loop otherwise in each build (2.1e-7 seen).
+        # BrainPy 2.6 orders the loop's Variables differently in each build (2.1e-7 seen).
         np.testing.assert_allclose(value, recorded[key], rtol=1e-6, atol=1e-6)
 
 
@@ -488,15 +490,15 @@ def test_array_in_an_inner_function_is_a_named_argument(name: str, out: Path) ->
 
 
 @pytest.mark.parametrize("name", ["lstm-batched", "bptt-trainer-predict"])
-def test_batches_come_first_as_run_returns_them(name: str) -> None:
-    taken = captured(name)
-    (outputs,) = taken.outputs
-    (spec,) = [one for one in taken.program.results if one.role == "output"]
+def test_batches_are_the_first_axis_as_in_run(name: str) -> None:
+    network = captured(name)
+    (outputs,) = network.outputs
+    (spec,) = [spec for spec in network.program.results if spec.role == "output"]
     assert spec.shape == outputs.shape
-    assert spec.shape[1] == taken.call.steps == 50
-    for one in taken.program.results:
-        if one.role == "monitor":
-            assert one.shape == taken.monitors[one.name].shape
+    assert spec.shape[1] == network.call.steps == 50
+    for spec in network.program.results:
+        if spec.role == "monitor":
+            assert spec.shape == network.monitors[spec.name].shape
 
 
 def test_each_duration_has_one_program(out: Path) -> None:
@@ -517,34 +519,34 @@ def test_each_duration_has_one_program(out: Path) -> None:
 
 
 def call_times(indices: Array) -> Array:
-    """Return the times of a call that begins where others ended, as BrainPy 2.3 reckons them."""
+    """Return the times of a call that continues an earlier one, as BrainPy 2.3 computes them."""
     return ((indices - indices[0]) * 0.1 + indices[0] * 0.1).astype(np.float32)
 
 
-def test_program_goes_on_from_where_the_first_run_ended(out: Path) -> None:
-    """The third run, computed by the first run's program from the second run's end."""
+def test_a_program_computes_later_runs_from_their_state(out: Path) -> None:
+    """The first run's program computes the third run from the state after the second."""
     runner = seeded(NoisyLIF, monitors=["lif.V"])
     with probe.capture(out, data="full", strict=True) as cap:
         for _ in range(3):
             runner.run(2.0)
     (program,) = cap.programs
-    run, arrays = Replayer(program, "stablehlo", compiled_in(program)), program.data()
+    run, arrays = Replayer(program, "stablehlo", inlined_constants(program)), program.data()
     for call in cap.calls:
-        made = run(arrays)
-        for key, value in made.items():
+        results = run(arrays)
+        for key, value in results.items():
             assert call.digests[f"out/{key}"] == xxhash.xxh3_128_hexdigest(value.tobytes())
-        arrays |= {key: value for key, value in made.items() if key in arrays}
+        arrays |= {key: value for key, value in results.items() if key in arrays}
         arrays["inputs/indices"] = arrays["inputs/indices"] + 20
         if not eras.SINCE_2_4:
             arrays["inputs/times"] = call_times(arrays["inputs/indices"])
 
 
-def test_monitors_may_have_indices(out: Path) -> None:
+def test_monitors_can_have_indices(out: Path) -> None:
     runner = seeded(RefractoryLIF, monitors=[("lif.V", [0, 3]), "lif.spike"])
     with probe.capture(out, data="full", strict=True) as cap:
         returned = runner.run(3.0)
     (program,) = cap.programs
-    _, monitors, _ = given_by(runner, returned)
+    _, monitors, _ = values_of_run(runner, returned)
     recorded = program.data("results")
     assert recorded["monitors/lif.V"].shape == (30, 2)
     for name in ("lif.V", "lif.spike"):
@@ -553,7 +555,7 @@ def test_monitors_may_have_indices(out: Path) -> None:
 
 
 @pytest.mark.parametrize("memory_efficient", [False, True])
-def test_shared_arguments_are_part_of_the_program(memory_efficient: bool, out: Path) -> None:
+def test_shared_arguments_are_in_the_program(memory_efficient: bool, out: Path) -> None:
     runner = seeded(Accumulator, memory_efficient=memory_efficient)
     with probe.capture(out, data="full", strict=True) as cap:
         for gain in (2.0, 3.0, 2.0):
@@ -565,46 +567,46 @@ def test_shared_arguments_are_part_of_the_program(memory_efficient: bool, out: P
             arrays["state/total"] = start
             if "inputs/shared_args.gain" in arrays:
                 arrays["inputs/shared_args.gain"] = np.float32(gain)
-            made = Replayer(program, "stablehlo")(arrays)["state/total"]
-            np.testing.assert_allclose(made, np.array(runner.target.total.value), rtol=1e-6)
+            total = Replayer(program, "stablehlo")(arrays)["state/total"]
+            np.testing.assert_allclose(total, np.array(runner.target.total.value), rtol=1e-6)
     assert cap.calls[0].program == cap.calls[2].program
 
 
 @pytest.mark.parametrize("options", [{}, {"jit": False}, {"memory_efficient": True}], ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
-def test_numpy_inputs_are_recorded_as_the_program_takes_them(
+def test_numpy_inputs_are_recorded_with_the_programs_dtype(
     options: dict[str, Any], dtype: str, out: Path
 ) -> None:
     runner = seeded(lambda: LifRef(4), **options)
-    given = np.linspace(0.0, 40.0, 12).reshape(3, 4).astype(dtype)
+    inputs = np.linspace(0.0, 40.0, 12).reshape(3, 4).astype(dtype)
     with probe.capture(out, data="full", trace_eager=True, strict=True) as cap:
-        runner.run(inputs=given)
+        runner.run(inputs=inputs)
     (program,) = cap.programs
     recorded = program.data()["inputs/inputs"]
-    expected = given[0] if program.kind == "step" else given
+    expected = inputs[0] if program.kind == "step" else inputs
     np.testing.assert_array_equal(recorded, expected.astype(recorded.dtype))
-    assert set(replay(program, "stablehlo")) == set(named(program.results))
+    assert set(replay(program, "stablehlo")) == set(qualified_names(program.results))
 
 
-def test_array_given_step_by_step_is_a_named_argument() -> None:
+def test_an_iterated_input_array_is_a_named_argument() -> None:
     program = captured("array-iter-input").program
     constants = [spec for spec in program.arguments if spec.role == "constant"]
     (constant,) = [spec for spec in constants if spec.shape == (300, 10)]
     assert constant.name.startswith("runner.")
 
 
-def test_item_of_a_generator_is_an_input_of_the_step() -> None:
+def test_an_item_of_a_generator_is_an_input_of_the_step() -> None:
     program = captured("generator-input").program
     inputs = [spec.name for spec in program.arguments if spec.role == "input"]
     assert inputs == ["i", "iterated.0", *([] if eras.SINCE_2_4 else ["t"])]
     assert program.data()["inputs/iterated.0"] == 20.0
 
 
-# --- The user's own callbacks -----------------------------------------------------------------
+# --- Callbacks of the user --------------------------------------------------------------------
 
 
-class Talking(DynamicalSystem):
-    """Calls back into Python at each step."""
+class CallingBack(DynamicalSystem):
+    """A model that calls back into Python at each step."""
 
     def __init__(self, seen: list[float], ordered: bool = False) -> None:
         super().__init__()
@@ -613,19 +615,19 @@ class Talking(DynamicalSystem):
 
     def update(self) -> Any:
         self.x.value = self.x + 1.0
-        take = self.seen.append
-        jax.debug.callback(lambda x: take(float(x)), self.x.value[0], ordered=self.ordered)
+        append = self.seen.append
+        jax.debug.callback(lambda x: append(float(x)), self.x.value[0], ordered=self.ordered)
         return self.x.value
 
 
 @pytest.mark.parametrize("options", [{}, {"memory_efficient": True}, {"jit": False}], ids=str)
 @pytest.mark.parametrize("progress_bar", [False, True])
 @pytest.mark.parametrize("ordered", [False, True])
-def test_callback_of_the_model_stays_and_is_called_as_often(
+def test_a_callback_of_the_model_runs_once_per_step(
     options: dict[str, Any], progress_bar: bool, ordered: bool, out: Path
 ) -> None:
     seen: list[float] = []
-    runner = seeded(lambda: Talking(seen, ordered), progress_bar=progress_bar, **options)
+    runner = seeded(lambda: CallingBack(seen, ordered), progress_bar=progress_bar, **options)
     with probe.capture(out, dialect=DIALECTS, trace_eager=True, strict=True) as cap:
         runner.run(1.0)
         jax.effects_barrier()
@@ -638,17 +640,17 @@ def test_callback_of_the_model_stays_and_is_called_as_often(
     assert program.fidelity.proved, program.fidelity
 
 
-def test_text_that_can_not_be_made_costs_no_other_text(
+def test_a_dialect_that_fails_keeps_the_other_dialects(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pass of a name that XLA does not know stands for one that a program is too much for."""
+    """An unknown pass name makes the conversion to MHLO fail."""
     run_passes = bindings.run_passes
 
-    def without_the_way(module: Any, pipeline: str) -> None:
+    def without_mhlo_pass(module: Any, pipeline: str) -> None:
         run_passes(module, pipeline.replace("stablehlo-legalize-to-hlo", "stablehlo-to-nowhere"))
 
-    monkeypatch.setattr(bindings, "run_passes", without_the_way)
-    runner = seeded(lambda: Talking([], ordered=True))
+    monkeypatch.setattr(bindings, "run_passes", without_mhlo_pass)
+    runner = seeded(lambda: CallingBack([], ordered=True))
     with probe.capture(out, dialect=DIALECTS) as cap:
         runner.run(0.5)
     (program,) = cap.programs
@@ -661,7 +663,7 @@ def test_text_that_can_not_be_made_costs_no_other_text(
 
 
 class Printing(DynamicalSystem):
-    """Prints its state at each step."""
+    """A model that prints its state at each step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -674,7 +676,7 @@ class Printing(DynamicalSystem):
 
 
 @pytest.mark.parametrize("jit", [True, False])
-def test_debug_print_stays_and_prints_as_often(
+def test_debug_print_prints_once_per_step(
     jit: bool, out: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with probe.capture(out, strict=True) as cap:
@@ -682,15 +684,15 @@ def test_debug_print_stays_and_prints_as_often(
         jax.effects_barrier()
     printed = [line for line in capfd.readouterr().out.splitlines() if line.startswith("x is")]
     assert sorted(printed) == [f"x is {step}.0" for step in range(1, 6)]
-    # What runs operation by operation has no program.
+    # A run without jit has no program.
     assert [bool(program.fidelity.host_callbacks) for program in cap.programs] == [True] * jit
 
 
-# --- When the probe fails ---------------------------------------------------------------------
+# --- Failures of the probe --------------------------------------------------------------------
 
 
 class Untraceable(DynamicalSystem):
-    """Decides in Python on the value of a Variable, which only ``jit=False`` allows."""
+    """A model that branches in Python on the value of a Variable, which needs ``jit=False``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -710,7 +712,7 @@ identity_p.def_abstract_eval(lambda x: x)
 
 
 class Unlowerable(DynamicalSystem):
-    """Uses a primitive which can run, but for which nobody told how it is lowered."""
+    """A model with a primitive that has an implementation but no lowering rule."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -732,16 +734,18 @@ def _stepwise(make: Callable[[], Any]) -> bp.DSRunner:
 
 
 @FAILING
-def test_a_failing_probe_warns_once_and_the_run_goes_on(make: Callable[[], Any], out: Path) -> None:
+def test_a_failing_probe_warns_once_and_the_run_continues(
+    make: Callable[[], Any], out: Path
+) -> None:
     case = Case(make.__name__, lambda: _stepwise(make), lambda runner: runner.run(1.0))
     plain = case.build()
-    expected = [watching.run(case, plain).left for _ in range(2)]
+    expected = [watching.run(case, plain).values for _ in range(2)]
     probed = case.build()
     with probe.capture(out, trace_eager=True) as cap:
         with pytest.warns(probe.ProbeWarning, match="simulation went on") as warned:
-            seen = [watching.run(case, probed).left]
-        assert len([one for one in warned if one.category is probe.ProbeWarning]) == 1
-        seen.append(watching.run(case, probed).left)  # a second warning would be an error
+            seen = [watching.run(case, probed).values]
+        assert len([warning for warning in warned if warning.category is probe.ProbeWarning]) == 1
+        seen.append(watching.run(case, probed).values)  # a second warning would be an error
     assert seen == expected
     assert probed.target.calls == plain.target.calls == 20
     assert cap.programs == ()
@@ -757,19 +761,19 @@ def test_a_failing_probe_warns_once_and_the_run_goes_on(make: Callable[[], Any],
 
 
 @FAILING
-def test_strict_probe_raises_after_the_run(make: Callable[[], Any], out: Path) -> None:
+def test_a_strict_probe_raises_after_the_run(make: Callable[[], Any], out: Path) -> None:
     plain, probed = _stepwise(make), _stepwise(make)
     bm.random.seed(SEED)
     returned = plain.run(1.0)
-    expected = watching.traces_of(plain, returned)
+    expected = watching.values_after(plain, returned)
     bm.random.seed(SEED)
     with (
         probe.capture(out, trace_eager=True, strict=True) as cap,
         pytest.raises(probe.ProbeError) as raised,
     ):
         probed.run(1.0)
-    left = watching.traces_of(probed, returned)
-    assert left == expected
+    values = watching.values_after(probed, returned)
+    assert values == expected
     assert plain.target.calls == probed.target.calls
     assert raised.value.slug
     (call,) = cap.calls
@@ -791,11 +795,11 @@ def test_a_run_inside_a_transformation_has_no_program(out: Path) -> None:
     assert call.failure.kind == "InsideTransformation"
 
 
-# --- When the run fails -----------------------------------------------------------------------
+# --- Failures of the run ----------------------------------------------------------------------
 
 
 class Unreliable(DynamicalSystem):
-    """Raises when it is told to, after it has touched its Variables and its attributes."""
+    """A model that raises on demand, after it has changed its Variables and attributes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -825,8 +829,8 @@ def test_a_failing_run_raises_as_without_the_probe(
     probed = case.build()
     with probe.capture(out, trace_eager=True, strict=True) as cap:
         seen = _failing_and_next_run(case, probed, fails_at)
-    (error, *left), (plain_error, *plain_left) = seen, expected
-    assert left == plain_left
+    (error, *values), (plain_error, *plain_values) = seen, expected
+    assert values == plain_values
     assert type(error) is type(plain_error) is RuntimeError
     assert error.args == plain_error.args
     failed, worked = cap.calls
@@ -849,21 +853,21 @@ def _run_and_keep_error(runner: bp.DSRunner) -> Any:
 def _failing_and_next_run(case: Case, runner: bp.DSRunner, fails_at: int) -> list[Any]:
     runner.target.fails_at = fails_at
     error = case.run(runner)
-    left = _left_by(runner, None)
+    values = _values_after(runner, None)
     runner.target.fails_at = None
-    if not eras.SINCE_2_4:  # it leaves tracers, so that no next run could begin
+    if not eras.SINCE_2_4:  # BrainPy 2.3 leaves tracers, so that the next run could not start
         runner.target.x.value = bm.zeros(3)
         bm.random.seed(SEED)
-    next_left = _left_by(runner, case.run(runner))
-    return [error, left, next_left]
+    next_values = _values_after(runner, case.run(runner))
+    return [error, values, next_values]
 
 
-def _left_by(runner: bp.DSRunner, returned: Any) -> dict[str, Any]:
-    left: dict[str, Any] = {"calls": runner.target.calls, "i0": runner.i0}
-    outputs, _, variables = given_by(runner, returned)
+def _values_after(runner: bp.DSRunner, returned: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {"calls": runner.target.calls, "i0": runner.i0}
+    outputs, _, variables = values_of_run(runner, returned)
     arrays = [*outputs, *variables.values()]
-    return left | {
-        "arrays": [(str(one.dtype), one.shape, one.tobytes()) for one in arrays],
+    return values | {
+        "arrays": [(str(array.dtype), array.shape, array.tobytes()) for array in arrays],
         "monitors": {name: np.array(value).tobytes() for name, value in runner.mon.items()},
         "random": watching.as_bytes(bm.random.DEFAULT.value),
     }

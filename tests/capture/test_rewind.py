@@ -1,4 +1,4 @@
-"""With trace_eager a step is traced once more than it runs: nobody must be able to tell."""
+"""With trace_eager, the additional trace of a step leaves no side effect of the model's code."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ import brainpy_probe as probe
 from tests.eras import DynamicalSystem
 
 LOG: list[int] = []
-HELPED: list[int] = []
-WITHIN: list[int] = []
+HELPER_CALLS: list[int] = []
+INNER_CALLS: list[int] = []
 TABLE: dict[str, list[int]] = {"steps": []}
 RNG = np.random.default_rng(0)
 COUNT = 0
@@ -30,7 +30,7 @@ LAST: Any = None
 
 
 class Stepping(DynamicalSystem):
-    """A model whose step does something that is no part of the computation."""
+    """A model whose step has a side effect."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Stepping(DynamicalSystem):
 
     def touch(self) -> None: ...
 
-    def left(self) -> Any: ...
+    def observed(self) -> Any: ...
 
     def monitors(self) -> dict[str, Any]:
         return {}
@@ -53,7 +53,7 @@ class Stepping(DynamicalSystem):
 
 
 class Everything(Stepping):
-    """A model whose step does all that a user's step is known to do."""
+    """A model whose step has all common side effects."""
 
     def begin(self) -> None:
         LOG.clear()
@@ -85,46 +85,46 @@ class Everything(Stepping):
 
         return {"count": monitor}
 
-    def left(self) -> Any:
+    def observed(self) -> Any:
         after = [self.generator.random(), np.random.random(), random.random()]  # noqa: S311
         return self.history, self.last, self.steps, LOG, self.drawn, self.monitored, after
 
 
-def _note_a_step() -> None:
-    HELPED.append(len(HELPED))
+def _record_step() -> None:
+    HELPER_CALLS.append(len(HELPER_CALLS))
 
 
 class HelperFunction(Stepping):
-    """Calls a function of its module, which alone names the list that it fills."""
+    """Calls a function of its module that appends to a global list."""
 
     def begin(self) -> None:
-        globals()["HELPED"].clear()
+        globals()["HELPER_CALLS"].clear()
 
     def touch(self) -> None:
-        _note_a_step()
+        _record_step()
 
-    def left(self) -> Any:
-        return globals()["HELPED"]
+    def observed(self) -> Any:
+        return globals()["HELPER_CALLS"]
 
 
 class InnerFunction(Stepping):
-    """Fills a list that only a function within the step names."""
+    """Appends to a global list in a nested function."""
 
     def begin(self) -> None:
-        globals()["WITHIN"].clear()
+        globals()["INNER_CALLS"].clear()
 
     def touch(self) -> None:
         def inner() -> None:
-            WITHIN.append(len(WITHIN))
+            INNER_CALLS.append(len(INNER_CALLS))
 
         inner()
 
-    def left(self) -> Any:
-        return globals()["WITHIN"]
+    def observed(self) -> Any:
+        return globals()["INNER_CALLS"]
 
 
 class GlobalContainers(Stepping):
-    """Fills what a global dictionary holds, and draws from a global generator."""
+    """Appends to a list in a global dictionary, and draws from a global generator."""
 
     def begin(self) -> None:
         global RNG
@@ -134,7 +134,7 @@ class GlobalContainers(Stepping):
         TABLE["steps"].append(1)
         self.drawn = RNG.random()
 
-    def left(self) -> Any:
+    def observed(self) -> Any:
         return TABLE["steps"], self.drawn, RNG.random()
 
 
@@ -149,12 +149,12 @@ class GlobalNumber(Stepping):
         global COUNT
         COUNT += 1
 
-    def left(self) -> Any:
+    def observed(self) -> Any:
         return COUNT
 
 
 class GlobalNone(Stepping):
-    """Notes in a global, which was None, in which step it was set first."""
+    """Sets a global that was None, and records in which step."""
 
     def begin(self) -> None:
         global LAST
@@ -169,7 +169,7 @@ class GlobalNone(Stepping):
             LAST = self.v.value
             self.first = self.steps
 
-    def left(self) -> Any:
+    def observed(self) -> Any:
         return LAST, self.first
 
 
@@ -187,25 +187,25 @@ class ClassAttributes(Stepping):
         self.history.append(1)
         type(self).count += 1
 
-    def left(self) -> Any:
+    def observed(self) -> Any:
         return self.history, self.count
 
 
 class DefaultArgument(Stepping):
-    """Fills the default of an argument."""
+    """Appends to the default value of an argument."""
 
     def begin(self) -> None:
-        self.calls = self.note() - 1
+        self.calls = self.count() - 1
 
-    def note(self, seen: list[int] = []) -> int:  # noqa: B006
+    def count(self, seen: list[int] = []) -> int:  # noqa: B006
         seen.append(1)
         return len(seen)
 
     def touch(self) -> None:
-        self.noted = self.note() - self.calls
+        self.counted = self.count() - self.calls
 
-    def left(self) -> Any:
-        return self.noted
+    def observed(self) -> Any:
+        return self.counted
 
 
 class _Slots:
@@ -216,7 +216,7 @@ class _Slots:
 
 
 class Slots(Stepping):
-    """Counts in an object without a __dict__."""
+    """Counts in an object with `__slots__`."""
 
     def begin(self) -> None:
         self.slots = _Slots()
@@ -225,7 +225,7 @@ class Slots(Stepping):
         self.slots.n += 1
         self.slots.items.append(1)
 
-    def left(self) -> Any:
+    def observed(self) -> Any:
         return self.slots.n, self.slots.items
 
 
@@ -244,13 +244,13 @@ class OtherObjects(Stepping):
         self.nested.deep.array[:] += 1
         self.nested.new = len(self.set)
 
-    def left(self) -> Any:
+    def observed(self) -> Any:
         deep = self.nested.deep
         return list(self.deque), sorted(self.set), deep.table, deep.array, self.nested.new
 
 
 class OldGenerators(Stepping):
-    """Draws from generators of its own, of NumPy's old kind and of Python's."""
+    """Draws from its own RandomState of NumPy and Random of Python."""
 
     def begin(self) -> None:
         self.numpy, self.python = np.random.RandomState(1), random.Random(1)  # noqa: S311
@@ -258,12 +258,12 @@ class OldGenerators(Stepping):
     def touch(self) -> None:
         self.drawn = self.numpy.rand(), self.python.random()
 
-    def left(self) -> Any:
+    def observed(self) -> Any:
         return self.drawn, self.numpy.rand(), self.python.random()
 
 
 class Iterators(Stepping):
-    """Draws from iterators that it holds."""
+    """Advances iterators that it holds."""
 
     def begin(self) -> None:
         self.count, self.items = itertools.count(), iter(range(100))
@@ -271,7 +271,7 @@ class Iterators(Stepping):
     def touch(self) -> None:
         self.drawn = next(self.count), next(self.items)
 
-    def left(self) -> Any:
+    def observed(self) -> Any:
         return self.drawn
 
 
@@ -284,7 +284,7 @@ class PlainArray(Stepping):
     def touch(self) -> None:
         self.array.value = self.array.value + self.v.value
 
-    def left(self) -> Any:
+    def observed(self) -> Any:
         return self.array.value
 
 
@@ -304,17 +304,17 @@ def _record_in(recorder: _Recorder, *_: Any) -> Any:
 
 
 class Monitoring(Stepping):
-    """Monitors with what leads to an object, which nothing else that the step reaches holds."""
+    """Monitors with an object that only the monitor references."""
 
     def begin(self) -> None:
         globals()["RECORDER"] = _Recorder()
 
-    def left(self) -> Any:
+    def observed(self) -> Any:
         return globals()["RECORDER"].seen
 
 
 class MonitoringObject(Monitoring):
-    """Monitors with an object that is called."""
+    """Monitors with a callable object."""
 
     def monitors(self) -> dict[str, Any]:
         return {"seen": globals()["RECORDER"]}
@@ -328,23 +328,23 @@ class MonitoringMethod(Monitoring):
 
 
 class MonitoringPartial(Monitoring):
-    """Monitors with a functools.partial of a function."""
+    """Monitors with a functools.partial."""
 
     def monitors(self) -> dict[str, Any]:
         return {"seen": functools.partial(_record_in, globals()["RECORDER"])}
 
 
 class Errors(Stepping):
-    """Prints to the standard error."""
+    """Prints to standard error."""
 
     def touch(self) -> None:
         print("step", file=sys.stderr)  # noqa: T201
 
 
-def _run(model: type[Stepping], out: Path | None) -> Any:
-    """Run a new model twice and return what that leaves behind."""
-    one = model()
-    runner = bp.DSRunner(one, monitors={"v": one.v, **one.monitors()}, jit=False)
+def _run(model_class: type[Stepping], out: Path | None) -> Any:
+    """Run a new model twice, and return all values after the runs."""
+    model = model_class()
+    runner = bp.DSRunner(model, monitors={"v": model.v, **model.monitors()}, jit=False)
     runner.progress_bar = False
     if out is None:
         first, second = runner.run(0.2), runner.run(0.4)
@@ -353,8 +353,8 @@ def _run(model: type[Stepping], out: Path | None) -> Any:
             first, second = runner.run(0.2), runner.run(0.4)
         assert [call.steps for call in cap.calls] == [2, 4]
         assert {program.kind for program in cap.programs} == {"step"}
-    left = [first, second, dict(runner.mon), one.v.value, one.left()]
-    return jax.tree_util.tree_map(lambda leaf: np.asarray(leaf).tolist(), left)
+    values = [first, second, dict(runner.mon), model.v.value, model.observed()]
+    return jax.tree_util.tree_map(lambda leaf: np.asarray(leaf).tolist(), values)
 
 
 KINDS = [
@@ -365,22 +365,22 @@ KINDS = [
 
 
 @pytest.mark.parametrize("model", KINDS, ids=lambda model: model.__name__)
-def test_a_captured_run_leaves_behind_what_a_plain_run_leaves(
+def test_a_captured_run_has_the_side_effects_of_a_plain_run(
     model: type[Stepping], out: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    plain, said = _run(model, None), capfd.readouterr()
+    plain, printed = _run(model, None), capfd.readouterr()
     captured = _run(model, out)
     assert captured == plain
-    assert capfd.readouterr() == said
+    assert capfd.readouterr() == printed
 
 
-def test_what_everything_touches_is_what_a_run_changes(
+def test_a_second_step_would_change_every_side_effect(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Shows that the test above would see a step too many."""
+    """Shows that the test above would detect an additional step."""
     model = Everything()
     model.update()
     once = model.history[:], model.steps.tolist(), LOG[:], capfd.readouterr().out
     model.update()
     twice = model.history[:], model.steps.tolist(), LOG[:], capfd.readouterr().out
-    assert all(one != other for one, other in zip(once, twice, strict=True))
+    assert all(first != second for first, second in zip(once, twice, strict=True))

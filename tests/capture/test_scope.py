@@ -1,4 +1,4 @@
-"""The block that captures: where it writes, and that it opens once."""
+"""The scope that `capture` returns: its dialects, its folder, and a single use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import brainpy_probe as probe
 from tests.networks import by_name
 
 
-def test_the_text_is_in_the_first_dialect(out: Path) -> None:
+def test_the_text_of_a_capture_is_in_the_first_dialect(out: Path) -> None:
     case = by_name("lif")
     runner = case.build()
     with probe.capture(out, dialect=["mhlo", "hlo", "mhlo"], strict=True) as cap:
@@ -27,7 +27,7 @@ def test_the_text_is_in_the_first_dialect(out: Path) -> None:
         program.text("stablehlo")
 
 
-def test_captures_go_below_the_working_directory_by_default(
+def test_captures_are_below_the_working_directory_by_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -37,14 +37,16 @@ def test_captures_go_below_the_working_directory_by_default(
     assert probe.load(cap.path).manifest.complete
 
 
-def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tilde_expands_to_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     with probe.capture("~/captures") as cap:
         pass
     assert cap.path.parent == tmp_path / "captures"
 
 
-def test_a_scope_opens_once(out: Path) -> None:
+def test_a_scope_can_be_used_once(out: Path) -> None:
     scope = probe.capture(out)
     with scope, pytest.raises(probe.BadSetting, match="used before"), scope:
         pass

@@ -1,4 +1,4 @@
-"""Loops, conditions, jitted functions and trainers without a runner are calls with programs."""
+"""Loops, conditions and jitted functions without a runner are calls with programs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Net(bp.DynamicalSystem):
 
 
 def _variables(net: Net) -> dict[str, Any]:
-    """Return the argument that BrainPy 2.3 needs, where a loop has no other way to its state."""
+    """Return the argument by which a loop of BrainPy 2.3 gets its state."""
     return {} if eras.SINCE_2_4 else {"dyn_vars": net.vars().unique()}
 
 
@@ -130,7 +130,7 @@ if eras.SINCE_2_7:
 
 
 def _run(idiom: Idiom) -> tuple[list[Any], list[Any]]:
-    """Return the results of an idiom, and the state that it leaves."""
+    """Return the results of an idiom, and the state after it."""
     net = Net()
     results = [np.asarray(leaf) for leaf in _leaves(idiom(net))]
     return results, [as_numpy(net.x), as_numpy(net.rng.value)]
@@ -142,7 +142,7 @@ def idiom(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_a_run_without_a_runner_is_a_proved_call(idiom: str, out: Path) -> None:
+def test_an_idiom_without_a_runner_is_a_proved_call(idiom: str, out: Path) -> None:
     run, kind, name = _IDIOMS[idiom]
     expected = _run(run)
     with probe.capture(out, data="full", strict=True) as cap:
@@ -160,12 +160,12 @@ def test_a_run_without_a_runner_is_a_proved_call(idiom: str, out: Path) -> None:
     checks = verify(cap.path, limits=None).checks
     (replayed,) = (check for check in checks if check.name == "replay")
     assert "results, bit for bit" in replayed.reason
-    wrong = [check for check in checks if check.outcome in ("failed", "undecided")]
+    failed = [check for check in checks if check.outcome in ("failed", "undecided")]
     # Not every expression of an inner loop can be evaluated.
-    assert [check for check in wrong if check.name != "equations"] == []
+    assert [check for check in failed if check.name != "equations"] == []
 
 
-def test_a_jitted_step_in_a_loop_is_one_counted_call(out: Path) -> None:
+def test_repeated_calls_of_a_jitted_step_are_one_counted_call(out: Path) -> None:
     net = Net()
     step = bm.jit(net.update, **_variables(net))
     step()
@@ -179,23 +179,23 @@ def test_a_jitted_step_in_a_loop_is_one_counted_call(out: Path) -> None:
     assert probe.load(cap.path).calls[0].count == 100
 
 
-@pytest.mark.skipif(not eras.SINCE_2_7, reason="brainstate is there from 2.7 on")
-def test_a_run_that_raises_is_closed_and_recorded(out: Path) -> None:
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="brainstate exists from 2.7 on")
+def test_a_jitted_function_that_raises_is_recorded(out: Path) -> None:
     import brainstate
 
     net = Net()
 
     def failing() -> Any:
         net.update()
-        raise RuntimeError("while it is traced")
+        raise RuntimeError("raised in the trace")
 
     with probe.capture(out) as cap:
-        with pytest.raises(RuntimeError, match="while it is traced"):
+        with pytest.raises(RuntimeError, match="raised in the trace"):
             brainstate.transform.jit(failing)()
         brainstate.transform.jit(net.update)()
     traced, last = cap.calls
     assert traced.error is not None
-    assert traced.error.message == "while it is traced"
+    assert traced.error.message == "raised in the trace"
     assert last.error is None
     assert last.program is not None
 
@@ -229,8 +229,8 @@ def test_functions_without_state_are_named_once(out: Path) -> None:
     assert "not captured: 2 jitted functions without BrainPy state were" in str(cap)
 
 
-@pytest.mark.skipif(eras.SINCE_2_7, reason="it is a call from 2.7 on")
-def test_a_loop_of_brainpy_without_a_call_is_named(out: Path) -> None:
+@pytest.mark.skipif(eras.SINCE_2_7, reason="from 2.7 on it is a call")
+def test_an_uncaptured_loop_of_brainpy_is_listed(out: Path) -> None:
     net = Net()
 
     def step(n: Any) -> Any:
@@ -241,11 +241,11 @@ def test_a_loop_of_brainpy_without_a_call_is_named(out: Path) -> None:
         bm.while_loop(step, lambda n: n < 3, 0, **_variables(net))
     (found,) = cap.manifest.uncaptured
     assert found.idiom == "bm.while_loop run without a runner"
-    assert found.functions == ("test_a_loop_of_brainpy_without_a_call_is_named.step",)
+    assert found.functions == ("test_an_uncaptured_loop_of_brainpy_is_listed.step",)
 
 
-@pytest.mark.skipif(not eras.SINCE_2_7, reason="brainstate is there from 2.7 on")
-def test_what_has_no_call_is_named_once(out: Path) -> None:
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="brainstate exists from 2.7 on")
+def test_uncaptured_transformations_are_listed_once(out: Path) -> None:
     import brainstate
 
     weight = brainstate.ParamState(np.ones(3, "float32"))
@@ -263,7 +263,7 @@ def test_what_has_no_call_is_named_once(out: Path) -> None:
     assert "not captured: loop or jitted function inside another transformation" in text
 
 
-@pytest.mark.skipif(not eras.SINCE_2_7, reason="brainstate is there from 2.7 on")
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="brainstate exists from 2.7 on")
 def test_a_donated_argument_is_noted(out: Path) -> None:
     import brainstate
 
@@ -280,8 +280,8 @@ def test_a_donated_argument_is_noted(out: Path) -> None:
         call.program.replay()
 
 
-@pytest.mark.skipif(not eras.SINCE_2_7, reason="brainstate is there from 2.7 on")
-def test_a_counted_run_that_compiles_is_a_call(out: Path) -> None:
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="brainstate exists from 2.7 on")
+def test_a_counted_call_that_compiles_starts_a_new_one(out: Path) -> None:
     import brainstate
 
     net = Net()
@@ -300,7 +300,7 @@ def test_a_counted_run_that_compiles_is_a_call(out: Path) -> None:
 
 
 class Experiment:
-    """An object of the user's that holds a model, and is no component."""
+    """A user's object that holds a model and is no component itself."""
 
     def __init__(self, net: Net) -> None:
         self.net = net
@@ -310,8 +310,8 @@ class Experiment:
 
 
 @pytest.mark.skipif(not eras.SINCE_2_4, reason="bm.jit has static arguments from 2.4 on")
-def test_the_object_of_a_jitted_method_leads_to_its_model(out: Path) -> None:
-    # So does bm.cls_jit.
+def test_a_jitted_method_finds_the_model_of_its_object(out: Path) -> None:
+    # bm.cls_jit does the same.
     step = bm.jit(Experiment.step, static_argnums=0)
     with probe.capture(out, strict=True) as cap:
         step(Experiment(Net()), 2.0)
@@ -324,8 +324,8 @@ def test_the_object_of_a_jitted_method_leads_to_its_model(out: Path) -> None:
     }
 
 
-@pytest.mark.skipif(not eras.SINCE_2_7, reason="brainstate is there from 2.7 on")
-def test_a_method_older_than_the_patches_has_its_name(out: Path) -> None:
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="brainstate exists from 2.7 on")
+def test_a_bound_method_from_before_the_patches_has_a_name(out: Path) -> None:
     import brainstate
 
     class Layer(brainstate.nn.Module):
@@ -353,13 +353,13 @@ class Cable(NamedTuple):
 
 @dataclasses.dataclass(slots=True)
 class Scale:
-    """An object without a ``__dict__``."""
+    """An object with ``__slots__``."""
 
     factor: Any
     cable: Cable
 
 
-@pytest.mark.skipif(not eras.SINCE_2_7, reason="quantities are there from 2.7 on")
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="quantities exist from 2.7 on")
 def test_units_are_recorded_by_name(out: Path) -> None:
     import brainstate
     import brainunit as u
@@ -388,14 +388,14 @@ def test_units_are_recorded_by_name(out: Path) -> None:
 
 
 class Refusing:
-    """An object that raises when its class is asked for."""
+    """An object whose ``__class__`` raises."""
 
     @property
     def __class__(self) -> Any:  # type: ignore[override]
-        raise RuntimeError("do not look")
+        raise RuntimeError("no class")
 
 
-def test_an_object_that_refuses_inspection_is_left_alone(out: Path) -> None:
+def test_an_object_that_fails_on_inspection_is_skipped(out: Path) -> None:
     net, refusing = Net(), Refusing()
 
     def step(i: Any) -> Any:

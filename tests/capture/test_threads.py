@@ -1,4 +1,4 @@
-"""Captures and other threads: each has what it asked for, and nothing global is exchanged."""
+"""Captures with several threads: each gets its own settings, and no global state changes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 class Runner(bp.DSRunner):
-    """A runner that does something else before its run ends."""
+    """A runner that calls a function before its run ends."""
 
     def __init__(self, at_end: Callable[[], object]) -> None:
         super().__init__(by_name("lif").build().target, progress_bar=False)
@@ -42,7 +42,7 @@ class Runner(bp.DSRunner):
 
 
 @pytest.mark.parametrize("removed", [False, True], ids=["closed", "removed"])
-def test_what_ends_after_the_block_is_in_no_folder(out: Path, *, removed: bool) -> None:
+def test_a_run_that_ends_after_the_block_writes_nothing(out: Path, *, removed: bool) -> None:
     scope = probe.capture(out, strict=True)
     cap = scope.__enter__()
     before: dict[str, bytes] = {}
@@ -63,7 +63,7 @@ def test_what_ends_after_the_block_is_in_no_folder(out: Path, *, removed: bool) 
     assert cap.path.exists() != removed
 
 
-def test_a_module_compiled_after_its_call_belongs_to_none(out: Path) -> None:
+def test_a_module_compiled_after_a_call_has_no_call(out: Path) -> None:
     contexts: list[contextvars.Context] = []
     runner = Runner(lambda: contexts.append(contextvars.copy_context()))
     with probe.capture(out, strict=True) as cap:
@@ -74,7 +74,7 @@ def test_a_module_compiled_after_its_call_belongs_to_none(out: Path) -> None:
     assert module.record.call is None
 
 
-def test_a_reader_while_the_capture_ends_sees_every_call(
+def test_loading_while_a_capture_closes_finds_every_call(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = by_name("lif")
@@ -86,18 +86,18 @@ def test_a_reader_while_the_capture_ends_sees_every_call(
         inner = scope.__enter__()
         case.run(runner)
 
-        def late(folder: Path) -> Any:
+        def close_then_read(folder: Path) -> Any:
             scope.__exit__(None, None, None)  # the manifest was read, the journal was not
             return read(folder)
 
-        monkeypatch.setattr(reading, "_read_journal", late)
+        monkeypatch.setattr(reading, "_read_journal", close_then_read)
         loaded = probe.load(inner.path)
     assert len(loaded.calls) == 1
     assert loaded.manifest.complete
     assert len(cap.calls) == 2
 
 
-def test_a_reader_in_another_thread_never_sees_half_of_a_call(out: Path) -> None:
+def test_another_thread_reads_only_complete_calls(out: Path) -> None:
     case = by_name("lif")
     runner = case.build()
     counts: list[int] = []
@@ -107,7 +107,7 @@ def test_a_reader_in_another_thread_never_sees_half_of_a_call(out: Path) -> None
         while not stop.is_set():
             calls = cap.calls
             assert all(call.program is not None for call in calls)
-            # BrainPy 2.3 keeps the compiled loop: its later calls compile nothing.
+            # BrainPy 2.3 keeps the compiled loop: later calls compile nothing.
             assert all(call.modules for call in calls[: None if eras.COMPILES_EACH_RUN else 1])
             counts.append(len(calls))
 
@@ -126,55 +126,58 @@ def test_a_reader_in_another_thread_never_sees_half_of_a_call(out: Path) -> None
     assert len(cap.calls) == 4
 
 
-def test_two_captures_have_the_dumps_that_each_asked_for(out: Path) -> None:
+def test_nested_captures_have_their_own_kinds_of_dumps(out: Path) -> None:
     with (
         probe.capture(out, xla_dump="text", strict=True) as text,
-        probe.capture(out, xla_dump=["dot", "proto"], strict=True) as others,
+        probe.capture(out, xla_dump=["dot", "proto"], strict=True) as dot_proto,
         probe.capture(out, strict=True) as none,
     ):
         jax.jit(lambda x: x * 11 + 3)(np.ones(3, np.float32))
 
-    def ends(capture: probe.Capture) -> set[str]:
-        found = {path.suffix for path in capture.dump_paths if "optimizations" in path.name}
-        return found & {".txt", ".dot", ".html", ".pb"}
+    def suffixes(capture: probe.Capture) -> set[str]:
+        snapshots = {path.suffix for path in capture.dump_paths if "optimizations" in path.name}
+        return snapshots & {".txt", ".dot", ".html", ".pb"}
 
-    assert ends(text) == {".txt"}
-    assert ends(others) == {".dot", ".pb"}
+    assert suffixes(text) == {".txt"}
+    assert suffixes(dot_proto) == {".dot", ".pb"}
     assert none.dump_paths == ()
     assert none.modules[-1].record.notes == ()
 
 
 @contextmanager
-def _globals_watched() -> Iterator[list[Any]]:
-    """Look at what is global to the process, from another thread, all the time."""
-    found: list[Any] = []
+def _snapshots_of_globals() -> Iterator[list[Any]]:
+    """Read the global settings of the process in another thread throughout the block."""
+    snapshots: list[Any] = []
     stop = threading.Event()
     try:
         config: Any = import_module("brainevent.config")
     except ImportError:
         config = None
 
-    def look() -> None:
+    def read() -> None:
         while not stop.is_set():
             chosen = getattr(config, "_global_backends", None)
-            found.append((id(chosen), str(chosen), dict(os.environ)))
+            snapshots.append((id(chosen), str(chosen), dict(os.environ)))
             time.sleep(0.0005)
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=read)
     thread.start()
     try:
-        yield found
+        yield snapshots
     finally:
         stop.set()
         thread.join()
 
 
-def test_nothing_global_is_exchanged_while_a_program_is_lowered(out: Path) -> None:
+def test_lowering_a_program_changes_no_global_state(out: Path) -> None:
     case = by_name("einet")
     runner = case.build()
-    case.run(runner)  # what BrainPy and JAX set up, they set up here
-    with _globals_watched() as found, probe.capture(out, portable=True, strict=True) as cap:
+    case.run(runner)  # BrainPy and JAX do their one-time setup here
+    with (
+        _snapshots_of_globals() as snapshots,
+        probe.capture(out, portable=True, strict=True) as cap,
+    ):
         case.run(runner)
     assert cap.programs[0].portable is not None
-    assert len(found) > 10
-    assert all(one == found[0] for one in found)
+    assert len(snapshots) > 10
+    assert all(snapshot == snapshots[0] for snapshot in snapshots)

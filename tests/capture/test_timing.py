@@ -1,4 +1,4 @@
-"""Seconds by phase: each moment counted once, for the innermost phase; they sum to the whole."""
+"""Seconds by phase: time counts once, for the innermost phase, and the phases sum to the total."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ def test_the_phases_of_a_run_sum_to_its_wall_time(name: str, out: Path) -> None:
         case.run(runner)
         case.run(runner)
     for call in cap.calls:
-        for one in (call.timing, call.probe_timing):
-            phases = one.trace + one.lower + one.compile + one.execute
-            assert phases == pytest.approx(one.wall, abs=1e-3)
-            assert min(one.trace, one.lower, one.compile, one.execute) >= 0
-            assert one.wall > 0
+        for timing in (call.timing, call.probe_timing):
+            phases = timing.trace + timing.lower + timing.compile + timing.execute
+            assert phases == pytest.approx(timing.wall, abs=1e-3)
+            assert min(timing.trace, timing.lower, timing.compile, timing.execute) >= 0
+            assert timing.wall > 0
     first = cap.calls[0]
     if name == "lif":
         assert min(first.timing.trace, first.timing.lower, first.timing.compile) > 0
-    assert first.probe_timing.compile == 0, "the probe compiles nothing"
+    assert first.probe_timing.compile == 0, "the probe compiled a module"
 
 
-# --- In real runs ---------------------------------------------------------------------------------
+# --- Phases ---------------------------------------------------------------------------------------
 
 
 class Step(eras.DynamicalSystem):
-    """A model that does something while it is traced."""
+    """A model that calls a function while it is traced."""
 
-    def __init__(self, does: Any) -> None:
+    def __init__(self, on_trace: Any) -> None:
         super().__init__()
-        self.v, self.does = bm.Variable(bm.ones(3)), does
+        self.v, self.on_trace = bm.Variable(bm.ones(3)), on_trace
 
     def update(self, *_: Any) -> Any:
-        self.does()
+        self.on_trace()
         self.v.value = self.v.value * 0.5
         return self.v.value
 
@@ -64,12 +64,12 @@ def _call(out: Path, model: Any, duration: float = 0.3, **options: Any) -> Any:
 
 
 def test_numbas_compilation_is_a_phase_of_its_own(out: Path) -> None:
-    def compiled_here() -> None:
+    def compile_with_numba() -> None:
         numba.njit(lambda x: x + 1)(3)
 
-    call = _call(out, Step(compiled_here))
+    call = _call(out, Step(compile_with_numba))
     assert call.timing.numba > 0.01
-    assert any(name.endswith("compiled_here.<locals>.<lambda>") for name in call.record.numba)
+    assert any(name.endswith("compile_with_numba.<locals>.<lambda>") for name in call.record.numba)
     assert call.timing.trace < call.timing.wall - call.timing.numba
     assert _call(out, Step(lambda: None)).timing.numba == 0
 
@@ -81,15 +81,15 @@ def _clear_listeners() -> None:
 
 @pytest.fixture
 def listeners() -> Iterator[None]:
-    """Put the listeners of others back."""
+    """Restore the listeners of others."""
     before = list(monitoring._event_duration_secs_listeners)
     yield
     now = monitoring._event_duration_secs_listeners
-    now += [one for one in before if one not in now]
+    now += [listener for listener in before if listener not in now]
 
 
 @pytest.mark.usefixtures("listeners")
-def test_phases_that_jax_did_not_tell_of_are_none(out: Path) -> None:
+def test_phases_without_an_event_of_jax_are_none(out: Path) -> None:
     cleared = _call(out, Step(_clear_listeners)).timing
     assert (cleared.trace, cleared.lower, cleared.compile, cleared.execute) == (None,) * 4
     assert cleared.wall > 0
@@ -101,13 +101,13 @@ def test_phases_that_jax_did_not_tell_of_are_none(out: Path) -> None:
         _clear_listeners()
         for n in range(2):
             jax.jit(lambda x, n=n: x * n)(np.ones(2, np.float32))
-    first, second = (one.timing for one in cap.modules if "lambda" in one.name)
+    first, second = (module.timing for module in cap.modules if "lambda" in module.name)
     assert (first.trace, first.lower, first.wall) == (None, None, None)
     assert first.compile > 0
     assert min(second.trace, second.lower) > 0
 
 
-def test_a_trace_that_leads_to_no_module_is_in_none(out: Path) -> None:
+def test_a_trace_without_a_module_counts_for_no_module(out: Path) -> None:
     def sleeping(x: Any) -> Any:
         time.sleep(0.2)
         return x
@@ -116,7 +116,7 @@ def test_a_trace_that_leads_to_no_module_is_in_none(out: Path) -> None:
     with probe.capture(out, strict=True) as cap:
         jax.eval_shape(sleeping, x)
         jax.jit(lambda x: x * 3)(x)
-    seconds = [one.timing for one in cap.modules if "lambda" in one.name]
+    seconds = [module.timing for module in cap.modules if "lambda" in module.name]
     assert len(seconds) == 1
     assert 0 < seconds[0].trace < 0.2
 
@@ -143,15 +143,15 @@ def test_a_trace_belongs_to_one_module(out: Path) -> None:
         lowered.compile()
     first, second = cap.modules
     assert first.name == second.name
-    # The first module's seconds are not those of the second, which another thread lowered.
+    # The seconds of the first module do not count for the second, which another thread lowered.
     assert second.timing.lower is None
 
 
-def test_a_run_that_goes_on_is_not_the_probes_time(out: Path) -> None:
+def test_an_unfinished_run_is_not_the_probes_time(out: Path) -> None:
     call = _call(out, Heavy(), 150.0, numpy_mon_after_run=False)
     if call.timing.execute is None:
         assert "still running" in call.record.notes[0]
         assert call.probe_timing.wall < 0.2 * call.timing.wall + 0.5
-    else:  # JAX waited for it
+    else:  # JAX waited for the run
         assert call.timing.execute > 0.05
     assert _call(out, Heavy(), 1.0).timing.execute is not None

@@ -1,4 +1,4 @@
-"""A training step is a call of kind fit, with parameters and optimizer state by name."""
+"""A training step is a call of kind fit, with named parameters and optimizer state."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Recurrent(bp.DynamicalSystem):
 
 
 class Echo(bp.DynamicalSystem):
-    """A reservoir and a readout that is trained."""
+    """A reservoir and a trained readout."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def _bptt() -> Trained:
         model = Recurrent()
     trainer = bp.BPTT(
         model,
-        loss_fun=lambda predicted, wanted: bm.mean((predicted - wanted) ** 2),
+        loss_fun=lambda predicted, target: bm.mean((predicted - target) ** 2),
         optimizer=bp.optim.Adam(lr=1e-3),
         progress_bar=False,
     )
@@ -70,7 +70,7 @@ def _bpff() -> Trained:
         model = bp.dnn.Dense(3, 2)
     trainer = bp.BPFF(
         model,
-        loss_fun=lambda predicted, wanted: bm.mean((predicted - wanted) ** 2),
+        loss_fun=lambda predicted, target: bm.mean((predicted - target) ** 2),
         optimizer=bp.optim.Adam(lr=1e-3),
         progress_bar=False,
     )
@@ -138,7 +138,7 @@ def test_a_fit_of_a_trainer_is_a_proved_call(trainer: str, out: Path) -> None:
     assert [check for check in checks if check.outcome == "failed"] == []
 
 
-@pytest.mark.skipif(not eras.SINCE_2_7, reason="braintools is there from 2.7 on")
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="braintools exists from 2.7 on")
 def test_a_jitted_gradient_step_is_a_fit(out: Path) -> None:
     import brainstate
     import braintools

@@ -1,4 +1,4 @@
-"""The first promise: the simulation never notices. On every network of the zoo."""
+"""The probe changes no value of a simulation, on every network."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ NAMES = [case.name for case in NETWORKS + UNSTABLE_NAMES]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_runs_leave_bit_for_bit_what_plain_runs_leave(name: str) -> None:
-    """Two runs in the block, and of some networks one after it, against as many plain ones."""
-    taken, case = captured(name), by_name(name)
-    for number, (one, other) in enumerate(zip(taken.plain, taken.probed, strict=True)):
-        watching.assert_same_left(case, other.left, one.left, number)
-        assert one.compilations == other.compilations, f"run {number}"
-    first, second, *_ = taken.plain
-    assert first.left != second.left or name == "bpff-trainer-predict"
-    cap = taken.capture
+def test_captured_runs_equal_plain_runs_bit_for_bit(name: str) -> None:
+    """Compare two runs in the block, and for some networks one after it, with plain runs."""
+    network, case = captured(name), by_name(name)
+    for number, (plain, probed) in enumerate(zip(network.plain, network.probed, strict=True)):
+        watching.assert_same_values(case, probed.values, plain.values, number)
+        assert plain.compilations == probed.compilations, f"run {number}"
+    first, second, *_ = network.plain
+    assert first.values != second.values or name == "bpff-trainer-predict"
+    cap = network.capture
     assert [call.error for call in cap.calls] == [None, None]
     assert [call.failure for call in cap.calls] == [None, None]
     for program in cap.programs:
@@ -54,7 +54,7 @@ def test_every_network_runs_or_is_absent() -> None:
     assert len(NAMES) + len(ABSENT) == 36
 
 
-def test_an_absent_network_can_not_be_run() -> None:
+def test_an_absent_network_cannot_be_run() -> None:
     for name in ABSENT:
         case = by_name(name)
         with pytest.raises(AttributeError):
@@ -63,7 +63,7 @@ def test_an_absent_network_can_not_be_run() -> None:
 
 
 class ChangedInPlace(eras.DynamicalSystem):
-    """A model with NumPy's arrays, which JAX converts or not, and which the user changes."""
+    """A model with NumPy arrays that the user changes; JAX converts one of them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,32 +74,32 @@ class ChangedInPlace(eras.DynamicalSystem):
         self.v.value = self.v.value + self.wide * 100 + bm.as_jax(self.narrow)
 
 
-def _left_by(runs: int) -> list[float]:
+def _values_after(runs: int) -> list[float]:
     model = ChangedInPlace()
     runner = bp.DSRunner(model, progress_bar=False)
-    left = []
+    values = []
     for _ in range(runs):
         runner.run(0.1)
-        left.append(float(model.v.value[0]))
+        values.append(float(model.v.value[0]))
         for array in (model.wide, model.narrow):
             array += 1
-    return left
+    return values
 
 
 @pytest.mark.parametrize("fails", [None, "render", "write", "_write_call"])
-def test_a_run_takes_arrays_as_they_are_then(
+def test_a_run_reads_arrays_that_changed_in_place(
     out: Path, monkeypatch: pytest.MonkeyPatch, fails: str | None
 ) -> None:
-    """JAX converts an array once for as long as anything holds the trace, changed or not."""
+    """JAX reuses a converted array as long as an object keeps the trace, even after a change."""
     if fails is not None:
         owner = session.Session if fails == "_write_call" else program_log
         monkeypatch.setattr(owner, fails, lambda *_, **__: 1 / 0)
     gc.collect()
     gc.disable()
     try:
-        plain = _left_by(3)
+        plain = _values_after(3)
         with warnings.catch_warnings(action="ignore"), probe.capture(out) as cap:
-            probed = _left_by(3)
+            probed = _values_after(3)
     finally:
         gc.enable()
     assert probed == plain

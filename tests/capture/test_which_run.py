@@ -1,4 +1,4 @@
-"""Which of the loops that a call runs is the run, and which program it has."""
+"""Of the loops in a call, the probe finds the run, and gives it the right program."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DURATION = STEPS * 0.1
 
 
 class Settling(eras.DynamicalSystem):
-    """A model that warms up when it is reset, in a loop or in a compiled function."""
+    """A model whose reset warms up, in a loop or in a jitted function."""
 
     def __init__(self, length: int = 0) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Settling(eras.DynamicalSystem):
         self.length = length
 
     def settle(self, *_: Any) -> None:
-        """Move one of the Variables towards its end."""
+        """Move one of the Variables towards its limit."""
         self.x.value = self.x * 0.5 + 1.0
 
     def reset_state(self, *_: Any, **__: Any) -> None:
@@ -42,43 +42,43 @@ class Settling(eras.DynamicalSystem):
             eras.jit(self.settle, self)()
 
     def update(self, *_: Any) -> None:
-        """Follow it."""
+        """Add one Variable to the other."""
         self.y.value = self.y + self.x
 
 
-def _loops(body: Callable[..., Any], xs: Any) -> None:
+def _scan(body: Callable[..., Any], xs: Any) -> None:
     jax.lax.scan(lambda carry, x: (carry, body(x)), ([jnp.ones(2)] * 3, ()), xs)
 
 
 class Before(bp.DSRunner):
-    """A runner that scans the run's own indices before the run."""
+    """A runner that scans over the run's own indices before the run."""
 
     def _predict(self, *args: Any, **kwargs: Any) -> Any:
-        _loops(lambda x: x, args or kwargs["xs"])
+        _scan(lambda x: x, args or kwargs["xs"])
         return super()._predict(*args, **kwargs)
 
 
 class After(bp.DSRunner):
-    """A runner that scans the run's own indices after the run."""
+    """A runner that scans over the run's own indices after the run."""
 
     def _predict(self, *args: Any, **kwargs: Any) -> Any:
         result: Any = super()._predict(*args, **kwargs)
-        _loops(lambda x: x, args or kwargs["xs"])
+        _scan(lambda x: x, args or kwargs["xs"])
         return result
 
 
-class Smoothing(bp.DSRunner):
-    """A runner with a longer loop of BrainPy's after the run."""
+class LongerLoopAfter(bp.DSRunner):
+    """A runner with a longer BrainPy loop after the run."""
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
-        """Run, and smooth."""
+        """Run, and then run a longer loop."""
         result: Any = super().predict(*args, **kwargs)
         eras.for_loop(lambda i: i * 2.0, jnp.arange(100.0))
         return result
 
 
 class StepFirst(bp.DSRunner):
-    """A runner that tries its step in a loop over other indices before the run."""
+    """A runner that runs its step in a loop over other indices before the run."""
 
     def _predict(self, *args: Any, **kwargs: Any) -> Any:
         if eras.SINCE_2_4:
@@ -95,7 +95,7 @@ RUNS: dict[str, tuple[type[bp.DSRunner], int, dict[str, Any]]] = {
     "warm-up loop before a compiled step": (bp.DSRunner, 9, {"memory_efficient": True}),
     "scan before": (Before, 0, {}),
     "scan after": (After, 0, {}),
-    "loop after": (Smoothing, 0, {}),
+    "loop after": (LongerLoopAfter, 0, {}),
     "the same step before": (StepFirst, 0, {}),
 }
 
@@ -108,8 +108,8 @@ def test_run_is_the_loop_over_the_runners_own_step(name: str, out: Path) -> None
         runner.predict(duration=DURATION, reset_state=True)
     (program,) = cap.programs
     assert len(list(cap.path.glob("programs/*"))) == 1
-    given = {result.path for result in program.results}
-    assert {"monitors/y", "state/y"} <= given
+    paths = {result.path for result in program.results}
+    assert {"monitors/y", "state/y"} <= paths
     assert program.kind == ("step" if options else "loop")
     if not options:
         assert program.replay().equal
@@ -128,7 +128,7 @@ class Inner(eras.DynamicalSystem):
         self.x.value = self.x + i
 
     def update(self, *_: Any) -> None:
-        """Add up in a loop, and follow."""
+        """Accumulate in a loop, and add the result to the other Variable."""
         eras.for_loop(self._add, jnp.arange(4.0), self)
         self.y.value = self.y * 0.5 + self.x
 
@@ -142,7 +142,7 @@ def test_loop_within_a_step_is_not_the_run(jit: bool, memory_efficient: bool, ou
     with probe.capture(out, trace_eager=True, strict=True) as cap:
         runner.run(DURATION)
     (program,) = cap.programs
-    assert {"monitors/y", "state/x", "state/y"} == {one.path for one in program.results}
+    assert {"monitors/y", "state/x", "state/y"} == {spec.path for spec in program.results}
 
 
 class Twice(bp.DSRunner):
@@ -154,8 +154,8 @@ class Twice(bp.DSRunner):
         return super().predict(*args, **kwargs)
 
 
-class Own(bp.DSRunner):
-    """A runner with two loops of its own, and without BrainPy's."""
+class OwnLoops(bp.DSRunner):
+    """A runner with two loops of its own instead of BrainPy's."""
 
     def predict(self, *_: Any, **__: Any) -> Any:
         """Run loops."""
@@ -163,10 +163,8 @@ class Own(bp.DSRunner):
             eras.for_loop(lambda _: self.target(), bm.arange(length), self.target)
 
 
-@pytest.mark.parametrize("runner_class", [Twice, Own])
-def test_call_without_one_whole_run_has_no_program(
-    runner_class: type[bp.DSRunner], out: Path
-) -> None:
+@pytest.mark.parametrize("runner_class", [Twice, OwnLoops])
+def test_a_call_with_two_runs_has_no_program(runner_class: type[bp.DSRunner], out: Path) -> None:
     runner = runner_class(Inner(), progress_bar=False)
     with pytest.warns(probe.ProbeWarning, match="2 "), probe.capture(out) as cap:
         runner.predict(DURATION)
@@ -176,26 +174,26 @@ def test_call_without_one_whole_run_has_no_program(
     assert not list(cap.path.glob("programs/*"))
 
 
-class Again(bp.DSRunner):
-    """A runner that runs a jitted function twice, and without BrainPy's loop."""
+class JittedTwice(bp.DSRunner):
+    """A runner that calls a jitted function twice instead of BrainPy's loop."""
 
     def predict(self, *_: Any, **__: Any) -> Any:
-        """Run it twice, and return what the second run gave."""
+        """Call the function twice, and return the second result."""
         step = eras.jit(self.target, self.target)
         step()
         return step()
 
 
-@pytest.mark.skipif(not eras.SINCE_2_7, reason="before, a call with two runs has no program")
-def test_a_function_that_a_call_runs_twice_is_one_of_its_steps(out: Path) -> None:
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="before 2.7, a call with two runs has no program")
+def test_a_jitted_function_that_runs_twice_is_a_step(out: Path) -> None:
     with probe.capture(out, strict=True) as cap:
-        Again(Inner(), progress_bar=False).predict(DURATION)
+        JittedTwice(Inner(), progress_bar=False).predict(DURATION)
     (program,) = cap.programs
     assert program.kind == "step"
 
 
-@pytest.mark.skipif(not eras.SINCE_2_7, reason="before, BrainPy has one implementation")
-def test_another_implementation_of_a_kernel_is_another_program(out: Path) -> None:
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="before 2.7, BrainPy has one implementation")
+def test_another_kernel_implementation_is_another_program(out: Path) -> None:
     import brainevent
 
     def run() -> None:
@@ -226,13 +224,13 @@ class _Events(eras.DynamicalSystem):
         self.x.value = self.x + self.comm(self.x < 1.0)
 
 
-# --- Which program ----------------------------------------------------------------------------
+# --- The program of a run ---------------------------------------------------------------------
 
 
 class Pair(eras.DynamicalSystem):
-    """A model whose Variables have one role or the other."""
+    """A model that subtracts one Variable from the other, in either order."""
 
-    def __init__(self, how: str, turned: bool) -> None:
+    def __init__(self, how: str, swapped: bool) -> None:
         super().__init__()
         start = bm.ones(3) * 5.0
         self.a, self.b = bm.Variable(start), bm.Variable(bm.ones(3) * 2.0)
@@ -240,16 +238,17 @@ class Pair(eras.DynamicalSystem):
         if how == "one array in both":
             self.b = bm.Variable(bm.as_jax(start))
             self.a = bm.Variable(bm.as_jax(start))
-        self.how, self.turned = how, turned
+        self.how, self.swapped = how, swapped
 
     def update(self, *_: Any) -> None:
-        """Subtract the one from the other."""
+        """Subtract one Variable from the other."""
         a, b = self.a.value, self.b.value
-        if self.how == "order of reading" and self.turned:
+        if self.how == "order of reading" and self.swapped:
             b, a = self.b.value, self.a.value
-        # In one place of the source, so that the modules are the same to the last byte.
-        one, other = (b, a) if self.turned else (a, b)
-        self.x.value = (a - b) + one if self.how == "one array in both" else one - other
+        # On one source line, so that the modules are identical, including locations.
+        minuend, subtrahend = (b, a) if self.swapped else (a, b)
+        same_array = self.how == "one array in both"
+        self.x.value = (a - b) + minuend if same_array else minuend - subtrahend
 
 
 def _run(model: Any) -> Any:
@@ -259,9 +258,9 @@ def _run(model: Any) -> Any:
 
 
 @pytest.mark.parametrize("how", ["order of reading", "order of using", "one array in both"])
-def test_exchanged_variables_have_a_program_of_their_own(how: str, out: Path) -> None:
+def test_swapped_variables_have_their_own_program(how: str, out: Path) -> None:
     with probe.capture(out, data="full", strict=True) as cap:
-        seen = [_run(Pair(how, turned)) for turned in (False, True, False)]
+        seen = [_run(Pair(how, swapped)) for swapped in (False, True, False)]
     first, second, third = cap.calls
     assert first.record.program == third.record.program != second.record.program
     with probe.capture(out, data="full", strict=True) as alone:
@@ -271,8 +270,8 @@ def test_exchanged_variables_have_a_program_of_their_own(how: str, out: Path) ->
     assert np.array_equal(second.program.replay().results["monitors/x"], seen[1])
 
 
-class Calling(eras.DynamicalSystem):
-    """A model that calls Python back in each step."""
+class CallingBack(eras.DynamicalSystem):
+    """A model that calls back into Python at each step."""
 
     def __init__(self, factor: float) -> None:
         super().__init__()
@@ -280,25 +279,25 @@ class Calling(eras.DynamicalSystem):
         self.factor = factor
 
     def update(self, *_: Any) -> None:
-        """Have NumPy scale."""
+        """Scale the Variable with NumPy."""
         factor = self.factor
 
         def scale(x: Any) -> Any:
             return np.asarray(x * factor, np.float32)
 
-        form = jax.ShapeDtypeStruct((3,), np.float32)
-        self.x.value = jax.pure_callback(scale, form, bm.as_jax(self.x))
+        result_type = jax.ShapeDtypeStruct((3,), np.float32)
+        self.x.value = jax.pure_callback(scale, result_type, bm.as_jax(self.x))
 
 
-def test_models_that_call_other_python_have_other_programs(out: Path) -> None:
+def test_models_with_other_callbacks_have_other_programs(out: Path) -> None:
     with probe.capture(out, strict=True) as cap:
         for factor in (2.0, 3.0, 2.0):
-            _run(Calling(factor))
+            _run(CallingBack(factor))
     assert [call.record.program for call in cap.calls] == [0, 1, 0]
     assert len({program.fingerprint for program in cap.programs}) == 2
 
 
-def test_two_functions_are_the_same_if_they_run_the_same_python() -> None:
+def test_functions_with_the_same_code_and_values_are_equal() -> None:
     def scaled(factor: object) -> Callable[[float], object]:
         return lambda x: (x, factor)
 
@@ -306,14 +305,14 @@ def test_two_functions_are_the_same_if_they_run_the_same_python() -> None:
     assert callable_key(scaled(2.0)) == callable_key(scaled(2.0))
     assert callable_key(scaled(shared)) == callable_key(scaled(shared))
     assert callable_key(scaled((1, "a"))) == callable_key(scaled((1, "a")))
-    for one, other in [(2.0, 3.0), (1, True), (1, 1.0), ([1.0], [1.0]), (0.0, -0.0)]:
-        assert callable_key(scaled(one)) != callable_key(scaled(other)), (one, other)
+    for first, second in [(2.0, 3.0), (1, True), (1, 1.0), ([1.0], [1.0]), (0.0, -0.0)]:
+        assert callable_key(scaled(first)) != callable_key(scaled(second)), (first, second)
     assert callable_key(scaled(1).__call__) != callable_key(scaled(2).__call__)
     assert callable_key(lambda x: x) != callable_key(lambda x: x)
 
 
-@pytest.mark.skipif(not eras.SINCE_2_7, reason="before, the flag is part of no equation")
-def test_another_way_of_making_random_bits_is_another_program(out: Path) -> None:
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="before 2.7, no equation has the flag")
+def test_another_generator_setting_is_another_program(out: Path) -> None:
     class Noisy(eras.DynamicalSystem):
         def __init__(self) -> None:
             super().__init__()
@@ -333,7 +332,7 @@ def test_another_way_of_making_random_bits_is_another_program(out: Path) -> None
 
 
 class Held(eras.DynamicalSystem):
-    """A model that holds a value which may be another trace's."""
+    """A model that holds a value that may be a tracer of an outer trace."""
 
     def __init__(self, tau: Any) -> None:
         super().__init__()

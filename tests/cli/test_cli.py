@@ -70,8 +70,8 @@ def test_show_prints_everything_on_request(cap: Any) -> None:
 
 def test_show_gives_the_manifest_and_findings_as_json(cap: Any) -> None:
     found = json.loads(_run("show", cap.path, "--json").stdout)
-    assert [one["reason"] for one in found["manifest"]["modules"]] == ["first", "same"]
-    assert "recompiled-identical" in [one["slug"] for one in found["findings"]]
+    assert [module["reason"] for module in found["manifest"]["modules"]] == ["first", "same"]
+    assert "recompiled-identical" in [finding["slug"] for finding in found["findings"]]
 
 
 def test_the_newest_run_is_shown_if_none_is_named(

@@ -78,12 +78,12 @@ def tell(program: probe.Program) -> None:
 def check(name: str, folder: Path) -> bool:
     """Run, capture, verify and replay a network; return whether all is as it should be."""
     case = by_name(name)
-    plain, again = (run.left for run in plain_runs(case))
+    plain, again = (run.values for run in plain_runs(case))
     runner = case.build()
     with probe.capture(
         folder, dialect=DIALECTS, data="full", portable=True, xla_dump="text", profile=True
     ) as cap:
-        probed = watching.run(case, runner).left
+        probed = watching.run(case, runner).values
     say(f"  captured in {cap.path}")
     same = plain == probed
     reproducible = "" if plain == again else "; two runs without a capture differ too"

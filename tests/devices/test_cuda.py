@@ -13,7 +13,7 @@ import brainpy_probe as probe
 from brainpy_probe.ir.executables import devices
 from brainpy_probe.verify.api import Verification, verify
 from tests.eras import SINCE_2_7
-from tests.processes import told_by
+from tests.processes import run_script
 from tests.sharing import made_once
 
 pytestmark = [
@@ -49,7 +49,7 @@ print(json.dumps(str(cap.path)))
 
 
 def _captured(folder: Path) -> str:
-    path: str = told_by(_CAPTURE, folder, *NETWORKS, XLA_FLAGS=os.environ["XLA_FLAGS"])
+    path: str = run_script(_CAPTURE, folder, *NETWORKS, XLA_FLAGS=os.environ["XLA_FLAGS"])
     return path
 
 

@@ -13,7 +13,7 @@ import brainpy_probe as probe
 from brainpy_probe.verify.api import verify
 from tests.commands import run
 from tests.eras import SINCE_2_7
-from tests.processes import told_by
+from tests.processes import run_script
 from tests.sharing import made_once
 
 pytestmark = [
@@ -72,7 +72,7 @@ def _captured(folder: Path) -> Any:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     flags = os.environ["XLA_FLAGS"]
-    return [str(folder), *told_by(_RANKS, address, folder, str(RANKS), XLA_FLAGS=flags)]
+    return [str(folder), *run_script(_RANKS, address, folder, str(RANKS), XLA_FLAGS=flags)]
 
 
 def _folder() -> Path:

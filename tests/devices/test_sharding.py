@@ -16,7 +16,7 @@ from brainpy_probe.verify.api import Verification, verify
 from brainpy_probe.verify.checks import Check
 from tests import eras
 from tests.devices.sharded import DEVICES, KINDS
-from tests.processes import told_by
+from tests.processes import run_script
 from tests.sharing import made_once
 
 pytestmark = [pytest.mark.every_stack, pytest.mark.xdist_group("sharded")]
@@ -31,7 +31,7 @@ def _captured(folder: Path) -> tuple[list[str], list[bool]]:
         "import json, sys; from tests.devices.sharded import main; "
         "print(json.dumps(main(sys.argv[1])))"
     )
-    paths, equal = told_by(source, folder, XLA_FLAGS=_FLAGS)
+    paths, equal = run_script(source, folder, XLA_FLAGS=_FLAGS)
     return paths, equal
 
 

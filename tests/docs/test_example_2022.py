@@ -50,7 +50,7 @@ def test_its_capture_is_complete(python: Interpreter, tmp_path: Path) -> None:
     assert program.fidelity.checks["mhlo"].returns
     assert program.fidelity.inlined_constants == ()
     assert program.fidelity.host_callbacks == ()
-    names = {one.path for one in program.arguments}
+    names = {spec.path for spec in program.arguments}
     assert {"constants/ExpCOBA.conn_mask.0", "state/ExpCOBA_4.g", "state/E.V"} < names
 
 

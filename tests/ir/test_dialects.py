@@ -90,9 +90,9 @@ def test_texts_are_proved_and_of_their_own_dialect(name: str) -> None:
 
 
 def _signature(module: Any) -> list[str]:
-    line = next(one for one in bindings.mlir_text(module).splitlines() if "@main(" in one)
+    line = next(line for line in bindings.mlir_text(module).splitlines() if "@main(" in line)
     # XLA of JAX 0.4 leaves each argument's layout as an attribute.
-    return [one for one in re.findall(r"tensor<[^>]*>", line) if "index" not in one]
+    return [type_ for type_ in re.findall(r"tensor<[^>]*>", line) if "index" not in type_]
 
 
 class Calling(DynamicalSystem):

@@ -95,7 +95,7 @@ def test_lifted_arrays_change_no_bit_of_the_results(name: str) -> None:
     assert any(np.array_equal(array, W) for array in hidden)
 
     def lifted(arrays: list[Any], consts: list[Any], x: Any) -> Any:
-        handed = {id(one): array for one, array in zip(hidden, arrays, strict=True)}
+        handed = {id(variable): array for variable, array in zip(hidden, arrays, strict=True)}
         return _evaluated(closed, consts, [x], handed)
 
     consts = list(closed.consts)

@@ -261,7 +261,7 @@ def test_the_target_of_a_call_is_compared() -> None:
     lowered = _lowered("factors")
     text = lowered.render("stablehlo").content.decode()
     targets = {*re.findall(r"custom_call @(\w+)\(", text)}
-    (target, *_) = sorted(one for one in targets if "potrf" in one)
+    (target, *_) = sorted(target for target in targets if "potrf" in target)
     one = identity.ComparableModule(bindings.parse_mlir(text, lowered.context))
     other = bindings.parse_mlir(text.replace(f"@{target}(", "@another("), lowered.context)
     assert one.difference(one) == ""

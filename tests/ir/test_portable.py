@@ -85,8 +85,8 @@ def test_brainpys_backend_and_the_native_run_are_left_alone(out: Path) -> None:
     with probe.capture(out, portable=True, strict=True) as cap:
         seen = [watching.run(case, probed) for _ in range(2)]
     assert _backends(config) == before
-    assert [one.left for one in seen] == [one.left for one in expected]
-    assert [one.compilations for one in seen] == [one.compilations for one in expected]
+    assert [run.values for run in seen] == [run.values for run in expected]
+    assert [run.compilations for run in seen] == [run.compilations for run in expected]
     assert cap.programs[0].fidelity.custom_calls
     assert all(module.record.custom_calls for module in cap.calls[-1].modules)
 

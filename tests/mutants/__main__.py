@@ -69,7 +69,9 @@ def _pytest(checkout: Path, arguments: list[str]) -> tuple[int, str]:
             os.dup2(printed.fileno(), 2)
             os.chdir(checkout)
             sys.path.insert(0, str(checkout))
-            for name in [one for one in sys.modules if one.partition(".")[0] in ("tests", PACKAGE)]:
+            for name in [
+                name for name in sys.modules if name.partition(".")[0] in ("tests", PACKAGE)
+            ]:
                 del sys.modules[name]
             # What tests share is of this fault alone.
             shared = tempfile.mkdtemp(dir=checkout.parent)
@@ -136,7 +138,7 @@ def _all_run(faults: Sequence[Fault], parent: Path) -> tuple[list[Ran], str]:
 
 def main(words: list[str]) -> int:
     """Run the faults, print what became of them, and return the exit code."""
-    chosen = [one for one in FAULTS if not words or any(word in one.name for word in words)]
+    chosen = [fault for fault in FAULTS if not words or any(word in fault.name for word in words)]
     for fault in chosen:
         broken(ROOT / PACKAGE, fault)
     for name in ("jax", "brainpy", "typer.testing"):

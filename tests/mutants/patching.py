@@ -108,6 +108,6 @@ def _named(tree: ast.AST, parts: list[str]) -> Iterator[_Function]:
 
 def _replaced(source: str, function: _Function, text: str) -> str:
     lines = source.splitlines()
-    begin = min([function.lineno, *(one.lineno for one in function.decorator_list)]) - 1
+    begin = min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)]) - 1
     indented = [f"{' ' * function.col_offset}{line}" for line in text.splitlines()]
     return "\n".join([*lines[:begin], *indented, *lines[function.end_lineno :]]) + "\n"

@@ -323,8 +323,12 @@ def test_a_forked_process_leaves_its_parents_captures_alone(python: Interpreter,
     assert done.stdout == "a folder of its own\n"
     assert done.stderr.count("brainpy-probe show") == 2
     captures = [_only(cwd / "inner"), *_captures(cwd / "brainpy-probe")]
-    assert sorted(len(one.calls) for one in captures if one.manifest.complete) == [0, 2, 3]
-    assert [len(one.calls) for one in captures if not one.manifest.complete] == [0]
+    assert sorted(len(capture.calls) for capture in captures if capture.manifest.complete) == [
+        0,
+        2,
+        3,
+    ]
+    assert [len(capture.calls) for capture in captures if not capture.manifest.complete] == [0]
 
 
 def _blocked(name: str) -> str:
@@ -416,7 +420,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("environment", "said"), BAD, ids=lambda one: str(one))
+@pytest.mark.parametrize(("environment", "said"), BAD, ids=lambda value: str(value))
 def test_a_bad_value_is_one_line_and_the_script_runs(
     python: Interpreter, tmp_path: Path, environment: dict[str, str], said: str
 ) -> None:
@@ -427,7 +431,7 @@ def test_a_bad_value_is_one_line_and_the_script_runs(
     assert line.endswith("The script runs without the probe.")
 
 
-@pytest.mark.parametrize(("environment", "said"), BAD, ids=lambda one: str(one))
+@pytest.mark.parametrize(("environment", "said"), BAD, ids=lambda value: str(value))
 def test_strictly_a_bad_value_stops_the_script_before_it_begins(
     python: Interpreter, tmp_path: Path, environment: dict[str, str], said: str
 ) -> None:

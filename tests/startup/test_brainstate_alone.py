@@ -9,7 +9,7 @@ import pytest
 import brainpy_probe as probe
 from brainpy_probe.verify.api import verify
 from tests import eras
-from tests.processes import Interpreter, told_by
+from tests.processes import Interpreter, run_script
 
 pytestmark = [
     pytest.mark.every_stack,
@@ -84,4 +84,4 @@ print(json.dumps([[call.kind for call in cap.calls], diagnose().problem]))
 
 
 def test_a_capture_and_the_doctor_need_no_brainpy(out: Path) -> None:
-    assert told_by(WITHOUT, out) == [["loop", "jit"], ""]
+    assert run_script(WITHOUT, out) == [["loop", "jit"], ""]

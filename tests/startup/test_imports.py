@@ -12,7 +12,7 @@ from loguru import logger
 
 import brainpy_probe as probe
 from tests.networks import by_name
-from tests.processes import told_by
+from tests.processes import run_script
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "brainpy_probe"
@@ -133,4 +133,4 @@ print(json.dumps(len(compiled)))
 
 
 def test_a_capture_alone_compiles_nothing(out: Path) -> None:
-    assert told_by(COMPILING, out) == 0
+    assert run_script(COMPILING, out) == 0

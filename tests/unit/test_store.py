@@ -12,7 +12,7 @@ import brainpy_probe as probe
 from brainpy_probe.format.atomic import append_at
 from brainpy_probe.format.digests import digest_of
 from brainpy_probe.format.folder import RunFolder
-from tests.processes import files_no_larger_than, start_python
+from tests.processes import file_size_limit, start_python
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 def test_a_write_that_fails_half_way_keeps_the_old_file(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.write("a/text", "kind", b"old")
-    with files_no_larger_than(1000), pytest.raises(OSError, match="large"):
+    with file_size_limit(1000), pytest.raises(OSError, match="large"):
         folder.write("a/text", "kind", b"new" * 1000)
     assert [path.name for path in (folder.path / "a").iterdir()] == ["text"]
     assert (folder.path / "a/text").read_bytes() == b"old"

@@ -37,7 +37,7 @@ from brainpy_probe.verify.api import verify
 from tests import eras
 from tests.altering import alter, rewrite
 from tests.eras import SINCE_2_4, DynamicalSystem
-from tests.processes import told_by
+from tests.processes import run_script
 from tests.replaying import DIALECTS, captured
 
 pytestmark = pytest.mark.every_stack
@@ -103,7 +103,7 @@ class Applying(DynamicalSystem):
 
     def update(self) -> Any:
         x = bm.as_jax(self.x)
-        made = [jnp.resize(jnp.ravel(one), 8) for one in self.functions(x)]
+        made = [jnp.resize(jnp.ravel(value), 8) for value in self.functions(x)]
         self.sums.value = bm.as_jax(self.sums) * 0.9 + jnp.stack(made) * 0.1
         self.x.value = (x * 1.01 + 0.001 * bm.as_jax(self.sums)[0]) % 1.0 + 0.05
         if self.timed:
@@ -153,7 +153,7 @@ def test_each_dialect_alone_gives_the_bits(dialect: str) -> None:
 
 
 def test_kernels_of_jaxlib_run_where_jax_is_not() -> None:
-    done = told_by(
+    done = run_script(
         'import json, sys; sys.modules["jax"] = None; import brainpy_probe as probe\n'
         "program = probe.load(sys.argv[1]).programs[0]\n"
         "print(json.dumps([program.replay().equal, list(program.fidelity.custom_calls)]))",
@@ -252,7 +252,7 @@ def _with_factor(program: probe.Program, factor: str, *removed: str) -> Replay:
 
 def test_rounding_that_grows_agrees_one_step_at_a_time() -> None:
     done = _with_factor(_chaotic("x", "n"), "3.87500024", "progress bar")  # one ulp off
-    apart = {one.name: one.difference for one in done.compared}["state/x"]
+    apart = {result.name: result.difference for result in done.compared}["state/x"]
     assert apart is not None
     assert apart.largest > 0.01
     assert done.verdict.outcome == "agrees", done.verdict

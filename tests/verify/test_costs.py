@@ -67,7 +67,8 @@ def _without_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _whole(costs: Any, name: str) -> Count:
     """Return a component's cost in a step, that of its parts included."""
     own = (
-        one.component == name or one.component.startswith(f"{name}.") for one in costs.components
+        component.component == name or component.component.startswith(f"{name}.")
+        for component in costs.components
     )
     rows = [row for row, ours in zip(costs.components, own, strict=True) if ours]
     return sum((row.step for row in rows), Count())
@@ -131,12 +132,14 @@ def test_names_change_no_op_and_no_result(
     named = taken.program
     assert named.record.components
     assert not bare.programs[0].record.components
-    assert list(run.left.values()) == list(taken.probed[0].left.values())
+    assert list(run.values.values()) == list(taken.probed[0].values.values())
     assert run.compilations == taken.probed[0].compilations
     assert named.text().count("~") > bare.text.count("~")
     if not eras.ORDERS_BY_IDS:
         assert _nameless(named) == _nameless(bare.programs[0])
-        found = [[one.fingerprint for one in call.modules] for call in (taken.call, bare.calls[0])]
+        found = [
+            [module.fingerprint for module in call.modules] for call in (taken.call, bare.calls[0])
+        ]
         assert found[0] == found[1]
 
 
@@ -169,8 +172,8 @@ def test_names_are_no_part_of_the_cache_key(
             else:
                 with _without_names(monkeypatch), probe.capture(out, strict=True) as cap:
                     case.run(runner)
-            loops = [one for one in cap.modules if one.name in LOOP_MODULES]
-            origins += [one.record.origin for one in loops]
+            loops = [module for module in cap.modules if module.name in LOOP_MODULES]
+            origins += [module.record.origin for module in loops]
         assert origins == ["compiled", "cache"]
     finally:
         jax.config.update("jax_compilation_cache_dir", None)
@@ -263,16 +266,16 @@ def test_bytes_of_state_and_constants_are_all_there() -> None:
     program = _program("einet")
     rows = program.costs.components
     for role, kept in (("state", "state"), ("constant", "constants")):
-        held = sum(one.nbytes for one in program.arguments if one.role == role)
+        held = sum(spec.nbytes for spec in program.arguments if spec.role == role)
         assert sum(getattr(row, kept) for row in rows) == held > 0
     for name in ("E", "I", *GROUPS):
-        given = [one for one in program.arguments if one.name.startswith(f"{name}.")]
+        given = [spec for spec in program.arguments if spec.name.startswith(f"{name}.")]
         own = [row for row in rows if f"{row.component}.".startswith(f"{name}.")]
         assert sum(row.state for row in own) == sum(
-            one.nbytes for one in given if one.role == "state"
+            spec.nbytes for spec in given if spec.role == "state"
         )
         assert sum(row.constants for row in own) == sum(
-            one.nbytes for one in given if one.role == "constant"
+            spec.nbytes for spec in given if spec.role == "constant"
         )
 
 
@@ -284,9 +287,9 @@ def test_custom_calls_are_marked_and_their_bytes_counted() -> None:
     for row in rows:
         assert set(row.custom_calls) <= set(program.fidelity.custom_calls)
         connections = sum(
-            one.nbytes
-            for one in program.arguments
-            if one.role == "constant" and one.name.startswith(row.component.partition(".")[0])
+            spec.nbytes
+            for spec in program.arguments
+            if spec.role == "constant" and spec.name.startswith(row.component.partition(".")[0])
         )
         assert row.custom_bytes >= connections
     assert any("Not counted: the code of" in note for note in costs.notes)
@@ -377,10 +380,16 @@ def test_the_components_times_add_up_to_the_loops(out: Path) -> None:
     measured = program.measured
     assert program.record.unmeasured == ""
     assert measured.steps == 100
-    assert sum(one.seconds for one in measured.components) == pytest.approx(measured.loop, rel=1e-6)
+    assert sum(component.seconds for component in measured.components) == pytest.approx(
+        measured.loop, rel=1e-6
+    )
     assert measured.seconds > 0
     assert measured.profiled > 0
-    named = {one.component.partition(".")[0] for one in measured.components if one.seconds > 0}
+    named = {
+        component.component.partition(".")[0]
+        for component in measured.components
+        if component.seconds > 0
+    }
     assert {"E", "I", *GROUPS} <= named
 
 
@@ -457,14 +466,16 @@ def test_shell_writes_a_trace_with_a_track_per_component(tmp_path: Path) -> None
     told = _told(str(captured("einet").path), "--trace", str(file))
     assert told.exit_code == 0, told.output
     events = json.loads(file.read_text())["traceEvents"]
-    tracks = {one["args"]["name"]: one["tid"] for one in events if one["name"] == "thread_name"}
-    drawn = {one["tid"] for one in events if one["ph"] == "X"}
+    tracks = {
+        event["args"]["name"]: event["tid"] for event in events if event["name"] == "thread_name"
+    }
+    drawn = {event["tid"] for event in events if event["ph"] == "X"}
     assert {"E", "I"} <= tracks.keys()
     assert {tracks["E"], tracks["I"]} <= drawn
-    for one in events:
-        if one["ph"] == "X":
-            assert one["dur"] >= 0
-            assert 0 < one["args"]["share"] <= 1
+    for event in events:
+        if event["ph"] == "X":
+            assert event["dur"] >= 0
+            assert 0 < event["args"]["share"] <= 1
 
 
 def test_shell_refuses_what_is_not_allowed(tmp_path: Path) -> None:
@@ -495,7 +506,7 @@ def test_a_dense_comm_dominates_and_the_events_own_is_offered(out: Path) -> None
     with probe.capture(out, profile=True, strict=True) as cap:
         runner.run(5.0)
     assert cap.programs[0].record.unmeasured == ""
-    found = next(one for one in cap.findings if one.slug == "dominant-component")
+    found = next(finding for finding in cap.findings if finding.slug == "dominant-component")
     assert found.sentence.startswith("comm, MaskedLinear, takes")
     assert "bp.dnn.EventCSRLinear(conn, weight)" in found.remedy
 
@@ -511,5 +522,5 @@ def test_each_comm_that_is_offered_computes_the_same() -> None:
         for kind in ("MaskedLinear", "CSRLinear", "EventCSRLinear")
     ]
     assert made[0].any()
-    for one in made[1:]:
-        np.testing.assert_allclose(one, made[0], rtol=1e-5)
+    for product in made[1:]:
+        np.testing.assert_allclose(product, made[0], rtol=1e-5)

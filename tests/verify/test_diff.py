@@ -15,7 +15,7 @@ import brainpy_probe as probe
 from brainpy_probe.analysis.difference.marking import changed_numbers, mark
 from brainpy_probe.errors import BadSetting
 from tests import eras
-from tests.commands import refused, run
+from tests.commands import assert_error, run
 from tests.replaying import captured
 from tests.sharing import made_once
 
@@ -103,7 +103,9 @@ def test_a_changed_constant_is_named_with_both_values() -> None:
 def test_what_is_ignored_must_be_known() -> None:
     with pytest.raises(BadSetting, match="Allowed: data, constants, shapes, costs"):
         probe.diff(_path("base"), _path("again"), ignore=["dates"])
-    refused("has no program 7", "diff", _path("base"), _path("again"), "--program", 7, exit_code=2)
+    assert_error(
+        "has no program 7", "diff", _path("base"), _path("again"), "--program", 7, exit_code=2
+    )
 
 
 def test_marks_enclose_what_differs() -> None:

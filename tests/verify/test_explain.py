@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests import eras
-from tests.commands import refused, run
+from tests.commands import assert_error, run
 from tests.networks import NETWORKS
 from tests.replaying import captured
 
@@ -69,7 +69,9 @@ def test_the_command_prints_one_component_or_json() -> None:
     assert "E: LIF" not in page
     code, printed = run("explain", path, "--json")
     assert json.loads(printed)["explanation"]["name"] == "EINet"
-    refused("has no component 'nowhere'", "explain", path, "--component", "nowhere", exit_code=2)
+    assert_error(
+        "has no component 'nowhere'", "explain", path, "--component", "nowhere", exit_code=2
+    )
 
 
 @pytest.mark.skipif(not eras.SINCE_2_7, reason="brainevent's kernels came with 2.7")

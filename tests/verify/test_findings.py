@@ -19,7 +19,7 @@ from brainpy_probe.analysis.findings import find
 from tests import eras
 from tests.eras import DynamicalSystem
 from tests.networks import LOOP_MODULES, RefractoryLIF, by_name, compiling_runners
-from tests.processes import told_by
+from tests.processes import run_script
 from tests.replaying import captured, captured_with
 
 pytestmark = pytest.mark.every_stack
@@ -68,7 +68,7 @@ print(json.dumps(found))
 def cached(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Return what three processes find with one persistent cache, the last one leaving it off."""
     parent = tmp_path_factory.mktemp("cached")
-    return [told_by(CACHED, parent / "cache", parent / "out", off) for off in ("", "", "off")]
+    return [run_script(CACHED, parent / "cache", parent / "out", off) for off in ("", "", "off")]
 
 
 def test_the_cache_takes_identical_compilations_away(cached: Any) -> None:
@@ -99,7 +99,7 @@ def test_a_module_with_a_progress_bar_is_cached_or_not(cached: Any) -> None:
 
 def test_a_cache_hit_says_that_nothing_was_dumped(cached: Any) -> None:
     hits = 0
-    for found in (one["plain"] for one in cached):
+    for found in (network["plain"] for network in cached):
         for origin, dumped, notes in zip(
             found["origins"], found["dumped"], found["notes"], strict=True
         ):
@@ -166,7 +166,7 @@ def test_a_slow_compilation_is_found(out: Path) -> None:
     seconds = msgspec.structs.replace(module.seconds, compile=3.0)
     slow = msgspec.structs.replace(module, seconds=seconds)
     found = find(msgspec.structs.replace(cap.manifest, modules=(slow,)))
-    (finding,) = (one for one in found if one.slug == "slow-compile")
+    (finding,) = (finding for finding in found if finding.slug == "slow-compile")
     assert "for 3.00 s" in finding.sentence
     assert ("jax_compilation_cache_dir" in finding.remedy) == eras.JAX_CACHES_ON_CPU
     next_process = eras.JAX_CACHES_ON_CPU and eras.SINCE_2_7
@@ -192,9 +192,9 @@ def test_the_settings_of_the_cache_are_those_of_this_jax(out: Path) -> None:
             case.run(runner)
     environment = msgspec.structs.replace(cap.manifest.environment, backend="gpu")
     found = find(msgspec.structs.replace(cap.manifest, environment=environment))
-    (remedy,) = (one.remedy for one in found if one.slug == "recompiled-identical")
+    (remedy,) = (finding.remedy for finding in found if finding.slug == "recompiled-identical")
     settings = remedy.partition(": ")[2].partition(" before ")[0]
-    assert told_by(TURNED_ON, out, settings) == 0
+    assert run_script(TURNED_ON, out, settings) == 0
 
 
 @pytest.mark.parametrize("how", ["runner", "jax"])
@@ -225,7 +225,11 @@ print(json.dumps([finding.slug for finding in cap.findings]))
 
 def test_an_opaque_call_is_found_and_its_remedy_writes_it_out(out: Path) -> None:
     found = captured_with("einet", data="none").findings
-    opaque = [(one.sentence, one.remedy) for one in found if one.slug == "opaque-custom-call"]
+    opaque = [
+        (finding.sentence, finding.remedy)
+        for finding in found
+        if finding.slug == "opaque-custom-call"
+    ]
     if not eras.SINCE_2_7:  # its own Numba or Taichi code, which can't be written otherwise
         for sentence, remedy in opaque:
             assert re.search(r"cfunc\.|taichi_kernel", sentence)
@@ -240,7 +244,7 @@ def test_an_opaque_call_is_found_and_its_remedy_writes_it_out(out: Path) -> None
     assert "It computes E2E (E to E), E2I (E to I), I2E (I to E), I2I (I to I)." in sentence
     setting = 'brainevent.config.set_backend("cpu", "jax_raw")'
     assert setting in remedy
-    assert "opaque-custom-call" not in told_by(PLAIN, out, setting)
+    assert "opaque-custom-call" not in run_script(PLAIN, out, setting)
 
 
 def test_findings_are_one_for_each_cause_and_model(out: Path) -> None:
@@ -329,7 +333,7 @@ def test_a_runners_callback_is_found_and_can_be_left_off(out: Path, what: str) -
     found = []
     for on in (True, False):
         given = {"progress_bar": False, what: on}
-        runner = bp.DSRunner(eras.silent(RefractoryLIF()), monitors=["lif.V"], **given)
+        runner = bp.DSRunner(eras.without_outputs(RefractoryLIF()), monitors=["lif.V"], **given)
         with probe.capture(out, strict=True) as cap:
             runner.run(1.0)
         found.append([f.remedy for f in cap.findings if f.slug == "host-callback"])

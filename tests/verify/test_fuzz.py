@@ -58,7 +58,9 @@ def _places(found: Any) -> list[tuple[Any, Any]]:
 def _manifest(folder: Path, chance: random.Random) -> None:
     def change(manifest: dict[str, Any]) -> None:
         for _ in range(chance.choice((1, 1, 3))):
-            holder, key = chance.choice([one for one in _places(manifest) if one[1] != "digest"])
+            holder, key = chance.choice(
+                [place for place in _places(manifest) if place[1] != "digest"]
+            )
             how = chance.random()
             if how < 0.6:
                 holder[key] = chance.choice(VALUES)
@@ -107,13 +109,13 @@ def _content(folder: Path, chance: random.Random) -> None:
 def _drop_texts(folder: Path) -> None:
     def change(manifest: dict[str, Any]) -> None:
         for program in manifest["programs"]:
-            program["files"] = [one for one in program["files"] if one["kind"] != "stablehlo"]
+            program["files"] = [file for file in program["files"] if file["kind"] != "stablehlo"]
 
     alter(folder, change)
 
 
 def _files(folder: Path, chance: random.Random) -> None:
-    path = chance.choice([one for one in sorted(folder.rglob("*")) if one.is_file()])
+    path = chance.choice([path for path in sorted(folder.rglob("*")) if path.is_file()])
     size = path.stat().st_size
     path.unlink()
     how = chance.randrange(5)

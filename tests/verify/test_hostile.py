@@ -16,7 +16,7 @@ from brainpy_probe.format.digests import with_digest
 from brainpy_probe.format.folder import JOURNAL, MANIFEST, RunFolder
 from brainpy_probe.verify.api import verify
 from tests.altering import alter, rewrite
-from tests.commands import OBEYED, refused, run
+from tests.commands import CONTROL_CHARACTERS, assert_error, run
 
 TEXT = "programs/000-LIF/program.stablehlo.mlir"
 DATA = "programs/000-LIF/data.safetensors"
@@ -100,13 +100,13 @@ INDICES: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_an_index_that_is_none_is_refused(fault: str, copy: Path) -> None:
     change, said = INDICES[fault]
     change(copy)
-    refused(said, "show", copy)
+    assert_error(said, "show", copy)
 
 
 def test_a_manifest_that_is_a_folder_makes_no_capture(copy: Path) -> None:
     (copy / MANIFEST).unlink()
     (copy / MANIFEST).mkdir()
-    refused("is not a capture", "show", copy)
+    assert_error("is not a capture", "show", copy)
 
 
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -153,8 +153,8 @@ def test_a_sparse_file_of_the_size_in_the_manifest_needs_memory(copy: Path) -> N
 
 def test_what_a_killed_capture_left_is_passed_over(copy: Path) -> None:
     (copy / "programs" / ".program.hlo.txt.4194999.tmp").write_text("half")
-    checks = [one for one in verify(copy, limits=None).checks if one.name == "nothing else"]
-    assert [one.outcome for one in checks] == ["passed"]
+    checks = [check for check in verify(copy, limits=None).checks if check.name == "nothing else"]
+    assert [check.outcome for check in checks] == ["passed"]
 
 
 def test_doctor_names_what_a_killed_capture_left(tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ SAYINGS: dict[str, tuple[Callable[[Manifest], object], str]] = {
 def test_a_manifest_that_contradicts_itself_is_refused(fault: str, copy: Path) -> None:
     change, said = SAYINGS[fault]
     alter(copy, change)
-    refused(said, "show", copy)
+    assert_error(said, "show", copy)
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_json_that_readers_read_otherwise_is_refused(
             re.sub(r'"digest": "\w*"\n}$', '"digest": ""\n}', text.replace(old, new, 1)).encode()
         )
     )
-    refused(said, "show", copy)
+    assert_error(said, "show", copy)
 
 
 # --- what is shown ------------------------------------------------------------------------------
@@ -324,7 +324,7 @@ def test_words_of_a_capture_command_no_terminal(copy: Path) -> None:
     assert code == 0
     html = cap._repr_html_()
     for text in (shown, output, html, run("show", "--json", folder)[1]):
-        assert not OBEYED.search(text)
+        assert not CONTROL_CHARACTERS.search(text)
     for text in (shown, output, html):
         assert "[/x]␛]0;title" in text
         assert "results[old]" in text
@@ -337,4 +337,4 @@ def test_an_error_has_no_control_character(tmp_path: Path) -> None:
     (folder / MANIFEST).write_text("{")
     with pytest.raises(probe.DamagedCapture) as refusal:
         probe.load(folder)
-    assert not OBEYED.search(str(refusal.value))
+    assert not CONTROL_CHARACTERS.search(str(refusal.value))

@@ -18,7 +18,7 @@ from brainpy_probe.format.digests import digest_of
 from brainpy_probe.ir.executables import profiler
 from brainpy_probe.verify.api import verify
 from tests.altering import alter, rewrite
-from tests.commands import refused
+from tests.commands import assert_error
 from tests.eras import SINCE_2_7
 from tests.networks import by_name
 from tests.verify.test_fuzz import FOLDERS
@@ -86,10 +86,10 @@ def test_a_program_that_never_ends_is_stopped(copy: Path) -> None:
         if profiler.can_profile():
             running.append(threads.submit(program.measure))
         verified = threads.submit(verify, copy, limits=limits)
-        for one in running:
+        for future in running:
             with pytest.raises(probe.Stopped, match=said):
-                one.result()
-    (replayed,) = [one for one in verified.result().checks if one.name == "replay"]
+                future.result()
+    (replayed,) = [check for check in verified.result().checks if check.name == "replay"]
     assert replayed.outcome == "undecided"
     assert "did not end within 3 s" in replayed.reason
     assert program.costs.step.transcendentals == 1  # nothing runs
@@ -147,14 +147,16 @@ def _doubling(depth: int) -> str:
 def test_calls_that_double_at_each_level_are_stopped(copy: Path) -> None:
     body = f"{ZERO} %1 = call @f40(%0) : (tensor<f32>) -> tensor<f32> return %1 : tensor<f32>"
     _with_program(copy, body, functions=_doubling(40))
-    refused("costs of LIF did not end within 1 s and was stopped", "costs", "--timeout", 1, copy)
+    assert_error(
+        "costs of LIF did not end within 1 s and was stopped", "costs", "--timeout", 1, copy
+    )
 
 
 @pytest.mark.parametrize("op", ["iota dim = 0", "constant dense<1.5>"])
 def test_a_program_that_needs_too_much_memory_is_stopped(op: str, copy: Path) -> None:
     body = f"%0 = stablehlo.{op} : {LARGE} return %0 : {LARGE}"
     _with_program(copy, body, LARGE, (2_000_000_000,))
-    refused("more memory than its limit of 1.00 GB", "replay", "--memory", 1, copy)
+    assert_error("more memory than its limit of 1.00 GB", "replay", "--memory", 1, copy)
 
 
 def test_the_memory_of_a_gpus_program_is_watched(copy: Path) -> None:
@@ -165,7 +167,7 @@ def test_the_memory_of_a_gpus_program_is_watched(copy: Path) -> None:
         manifest["programs"][0]["fidelity"]["placement"] = {"platform": "cuda"}
 
     alter(copy, change)
-    refused("more memory than its limit of 1.00 GB", "replay", "--memory", 1, copy)
+    assert_error("more memory than its limit of 1.00 GB", "replay", "--memory", 1, copy)
 
 
 # --- content that ends the process which reads or runs it ---------------------------------------
@@ -203,7 +205,7 @@ DEEP: dict[str, Callable[[Path], Path]] = {
 
 @pytest.mark.parametrize("what", DEEP)
 def test_a_deep_program_ends_no_command(what: str, copy: Path) -> None:
-    refused("LIF", "costs", DEEP[what](copy))
+    assert_error("LIF", "costs", DEEP[what](copy))
 
 
 def test_a_program_that_ends_its_reader_fails_verification(copy: Path) -> None:
@@ -233,7 +235,7 @@ def test_lapack_with_wrong_operands_ends_no_command(fault: str, copy: Path) -> N
     %1:3 = stablehlo.custom_call @{LU}{given} {{{OPTIONS}}}
       : ({types}) -> (tensor<1x1xf32>, tensor<1xi32>, tensor<1xi32>)
     return %1#0 : tensor<1x1xf32>"""
-    refused("LIF", "replay", _with_program(copy, body, "tensor<1x1xf32>", (1, 1), calls=(LU,)))
+    assert_error("LIF", "replay", _with_program(copy, body, "tensor<1x1xf32>", (1, 1), calls=(LU,)))
 
 
 # Operands and result of brainevent's kernel for a sparse product, and what it says of them.
@@ -262,7 +264,9 @@ def test_a_kernel_with_wrong_operands_ends_no_command(fault: str, tmp_path: Path
     %1 = stablehlo.custom_call @{kernel}{given} {{mhlo.backend_config = {{}}}}
       : ({operands}) -> tensor<32xf32>
     return %1 : tensor<32xf32>"""
-    refused(said, "replay", _with_program(cap.path, body, "tensor<32xf32>", (32,), calls=(kernel,)))
+    assert_error(
+        said, "replay", _with_program(cap.path, body, "tensor<32xf32>", (32,), calls=(kernel,))
+    )
 
 
 @pytest.mark.parametrize("command", ["costs", "replay", "measure"])
@@ -273,11 +277,11 @@ def test_bytecode_cut_off_ends_no_command(command: str, copy: Path) -> None:
 
     def change(manifest: dict[str, Any]) -> None:
         program = manifest["programs"][0]
-        program["files"] = [one for one in program["files"] if one["kind"] != "stablehlo"]
+        program["files"] = [file for file in program["files"] if file["kind"] != "stablehlo"]
 
     alter(copy, change)
     if command != "measure":
-        refused("LIF", command, copy)
+        assert_error("LIF", command, copy)
         return
     with pytest.raises(probe.ProbeError, match="LIF"):
         probe.load(copy).programs[0].measure()
@@ -304,7 +308,7 @@ def test_a_call_that_no_record_names_is_not_run(copy: Path) -> None:
 
 def test_other_results_than_in_the_manifest_are_an_error(copy: Path) -> None:
     _with_program(copy, TWO_RESULTS, "(tensor<f32>, tensor<f32>)")
-    refused("LIF", "replay", copy)
+    assert_error("LIF", "replay", copy)
 
 
 # --- good programs ------------------------------------------------------------------------------
@@ -323,4 +327,4 @@ def test_a_task_gives_the_same_in_a_process_of_its_own(lif: Path) -> None:
 
 @pytest.mark.parametrize("limit", ["--timeout", "--memory"])
 def test_a_limit_of_nothing_is_refused(limit: str, lif: Path) -> None:
-    refused("is not allowed", "replay", limit, 0, lif, exit_code=2)
+    assert_error("is not allowed", "replay", limit, 0, lif, exit_code=2)

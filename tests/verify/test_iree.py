@@ -26,7 +26,7 @@ from brainpy_probe.verify.texts import check_texts, texts_of
 from tests import eras
 from tests.altering import alter, rewrite
 from tests.networks import ABSENT
-from tests.processes import told_by
+from tests.processes import run_script
 from tests.replaying import captured, captured_with
 from tests.sharing import made_once
 
@@ -34,7 +34,9 @@ pytestmark = pytest.mark.every_stack
 
 
 def _checks(folder: Path, name: str) -> list[Check]:
-    return [one for one in verify(folder, with_iree=True, limits=None).checks if one.name == name]
+    return [
+        check for check in verify(folder, with_iree=True, limits=None).checks if check.name == name
+    ]
 
 
 # A loop, kernels, a delay, a plasticity and a random state: the others have the same operations.
@@ -57,7 +59,7 @@ print(json.dumps(paths))
 
 
 def _capture(folder: Path) -> dict[str, str]:
-    paths: dict[str, str] = told_by(_CAPTURE, folder, *NETWORKS, XLA_FLAGS="")
+    paths: dict[str, str] = run_script(_CAPTURE, folder, *NETWORKS, XLA_FLAGS="")
     return paths
 
 
@@ -81,11 +83,11 @@ def test_iree_gives_what_the_simulation_gave(name: str) -> None:
         assert not eras.SINCE_2_7
         assert check.outcome == "undecided"
         assert set(program.portable.fidelity.custom_calls) == set(program.fidelity.custom_calls)
-        assert all(one in check.reason for one in program.portable.fidelity.custom_calls)
+        assert all(call in check.reason for call in program.portable.fidelity.custom_calls)
         return
     assert check.outcome == "passed", check.reason
     assert check.reason.startswith("what the simulation gave: ")
-    whole = sum(np.dtype(one.dtype).kind in "biu" for one in program.results)
+    whole = sum(np.dtype(spec.dtype).kind in "biu" for spec in program.results)
     said = re.search(r"(\d+) results of booleans and integers equal", check.reason)
     assert (int(said.group(1)) if said else 0) == whole
 
@@ -104,15 +106,17 @@ def test_the_shell_says_it_in_a_line() -> None:
 def test_the_first_step_that_differs_is_named(tmp_path: Path) -> None:
     """What the simulation gave is said to be something else in one step."""
     copy = shutil.copytree(captured("lif").path, tmp_path / "run-copy")
-    (spec,) = (one for one in probe.load(copy).programs[0].results if one.path == "monitors/spike")
+    (spec,) = (
+        spec for spec in probe.load(copy).programs[0].results if spec.path == "monitors/spike"
+    )
     arrays = load_file(copy / spec.file)
     arrays[spec.entry][57, 3] ^= True
     rewrite(copy, spec.file, save(arrays))
 
     def told(manifest: dict[str, Any]) -> None:
-        for one in manifest["programs"][0]["results"]:
-            if one["entry"] == spec.entry:
-                one["digest"] = digest_of(arrays[spec.entry].tobytes())
+        for result in manifest["programs"][0]["results"]:
+            if result["entry"] == spec.entry:
+                result["digest"] = digest_of(arrays[spec.entry].tobytes())
 
     alter(copy, told)
     done = CliRunner().invoke(app, ["verify", str(copy), "--with", "iree", "--json"])
@@ -171,7 +175,7 @@ def test_64_bits_stay_64_bits(out: Path) -> None:
             runner.run(1.0)
     finally:
         bm.disable_x64()
-    assert {one.dtype for one in cap.programs[0].results} == {"float64", "int64"}
+    assert {spec.dtype for spec in cap.programs[0].results} == {"float64", "int64"}
     (check,) = _checks(cap.path, "IREE")
     assert check.outcome == "passed", check.reason
 
@@ -195,7 +199,9 @@ def test_a_program_and_its_plain_form_differ_in_their_calls(tmp_path: Path) -> N
 
 def _told(folder: Path, texts: Any, name: str) -> list[Check]:
     return [
-        one for one in check_texts(folder, texts) if isinstance(one, Check) and one.name == name
+        check
+        for check in check_texts(folder, texts)
+        if isinstance(check, Check) and check.name == name
     ]
 
 

@@ -29,7 +29,7 @@ from tests.capture.test_program import seeded
 from tests.eras import DynamicalSystem
 from tests.networks import ABSENT, by_name
 from tests.processes import ROOT, Interpreter
-from tests.replaying import Array, captured, captured_calling_back, named
+from tests.replaying import Array, captured, captured_calling_back, qualified_names
 
 pytestmark = pytest.mark.every_stack
 
@@ -93,8 +93,8 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
 
 def _digested(arrays: dict[str, Array]) -> dict[str, list[Any]]:
     return {
-        key: [str(one.dtype), list(one.shape), xxhash.xxh3_128_hexdigest(one.tobytes())]
-        for key, one in arrays.items()
+        key: [str(array.dtype), list(array.shape), xxhash.xxh3_128_hexdigest(array.tobytes())]
+        for key, array in arrays.items()
     }
 
 
@@ -151,15 +151,15 @@ np.savez(sys.argv[3], monitor=np.stack(made), V=given["state/lif.V"])
 def test_a_step_repeated_from_state_to_state_is_the_simulation(
     bare: Interpreter, tmp_path: Path
 ) -> None:
-    taken = captured(STEPWISE)
-    assert taken.program.kind == "step"
-    np.save(tmp_path / "times.npy", taken.monitors["ts"])
-    words = [taken.capture.path, tmp_path / "times.npy", tmp_path / "made.npz"]
+    network = captured(STEPWISE)
+    assert network.program.kind == "step"
+    np.save(tmp_path / "times.npy", network.monitors["ts"])
+    words = [network.capture.path, tmp_path / "times.npy", tmp_path / "made.npz"]
     done = bare.run(["-c", STEPPING, *map(str, words)], tmp_path)
     assert done.returncode == 0, done.stderr
     made = np.load(tmp_path / "made.npz")
-    assert made["monitor"].tobytes() == taken.monitors["lif.V"].tobytes()
-    (left,) = (array for name, array in taken.variables.items() if name.endswith("V"))
+    assert made["monitor"].tobytes() == network.monitors["lif.V"].tobytes()
+    (left,) = (array for name, array in network.variables.items() if name.endswith("V"))
     assert made["V"].tobytes() == left.tobytes()
 
 
@@ -203,15 +203,15 @@ def test_the_portable_form_stands_for_brainpys_kernels(bare: Interpreter, tmp_pa
     made = np.load(tmp_path / "made.npz")
     recorded = program.data("results")
     assert sorted(made.files) == sorted(name.replace("/", "|") for name in recorded)
-    for name, one in recorded.items():
+    for name, array in recorded.items():
         other = made[name.replace("/", "|")]
-        assert (one.dtype, one.shape) == (other.dtype, other.shape)
-        if one.dtype.kind == "f":  # sums are taken in another order
-            np.testing.assert_allclose(other, one, rtol=1e-5, err_msg=name)
+        assert (array.dtype, array.shape) == (other.dtype, other.shape)
+        if array.dtype.kind == "f":  # sums are taken in another order
+            np.testing.assert_allclose(other, array, rtol=1e-5, err_msg=name)
         else:
-            np.testing.assert_array_equal(other, one, err_msg=name)
-    pairs = [(one, made[name.replace("/", "|")]) for name, one in recorded.items()]
-    differ = any(one.tobytes() != other.tobytes() for one, other in pairs)
+            np.testing.assert_array_equal(other, array, err_msg=name)
+    pairs = [(array, made[name.replace("/", "|")]) for name, array in recorded.items()]
+    differ = any(first.tobytes() != other.tobytes() for first, other in pairs)
     assert shell.returncode == 0, shell.stdout + shell.stderr
     assert ("ulp" in shell.stdout) == differ
     told = " ".join(shell.stdout.split())
@@ -239,11 +239,11 @@ def test_results_are_named_and_timed() -> None:
     program = captured("noise").program
     done = program.replay(repeat=3)
     recorded = program.data("results")
-    assert list(done.results) == list(recorded) == named(program.results)
-    for name, one in recorded.items():
-        assert done.results[name].tobytes() == one.tobytes()
-    assert [one.name for one in done.compared] == named(program.results)
-    assert {one.equal for one in done.compared} == {True}
+    assert list(done.results) == list(recorded) == qualified_names(program.results)
+    for name, array in recorded.items():
+        assert done.results[name].tobytes() == array.tobytes()
+    assert [result.name for result in done.compared] == qualified_names(program.results)
+    assert {result.equal for result in done.compared} == {True}
     assert done.equal is True
     assert done.compile_seconds > 0.0
     assert len(done.run_seconds) == 3
@@ -269,9 +269,9 @@ def test_digests_alone_tell_whether_a_replay_is_equal(out: Path) -> None:
 def test_a_step_of_a_python_loop_is_compared_as_far_as_it_was_kept() -> None:
     program = captured("python-loop").program
     done = program.replay()
-    assert set(done.results) == set(named(program.results))
+    assert set(done.results) == set(qualified_names(program.results))
     assert done.verdict.outcome == "undecided", done.verdict
-    unknown = [one.name.replace("/", " ") for one in done.compared if one.equal is None]
+    unknown = [result.name.replace("/", " ") for result in done.compared if result.equal is None]
     assert unknown
     (note,) = (note for note in program.fidelity.notes if "did not keep" in note)
     assert ", ".join(unknown) in note
@@ -354,7 +354,7 @@ def test_a_difference_is_given_in_value_and_in_ulps(copy: Path) -> None:
     steps = abs(int(altered.view(np.int32)) - int(first.reshape(-1)[7].view(np.int32)))
     assert (found.elements, found.nans, found.ulps) == (3, 1, steps)
     assert found.largest == abs(float(altered) - float(first.reshape(-1)[7]))
-    assert [one.equal for one in done.compared[1:]] == [True] * (len(original) - 1)
+    assert [result.equal for result in done.compared[1:]] == [True] * (len(original) - 1)
 
     shown = _run("replay", copy)
     assert shown.exit_code == 1
@@ -381,7 +381,7 @@ def test_a_program_runs_from_elsewhere(tmp_path: Path) -> None:
     assert start.tobytes() != elsewhere.tobytes()
     done = program.replay(overrides={name: elsewhere})
     assert done.equal is None
-    assert {one.equal for one in done.compared} == {None}
+    assert {result.equal for result in done.compared} == {None}
     assert done.results["state/V"].tobytes() != elsewhere.tobytes()
     np.save(tmp_path / "V.npy", elsewhere)
     shown = _run("replay", captured("lif").capture.path, "--override", f"{name}={tmp_path}/V.npy")
@@ -496,7 +496,7 @@ def test_the_shell_command_tells_all_as_json() -> None:
     assert told["equal"] is True
     assert told["seconds"]["compile"] > 0.0
     assert len(told["seconds"]["run"]) == 2
-    assert [one["name"] for one in told["results"]] == named(program.results)
+    assert [one["name"] for one in told["results"]] == qualified_names(program.results)
 
 
 def test_a_capture_without_arrays_is_said_to_have_none(out: Path) -> None:

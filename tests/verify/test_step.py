@@ -18,7 +18,7 @@ from brainpy_probe.verify.api import verify
 from tests import eras
 from tests.altering import alter, rewrite
 from tests.networks import ABSENT
-from tests.processes import ROOT, told_by
+from tests.processes import ROOT, run_script
 from tests.replaying import STEPS, captured, captured_with
 
 pytestmark = pytest.mark.every_stack
@@ -237,7 +237,7 @@ def test_einet_fires_the_same_spikes_step_by_step(out: Path) -> None:
 
     XLA compiles it with its own flags: only then does it round as IREE does.
     """
-    done = told_by(_EINET, ROOT / "examples" / "einet.py", out, XLA_FLAGS="")
+    done = run_script(_EINET, ROOT / "examples" / "einet.py", out, XLA_FLAGS="")
     assert done["steps with spikes"] > 200
     assert done["custom calls"] == {}
     outcome, reason = done["by XLA"]

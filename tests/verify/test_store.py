@@ -20,7 +20,7 @@ from brainpy_probe.format.manifest.records import Addition, Manifest
 from brainpy_probe.format.reading import manifest_digest_matches, newest_run, read_manifest
 from tests.altering import alter
 from tests.networks import by_name
-from tests.processes import files_no_larger_than, killed_capture, start_python
+from tests.processes import file_size_limit, killed_capture, start_python
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,7 +70,7 @@ def _cut_short(live: probe.Capture, parent: Path) -> tuple[RunFolder, Manifest]:
             Addition(
                 calls=(call,),
                 programs=whole.programs if call.index == 0 else (),
-                modules=tuple(one for one in whole.modules if one.call == call.index),
+                modules=tuple(module for module in whole.modules if module.call == call.index),
             )
         )
     return folder, whole
@@ -147,7 +147,7 @@ def test_a_line_that_finds_no_room_leaves_the_journal_as_it_was(
     folder, whole = _cut_short(live, tmp_path)
     before = (folder.path / JOURNAL).read_bytes()
     addition = Addition(calls=(replace(whole.calls[-1], index=len(whole.calls)),))
-    with files_no_larger_than(len(before) + 10), pytest.raises(OSError, match=JOURNAL):
+    with file_size_limit(len(before) + 10), pytest.raises(OSError, match=JOURNAL):
         folder.append(addition)
     assert (folder.path / JOURNAL).read_bytes() == before
     folder.append(addition)

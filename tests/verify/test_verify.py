@@ -158,7 +158,7 @@ def test_without_jaxlib_the_files_alone_are_checked(whole: Path) -> None:
 def test_iree_is_asked_for_where_it_is_not_installed(
     whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [one for one in sys.modules if one.split(".")[0] == "iree"]:
+    for name in [name for name in sys.modules if name.split(".")[0] == "iree"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "iree", None)
     done = _run(whole, "--with", "iree")
@@ -324,9 +324,9 @@ def test_a_damaged_file_is_named_with_its_fault(
     damage(copy / name)
     verified = verify(copy, limits=None)
     faults = _faults(verified)
-    assert any(f"files | size and digest | {name} {fault}" in one or
-               (name in one and fault in one) for one in faults), faults  # fmt: skip
-    assert any("program 0 | replay" in one and name in one for one in faults), faults
+    assert any(f"files | size and digest | {name} {fault}" in line or
+               (name in line and fault in line) for line in faults), faults  # fmt: skip
+    assert any("program 0 | replay" in line and name in line for line in faults), faults
     with pytest.raises(probe.DamagedCapture, match=Path(name).name):
         probe.load(copy).programs[0].replay()
 
@@ -543,7 +543,7 @@ def test_a_digest_of_a_result_that_is_another_is_named(copy: Path) -> None:
 
 
 def test_a_module_of_another_text_is_named(copy: Path) -> None:
-    names = [one for one in files(copy) if re.match(r"modules/.*stablehlo\.mlir", one)]
+    names = [file for file in files(copy) if re.match(r"modules/.*stablehlo\.mlir", file)]
     for name in names:
         content = (copy / name).read_text()
         rewrite(copy, name, content.replace("stablehlo.add ", "stablehlo.subtract ").encode())
