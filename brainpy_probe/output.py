@@ -64,10 +64,16 @@ class FittingTable:
         How many columns, from the left, have names; the others have figures.
     spare : sequence of str
         The columns that may be left out, in the order in which they are.
+    longest : int, optional
+        Names that are longer than this are folded, so that they do not cost columns. By default,
+        half of the width.
     """
 
-    def __init__(self, *titles: str, names: int = 1, spare: Sequence[str] = ()) -> None:
+    def __init__(
+        self, *titles: str, names: int = 1, spare: Sequence[str] = (), longest: int | None = None
+    ) -> None:
         self._titles, self._names, self._spare = titles, names, spare
+        self._longest = longest
         self._rows: list[tuple[str, ...]] = []
 
     def add_row(self, *cells: str) -> None:
@@ -81,9 +87,9 @@ class FittingTable:
         widths = [
             max(map(cell_len, column)) for column in zip(self._titles, *self._rows, strict=True)
         ]
-        # A name of more than half of the width is folded, so that it does not cost columns.
+        longest = self._longest or options.max_width // 2
         for number in range(self._names):
-            widths[number] = min(widths[number], options.max_width // 2)
+            widths[number] = min(widths[number], longest)
         missing = []
         for title in self._spare:
             if sum(widths[number] + 2 for number in numbers) - 2 <= options.max_width:

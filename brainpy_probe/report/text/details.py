@@ -20,7 +20,7 @@ from brainpy_probe.format.manifest.program_records import (
     TensorSpec,
 )
 from brainpy_probe.format.manifest.records import CallRecord, LostModule, Manifest
-from brainpy_probe.output import plain_table
+from brainpy_probe.output import FittingTable, plain_table
 from brainpy_probe.quantities import seconds, size
 from brainpy_probe.report.text.summary import head, phases_of, problems_of, what_ran, why
 
@@ -101,12 +101,11 @@ def _table(*columns: tuple[str, JustifyMethod]) -> Table:
     )
 
 
-def _calls(manifest: Manifest) -> Table:
+def _calls(manifest: Manifest) -> Group:
     phases = phases_of(manifest.calls)
-    titles: list[tuple[str, JustifyMethod]] = [(name, "right") for name in phases]
-    table = _table(
-        ("call", "right"), ("model", "left"), ("steps", "right"), ("program", "right"),
-        *titles, ("probe", "right"),
+    table = FittingTable(
+        "call", "model", "steps", "program", *phases, "probe",
+        names=2, spare=("trace", "lower", "numba", "execute"), longest=12,
     )  # fmt: skip
     for call in manifest.calls:
         table.add_row(
@@ -117,9 +116,8 @@ def _calls(manifest: Manifest) -> Table:
             *(seconds(getattr(call.native, name)) for name in phases),
             seconds(call.probe.wall),
         )
-    table.caption = "seconds of the run itself, - if unknown; probe: time that the probe added"
-    table.caption_justify = "left"
-    return table
+    said = "seconds of the run itself, - if unknown; probe: time that the probe added"
+    return Group(table, Text(said, style="dim"))
 
 
 def program_details(program: ProgramRecord) -> Group:

@@ -212,7 +212,7 @@ def _si(value: float) -> str:
 
 def replay_table(replay: Replay) -> Group:
     """Return a replay as a table with a line for each result, its verdict, and the seconds."""
-    titles = ("result", "shape", "dtype", "compared with the simulation")
+    titles = ("result", "shape", "dtype", "compared")
     table = plain_table(*(Column(title, overflow="fold") for title in titles))
     for result in replay.compared:
         array = replay.results[result.name]
