@@ -1,6 +1,6 @@
 """Captures a whole process, in a folder that is made at the first recorded event.
 
-This module handles the begin and the end of processes. A session does the recording.
+This module handles the beginning and the end of processes. A session does the recording.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = ["ProcessCapture"]
 class ProcessCapture:
     """The recorder of a whole process.
 
-    A forked process makes its own capture. Events before the fork are in the parent's capture.
+    A forked process makes a capture of its own. Events before the fork are in the parent's capture.
     """
 
     settings: Settings
@@ -90,14 +90,14 @@ class ProcessCapture:
         self._stop_waiting = hooks.patch_when_imported(self._patches, self.report_failure)
         atexit.register(self.finish)
         os.register_at_fork(after_in_child=self._forked)
-        # Processes of multiprocessing end by os._exit(). They run only the finalizers that were
-        # made after the process had been set up.
+        # Processes of multiprocessing end by os._exit(). They run only finalizers that were
+        # registered after the process was set up.
         multiprocessing.util.register_after_fork(self, ProcessCapture._finish_with_child)
         if multiprocessing.parent_process() is not None:
             self._finish_with_child()
 
     def record(self, event: RunningCall | Compilation) -> ProbeError | None:
-        """Record a call that has ended, or a module that no call compiled."""
+        """Record a call that has ended, or a module that belongs to no call."""
         try:
             if not self._is_begun and isinstance(event, Compilation):
                 self._early.append((event, event.dumps))
@@ -109,7 +109,7 @@ class ProcessCapture:
             return self.report_failure(error)
 
     def mark_interrupted(self, event: RunningCall | Compilation, error: BaseException) -> None:
-        """Mark an event as lost, whose recording an interrupt prevented, if a session is open."""
+        """Mark an event as lost after an interrupt of its recording, if a session is open."""
         if self._session is not None:
             self._session.mark_interrupted(event, error)
 
@@ -119,7 +119,7 @@ class ProcessCapture:
             self._session.count_call(run, is_last=is_last)
 
     def note_uncaptured(self, idiom: str, function: FunctionType | None = None) -> None:
-        """Record that something ran that has no call; this alone makes no capture."""
+        """Record that something ran that is not a call; this alone creates no capture."""
         if self._session is not None:
             self._session.note_uncaptured(idiom, function)
 
@@ -130,11 +130,11 @@ class ProcessCapture:
             session.render_ahead(call)
 
     def report_failure(self, failure: Exception) -> ProbeError | None:
-        """Report a failure of the probe; return the error to raise, with ``strict=True``."""
+        """Report a failure of the probe; return the error to raise with ``strict=True``."""
         return self._failures.report(failure, None)
 
     def defer_failure(self, failure: Exception) -> None:
-        """Report a failure where nothing can be raised; with ``strict=True`` at the end."""
+        """Report a failure where nothing can be raised; ``strict=True`` raises it at the end."""
         self._failures.defer(failure)
 
     def finish(self) -> None:
@@ -205,7 +205,7 @@ class ProcessCapture:
 
 
 def _summary(manifest: Manifest, folder: RunFolder) -> str:
-    """Return one line on the content of a capture, and the command that shows it."""
+    """Return one line about the content of a capture, and the command that shows it."""
     outside = [module for module in manifest.modules if module.call is None]
     compiled = [module for module in manifest.modules if module.call is not None]
     seconds = sum(module.seconds.compile or 0.0 for module in compiled)

@@ -1,4 +1,4 @@
-"""The interface of a session, as the patches and hooks use it."""
+"""The interface through which patches and hooks use a session."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ class Recorder(Protocol):
         """The capture's settings."""
 
     def record(self, event: RunningCall | Compilation) -> ProbeError | None:
-        """Record a call that has ended, or a module that no call compiled.
+        """Record a call that has ended, or a module that belongs to no call.
 
         Returns
         -------
         ProbeError or None
-            The error to raise, with ``strict=True``.
+            The error to raise with ``strict=True``.
         """
 
     def mark_interrupted(self, event: RunningCall | Compilation, error: BaseException) -> None:
-        """Mark an event as lost, whose recording an interrupt prevented."""
+        """Mark an event as lost because an interrupt prevented its recording."""
 
     def count_call(self, run: RepeatedRun, *, is_last: bool = False) -> None:
         """Record how often the function of a recorded call has run, so far or until the end."""
 
     def note_uncaptured(self, idiom: str, function: FunctionType | None = None) -> None:
-        """Record that something ran that has no call, and the user's function."""
+        """Record that something ran that is not a call, and the user's function."""
 
     def render_ahead(self, call: RunningCall) -> None:
         """Render the program of a call that is about to run."""
 
     def report_failure(self, failure: Exception) -> ProbeError | None:
-        """Report a failure of the probe; return the error to raise, with ``strict=True``."""
+        """Report a failure of the probe; return the error to raise with ``strict=True``."""
 
     def defer_failure(self, failure: Exception) -> None:
-        """Report a failure where nothing can be raised; with ``strict=True`` at the end."""
+        """Report a failure where nothing can be raised; ``strict=True`` raises it at the end."""

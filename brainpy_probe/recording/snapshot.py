@@ -1,8 +1,8 @@
 """The values of a model's Variables before and after a run, compared by identity.
 
-No value is copied: a ``jax.Array`` is immutable, so a run gives each Variable that it changes a new
-array. Other values are left out: an unused random state has its seed in a NumPy array, and makes a
-key of it at the first read (brainstate 0.5.4, 0.6.0: random).
+No value is copied. A ``jax.Array`` is immutable, so a run assigns a new array to each Variable that
+it changes. Other values are left out: an unused random state has its seed in a NumPy array, and
+makes a key of it at the first read (brainstate 0.5.4, 0.6.0: random).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Snapshot", "copy_containers", "have_same_leaves"]
 
 
 class Snapshot:
-    """The values of Variables at the begin of a run and at its end.
+    """The values of Variables at the beginning and at the end of a run.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Snapshot:
         return list((self._after or {}).values())
 
     def includes(self, variable: Variable) -> bool:
-        """Return whether the snapshot has a Variable."""
+        """Return whether the snapshot includes a Variable."""
         return id(variable) in self.names
 
     def before(self, variable: Variable) -> Pytree:
@@ -71,7 +71,7 @@ class Snapshot:
         return (self._after or {})[id(variable)]
 
     def changed(self) -> list[Variable]:
-        """Return the Variables whose value is another object after the run."""
+        """Return the Variables whose value is a different object after the run."""
         if self._after is None:
             return []
         after = self._after
@@ -103,7 +103,7 @@ def _consists_of_arrays(tree: Pytree) -> bool:
 
 
 def _value(variable: Variable) -> Pytree:
-    """Return a Variable's value; copy the containers of a pytree, since a run may change them."""
+    """Return a Variable's value; copy the containers of a pytree, because a run may change them."""
     value = brainpy_model.raw_value(variable)
     if isinstance(value, jax.Array):
         return value

@@ -1,4 +1,4 @@
-"""Compares a result with the expected one, within a tolerance for other compilers."""
+"""Compares a result with the expected one, within a tolerance for results of other compilers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["TOLERANCE", "Agreement", "agreement"]
 
 
 # The relative difference within which floats of two compilers agree. Another order of additions, or
-# another approximation of exp, differs by some ulps per step.
+# another approximation of exp, changes a value by some ulps per step.
 TOLERANCE = 1e-3
-# Floats of a dtype coarser than that (bfloat16, float16) agree within this number of ulps.
+# Floats of a coarser dtype (bfloat16, float16) agree within this number of ulps.
 _ULPS = 4
 # Below this fraction of an array's largest magnitude, a difference is relative to that fraction:
 # next to a zero crossing, as in the upstroke of a spike, every relative difference is large.
@@ -24,7 +24,7 @@ _FLOOR = 1e-2
 
 @dataclass(frozen=True)
 class Agreement:
-    """The comparison of an array with the expected one.
+    """The comparison of an array with the expected array.
 
     Attributes
     ----------
@@ -35,8 +35,8 @@ class Agreement:
     difference : Difference or None
         The difference; None if the arrays are equal.
     relative : float
-        The largest difference relative to the greater of both elements, or to a hundredth of the
-        largest magnitude in the arrays if that is more. Infinite if only one of both is NaN.
+        The largest difference relative to the larger of the two elements, or to a hundredth of the
+        largest magnitude in the arrays if that is larger. Infinite if only one element is NaN.
     step : int or None
         The first time step with a difference, if the array is recorded over time.
     fault : str
@@ -76,7 +76,7 @@ class Agreement:
 
 
 def agreement(expected: Array, found: Array, steps: int | None = None) -> Agreement:
-    """Compare an array with the expected one.
+    """Compare an array with the expected array.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def _relative(expected: Array, found: Array) -> float:
         magnitudes = np.abs(expected.astype(kind))
         largest = np.max(np.where(np.isfinite(magnitudes), magnitudes, 0.0))
         relative = np.abs(left - right) / np.maximum(size, _FLOOR * largest)
-    # NaN where one of both is infinite or NaN.
+    # NaN where one of the two is infinite or NaN.
     return float(np.max(np.where(np.isnan(relative), np.inf, relative), initial=0.0))
 
 

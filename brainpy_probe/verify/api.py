@@ -1,4 +1,4 @@
-"""Verifies a capture folder: which checks are made, in which order."""
+"""Verifies a capture folder: runs all checks in order."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def verify(
     Parameters
     ----------
     path : str or path
-        A folder ``run-...``, its ``manifest.json``, or the folder of captures, of which the newest
-        is verified.
+        A folder ``run-...``, its ``manifest.json``, or a folder of captures, of which the newest is
+        verified.
     with_iree : bool
         Also compile each program with IREE, run it and compare its results.
     limits : Limits or None
         Limits of time and memory for each program and each module. Files are read, and programs
         run, in a worker process, so that a program that ends its process is reported as a failed
-        check. None: in this process, which a damaged program may end; this saves the second that
-        the start of a worker takes.
+        check. With None, this process is used, which a damaged program may end; this saves the
+        second that starting a worker takes.
     on_check : callable
         Called with each check when it is made, for progress.
 
@@ -116,7 +116,7 @@ def _checks(capture: Capture, with_iree: bool, limits: Limits | None) -> Iterato
 
 
 def _summarise(checks: Iterator[Check]) -> Iterator[Check]:
-    """Replace the passed checks of modules by their number, as a script may compile hundreds."""
+    """Replace the passed checks of modules by their number: a script may compile hundreds."""
     good: Counter[str] = Counter()
     for check in checks:
         if check.outcome == "passed" and check.subject.startswith("module"):

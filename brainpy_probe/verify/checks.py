@@ -22,7 +22,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
         The check.
     outcome : str
         ``passed``; ``failed``; ``noted``: a remark, not a fault; ``undecided``: this capture does
-        not contain enough to decide it.
+        not contain enough to decide.
     reason : str
         What was found; for a fault, the file.
     """

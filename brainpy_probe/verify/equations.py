@@ -1,4 +1,4 @@
-"""Checks a program's explanation: its expressions, evaluated with NumPy, against the program."""
+"""Checks a program's explanation: evaluates it with NumPy, and compares it with the program."""
 
 from __future__ import annotations
 

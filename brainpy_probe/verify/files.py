@@ -33,7 +33,7 @@ def check_files(folder: Path, manifest: Manifest) -> Iterator[Check]:
     """Check that each file exists and is unchanged; list files that the manifest does not name.
 
     A file that the manifest does not name is not a fault: ``graph`` draws pictures next to dot
-    files, and nothing in the capture depends on it.
+    files, and nothing in the capture depends on them.
     """
     # Programs that share a file all name it.
     files = list({(f.path, f.size, f.digest): f for f in named_files(manifest)}.values())
@@ -72,7 +72,7 @@ def _fault(folder: Path, file: WrittenFile) -> str:
 
 
 def _new_name(folder: Path, file: WrittenFile, fault: str, unnamed: set[str]) -> str:
-    """Return the name under which a missing file is in the folder, as a phrase."""
+    """Return a phrase with the new name of a missing file, if its content is in the folder."""
     if not fault.endswith(" is missing"):
         return ""
     for name in sorted(unnamed):
@@ -86,7 +86,7 @@ _NAME = "dialects"
 
 
 def check_dialects(program: ProgramRecord, settings: Settings) -> Iterator[Check]:
-    """Check that the manifest has a text in each dialect, or the reason why it has none."""
+    """Check that the manifest has a text in each dialect, or the reason why there is none."""
     subject = f"program {program.index}"
     yield from _check_program(subject, program, settings)
     if program.step is not None:

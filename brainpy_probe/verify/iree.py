@@ -1,4 +1,4 @@
-"""Compiles a program with IREE, a compiler without knowledge of BrainPy, and runs it."""
+"""Compiles a program with IREE, a compiler that does not know BrainPy, and runs it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def require() -> None:
     Raises
     ------
     ProbeError
-        If it is not.
+        If it is not installed.
     """
     missing = [name for name in ("iree.compiler", "iree.runtime") if not _is_installed(name)]
     if missing:
@@ -67,12 +67,12 @@ def compile_for_cpu(source: bytes) -> bytes:
 
 
 class Executable:
-    """The ``main`` of a compiled program, on the CPU with as many threads as cores.
+    """The ``main`` function of a compiled program, on the CPU with one thread per core.
 
     Parameters
     ----------
     compiled : bytes
-        What :func:`compile_for_cpu` returned.
+        The result of :func:`compile_for_cpu`.
     """
 
     def __init__(self, compiled: bytes) -> None:

@@ -2,7 +2,7 @@
 
 XLA may end the process that calls it: jaxlib 0.4.13 aborts on HLO with missing operands. This is
 then a failed check, and the remaining jobs continue in another process. A job that reaches its
-limit of time or memory is undecided, as a valid program may run for hours.
+limit of time or memory is undecided, because a valid program may run for hours.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["Job", "jobs_of", "verify_here", "verify_in_worker", "work"]
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True):
-    """The worker's task: the jobs of a capture, starting with the job number ``first``."""
+    """The worker's task: the jobs of a capture, beginning with job number ``first``."""
 
     folder: str
     first: int
@@ -40,7 +40,7 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Message(msgspec.Struct, omit_defaults=True):
-    """A line from the worker: a check, what it is about to do, or that a job has ended."""
+    """A line from the worker: a check, its next step, or the end of a job."""
 
     check: Check | None = None
     doing: str = ""
@@ -49,7 +49,7 @@ class _Message(msgspec.Struct, omit_defaults=True):
 
 
 def verify_in_worker(capture: Capture, limits: Limits, *, with_iree: bool) -> Iterator[Check]:
-    """Run the jobs of a capture in a worker, which is started again after a job ended it."""
+    """Run the jobs of a capture in a worker, which is started again after a job has ended it."""
     jobs = jobs_of(capture, with_iree=with_iree)
     on_cpu = all(p.fidelity.placement.on_cpu for p in capture.manifest.programs)
     done = 0
@@ -92,7 +92,7 @@ def _stopped_check(job: Job, doing: str, ending: Ending, limits: Limits) -> Chec
 
 
 def work() -> None:
-    """Run the jobs and write what they find. The worker process runs this function."""
+    """Run the jobs and write the results. The worker process runs this function."""
     with requested() as (content, _, answers):
         request = msgspec.json.decode(content, type=_Request)
         capture = Capture(*read_manifest(request.folder, check_digest=False))
@@ -123,7 +123,7 @@ class Job:
     ----------
     subject, name : str
         Subject and name of the check that fails if the job ends its process.
-    run : callable
+    Yields checks, and a description of each step before it that may end the process.
         Yields checks, and before each step that may end the process a description of the step.
     """
 

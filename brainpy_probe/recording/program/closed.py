@@ -1,4 +1,4 @@
-"""A closed program, and the parts of which the programs of loops and steps are made."""
+"""The closed program, and functions that build it for loops and steps."""
 
 from __future__ import annotations
 
@@ -45,10 +45,9 @@ Function = Callable[[NamedArrays, NamedArrays, NamedArrays], dict[str, NamedArra
 class NamedValue:
     """An argument or a result: role, name, value and unit.
 
-    It has shape and dtype in place of a value if it has no value yet. In the program of one step of
-    a loop, ``loop_path`` is the group and name of the loop's argument or result to which it
-    belongs, where they differ, and ``loop_axis`` the axis of that array that has an entry for each
-    step.
+    If it has no value yet, ``value`` is its shape and dtype. In the program of one step of a loop,
+    ``loop_path`` is the group and name of the loop's argument or result to which it belongs, if
+    they differ; ``loop_axis`` is the axis of that array that has an entry for each step.
     """
 
     role: Role
@@ -105,7 +104,8 @@ class ClosedProgram:
     training : bool
         Whether the program computes a gradient and changes parameters.
     loop : LoopRun or None
-        The loop of which this is the whole or one step. None if no loop was traced by itself.
+        The loop that this program runs, or one step of which it runs. None if no loop was traced
+        separately.
     one_step : callable or None
         Makes the program of one step, if this is a whole loop.
     """
@@ -145,8 +145,8 @@ def inputs_of(
 ) -> tuple[NamedArrays, dict[str, str]]:
     """Name the inputs of a step or loop; return their values and units.
 
-    A user's own function has names for them. A function of ``scan`` takes the carry before the
-    scanned entry.
+    The names come from the parameters of the user's function. A function of ``scan`` takes the
+    carry before the scanned entry.
     """
     if not call.is_standalone:
         return named_inputs(xs, call.user_inputs, leading), {}
@@ -189,7 +189,7 @@ def result_leaves(step: TracedStep) -> Pytree:
 
 
 def swap_types(call: RunningCall, outputs: dict[str, NamedArrays]) -> frozenset[tuple[str, str]]:
-    """Swap the first two axes of the results as BrainPy's ``_predict`` does; return which."""
+    """Swap the first two axes of the results as BrainPy's ``_predict`` does; return their names."""
     if not call.swaps_axes:
         return frozenset()
     swapped: list[tuple[str, str]] = []

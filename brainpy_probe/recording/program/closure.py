@@ -84,7 +84,7 @@ def _close_step(call: RunningCall, trace: StepTrace, cache: FingerprintCache) ->
     arguments |= {unique_name(k, taken): v for k, v in named_leaves(*trace.kwargs.items()).items()}
     arguments = {k: v if hasattr(v, "dtype") else np.asarray(v) for k, v in arguments.items()}
     outputs = named_results(result_leaves(step), monitored=monitored)
-    # A step without indices is the whole run as well: BPFF has no loop over time.
+    # A step without indices is also the whole run: BPFF has no loop over time.
     swapped = swap_types(call, outputs) if whole or call.indices is None else frozenset()
     outputs["monitors"] |= {name: Leaf(None, aval_of(atom)) for name, atom in offloaded.items()}
 
@@ -105,13 +105,13 @@ def _close_step(call: RunningCall, trace: StepTrace, cache: FingerprintCache) ->
     kind: ProgramKind = "loop" if trace.includes_loop else "function" if whole else "step"
     recorded = recorded_by_step(step, enumerate(trace.result), includes_loop=trace.includes_loop)
     closed = closed_program(step, kind, program, arguments, input_units, outputs, swapped, recorded)
-    recorded_outside = recorded_by_step(step, offloaded.items(), includes_loop=False)
+    offloaded_states = recorded_by_step(step, offloaded.items(), includes_loop=False)
     records = closed.records | {
-        ("monitor", name): state for name, state in recorded_outside.items()
+        ("monitor", name): state for name, state in offloaded_states.items()
     }
     native = (*step.names_of(range(len(trace.states))), *arguments)
     # A jit takes the Variables as arguments, and JAX makes constants of all other arrays (0.4.13 to
-    # 0.12.0; of runners, only that of 2.3 compiles a whole run so). A condition or a loop of JAX's
-    # takes all arrays as operands.
+    # 0.12.0; of the runners, only those of 2.3 compile a whole run in this way). JAX's loops and
+    # conditions take all arrays as operands.
     compiled_in = whole and call.bound is None
     return replace(closed, native_arguments=native, compiled_in=compiled_in, records=records)

@@ -36,8 +36,8 @@ def fingerprint(
 ) -> str:
     """Return a digest of a computation: equal for equal equations, shapes, dtypes and literals.
 
-    The name stacks and the settings of the equations are a part of it, since they decide about the
-    components of ops and about the lowering.
+    The name stacks and the settings of the equations are included, because the components of ops
+    and the lowering depend on them.
 
     Parameters
     ----------
@@ -46,12 +46,12 @@ def fingerprint(
     atoms : sequence of Var or Literal
         Its arguments and results, in order.
     extra : sequence
-        Other objects on which the program depends; each enters by its ``repr``.
+        Other objects on which the program depends; their ``repr`` is included.
     drop : callable, optional
         Returns whether an equation of an inner jaxpr is left out, as in
         :func:`~brainpy_probe.recording.program.equations.evaluation.evaluate`.
     lifted : mapping, optional
-        The constants of inner jaxprs that become arguments: a number for each by its ``id``.
+        The constants of inner jaxprs that become arguments: a number for each, by its ``id``.
     """
     digest = xxhash.xxh3_128()
     _Hasher(digest.update, drop, lifted or {}).add({}, eqns, atoms)
@@ -62,7 +62,7 @@ def fingerprint(
 
 @functools.lru_cache(maxsize=4096)
 def _printed(aval: Any) -> bytes:
-    """Print a shape and dtype. The text is cached, since a jaxpr has few of them."""
+    """Print a shape and dtype, cached because a jaxpr has few of them."""
     return str(aval).encode()
 
 
@@ -95,7 +95,7 @@ class _Hasher:
                 self._add_param(eqn.params[name])
 
     def _setting(self, setting: Any) -> bytes:
-        """Print a name stack or a context. The text is cached, since many equations share one."""
+        """Print a name stack or a context, cached because many equations share one."""
         known = self._settings.get(id(setting))
         if known is None:
             # Kept alive, so that no other object gets the same id.

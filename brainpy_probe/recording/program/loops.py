@@ -37,7 +37,7 @@ from brainpy_probe.recording.tracing.traces import LoopRun
 
 __all__ = ["close_loop"]
 
-# Why the program of one step may give other bits than the loop.
+# Why the program of one step may round differently from the loop.
 _BY_ITSELF = "XLA compiles a step by itself differently from the body of a loop"
 
 
@@ -63,7 +63,7 @@ class _TracedLoop:
     step : TracedStep
         Its body.
     counted : bool
-        Whether the carry begins with the counter of a progress bar, which was removed.
+        Whether the carry begins with a progress bar's counter, which was removed.
     """
 
     call: RunningCall
@@ -118,8 +118,8 @@ class _TracedLoop:
         ) -> dict[str, NamedArrays]:
             before = step.state_values(state)
 
-            # The loop carries the states in the native order, since XLA's fusions, and so the bits
-            # of the results, depend on the order.
+            # The loop carries the states in the native order, because XLA's fusions, and therefore
+            # the rounding of the results, depend on the order.
             def body(looped: Any, entries: list[Any]) -> tuple[Any, Any]:
                 changing, carry = step.in_order(looped[0]), looped[1]
                 states = [c if w else b for c, b, w in zip(changing, before, written, strict=True)]

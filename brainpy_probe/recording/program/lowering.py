@@ -1,4 +1,4 @@
-"""Lowers a closed program to StableHLO, and renders it in the dialects that were asked for."""
+"""Lowers a closed program to StableHLO, and renders it in the requested dialects."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class LoweredProgram:
     lowered : Lowered
         The StableHLO module.
     jaxpr : ClosedJaxpr or None
-        The jaxpr that was lowered; None where JAX does not give it.
+        The jaxpr that was lowered; None if JAX does not provide it.
     cost : dict
         XLA's estimate of flops and bytes; empty if ``portable`` was not asked for.
     renderings : dict
@@ -58,7 +58,7 @@ class LoweredProgram:
 
 @dataclass(frozen=True)
 class RenderedProgram:
-    """A program in its native and its portable version. Nothing is written to disk yet.
+    """The native and the portable version of a program. Nothing is written to disk yet.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ class RenderedProgram:
 
     @property
     def problem(self) -> Exception | None:
-        """The first error among the texts that were asked for."""
+        """The first error among the requested texts."""
         portable = self.portable
         if isinstance(portable, LoweredProgram):
             portable = next(iter(portable.problems.values()), None)
@@ -95,7 +95,7 @@ def render(closed: ClosedProgram, settings: Settings) -> RenderedProgram:
     Raises
     ------
     CannotCapture
-        If the program has a text in none of the dialects.
+        If there is no text of the program in any dialect.
     """
     function = _without_dead_code(closed)
     native = _lower(closed, settings, function)
@@ -181,7 +181,7 @@ def _without_dead_code(closed: ClosedProgram) -> _Function:
     """Remove dead code, including values that a loop carries or reads without use.
 
     JAX does so before it lowers a jit, except with ``keep_unused=True``, which this module needs.
-    With dead operands left in a loop, XLA hoists and fuses the rest differently.
+    If a loop kept dead operands, XLA would hoist and fuse the rest differently.
     """
 
     def fresh(*groups: Any) -> Any:  # JAX caches traces by function
@@ -207,10 +207,10 @@ def _without_dead_code(closed: ClosedProgram) -> _Function:
 
 
 def _for_one_device(function: _Function, jaxpr: ClosedJaxpr | None) -> _Function:
-    """Replace what only BrainPy or several devices have by what other compilers support.
+    """Replace what only BrainPy or several devices support by what other compilers support.
 
-    These are BrainPy's own kernels (an old BrainPy chooses them before the trace), and the bodies
-    that a model computes on several devices. The new function returns its results in a list.
+    This replaces BrainPy's own kernels (an old BrainPy chooses them before the trace), and the
+    bodies that a model computes on several devices. The new function returns a list of results.
     """
     if jaxpr is None:
 
@@ -227,7 +227,7 @@ def _for_one_device(function: _Function, jaxpr: ClosedJaxpr | None) -> _Function
         value_of = evaluate(eqns, [*constants, *arguments], {}, rules=undistributed.RULES)
         return list(map(value_of, known.jaxpr.outvars))
 
-    # Without the devices on which the values are, which their types would have.
+    # The types must not have the devices of the values.
     types: list[Any] = [var.aval for var in known.jaxpr.invars]
     avals = [shape_and_dtype(one.shape, one.dtype) for one in types]
     structure: Any = jax.tree_util.tree_structure(function.arguments)

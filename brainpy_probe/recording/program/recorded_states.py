@@ -1,4 +1,4 @@
-"""Finds the results of a loop that have an entry for each step, and the states they record."""
+"""Finds the results of a loop that have an entry for each step, and the states in them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def recorded_by_loop(step: TracedStep, loop: LoopRun) -> dict[int, str]:
 
     The value is the name of the state that a result records, or empty. A result records a state if
     both are the same variable of the jaxpr; equal names or values do not count. A reversed loop has
-    no such results, since its entries are not in the order of the steps.
+    no such results, because its entries are not in the order of the steps.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def recorded_by_step(
 def _of_scan(
     eqn: Equation, results: Iterable[tuple[_Key, Atom]], step: TracedStep
 ) -> dict[_Key, str]:
-    """Return the results with an entry for each step that one scan of a whole run computes."""
+    """Return the results with an entry for each step that a scan within a whole run computes."""
     _, carried = jax_tracing.scan_operands(eqn.params)
     outs = eqn.params["jaxpr"].jaxpr.outvars
     inner = {id(var): out for var, out in zip(eqn.outvars, outs, strict=True)}
@@ -85,6 +85,6 @@ def _match(
     literal = jax_tracing.take("literal")
     names: dict[int, str] = {}
     for atom, name in writes:
-        if not isinstance(atom, literal):  # equal constants may share one object
+        if not isinstance(atom, literal):  # two equal constants may be one object
             names.setdefault(id(atom), name)
     return {key: names.get(id(atom), "") for key, atom in entries}

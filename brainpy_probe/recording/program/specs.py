@@ -1,4 +1,4 @@
-"""Makes the specs of a program's arguments and results for its record."""
+"""Makes the specs of a program's arguments and results for the program's record."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def argument_specs(
 def result_specs(
     closed: ClosedProgram, lowered: Lowered, stored: Mapping[str, tensors.Stored]
 ) -> tuple[TensorSpec, ...]:
-    """Return the specs of the results, with the axis of those that have an entry for each step.
+    """Return the specs of the results, with the step axis of results that have one.
 
     Parameters
     ----------

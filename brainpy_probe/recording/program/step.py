@@ -1,4 +1,4 @@
-"""A traced step with named states and arrays, which can be evaluated inside another trace."""
+"""A traced step with named states and arrays, which can be evaluated within another trace."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from brainpy_probe.recording.tracing.traces import StepTrace
 __all__ = ["FingerprintCache", "TracedStep", "aval_of", "refuse_tracers"]
 
 _leaves = jax.tree_util.tree_leaves
-# The name of an array that no object of the model holds, such as one that the step itself makes.
+# The name of an array that no object of the model holds, such as one that the step creates.
 _UNNAMED = "unnamed"
 
 
@@ -42,7 +42,7 @@ def refuse_tracers(*trees: Pytree) -> None:
     Raises
     ------
     InsideTransformation
-        If one is a tracer: the run is part of another function's trace.
+        If a value is a tracer: the run is part of another function's trace.
     """
     if any(isinstance(leaf, jax.core.Tracer) for leaf in _leaves(trees)):
         raise InsideTransformation
@@ -93,8 +93,8 @@ class TracedStep:
     names : list of str
         The names of the Variables.
     units, constant_units : dict
-        The units of the leaves of their values by name, for those that have units; and the units of
-        the model's arrays.
+        The units of the Variables' leaves by name, for leaves with units; and the units of the
+        model's arrays.
     written : list of bool
         For each Variable, whether the step writes it.
     outs : list of Var or Literal
@@ -104,7 +104,7 @@ class TracedStep:
     callers : frozenset of int
         The ``id`` of each equation that calls Python at run time, at any depth.
     drop : callable or None
-        Returns whether an equation, at any depth, is to be left out.
+        Returns whether an equation, at any depth, is left out.
     dropped : list of Var
         Arguments and results of the step that are not part of the program.
     removed : list of str
@@ -145,8 +145,8 @@ class TracedStep:
             unique_name(name or getattr(variable, "name", None) or "variable", taken)
             for name, variable in zip(found.states, variables, strict=True)
         ]
-        # Sorted by name, which is the same in every process. BrainPy's own order may be that of the
-        # objects' addresses (2.4.6, 2.6.0: object_transform/controls.py, dicts keyed by id).
+        # Sorted by name, which is the same in every process. BrainPy's own order may depend on the
+        # addresses of the objects (2.4.6, 2.6.0: object_transform/controls.py, dicts keyed by id).
         self._order = sorted(range(len(names)), key=names.__getitem__)
         self.states = self.in_order(trace.states)
         self.names = self.in_order(names)
@@ -269,15 +269,16 @@ class TracedStep:
     def fingerprint(self, *extra: object) -> str:
         """Return a digest of everything on which the program depends, and of its arguments.
 
-        If this run compiled the step, the digest of the compiled module is used in place of the
+        If this run compiled the step, the digest of the compiled module replaces the digest of the
         equations, together with the use of each argument: equal equations give equal modules, and
-        that digest is known. Programs that call different Python functions have different
-        fingerprints: functions cannot be digested, so they are numbered in the order of their runs.
+        the module's digest is already known. Programs that call different Python functions have
+        different fingerprints: functions can't be digested, so they are numbered in the order of
+        their runs.
 
         Parameters
         ----------
         *extra
-            Further objects on which the program depends; each enters by its ``repr``.
+            Further objects on which the program depends; their ``repr`` is included.
         """
         model = self.call.title
         signatures = [(k, signature(v)) for k, v in (self.constants | self.state).items()]
@@ -291,7 +292,8 @@ class TracedStep:
         if compilation is not None:
             key = compilation.digest, digest_of(others + self._uses())
         elif self.trace.jaxpr is not None:
-            # The same jaxpr with the same equations left: the program depends on nothing else.
+            # The jaxpr and the remaining equations are the same: the program depends on nothing
+            # else.
             known = self._cache.traced.setdefault(self.trace.jaxpr, {})
             kept = tuple(map(id, self.eqns)), tuple(map(id, self.dropped)), self.drop is None
             key = digest_of(others), kept

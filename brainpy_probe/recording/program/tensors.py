@@ -20,8 +20,8 @@ from brainpy_probe.format.manifest.program_records import ProgramRecord
 
 __all__ = ["ArrayFiles", "Digests", "Stored", "lowered_type", "spans_processes", "to_numpy"]
 
-# An array of at least this many bytes that an earlier file has is not written again. Smaller ones
-# are repeated, so that more files are complete.
+# An array of at least this many bytes that is already in a file is not written again. Smaller
+# arrays are repeated, so that more files are complete.
 _MIN_SHARED_BYTES = 4096
 
 
@@ -80,7 +80,7 @@ class Digests:
 
 @dataclass(frozen=True)
 class Stored:
-    """The digest of a value, and the file and entry that have it, if any."""
+    """The digest of a value, and the file and entry that contain it, if any."""
 
     digest: str
     file: WrittenFile | None = None
@@ -118,7 +118,7 @@ class ArrayFiles:
         values : mapping
             The values by their names in the file.
         share : bool
-            Whether to leave out arrays that a file of a recorded program has.
+            Whether to leave out arrays that are in a file of a recorded program.
         """
         stored: dict[str, Stored] = {}
         arrays = {entry: np.asarray(to_numpy(value), order="C") for entry, value in values.items()}

@@ -47,7 +47,7 @@ _FILES = {
 
 @dataclass(frozen=True)
 class WrittenProgram:
-    """The files of a program that are written before its run has ended: texts and arguments.
+    """The files of a program that are written before its run ends: texts and arguments.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class WrittenProgram:
     identity : str
         The program's identity; empty if it could not be read.
     notes : tuple of str
-        Why it could not be read.
+        Why the program could not be read.
     """
 
     place: str
@@ -115,7 +115,7 @@ def write(
     folder: RunFolder,
     arrays: tensors.ArrayFiles,
 ) -> tuple[ProgramRecord, Exception | None]:
-    """Write a program's results, measure the program if asked for, and make its record.
+    """Write a program's results, measure the program if requested, and make its record.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def write(
     ProgramRecord
         The program's record; its fidelity lists the texts that could not be made.
     Exception or None
-        The first failure among the parts that were asked for.
+        The first failure among the requested parts.
     """
     closed, native = rendered.closed, rendered.native
     place, arguments = written.place, written.arguments
@@ -184,7 +184,7 @@ def _identity(closed: ClosedProgram, native: LoweredProgram) -> tuple[str, tuple
     )
     try:
         return identity(record, read_step(record, native.lowered.module)), ()
-    except Exception as error:  # an operation of a later version may be unknown
+    except Exception as error:  # a later version may have unknown operations
         return "", (f"The program has no identity: {first_line(error)}",)
 
 
@@ -197,7 +197,7 @@ def _measured(
     """
     texts = native.renderings
     try:
-        # The order of Program._parsed: CHLO's operations are decomposed in VHLO.
+        # Same order as Program._parsed: VHLO has decomposed CHLO operations.
         rendering = next((texts[kind] for kind in ("stablehlo", "vhlo") if kind in texts), None)
         if rendering is None:
             raise CannotMeasure(
@@ -216,7 +216,7 @@ def _measured(
 
 
 def _fidelity(program: LoweredProgram, closed: ClosedProgram, *notes: str) -> Fidelity:
-    """Return how exactly a program's texts represent the run."""
+    """Return how faithfully a program's texts represent the run."""
     lowered = program.lowered
     return Fidelity(
         checks={kind: rendering.check for kind, rendering in program.renderings.items()}
@@ -237,7 +237,7 @@ def _fidelity(program: LoweredProgram, closed: ClosedProgram, *notes: str) -> Fi
 
 
 def _portable(place: str, rendered: RenderedProgram, folder: RunFolder) -> PortableProgram | None:
-    """Write the portable version, if it was asked for. Its notes list what is not portable."""
+    """Write the portable version, if requested. Its notes list what is not portable."""
     closed, portable = rendered.closed, rendered.portable
     if portable is None:
         return None
@@ -263,7 +263,7 @@ def _step(
     settings: Settings,
     folder: RunFolder,
 ) -> StepProgram | None:
-    """Write one step of a program's loop, if it was asked for."""
+    """Write one step of a program's loop, if requested."""
     step, loop = rendered.step, rendered.closed.loop
     if not settings.step or rendered.closed.kind != "loop":
         return None
@@ -297,7 +297,7 @@ def _write_texts(place: str, program: LoweredProgram, folder: RunFolder) -> list
 def _store(
     name: str, kind: str, group: list[NamedValue], settings: Settings, arrays: tensors.ArrayFiles
 ) -> dict[str, tensors.Stored]:
-    """Write values, or only compute their digests, or neither, as the settings ask for."""
+    """Write values, or only compute their digests, or neither, as the settings request."""
     values = known_values(group)
     if settings.data == "none":
         return {}
@@ -307,7 +307,7 @@ def _store(
 
 
 def _files_of(place: str, stored: dict[str, tensors.Stored]) -> list[WrittenFile]:
-    """Return the files that have the values. Files of another program have the kind ``shared``."""
+    """Return the files with the values. Files of another program have the kind ``shared``."""
     files = {item.file.path: item.file for item in stored.values() if item.file is not None}
     own = [file for path, file in files.items() if path.startswith(f"{place}/")]
     shared = [replace(file, kind="shared") for file in files.values() if file not in own]

@@ -1,4 +1,4 @@
-"""Makes the records of a call and of the environment from what was collected."""
+"""Makes the records of a call and of the environment from the collected data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["environment", "minimal_record", "model_class", "timing_notes"]
 
 
 def minimal_record(call: RunningCall) -> CallRecord:
-    """Return the parts of a call's record that are known in any case, without its number."""
+    """Return the parts of a call's record that are always known, without its number."""
     runner = call.runner
     standalone = runner if isinstance(runner, StandaloneRun) else None
     holder = runner if standalone is None else standalone.holder
@@ -46,7 +46,7 @@ def minimal_record(call: RunningCall) -> CallRecord:
 
 
 def timing_notes(call: RunningCall, native: Timing) -> Iterator[str]:
-    """Yield the reasons why seconds of a call are missing."""
+    """Yield the reasons why some seconds of a call are missing."""
     if call.unfinished:
         cause = (
             "since JAX does not wait for it"

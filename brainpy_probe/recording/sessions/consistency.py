@@ -1,4 +1,4 @@
-"""Checks that a program and the results of its run fit together, before the results are attached.
+"""Checks that a program fits the results of its run, before the results are attached to it.
 
 The program comes from the run's trace. The results are known independently: the return value of
 BrainPy's own ``_predict``, the runner's monitors, and the values of the model's Variables before
@@ -84,7 +84,7 @@ class _Check:
     def __init__(self, call: RunningCall, run: LoopRun | StepTrace, closed: ClosedProgram) -> None:
         self.call, self.run, self.closed = call, run, closed
         self.trace = run.step if isinstance(run, LoopRun) else run
-        # Whether the program is the whole run, and not one of its steps.
+        # Whether the program is the whole run, not one of its steps.
         self.whole = closed.kind != "step" or (call.indices is None and not call.repeats)
         self.native = run.native if self.whole else None
         self.values: dict[tuple[Role, str], Any] = {}
@@ -118,7 +118,7 @@ class _Check:
                 yield f"input {number} of the program is not the user's array"
 
     def variables(self) -> Iterator[str]:
-        """Compare the Variables that changed in the run with those that the program writes."""
+        """Compare the Variables that the run changed with the Variables that the program writes."""
         snapshot, step = self.call.snapshot, self.closed.step
         after = (
             [None] * len(step.states) if self.native is None else step.in_order(self.native.after)
@@ -128,7 +128,7 @@ class _Check:
             final = [use.value if value is None else value for use, value in uses]
             for leaf, content in step.state_leaves(final).items():
                 self.values["state", leaf] = content
-        # Another run at the same time may change the same Variables, the random state at least.
+        # Another run at the same time may change the same Variables, at least the random state.
         if snapshot is None or self.call.overlaps:
             return
         changed = {id(variable) for variable in snapshot.changed()}
@@ -153,7 +153,7 @@ class _Check:
                 yield f"{name} has another value after the run"
         elif changed and not writes and not _equal_if_small(final, use.value):
             yield f"the run changed {name}, which the program does not write"
-        # A run step by step in Python may leave a Variable unchanged.
+        # A run with a Python loop over the steps may leave a Variable unchanged.
         if writes and not changed and self.call.jit and not self._writes_input(use):
             yield f"the program writes {name}, which the run did not change"
 
@@ -204,7 +204,7 @@ class _Check:
                         yield f"{role} {name} is not the one that the program's run gave"
 
     def _is_native(self, role: Role, name: str, value: Array) -> bool:
-        """Return whether a result is the native loop's, possibly with swapped axes."""
+        """Return whether a result is the native loop's result, possibly with swapped axes."""
         native = self.values.get((role, name))
         if (role, name) not in self.closed.swapped:
             return value is native
@@ -260,7 +260,7 @@ class _Check:
 def _equal_if_small(first: Array, second: Array) -> bool:
     """Return whether arrays are equal, or too large for a comparison.
 
-    Up to BrainPy 2.6, a compiled step gives all of its Variables new arrays, even unchanged ones.
+    Up to BrainPy 2.6, a compiled step assigns new arrays to all its Variables, even unchanged ones.
     """
     if brainpy_model.on_brainstate():
         return False
@@ -278,7 +278,7 @@ def require_same_signature(closed: ClosedProgram, record: ProgramRecord) -> None
     Raises
     ------
     ProgramMismatch
-        If it has not.
+        If they differ.
     """
     for group, values, specs in (
         ("arguments", closed.arguments, record.arguments),
@@ -300,8 +300,8 @@ def require_same_signature(closed: ClosedProgram, record: ProgramRecord) -> None
 class KnownResults:
     """The digests of each program's results, by the digests of its arguments.
 
-    Programs that JAX compiled to the same module give the same bits for the same arguments, on one
-    machine, unless they call Python or a kernel with threads.
+    Programs that JAX compiled to the same module give the same bits for the same arguments on one
+    machine, unless they call Python or a multithreaded kernel.
     """
 
     _known: dict[tuple[str, str, str], str] = field(default_factory=dict)
@@ -314,7 +314,7 @@ class KnownResults:
         Raises
         ------
         ProgramMismatch
-            If the same program gave other results for the same arguments.
+            If the same program gave different results for the same arguments.
         """
         fidelity = record.fidelity
         if closed.native is None or fidelity.custom_calls or fidelity.host_callbacks:

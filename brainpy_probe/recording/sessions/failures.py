@@ -1,4 +1,4 @@
-"""Reports the probe's own failures in one capture: each kind once, with a count at the end."""
+"""Reports the probe's own failures in a capture: each kind once, with a count at the end."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class FailureLog:
         failure : Exception
             The exception.
         traceback_in : Path or None
-            The capture folder, if it has the traceback.
+            The capture folder, if it contains the traceback.
 
         Returns
         -------
         ProbeError or None
-            The error to raise, with ``strict=True``. A run inside a transformation is shown, but is
-            not a failure of the probe.
+            The error to raise with ``strict=True``. A run inside a transformation is shown to the
+            user, but is not a failure of the probe.
         """
         error = _as_probe_error(failure, traceback_in)
         is_failure = not isinstance(failure, InsideTransformation)
@@ -80,7 +80,7 @@ class FailureLog:
 
 
 def _release_frames(failure: BaseException | None) -> None:
-    """Release the frames of an exception, with the run's traces in them.
+    """Release the frames of an exception, and the run's traces in them.
 
     Otherwise they would live until Python's garbage collector runs. See
     :meth:`RunningCall.forget`.

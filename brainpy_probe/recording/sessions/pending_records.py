@@ -1,4 +1,4 @@
-"""Keeps the records of calls and modules that are not in the index of a capture yet."""
+"""Keeps the records of calls and modules that are not yet in a capture's index."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _INTERRUPTED = Failure(
 
 @dataclass
 class PendingRecord:
-    """A call, or a module that no call compiled, whose recording has begun.
+    """A call, or a module that belongs to no call, whose recording has begun.
 
     Attributes
     ----------
     before : int
-        The number of additions that the index had at the begin. With one more addition, the index
-        has this record.
+        The number of additions that the index had when the recording began. With one more addition,
+        the index includes this record.
     call : CallRecord or None
         The parts of the call's record that are known in any case, without its number.
     modules : tuple of str
@@ -43,9 +43,9 @@ class PendingRecord:
 
 @dataclass
 class PendingRecords:
-    """The calls and modules that the index of one capture does not have yet.
+    """The calls and modules that are not yet in a capture's index.
 
-    Each addition to the index includes all of them, so none is lost without a record.
+    Each addition to the index includes all of them, so that none is lost without a record.
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ __all__ = ["CallProgram", "ProgramLog"]
 
 @dataclass(frozen=True)
 class _RenderedAhead:
-    """A program that was made while XLA compiled the run.
+    """A program that was rendered while XLA compiled the run.
 
     Attributes
     ----------
@@ -51,9 +51,9 @@ class _RenderedAhead:
     closed : ClosedProgram
         The program.
     rendered, written
-        The program's texts and files; None if the program was known already.
+        The program's texts and files; None if the program was already known.
     warnings : tuple of str
-        What the user is warned of before the run.
+        Warnings for the user from before the run.
     """
 
     run: LoopRun | StepTrace
@@ -81,7 +81,7 @@ class CallProgram:
     native_arguments : tuple of str
         The names of that module's arguments.
     failure : Exception or None
-        Why there is no program, or why a part of it is missing.
+        Why there is no program, or why part of it is missing.
     state_names : tuple of str
         The names of the leaves of the states, in the order of the trace.
     """
@@ -99,8 +99,8 @@ class CallProgram:
 class ProgramLog:
     """The programs of one capture.
 
-    It knows only programs that the index has. A program whose record could not be written is not
-    kept, so the next call makes it again.
+    It knows only programs that are in the index. If the record of a program could not be written,
+    the next call makes the program again.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class ProgramLog:
     def needs_rendering(self, call: RunningCall) -> bool:
         """Return whether the upcoming run of a call has a program that was not rendered yet.
 
-        It was if this is the compilation of another function within the run.
+        It was rendered already if this is the compilation of another function within the run.
         """
         if call.upcoming is None or not call.jit:
             return False
@@ -135,7 +135,7 @@ class ProgramLog:
     def render_ahead(self, call: RunningCall) -> None:
         """Render the program of a call that is about to run, and write its texts and arguments.
 
-        After the call, :meth:`program_of` uses them if they belong to the run.
+        After the call, :meth:`program_of` uses the files if they belong to the run.
         """
         if call.upcoming is None:
             return
@@ -158,7 +158,7 @@ class ProgramLog:
         """Make the program of a call that has ended, check it, and write its files."""
         result = CallProgram()
         try:
-            # A run without jit has a program only if its step was traced for that.
+            # A run without jit has a program only if the probe traced its step.
             is_traced = call.jit or self.settings.trace_eager
             if is_traced and (call.error is None or call.has_ended_loop):
                 run = call.run()
@@ -203,11 +203,11 @@ class ProgramLog:
         return next((found.file for found in stored.values()), None)
 
     def claim(self, folders: list[str]) -> None:
-        """Mark folders as used by a record of the index."""
+        """Mark folders as used by a record in the index."""
         self._unclaimed.difference_update(folders)
 
     def discard_unclaimed(self) -> None:
-        """Remove the files of calls that still run or were interrupted."""
+        """Remove the files of calls that are still running or were interrupted."""
         manifest = self.folder.index.manifest
         claimed = {str(PurePosixPath(file.path).parent) for file in named_files(manifest)}
         for folder in self._unclaimed - claimed:
@@ -224,7 +224,7 @@ class ProgramLog:
         )
 
     def _known(self, fingerprint: str) -> ProgramRecord | None:
-        """Return the program with a fingerprint, if the index has it."""
+        """Return the program with a fingerprint, if it is in the index."""
         index = self.folder.index
         while self._seen < index.programs:
             record = index.program(self._seen)
@@ -274,7 +274,7 @@ class ProgramLog:
 
 
 def _is_elsewhere(value: Array) -> bool:
-    """Return whether this process does not have the whole value."""
+    """Return whether this process has only a part of the value."""
     return is_donated(value) or spans_processes(value)
 
 

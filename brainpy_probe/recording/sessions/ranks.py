@@ -1,4 +1,4 @@
-"""The place of this process among those of ``jax.distributed``, and arrays that span several."""
+"""The rank of this process in ``jax.distributed``, and arrays that span several processes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["rank", "spanning_notes"]
 
 
 def rank(capture: int) -> Rank | None:
-    """Return the place of this process; None if it is alone.
+    """Return the rank of this process; None if there is only one process.
 
     Parameters
     ----------
     capture : int
         How many captures the process had opened before. Captures of several processes belong
-        together if each is the first one of its process, or the second one, and so on.
+        together if they have the same number in their processes.
     """
     if jax.process_count() == 1:
         return None

@@ -59,10 +59,10 @@ class Session:
     """The state of one open capture.
 
     Calls and modules may end in several threads at once; they are recorded one after the other.
-    A session knows only earlier records that the folder's index has, and the index changes only
-    after the disk. So after any failure or interrupt (Ctrl-C), the next call is recorded as if the
-    failed recording had never begun. The failed call or module stays pending, and the next addition
-    to the index has it, without its program.
+    A session knows only earlier records that are in the folder's index, and the index changes only
+    after the disk. Therefore, after any failure or interrupt (Ctrl-C), the next call is recorded as
+    if the failed recording had never begun. The failed call or module stays pending, and the next
+    addition to the index includes it, without its program.
 
     Parameters
     ----------
@@ -111,19 +111,19 @@ class Session:
         return self.folder.index.manifest
 
     def record(self, event: RunningCall | Compilation) -> ProbeError | None:
-        """Record a call that has ended, or a module that no call compiled.
+        """Record a call that has ended, or a module that belongs to no call.
 
         Returns
         -------
         ProbeError or None
-            The error to raise, with ``strict=True``.
+            The error to raise with ``strict=True``.
         """
         if isinstance(event, Compilation):
             return self._in_own_context(lambda _: self._record_module(event))
         return self._in_own_context(lambda watch: self._record_call(event, watch))
 
     def mark_interrupted(self, event: RunningCall | Compilation, error: BaseException) -> None:
-        """Make an event pending, if an interrupt struck before its recording had begun."""
+        """Make an event pending, if an interrupt occurred before its recording began."""
         with self._lock:
             if self._closed or self._is_inherited() or self._pending.has_begun(event.serial):
                 return
@@ -136,7 +136,7 @@ class Session:
             self._write_pending()
 
     def render_ahead(self, call: RunningCall) -> None:
-        """Render the program of a call that is about to run, and write what is known of it."""
+        """Render the program of a call that is about to run, and write the files known by then."""
         if self._is_inherited() or not self._programs.needs_rendering(call):
             return
         with self._lock:
@@ -165,7 +165,7 @@ class Session:
             self.folder.append(Addition(counts=(count,)))
 
     def note_uncaptured(self, idiom: str, function: FunctionType | None = None) -> None:
-        """Record that something ran that has no call, and the user's function."""
+        """Record that something ran that is not a call, and the user's function."""
         if self._is_inherited():
             return
         with self._lock, Guard(self.defer_failure):
@@ -173,14 +173,14 @@ class Session:
                 self.folder.append(Addition(uncaptured=self._uncaptured.records()))
 
     def report_failure(self, failure: Exception, *, recorded: bool = False) -> ProbeError | None:
-        """Report a failure of the probe; return the error to raise, with ``strict=True``.
+        """Report a failure of the probe; return the error to raise with ``strict=True``.
 
         Parameters
         ----------
         failure : Exception
             The failure.
         recorded : bool
-            Whether the capture folder has its traceback.
+            Whether its traceback is in the capture folder.
         """
         return self.failures.report(failure, self.folder.path if recorded else None)
 
@@ -189,7 +189,7 @@ class Session:
         self.failures.defer(failure)
 
     def close(self) -> ProbeError | None:
-        """Write the manifest; return the error to raise, with ``strict=True``.
+        """Write the manifest; return the error to raise with ``strict=True``.
 
         Calls and modules that end later, in other threads, are not recorded.
         """
@@ -215,7 +215,7 @@ class Session:
     def _in_own_context(
         self, record: Callable[[Stopwatch], ProbeError | None]
     ) -> ProbeError | None:
-        """Record an event under its own stopwatch, so that its phases are not the run's."""
+        """Record an event with a stopwatch of its own, so that its phases are not the run's."""
         if self._is_inherited():
             return None
 
@@ -237,12 +237,12 @@ class Session:
         return os.getpid() != self.folder.index.begun.environment.pid
 
     def _begin_call(self, call: RunningCall, minimal: CallRecord) -> PendingRecord:
-        """Make a call pending until the index has it."""
+        """Make a call pending until it is in the index."""
         names = tuple(compilation.name for compilation in call.compilations)
         return self._pending.begin(call.serial, call.thread, minimal, names)
 
     def _begin_module(self, compilation: Compilation) -> PendingRecord:
-        """Make a module pending until the index has it."""
+        """Make a module pending until it is in the index."""
         names = (compilation.name,)
         return self._pending.begin(compilation.serial, compilation.thread, None, names)
 
@@ -269,7 +269,7 @@ class Session:
             with self.folder.rollback_on_error(*reserved):
                 recorded = self._write_call(call, watch, pending, minimal)
                 self.folder.append(recorded.addition)
-            begun.call = None  # the index has it now
+            begun.call = None  # it is in the index now
             self._numbers[call.serial] = recorded.number
             self._state_names[call.serial] = recorded.state_names
             self._programs.claim(reserved)
@@ -340,7 +340,7 @@ class Session:
         list of RecordedModule
             The modules.
         list of LostModule
-            The pending lost modules, and those that could not be recorded.
+            The pending lost modules, and the modules that could not be recorded.
         Exception or None
             The first failure.
         """

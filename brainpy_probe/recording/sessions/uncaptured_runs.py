@@ -1,4 +1,4 @@
-"""Counts what has no call: the runs of each kind, or the user's functions that were compiled."""
+"""Counts what is not recorded as a call: runs by kind, or compiled functions of the user's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_NAMES = 20
 
 @dataclass
 class _Kind:
-    """What is known of one kind: the number of runs, or the functions by the ``id`` of their code.
+    """The data of one kind: the number of runs, or the functions by the ``id`` of their code.
 
     A function that is defined again, such as one within a loop, has the same code.
     """
@@ -26,14 +26,14 @@ class _Kind:
 
 @dataclass
 class UncapturedRuns:
-    """What has no call in one capture, by kind."""
+    """The runs and functions of one capture that are not calls, by kind."""
 
     _kinds: dict[str, _Kind] = field(default_factory=dict)
 
     def add(self, idiom: str, function: FunctionType | None) -> bool:
         """Add a run, or a function; return whether it is time to write the counts.
 
-        They are written at each power of two, so that a killed capture has them approximately.
+        They are written at each power of two, so that even a killed capture has approximate counts.
         """
         kind = self._kinds.setdefault(idiom, _Kind())
         if function is None:
@@ -44,7 +44,10 @@ class UncapturedRuns:
             if id(code) in kind.functions:
                 return False
             name = function.__qualname__.replace("<locals>.", "")
-            kind.functions[id(code)] = code, name  # the code lives, so no other gets its id
+            kind.functions[id(code)] = (
+                code,
+                name,
+            )  # keeps the code alive, so that its id stays unique
             count = len(kind.functions)
         return not count & (count - 1)
 

@@ -1,4 +1,4 @@
-"""Looks into Python callables: the functions that they wrap, and whether two run the same code."""
+"""Finds the functions that a Python callable wraps, and compares the code of callables."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ class _ByIdentity:
 def callable_key(function: Any) -> Hashable:
     """Return a key that two callables share only if both run the same Python code on the same data.
 
-    That is the same object, or the same code with equal defaults and equal closed-over values: a
-    model that is traced again makes new inner functions. Numbers, strings, and tuples of these are
-    equal by value; other objects only if they are the same object. In JAX's own wrappers, which JAX
-    makes for each trace, dictionaries and lists are compared by content.
+    Equal keys have the same object, or the same code with equal defaults and equal closed-over
+    values: a model that is traced again creates new inner functions. Numbers, strings, and tuples
+    of these are compared by value, other objects by identity. In the wrappers that JAX creates for
+    each trace, dictionaries and lists are compared by content.
     """
     return _key(function, 0, in_jax=False)
 
@@ -102,6 +102,6 @@ def _cell_content(cell: Any) -> Any:
 
 
 def _has_value_equality(obj: Any) -> bool:
-    """Return whether an object of JAX's, such as a PyTreeDef, is compared by its content."""
+    """Return whether an object of JAX, such as a PyTreeDef, is compared by its content."""
     kind: Any = type(obj)
     return kind.__eq__ is not object.__eq__ and kind.__hash__ is not None

@@ -1,6 +1,6 @@
 """Inspects the content of Python objects, so that it can be compared with their later content.
 
-An object consists of values, which are compared at once (numbers, strings, the content of NumPy
+An object consists of values, which are compared directly (numbers, strings, the content of NumPy
 arrays, the shapes and dtypes of Variables), and of parts, which are inspected in turn. No object of
 the user's is kept alive, except numbers, strings, classes and code.
 """
@@ -46,7 +46,7 @@ from brainpy_probe.recording.tracing.usercode import (
 __all__ = ["argument_signature", "comparable_state", "inspect"]
 
 _PART, _ABSENT = object(), object()
-# Immutable, compared by value, and partly implemented in C.
+# Immutable classes that are compared by value, and partly implemented in C.
 _SHARDINGS = (jax.sharding.Sharding, jax.sharding.Mesh, jax.sharding.PartitionSpec)
 _EXACT = {str, bytes, int, bool, type(None), type(Ellipsis), type(NotImplemented), range, slice}
 _Inspected = tuple[list[Any], list[Any]]
@@ -64,7 +64,7 @@ def inspect(obj: Any, without: Iterable[str], names: set[str]) -> _Inspected:
     without : iterable of str
         Attributes that are left out.
     names : set of str
-        The names that inspected functions use are added to it.
+        To this set, the names that inspected functions use are added.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def inspect(obj: Any, without: Iterable[str], names: set[str]) -> _Inspected:
 
 
 def _add(items: Iterable[Any], values: list[Any], parts: list[Any]) -> None:
-    """Add items to the values, or to the parts if they are to be inspected in turn."""
+    """Add items to the values, or to the parts if they have to be inspected in turn."""
     for value in items:
         kind: Any = type(value)
         if kind in _EXACT:
@@ -109,7 +109,7 @@ def _add(items: Iterable[Any], values: list[Any], parts: list[Any]) -> None:
 
 @functools.lru_cache(maxsize=4096)
 def _is_array(kind: Any) -> bool:
-    """Return whether a class is one of JAX's arrays, random keys included. They never change."""
+    """Return whether a class is an array class of JAX, random keys included; all are immutable."""
     return issubclass(kind, jax.Array) and not issubclass(kind, jax.core.Tracer)
 
 
@@ -145,7 +145,7 @@ def _inspect_object(
 
 
 def _is_filled_container(name: str, value: Any) -> bool:
-    """Return whether an attribute is a lazily made container that has content."""
+    """Return whether an attribute is a lazily created container that has content."""
     return name in brainpy_model.LAZY_CONTAINERS and (not isinstance(value, dict) or bool(value))
 
 
@@ -193,7 +193,7 @@ def _inspect_items(obj: Any, values: list[Any], parts: list[Any], _: set[str]) -
 
 
 def _inspect_numpy(obj: Any, values: list[Any], parts: list[Any], _: set[str]) -> None:
-    """Add the content of an array, since it may be changed in place."""
+    """Add the content of an array, because it may be changed in place."""
     if obj.dtype.hasobject:
         values.append(obj.shape)
         _add(obj.ravel().tolist(), values, parts)
@@ -261,12 +261,12 @@ def _inspect_random(obj: Any, values: list[Any], parts: list[Any], _: set[str]) 
 
 
 def comparable_state(state: Any) -> tuple[Any, ...]:
-    """Return a state of NumPy's random generator in a form that can be compared."""
+    """Return the state of a NumPy random generator in a form that can be compared."""
     return tuple(item.tobytes() if isinstance(item, np.ndarray) else item for item in state)
 
 
 def _inspect_class(obj: Any, values: list[Any], parts: list[Any], _: set[str]) -> None:
-    """Add the attributes of a class of the user's, without those that every class has."""
+    """Add the attributes of a user's class, without those that every class has."""
     held = {name: value for name, value in vars(obj).items() if name not in _EVERY_CLASS}
     _add(held, values, parts)
     _add(held.values(), values, parts)
@@ -321,7 +321,7 @@ def _inspect_globals(
 
 _Inspector = Callable[[Any, list[Any], list[Any], set[str]], None]
 _STATE: tuple[_Inspector, ...] = (_inspect_state,)
-# The inspector of objects of exactly this type.
+# The function that inspects objects of exactly this type.
 _BY_TYPE: dict[type, _Inspector] = {
     dict: _inspect_dict,
     MappingProxyType: _inspect_proxy,
@@ -339,7 +339,7 @@ _BY_TYPE: dict[type, _Inspector] = {
     property: _inspect_property,
 }
 _SCALARS = (int, float, complex, str, bytes)
-# The inspectors of objects that inherit from these, in addition to their attributes.
+# The functions that inspect objects that inherit from these types, in addition to their attributes.
 _BY_BASE: dict[type, _Inspector] = {
     dict: _inspect_dict,
     list: _inspect_items,

@@ -1,8 +1,8 @@
 """Traces one step of a run with ``jit=False``, which BrainPy does not trace.
 
-Such a run has no compiled loop, and a trace of its Python loop would unroll it. So one step is
-traced, and the trace's side effects are undone. A step that has not changed since an earlier trace
-is not traced again.
+Such a run has no compiled loop, and tracing its Python loop would unroll it. Therefore one step is
+traced, and the side effects of the trace are undone. A step that has not changed since an earlier
+trace is not traced again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def trace_step(call: RunningCall, trace_function: Callable[..., StepTrace]) -> S
     entries = brainpy_runner.iterated_inputs(call.runner)
     items = first_items(entries)
     if items is None:
-        return None  # the run is going to raise StopIteration in its first step
+        return None  # the run will raise StopIteration in its first step
     args = brainpy_runner.first_step(call.runner, call.indices, call.xs)
     kwargs = {"iterated": jax.tree_util.tree_map(np.asarray, items)}
     leaves, tree = jax.tree_util.tree_flatten((args, kwargs))

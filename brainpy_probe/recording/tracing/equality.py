@@ -25,8 +25,9 @@ from brainpy_probe.libraries import is_user_module
 
 __all__ = ["ByEquality", "ByIdentity", "ByReference", "is_constant", "is_made_in_python"]
 
-_HEAP_TYPE = 1 << 9  # of a type's __flags__: made by a class statement
-# Packages whose C classes hold no content on which a trace depends: locks, tracebacks, references.
+_HEAP_TYPE = 1 << 9  # of a type's __flags__: created by a class statement
+# Packages with C classes that hold no content on which a trace depends: locks, tracebacks,
+# references.
 _WITHOUT_STATE = {"_abc", "_thread", "jax", "jaxlib", "ml_dtypes", "weakref"}
 _CONSTANT_KINDS = {
     MethodDescriptorType, ClassMethodDescriptorType, CodeType, GetSetDescriptorType,
@@ -35,7 +36,7 @@ _CONSTANT_KINDS = {
 
 
 class ByIdentity:
-    """Compares an object by identity and keeps it alive; for objects of libraries."""
+    """Compares an object of a library by identity, and keeps it alive."""
 
     __slots__ = ("_obj",)
 
@@ -64,7 +65,7 @@ class ByReference:
 
 
 class ByEquality:
-    """Compares an object of JAX's by equality."""
+    """Compares an object of JAX by equality."""
 
     __slots__ = ("_obj",)
 
@@ -99,7 +100,7 @@ def _is_opaque_constant(kind: type) -> bool:
 
 
 def is_made_in_python(cls: type) -> bool:
-    """Return whether a class is defined in Python, so that its objects hold attributes alone."""
+    """Return whether a class is defined in Python, so that its objects hold only attributes."""
     if not cls.__flags__ & _HEAP_TYPE or cls.__module__ in sys.builtin_module_names:
         return False
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)

@@ -1,7 +1,7 @@
 """Begins and ends the calls of runs without a runner, from BrainPy 2.7 on.
 
-An outermost loop, condition or jitted function of brainstate is a call: its begin is the first
-request for the states of its function, its end is the assignment of the new values.
+An outermost loop, condition or jitted function of brainstate is a call. It begins with the first
+request for the states of its function, and ends with the assignment of the new values.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def begin_call(
         runner = standalone_run(functions(), static)
         if _runs_method(caller, runner.holder, "fit"):
             kind = "fit"
-    except Exception as error:  # an object of the user's that raises when it is inspected
+    except Exception as error:  # raised by a user's object when it is inspected
         problem = error
     call = lifecycle.begin(RunningCall(runner, kind=kind, **fields))
     if problem is not None:
@@ -136,14 +136,15 @@ def values_before(call: RunningCall) -> dict[int, Pytree]:
 
 
 def is_not_recorded(call: RunningCall, states: StateTrace) -> bool:
-    """Return whether a run is no call: without state, a jit or a library's own loop."""
+    """Return whether a run is not recorded as a call; see :func:`is_stateless`."""
     return is_stateless(call, states.states)
 
 
 def is_stateless(call: RunningCall, variables: Sequence[Variable]) -> bool:
-    """Return whether a run without state is no call: a jit, or a loop of a library's own.
+    """Return whether a run is not recorded because it uses no state: a jit, or a library's loop.
 
-    A library's own run that only draws random numbers is none either, such as an initializer's.
+    A library's run that only draws random numbers, such as an initializer's, is not recorded
+    either.
     """
     if call.kind == "fit":
         return False
@@ -155,7 +156,7 @@ def is_stateless(call: RunningCall, variables: Sequence[Variable]) -> bool:
 
 @dataclass(frozen=True)
 class BoundPrimitive:
-    """An outermost loop or condition, as JAX has run it: primitive, operands and results."""
+    """An outermost loop or condition that JAX has run: primitive, operands and results."""
 
     primitive: Primitive
     operands: Sequence[Array]
@@ -166,7 +167,7 @@ class BoundPrimitive:
 
 
 def finish(call: RunningCall, states: StateTrace) -> None:
-    """End a call after its run, given the states whose values have just been assigned.
+    """End a call after its run, given the states to which the run has just assigned values.
 
     Raises
     ------
@@ -215,7 +216,7 @@ def _uses(states: StateTrace) -> Iterable[tuple[Variable, bool]]:
 
 
 def mark_training(call: RunningCall) -> None:
-    """Mark a call whose run trains as a fit."""
+    """Mark a call as a fit if its run trains the model."""
     if call.candidates and trains(call.candidates[-1][1]):
         call.kind = "fit"
 
@@ -226,10 +227,10 @@ def _of_primitive(
     variables: Sequence[Variable],
     after: Sequence[Pytree],
 ) -> StepTrace:
-    """Return the trace of a run that was one loop or condition of JAX's.
+    """Return the trace of a run that was a single loop or condition of JAX.
 
-    An operand is the value of a state, or an array of the model, or else an input. A result is the
-    new value of a state, or else an output. Operands and values are compared by identity.
+    An operand is the value of a state, an array of the model, or an input. A result is the new
+    value of a state, or an output. Operands and values are compared by identity.
     """
     known = [variable for variable in variables if id(variable) in bound.before]
     values = [bound.before[id(variable)] for variable in known]

@@ -1,11 +1,11 @@
 """Decides whether an earlier trace of a step is still valid.
 
-This is for steps that BrainPy does not trace (``jit=False``), where only the Python code and data
-decide about the trace. All objects that a step can reach are compared: attributes, items, closure
+This is for steps that BrainPy does not trace (``jit=False``), where the trace depends only on
+Python code and data. All objects that a step can reach are compared: attributes, items, closure
 cells, defaults, globals that the user's functions name, class attributes, the content of NumPy
-arrays, and settings. Of a Variable only shape and dtype are compared, since its value is an
-argument. A step that reaches something that cannot be compared (an iterator, a file), or that
-changes at each call (the clock), is traced at every call.
+arrays, and settings. Of a Variable only shape and dtype are compared, because its value is an
+argument. A step that reaches an object that can't be compared (an iterator, a file), or that may
+give a different result each time (the clock), is traced at every call.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class StepDependencies:
             return self._settings == jax_tracing.trace_settings() and self._has_same_content(
                 runner, arguments
             )
-        except Exception:  # an object that cannot be compared now, or an error in the user's code
+        except Exception:  # an object that can't be compared now, or an error in the user's code
             return False
 
     def _has_same_content(self, runner: Runner, arguments: tuple[Any, ...]) -> bool:

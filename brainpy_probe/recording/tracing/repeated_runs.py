@@ -1,7 +1,7 @@
-"""Counts the repeated runs of a jitted function, which cost microseconds and not a record each.
+"""Counts the repeated runs of a jitted function, which take microseconds and need no records.
 
 The first run of a compiled function is a call with a program. Later runs of the same trace only
-raise the count of that call and its seconds. A run that compiles anything is a call of its own.
+increase the count and the seconds of that call. A run that compiles anything is a separate call.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from brainpy_probe.recording.recorder import Recorder
 __all__ = ["RepeatedRun", "RepeatedRuns", "end_repeated_run", "promote_repeated_run"]
 
 # The seconds of the runs are counted in classes of this relative width, so that the median needs no
-# list of all runs. It is exact to half of that.
+# list of all runs. The median is exact to half of this width.
 _WIDTH = 0.02
 
 
@@ -71,7 +71,7 @@ class RepeatedRun:
         frame : frame
             The frame that makes the run.
         promote : callable
-            Makes the run a call of its own.
+            Makes the run a separate call.
         """
         self._frame, self._promote = frame, promote
         _ACTIVE.run = self
@@ -83,15 +83,17 @@ class RepeatedRun:
         self.count_run(time.perf_counter() - self._started)
 
     def count_run(self, seconds: float) -> None:
-        """Count a run that has ended; from time to time report the count."""
+        """Count a run that has ended; report the count from time to time."""
         self.add(seconds)
         if self._keeps_state:
             self.final = [raw_value(variable) for variable in self.variables]
-        if not self.count & (self.count - 1):  # a power of two, so that a killed capture has it
+        if not self.count & (
+            self.count - 1
+        ):  # a power of two, so that even a killed capture has it
             self.report()
 
     def add(self, seconds: float) -> None:
-        """Count a run of some seconds."""
+        """Count a run, given its seconds."""
         self.count += 1
         self.seconds += seconds
         number = int(math.log(max(seconds, 1e-9)) / _WIDTH)
@@ -145,7 +147,7 @@ class RepeatedRuns:
         known = self._runs.get(function)
         if known is None:
             known = self._runs.set(function, {})
-        known[key] = run  # the run keeps the trace alive, so no other gets its id
+        known[key] = run  # the run keeps the trace alive, so that its id stays unique
         self._all.append(run)
 
     def of(self, session: Recorder) -> Iterator[RepeatedRun]:
@@ -153,13 +155,13 @@ class RepeatedRuns:
         return (run for run in self._all if session in run.sessions)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all repeated runs."""
         self._runs.clear()
         self._all.clear()
 
 
 def end_repeated_run(frame: FrameType) -> bool:
-    """Count the repeated run that a frame makes; return whether it makes one."""
+    """Count the repeated run that a frame makes, if any; return whether there is one."""
     run = _ACTIVE.run
     if run is None:
         return False
@@ -171,7 +173,7 @@ def end_repeated_run(frame: FrameType) -> bool:
 
 
 def promote_repeated_run() -> None:
-    """Make the running repeated run a call of its own, since JAX is about to compile for it."""
+    """Make the running repeated run a separate call, because JAX is about to compile for it."""
     run = _ACTIVE.run
     if run is None:
         return

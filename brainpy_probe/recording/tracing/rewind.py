@@ -1,9 +1,10 @@
 """Undoes the side effects of a trace of the user's Python code.
 
 This is needed for a step that the run itself does not trace (``jit=False``). The function that
-traces restores Variables and BrainPy's random state. This module restores ``bp.share``, plain
-arrays, attributes and containers, iterators, NumPy's and Python's random generators, and globals,
-class attributes and closure cells of the user's functions. It also suppresses printed output.
+traces the step restores Variables and BrainPy's random state. This module restores ``bp.share``,
+plain arrays, attributes and containers, iterators, NumPy's and Python's random generators, and the
+globals, class attributes and closure cells of the user's functions. It also suppresses printed
+output.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _ABSENT = object()
 
 @contextlib.contextmanager
 def side_effects_undone(runner: Runner) -> Iterator[list[Any]]:
-    """Undo, at the end of the block, its changes of a runner, its model and their functions.
+    """At the end of the block, undo its changes to a runner, its model and their functions.
 
     Yields
     ------
@@ -248,7 +249,7 @@ def _restore_items(container: Any, items: list[Any]) -> None:
 
 
 def _restore_entries(container: MutableMapping[Any, Any], entries: dict[Any, Any]) -> None:
-    """Restore only the entries that differ, since other threads may read the rest."""
+    """Restore only the entries that differ, because other threads may read the others."""
     for key in [key for key in container if key not in entries]:
         del container[key]
     for key, value in entries.items():

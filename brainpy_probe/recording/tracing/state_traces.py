@@ -1,6 +1,6 @@
 """Records what BrainPy traces from 2.7 on, where brainstate keeps the state.
 
-A run is a runner's, or an outermost loop, condition or jitted function of brainstate.
+A run belongs to a runner, or is an outermost loop, condition or jitted function of brainstate.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def patches() -> list[Patch]:
     ]
 
 
-# The frame of a jitted function that asks for the states of its trace. A new trace begins a call.
+# The frame of a jitted function that requests the states of its trace. A new trace begins a call.
 _ASKING: ContextVar[FrameType | None] = ContextVar("brainpy_probe_asking", default=None)
 
 
@@ -79,7 +79,7 @@ def _make_jaxpr(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> 
 
 
 def _wrapped_fun_to_eval(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Wrap ``StatefulFunction._wrapped_fun_to_eval``, which runs the function that is traced."""
+    """Wrap ``StatefulFunction._wrapped_fun_to_eval``, which runs the function to be traced."""
     with scopes.method_scope(instance.fun):
         return wrapped(*args, **kwargs)
 
@@ -94,7 +94,7 @@ def _end_with(call: RunningCall, error: BaseException) -> None:
 def _get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap ``StatefulFunction.get_state_trace``: record the outermost traces of a call.
 
-    Every loop and every jit calls it just before it runs, whether the jaxpr is new or comes from
+    Every loop and every jit calls it just before it runs, whether the jaxpr is new or in
     brainstate's cache.
     """
     call = lifecycle.running_call()
@@ -157,8 +157,8 @@ def _record_trace(
 def _assign_state_vals(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap ``StateTraceStack.assign_state_vals_v2``: record the states after a first jitted step.
 
-    Every loop and every jit calls it just after it ran, with the states of its trace. It ends the
-    call of a run without a runner.
+    Every loop and every jit calls it just after it has run, with the states of its trace. It ends
+    the call of a run without a runner.
     """
     result = wrapped(*args, **kwargs)
     call = CURRENT_CALL.get()
@@ -183,7 +183,7 @@ def _assign_state_vals(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwar
 def _bind(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap ``bind`` of JAX's loops and conditions: record the outermost one of a call.
 
-    A loop over time is recorded by ``jax.lax.scan``, which also has the structure of its results.
+    ``jax.lax.scan`` records a loop over time, because it also has the structure of the results.
     """
     call = CURRENT_CALL.get()
     if call is None or call.tracing or not call.is_standalone or call.bound is not None:
@@ -209,7 +209,7 @@ def _bind(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
 
 
 def _is_trace_of(states: StateTrace, run: StepTrace) -> bool:
-    """Return whether a state trace of brainstate's has the Variables of a function, in order."""
+    """Return whether brainstate's state trace has the Variables of a function, in order."""
     variables = [use.variable for use in run.states]
     return len(variables) == len(states.states) and all(
         a is b for a, b in zip(variables, states.states, strict=True)
@@ -217,7 +217,7 @@ def _is_trace_of(states: StateTrace, run: StepTrace) -> bool:
 
 
 def _scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Wrap ``jax.lax.scan``: record the outermost loops of BrainPy's in a call."""
+    """Wrap ``jax.lax.scan``: record BrainPy's outermost loops in a call."""
     call = CURRENT_CALL.get()
     if call is None or call.tracing:
         return wrapped(*args, **kwargs)

@@ -38,7 +38,7 @@ class StateUse:
     reads : list of Var
         The jaxpr's input variables for the leaves of the value.
     writes : list of Var or Literal, or None
-        The jaxpr's outputs for them; None if the function does not write the Variable.
+        The jaxpr's outputs for the new leaves; None if the function does not write the Variable.
     splits : bool
         Whether the Variable is a random state that BrainPy splits before the function runs: the
         function takes the first half, and the Variable keeps the second half.
@@ -60,7 +60,7 @@ class NativeResults:
     results : list of arrays
         The leaves of its return value, in the order of the trace's ``result``.
     after : list
-        The value of each Variable after it; None for a Variable that it does not write.
+        The value of each Variable afterwards; None for a Variable that it does not write.
     """
 
     results: list[Array]
@@ -128,7 +128,7 @@ class LoopRun:
         ``length``, ``reverse`` and ``unroll``.
     carried : list of int
         The positions of the Variables that the native loop carries, in its order. The loop closes
-        over the others.
+        over the other Variables.
     native : NativeResults or None
         The results of the native loop: the last carry, and the results of all steps.
     """

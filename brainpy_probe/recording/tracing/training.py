@@ -12,7 +12,7 @@ __all__ = ["trains"]
 def trains(run: LoopRun | StepTrace) -> bool:
     """Return whether a run computes a gradient and writes a parameter.
 
-    A gradient alone is no training: exponential Euler linearises its equation with one.
+    A gradient alone is not training: exponential Euler uses one to linearise its equation.
     """
     trace = run.step if isinstance(run, LoopRun) else run
     classes = brainpy_model.parameter_classes()

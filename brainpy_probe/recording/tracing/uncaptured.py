@@ -1,4 +1,4 @@
-"""Records what runs and has no call, once for each kind, with the user's functions."""
+"""Records runs that are not calls, each kind once, with the user's functions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MAX_WRAPPERS = 20
 
 
 def note_idiom(stateful: StatefulFunction, frame: FrameType) -> None:
-    """Record that a function runs that is no call, such as a gradient outside of a jit."""
+    """Record that a function ran without being a call, such as a gradient outside of a jit."""
     if OWN_WORK.get() or brainstate_runs.run_kind(frame) is not None:
         return
     idiom = brainstate_runs.uncaptured_idiom(stateful)
@@ -35,13 +35,13 @@ def note_idiom(stateful: StatefulFunction, frame: FrameType) -> None:
 
 
 def note_inside(frame: FrameType) -> None:
-    """Record that a run is no call, because it is inside another transformation."""
+    """Record that a run is not a call, because it is inside another transformation."""
     if not OWN_WORK.get() and brainstate_runs.run_kind(frame) is not None:
         note(_INSIDE)
 
 
 def note_compiled(frame: FrameType) -> None:
-    """Record that JAX has compiled a function of the user's outside of any call.
+    """Record that JAX compiled a user's function outside of any call.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def note_compiled(frame: FrameType) -> None:
 
 
 def note_stateless(function: Any) -> None:
-    """Record that a jitted function of the user's was compiled that has no state."""
+    """Record that a jitted function of the user's without state was compiled."""
     with guard:
         _note_function(_STATELESS["jit"], function)
 
@@ -71,7 +71,7 @@ def _note_function(idiom: str, function: Any) -> None:
 def _user_function(function: Any) -> FunctionType | None:
     """Return the user's function that a function is or wraps by ``functools``, or None.
 
-    The functions of libraries are none, such as those that ``jax.numpy`` jits.
+    None for functions of libraries, such as the functions that ``jax.numpy`` jits.
     """
     for _ in range(_MAX_WRAPPERS):
         if isinstance(function, functools.partial):
@@ -91,6 +91,6 @@ def _user_function(function: Any) -> FunctionType | None:
 
 
 def note(idiom: str) -> None:
-    """Have each session record that something ran that has no call."""
+    """Have each session record that something ran that is not a call."""
     for session in LEDGER.users:
         session.note_uncaptured(idiom)

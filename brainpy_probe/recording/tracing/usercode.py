@@ -1,4 +1,4 @@
-"""Finds the names that functions use, and what may give other results at each call."""
+"""Finds the names that functions use, and code that may give different results at each call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = [
     "used_names",
 ]
 
-# Modules of the standard library that give the same results each time. The state of ``random`` is
+# Modules of the standard library that always give the same results. The state of ``random`` is
 # compared elsewhere.
 _DETERMINISTIC = {
     "abc", "builtins", "cmath", "collections", "contextlib", "copy", "dataclasses", "enum",
@@ -38,7 +38,7 @@ _NONDETERMINISTIC_NUMPY = {
 
 
 class NotComparable(Exception):
-    """A step depends on an object that cannot be inspected, or that changes at each call."""
+    """A step depends on an object that can't be inspected, or that changes at each call."""
 
 
 def names_in(code: CodeType) -> set[str]:
@@ -92,7 +92,7 @@ def _instructions(code: CodeType) -> Iterator[dis.Instruction]:
 
 
 def require_deterministic(module: str, names: AbstractSet[str]) -> None:
-    """Check that a module of Python's or NumPy's gives the same results each time.
+    """Check that a module of Python or NumPy always gives the same results.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def require_deterministic(module: str, names: AbstractSet[str]) -> None:
 
 
 def require_deterministic_builtin(name: str) -> None:
-    """Check that a builtin function gives the same results each time.
+    """Check that a builtin function always gives the same results.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Records what BrainPy traces up to 2.6, where BrainPy itself keeps the Variables.
 
 From 2.4 on, a run is one ``jax.lax.scan`` outside of any jit; its jaxpr is a parameter of the scan
-primitive that JAX binds. Before 2.4, and where a runner compiles its step, a run is a call of a
+primitive that JAX binds. Before 2.4, and if a runner compiles its step, a run is a call of a
 ``bm.jit`` function; its jaxpr is read from JAX's trace cache, so that the model's Python code does
 not run again.
 """
@@ -45,7 +45,7 @@ def patches() -> list[Patch]:
 
 
 def _outermost() -> RunningCall | None:
-    """Return this thread's call, if the present code runs outside of any trace."""
+    """Return this thread's call, if the current code runs outside of any trace."""
     call = CURRENT_CALL.get()
     if call is None or call.tracing is not None or jax.config.jax_disable_jit:
         return None
@@ -55,7 +55,7 @@ def _outermost() -> RunningCall | None:
 
 
 def _scan(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Wrap ``jax.lax.scan``: record the outermost loops of BrainPy's in a call."""
+    """Wrap ``jax.lax.scan``: record BrainPy's outermost loops in a call."""
     call = _outermost()
     variables, is_step = None, False
     if call is None and standalone.may_begin():
@@ -94,7 +94,7 @@ def _bind(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
 
 
 def _jit_call(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
-    """Wrap the call of a ``bm.jit`` function: record the outermost ones of a call."""
+    """Wrap the call of a ``bm.jit`` function: record a call's outermost ones."""
     call = _outermost()
     if call is None and standalone.may_begin():
         return standalone.run_jit(wrapped, instance, args, kwargs)

@@ -1,4 +1,4 @@
-"""Makes the records of traces of BrainPy up to 2.6: of loops, ``bm.jit`` functions and steps."""
+"""Makes the records of traces up to BrainPy 2.6: of loops, ``bm.jit`` functions and steps."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def loop_run(
     scan : tuple or None
         The operands and parameters of the scan primitive.
     variables : dict
-        The Variables of the loop, by the keys that BrainPy has for them.
+        The Variables of the loop, by BrainPy's keys for them.
     xs, result
         The scanned arrays, and the loop's result.
 
@@ -109,7 +109,7 @@ def jitted_trace(
         with brainpy_transforms.forbid_retracing(transform):
             outer, shapes = jax.make_jaxpr(run, return_shape=True)(values, args, kwargs)
     finally:
-        # If JAX's cache had no trace, BrainPy has put tracers into the Variables.
+        # If JAX's cache had no trace, BrainPy has stored tracers in the Variables.
         for key, variable in variables.items():
             brainpy_model.set_raw_value(variable, after[key])
     jaxpr, invars, outs = _unwrapped(outer.jaxpr)
@@ -147,7 +147,7 @@ def jitted_trace(
 
 
 def _unwrapped(outer: Jaxpr) -> tuple[ClosedJaxpr, list[Var], list[Atom]]:
-    """Return the jaxpr of a jit's only equation, with its variables for the outer ones."""
+    """Return the jaxpr of a jit's only equation, with its variables instead of the outer ones."""
     if len(outer.eqns) != 1 or outer.constvars:
         raise CannotCapture(
             f"The trace of a bm.jit function is not one equation: {len(outer.eqns)} of them.",
@@ -157,7 +157,7 @@ def _unwrapped(outer: Jaxpr) -> tuple[ClosedJaxpr, list[Var], list[Atom]]:
     jaxpr = eqn.params["jaxpr"]
     inner = dict(zip(eqn.invars, jaxpr.jaxpr.invars, strict=True))
     inner |= dict(zip(eqn.outvars, jaxpr.jaxpr.outvars, strict=True))
-    # JAX 0.4.30 removes an output that is an input from the jit: the outer jaxpr returns it.
+    # JAX 0.4.30 removes an output that is also an input from the jit: the outer jaxpr returns it.
     invars = [inner.get(var, var) for var in outer.invars]
     return jaxpr, invars, [inner.get(atom, atom) for atom in outer.outvars]
 
@@ -169,7 +169,7 @@ def _written(read: Var, write: Atom) -> list[Atom] | None:
 def _includes_loop(call: RunningCall, transform: Transform, eqns: Sequence[Equation]) -> bool:
     """Return whether a ``bm.jit`` function is a run with its loop over time, not one step.
 
-    BrainPy 2.3 compiles its loop so. A runner of the user's may do the same.
+    BrainPy 2.3 compiles its loop in this way. A user's runner may do the same.
     """
     if call.is_standalone:
         return False

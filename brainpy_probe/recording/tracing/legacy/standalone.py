@@ -1,4 +1,4 @@
-"""Records outermost loops and ``bm.jit`` functions without a runner as calls, up to BrainPy 2.6."""
+"""Records outermost loops and ``bm.jit`` functions without a runner, up to BrainPy 2.6."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["may_begin", "run_jit", "run_loop"]
 
 
 def may_begin() -> bool:
-    """Return whether an outermost loop or jit that runs now is a call of its own."""
+    """Return whether an outermost loop or jit that starts now is recorded as a separate call."""
     if not LEDGER.users or OWN_WORK.get() or CURRENT_CALL.get() is not None:
         return False
     return jax_tracing.trace_state_clean() and not jax.config.jax_disable_jit
 
 
 def run_loop(wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Any:
-    """Run ``jax.lax.scan``; record it as a call if it is a loop of BrainPy's without a runner."""
+    """Run ``jax.lax.scan``; record it as a call if it is a loop of BrainPy without a runner."""
     arguments, variables = None, None
     with guard:
         arguments = jax_tracing.scan_arguments(*args, **kwargs)
@@ -55,7 +55,7 @@ def run_loop(wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Any:
         loop = replace(loop, step=replace(loop.step, compilation=compilation))
         call.candidates.append((True, loop))
         outermost_runs.mark_training(call)
-    # BrainPy assigns the results to the Variables later, so no values at the end are compared.
+    # BrainPy assigns the results to the Variables later, so values at the end are not compared.
     lifecycle.end(call)
     return result
 
@@ -119,9 +119,10 @@ def _values(transform: Transform) -> dict[Any, Any]:
 
 
 def _signature(transform: Transform, args: Args, kwargs: Kwargs) -> Hashable:
-    """Return what decides, for JAX's cache, which compiled code of a ``bm.jit`` function runs.
+    """Return the key by which JAX's cache chooses the compiled code of a ``bm.jit`` function.
 
-    Shapes, dtypes and weak types of the arguments and Variables, and other arguments by value.
+    It has shapes, dtypes and weak types of the arguments and Variables, and other arguments by
+    value.
     """
     leaves, tree = jax.tree_util.tree_flatten((args, kwargs, _values(transform)))
     return tree, tuple(
