@@ -44,10 +44,8 @@ class UncapturedRuns:
             if id(code) in kind.functions:
                 return False
             name = function.__qualname__.replace("<locals>.", "")
-            kind.functions[id(code)] = (
-                code,
-                name,
-            )  # keeps the code alive, so that its id stays unique
+            # The code is kept alive, so that its id stays unique.
+            kind.functions[id(code)] = code, name
             count = len(kind.functions)
         return not count & (count - 1)
 

@@ -87,9 +87,7 @@ class RepeatedRun:
         self.add(seconds)
         if self._keeps_state:
             self.final = [raw_value(variable) for variable in self.variables]
-        if not self.count & (
-            self.count - 1
-        ):  # a power of two, so that even a killed capture has it
+        if not self.count & (self.count - 1):  # at powers of two, in case the process is killed
             self.report()
 
     def add(self, seconds: float) -> None:
