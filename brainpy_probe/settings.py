@@ -57,10 +57,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         The parent folder of the capture folder.
     dialects : tuple of str
         The dialects to write. ``Capture.text`` has the first one.
-    The kinds of files that XLA dumps for each module that it compiles; empty for none.
-        The kinds of files that XLA dumps for each module it compiles; empty for none.
-    The arrays to write: ``"none"``, ``"inputs"`` or ``"full"``.
-        Which arrays are written: ``"none"``, ``"inputs"`` or ``"full"``.
+    xla_dump : tuple of str
+        The kinds of files that XLA dumps for each module that it compiles; empty for none.
+    data : str
+        The arrays to write: ``"none"``, ``"inputs"`` or ``"full"``.
     portable : bool
         Also lower each program without the kernels that only BrainPy has.
     step : bool
