@@ -106,10 +106,10 @@ def verify(
 def _print_checks(verdict: str, checks: Sequence[Check], *, everything: bool) -> None:
     """Print a verdict, the number of checks by outcome, and the checks that did not pass."""
     counts = Counter(check.outcome for check in checks)
-    said = ", ".join(f"{counts[outcome]} {outcome}" for outcome in _COLOURS if counts[outcome])
+    summary = ", ".join(f"{counts[outcome]} {outcome}" for outcome in _COLOURS if counts[outcome])
     worst: Outcome = next((outcome for outcome in _COLOURS if counts[outcome]), "passed")
     console.print(Text(verdict, style=f"bold {_COLOURS[worst]}"))
-    console.print(f"{len(checks)} checks: {said}")
+    console.print(f"{len(checks)} checks: {summary}")
     if everything:
         for check in checks:
             _print_check(check, check.subject)

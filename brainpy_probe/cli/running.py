@@ -1,4 +1,4 @@
-"""The commands that start a script to capture, or check this environment."""
+"""The commands that run and capture a script, or check this environment."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WORDS: dict[str, Sequence[str]] = {
 
 
 def _completion(name: str) -> Callable[[str], list[str]] | None:
-    """Return what completes the value of an option; None if it takes any value, or none."""
+    """Return the function that completes an option's value; None if there are no completions."""
     words = _WORDS.get(name)
     if words is None:
         return None
@@ -36,7 +36,7 @@ def _completion(name: str) -> Callable[[str], list[str]] | None:
 
 
 def _hint_at_options(target: str, arguments: Sequence[str]) -> None:
-    """Name the options of ``run`` that stand after the script, which then gets them."""
+    """Print a hint about options of ``run`` that follow the script and are passed to it."""
     own = {f"--{name.replace('_', '-')}" for name in ARGUMENTS}
     late = [word for word in arguments if word.partition("=")[0] in own]
     if late:

@@ -1,1 +1,1 @@
-"""Shows a capture to a person: as text, as pictures, as a page. Start in :mod:`.api`."""
+"""Shows a capture as text, as pictures, or as an HTML page. Start in :mod:`.api`."""

@@ -1,4 +1,4 @@
-"""What the report package makes of a capture: pictures, and the report."""
+"""The public functions of the report package: pictures, and the report of a capture."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COMPILE_SECONDS = 60.0
 
 
 def picture(program: Program, form: Literal["svg", "png"] = "svg") -> bytes:
-    """Draw a program's components and what flows between them in one step.
+    """Draw a program's components, and the values that flow between them in one step.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def report(
     limits: Limits | None = None,
     compile_seconds: float = COMPILE_SECONDS,
 ) -> Path:
-    """Write a capture's report: one HTML file, which loads nothing.
+    """Write a capture's report: one HTML file, which loads nothing else.
 
     Parameters
     ----------
@@ -69,8 +69,8 @@ def report(
     opens : bool
         Whether to open it in a browser.
     programs : sequence of int, optional
-        The numbers of the programs to describe. By default, those whose calls took the most time,
-        as many as a page of a sensible size holds.
+        The numbers of the programs to describe. By default, the programs whose calls took the most
+        time, as long as the page keeps a sensible size.
     limits : Limits, optional
         The limits of time and memory for reading a program.
     compile_seconds : float

@@ -1,7 +1,7 @@
 """Writes a program for Model Explorer, with the components as nested layers.
 
-The format is that of Model Explorer's JSON graphs (ai-edge-model-explorer 0.1): a graph is a list
-of nodes, each with a namespace, whose parts between slashes are the layers.
+The format is Model Explorer's JSON for graphs (ai-edge-model-explorer 0.1): a graph is a list of
+nodes. Each node has a namespace, and the parts of the namespace between slashes are the layers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Starts the probe from environment variables, without a change to the script.
+"""Starts the probe from environment variables, without changes to the script.
 
 ``brainpy_probe.pth`` calls :func:`start` when the interpreter starts, before the script's first
 line. This module imports neither BrainPy, brainstate nor JAX: it waits until the script imports
@@ -30,7 +30,7 @@ _USAGE = 2
 def start() -> None:
     """Capture this process once it imports BrainPy or brainstate, if the environment asks for it.
 
-    In a virtual environment the interpreter may call this twice. The second call does nothing.
+    In a virtual environment the interpreter may call this twice. The second call has no effect.
     """
     try:
         settings = Settings.of_environment(os.environ)
@@ -54,7 +54,7 @@ def has_started() -> bool:
 class _Activation:
     """Begins the capture of this process when the script imports BrainPy or brainstate.
 
-    JAX's compiler is patched when either of them imports JAX, and the rest after the import.
+    JAX's compiler is patched when BrainPy or brainstate imports JAX, the rest after that import.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -85,7 +85,7 @@ class _Activation:
     @contextlib.contextmanager
     def _around_jax(self) -> Iterator[None]:
         yield
-        # If this fails, the code below fails likewise and reports the problem.
+        # If this fails, the code below fails in the same way and reports the problem.
         with contextlib.suppress(Exception):
             self._make_capture().begin_with_jax()
 

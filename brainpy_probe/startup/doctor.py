@@ -1,4 +1,4 @@
-"""Reports on this environment, and whether the probe can capture in it. Changes nothing."""
+"""Reports on this environment, and whether the probe can capture here, without changing it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True):
     started : bool
         Whether the activation ran in this process.
     problem : str
-        What is wrong with the variables; empty if nothing is.
+        What is wrong with the variables; empty if they are valid.
     """
 
     files: tuple[str, ...]
@@ -102,7 +102,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     problem : str
         Why the probe cannot capture here; empty if it can.
     leftovers : tuple of str
-        Temporary files that killed captures left in the output folder. Nothing reads them.
+        Temporary files that killed captures left in the output folder. They are not used.
     """
 
     python: str
@@ -120,7 +120,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def diagnose() -> Diagnosis:
-    """Inspect the environment, and capture a small run as a test."""
+    """Inspect the environment, and capture a small run as a trial."""
     versions = {package: installed(package) for package in PACKAGES}
     ecosystem = {
         package: (version, tested)
@@ -200,7 +200,7 @@ def _missing() -> str:
 
 
 def _trial() -> str:
-    """Capture a small run in every dialect; return the problem, or an empty string."""
+    """Capture a small run in every dialect; return the problem, or ""."""
     try:
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -228,7 +228,7 @@ def _neuron() -> Callable[[], object]:
 
 
 def _loop() -> Callable[[], object]:
-    """Return a loop over one state, for an environment that has brainstate and no BrainPy."""
+    """Return a loop over one state, for an environment with brainstate but without BrainPy."""
     import brainstate
     import jax.numpy as jnp
 

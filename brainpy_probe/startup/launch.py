@@ -35,7 +35,7 @@ def environment(words: Mapping[str, str], inherited: Mapping[str, str]) -> dict[
         The arguments of ``capture()`` that the command line gives, as text. They take precedence
         over the inherited variables.
     inherited : dict
-        The present environment variables.
+        The current environment variables.
 
     Raises
     ------
@@ -61,8 +61,8 @@ def launch(
 ) -> NoReturn:
     """Replace this process by ``python target arguments``.
 
-    ``sys.argv``, ``sys.path[0]``, ``__main__``, the exit code and the handling of signals are those
-    of a run without the probe.
+    ``sys.argv``, ``sys.path[0]``, ``__main__``, the exit code and the handling of signals are the
+    same as without the probe.
 
     Raises
     ------

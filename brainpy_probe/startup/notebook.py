@@ -43,14 +43,14 @@ def load(shell: Any) -> None:
 
 
 def _run(shell: Any, line: str, cell: str) -> Any:
-    """Run what follows the magic's line, with the cell's number and the lines that the user sees.
+    """Run the code below the magic, with the cell's number and the line numbers that the user sees.
 
-    IPython names code by the count of cells, which IPython 9 increases before a cell runs, and
+    IPython names code by the number of cells, which IPython 9 increments before a cell runs, and
     IPython 8 afterwards.
     """
     count = shell.execution_count
     shell.execution_count = max(len(shell.history_manager.input_hist_raw) - 1, 1)
-    # A magic stands in the first line.
+    # The magic is in the first line.
     code = cell if cell.startswith("%%") else f"# %%probe {line}\n{cell}"
     try:
         return shell.run_cell(code)
@@ -59,7 +59,7 @@ def _run(shell: Any, line: str, cell: str) -> Any:
 
 
 class _Result:
-    """What the magic shows: the capture, and a link to its report."""
+    """The value that the magic shows: the capture, and a link to its report."""
 
     def __init__(self, cap: Any, page: str) -> None:
         self._cap, self._page = cap, page

@@ -1,4 +1,4 @@
-"""Runs a captured program with XLA and with IREE, and compares the results."""
+"""Runs a captured program with XLA and with IREE, and checks the results."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def check_runs(
 ) -> Iterator[Check | str]:
     """Run a program and its portable program with XLA, and if requested with IREE.
 
-    The program that ran must give the simulation's bits. The portable program may sum in another
-    order: its booleans and integers must be equal, its floats within the tolerance. The same
-    applies to another compiler, to XLA of another version, and to another platform.
+    The program that ran must give the simulation's results bit for bit. The portable program may
+    add in a different order: its booleans and integers must be equal, its floats within the
+    tolerance. The same applies to another compiler, another version of XLA, and another platform.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def check_runs(
             check = undecided(subject, "replay", check.reason)
     yield check
     if not expected.arrays and results:
-        # If the check passed, the results have the digests of the simulation's results.
+        # If the check passed, the digests of the results are those of the simulation's results.
         source = _SIMULATION if check.outcome == "passed" else "XLA gives"
         expected = replace(expected, arrays=results, source=source)
     if program.portable is not None:
@@ -69,7 +69,7 @@ def check_runs(
         check, results = _replay(subject, program.portable, differs, program.portable.replay)
         if check.outcome != "passed" and results and expected.arrays:
             compared = expected.compare(subject, "replay", results)
-            # Rounding that grows from step to step exceeds every tolerance.
+            # Rounding errors that grow from step to step exceed every tolerance.
             grows = check.outcome == "undecided" and expected.source == _SIMULATION
             check = check if grows and compared.outcome == "failed" else compared
         yield check
@@ -81,7 +81,7 @@ def check_runs(
 
 
 def _elsewhere(program: Program) -> str:
-    """Return on which platform a program ran, if it runs on another one here; otherwise empty."""
+    """Return on which platform a program ran, if it runs on a different one here; otherwise ""."""
     placement = program.fidelity.placement
     if placement.on_cpu or choose(placement)[0].platform != "cpu":
         return ""
@@ -91,10 +91,10 @@ def _elsewhere(program: Program) -> str:
 def check_step_runs(
     folder: Path, step: Step, steps: int | None, jaxlib: str, *, with_iree: bool
 ) -> Iterator[Check | str]:
-    """Drive one step of a program, and its portable form, as the loop of the program does.
+    """Run one step of a program, and its portable form, in a loop, as the program itself does.
 
-    The results must be those of the loop. XLA may compile a step by itself to other bits than
-    within a loop.
+    The results must be those of the loop. XLA may compile a separate step to code that rounds
+    differently from the loop's.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def check_step_runs(
     check, results = _replay(subject, step, differs, step.drive)
     if not expected.arrays and results:
         simulated = results
-        if check.outcome != "passed":  # the loop's replay may have the digests of the simulation
+        if check.outcome != "passed":  # the loop's replay may have the simulation's digests
             loop_check, simulated = _replay(subject, step.loop, differs, step.loop.replay)
             simulated = simulated if loop_check.outcome == "passed" else []
         expected = replace(expected, arrays=simulated)
@@ -132,7 +132,7 @@ def check_step_runs(
 
 
 def _driven(check: Check, expected: _Expected, results: Sequence[Array]) -> Check:
-    """Return the check of a driven step. It passes if the results are within the tolerance."""
+    """Return the check of a step that ran in a loop: passed if within the tolerance."""
     if check.outcome != "undecided" or not (results and expected.arrays):
         return check
     compared = expected.compare(check.subject, check.name, results)
@@ -141,13 +141,13 @@ def _driven(check: Check, expected: _Expected, results: Sequence[Array]) -> Chec
     return passed(check.subject, check.name, f"{compared.reason}; {check.reason}")
 
 
-# How a check names the results of the run itself.
+# The name of the run's own results in a check.
 _SIMULATION = "the simulation gave"
 
 
 @dataclass(frozen=True)
 class _Expected:
-    """The expected results of a program in order, without arrays if they are unknown."""
+    """The expected results of a program in order; no arrays if they are unknown."""
 
     specs: Sequence[TensorSpec]
     arrays: Sequence[Array]
@@ -168,7 +168,7 @@ class _Expected:
         return passed(subject, name, f"what {self.source}: {_summary(pairs)}{remark}")
 
 
-# The roles of results that have an entry for each time step.
+# The roles of results with an entry for each time step.
 _RECORDED = ("monitor", "output")
 
 
@@ -186,7 +186,7 @@ def _stored(program: Program) -> list[Array]:
     """Return the captured results of the simulation in order; empty if some are not stored."""
     try:
         stored = list(program.data("results").values())
-    except ProbeError:  # not captured, or damaged, which the checks of files report
+    except ProbeError:  # not captured, or damaged, which the file checks report
         return []
     return stored if len(stored) == len(program.results) else []
 
@@ -248,7 +248,7 @@ def _check_iree(folder: Path, subject: str, program: Program, expected: _Expecte
 
 
 def _obstacle(program: Program, expected: _Expected) -> str:
-    """Return why a program can't be compiled by IREE and compared; empty if it can."""
+    """Return why IREE can't compile a program or its results can't be compared; else ""."""
     calls = (*program.fidelity.custom_calls, *program.fidelity.host_callbacks)
     if calls:
         names = ", ".join(calls)

@@ -1,7 +1,7 @@
 """Checks the texts of a capture from its files alone; needs only jaxlib.
 
-A parser may end the process on a damaged text. Therefore each step yields what it reads before it
-reads it, and runs in a worker process.
+A parser may end the process on a damaged text. Therefore each step runs in a worker process, and
+yields a description before it reads a text.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Texts", "check_texts", "texts_of"]
 
-# A constant that a printer elided: MLIR's and HLO's notation.
+# An elided constant, in MLIR's and in HLO's notation.
 _ELIDED = re.compile(rb"__elided__|constant\(\{\.\.\.\}\)")
 # The dialects of a program in plain StableHLO.
 _PLAIN = {"builtin", "func", "stablehlo"}
@@ -52,7 +52,7 @@ class Texts:
         The version of the jaxlib that wrote them.
     calls : set of str
         The custom calls of a program according to the manifest.
-    plain : bool
+    Whether they are the texts of a portable program.
         Whether it is a portable program.
     """
 
@@ -132,7 +132,7 @@ class _ParsedTexts:
         """Return a failed check; an undecided one if another jaxlib wrote the text.
 
         Texts are not stable across versions: 0.12.0 can't parse a StableHLO text of 0.4.13 with
-        slices, and gives HLO's computations other names.
+        slices, and uses different names for HLO's computations.
         """
         if self.differs:
             return undecided(self.texts.subject, name, f"{reason} ({self.differs})")
@@ -159,7 +159,7 @@ class _ParsedTexts:
         return passed(subject, name, f"by {parser}{f' ({self.differs})' if difference else ''}")
 
     def _print_difference(self, kind: str) -> str:
-        """Return the first difference between an MLIR text and what its module prints."""
+        """Return the first difference between an MLIR text and the text that its module prints."""
         if kind not in ("stablehlo", "mhlo"):
             return ""
         text = self.contents[kind].decode()
@@ -221,7 +221,7 @@ class _ParsedTexts:
         others = dialects - _PLAIN
         if others:
             reason = f"{path} has operations of {_words(others)}"
-            # A callback has a sharding, and can't run in another process in any case.
+            # A callback has a sharding, but it can't run in another process anyway.
             expected = others == {"chlo"} or any(map(mlir.is_callback, found))
             yield (noted if expected else failed)(subject, "plain", reason)
         else:
@@ -231,7 +231,7 @@ class _ParsedTexts:
         return next((kind for kind in ("stablehlo", "vhlo") if kind in self.modules), "")
 
     def _check_same(self) -> Iterator[Check]:
-        """Check for each text that XLA makes the same HLO of it as of the first text."""
+        """Check that XLA makes the same HLO of each text as of the first text."""
         kinds = [kind for kind in ("stablehlo", "mhlo", "vhlo", "hlo") if kind in self.modules]
         if len(kinds) == 1:
             reason = f"there is only one text, {kinds[0]}"
@@ -240,7 +240,7 @@ class _ParsedTexts:
         first, *others = kinds
         differences = self._differences(first, others)
         if len(others) > 1 and all(differences.values()):
-            # If the others agree with each other, the first text is the wrong one.
+            # If the other texts agree with each other, the first text is wrong.
             second, *rest = others
             if not any(self._differences(second, rest).values()):
                 expected = f"the program of {', '.join(others)}"
@@ -290,7 +290,7 @@ class _Origin:
             bindings.run_passes(self.module, "hlo-legalize-to-stablehlo")
 
     def difference(self, kind: str, parsed: _ParsedTexts) -> str:
-        """Return the first difference of another text's program; empty if it is the same."""
+        """Return the first difference between this program and another text's; "" if equal."""
         other = parsed.modules[kind]
         if kind == "hlo":
             here = identity.canonical_hlo(bindings.hlo_of(self.module))
@@ -367,7 +367,7 @@ def _first_mismatch(noun: str, expected: Sequence[str], found: Sequence[str]) ->
 
 
 def _parser_message(error: Exception) -> str:
-    """Return a parser's error; MLIR's message begins with lines that do not contain it."""
+    """Return a parser's error, without MLIR's first lines, which do not describe it."""
     lines = [line.strip() for line in str(error).splitlines() if "error:" in line]
     return lines[0][:300] if lines else first_line(error)
 

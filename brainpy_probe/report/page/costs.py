@@ -16,7 +16,7 @@ _MOST_ROWS = 3000
 
 
 def cost_section(record: ProgramRecord, costs: Costs | None, fills: Mapping[str, str]) -> Html:
-    """Return the costs of a program; nothing if they could not be counted."""
+    """Return the costs of a program; empty if they could not be counted."""
     if costs is None:
         return Html()
     measured = record.measured
@@ -39,14 +39,16 @@ def cost_section(record: ProgramRecord, costs: Costs | None, fills: Mapping[str,
         times = {time.component: time.seconds for time in measured.components}
         kinds.insert(0, ("time", times, duration))
     switch, pictures = [], []
-    for number, (kind, values, say) in enumerate(kinds):
+    for number, (kind, values, show_value) in enumerate(kinds):
         switch.append(
             tag(
                 "button", kind, type="button", data_kind=kind,
                 aria_pressed="true" if number == 0 else "false",
             )
         )  # fmt: skip
-        drawn = icicle(costs.components, values, lambda name: fills.get(name, "#d9d9de"), say)
+        drawn = icicle(
+            costs.components, values, lambda name: fills.get(name, "#d9d9de"), show_value
+        )
         pictures.append(tag("div", drawn, data_kind=kind, hidden=None if number == 0 else "hidden"))
     timed = "" if measured is None else f"Time: measured over {measured.steps:,} steps. "
     notes = [*costs.notes, *(measured.notes if measured is not None else ())]
@@ -72,7 +74,7 @@ def cost_section(record: ProgramRecord, costs: Costs | None, fills: Mapping[str,
 
 
 def cost_table(costs: Costs, measured: Measured | None) -> Html:
-    """Return a table of costs: a row for each component, its parts below it."""
+    """Return a table of costs, with a row for each component and its parts below it."""
     times = {} if measured is None else {t.component: t.seconds for t in measured.components}
     rows = {row.component: row for row in costs.components}
     children: dict[str, list[str]] = {}
@@ -92,7 +94,7 @@ def cost_table(costs: Costs, measured: Measured | None) -> Html:
             sum(row.constants for row in found),
         ]
 
-    say: list[Callable[[float], str]] = [
+    shows: list[Callable[[float], str]] = [
         *([duration] if measured is not None else []),
         lambda n: f"{n:,.0f}", amount, amount, size, size, size,
     ]  # fmt: skip
@@ -103,7 +105,7 @@ def cost_table(costs: Costs, measured: Measured | None) -> Html:
     def line(label: str, name: str, kind: str, values: Sequence[float], depth: int) -> Html:
         cells = [
             tag("td", show(value) if value else "", class_="n", data_v=value)
-            for show, value in zip(say, values, strict=True)
+            for show, value in zip(shows, values, strict=True)
         ]
         return tag(
             "tr", tag("td", label, class_=f"d{min(depth, 6)}", data_v=label), tag("td", kind),

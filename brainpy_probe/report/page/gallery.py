@@ -22,7 +22,7 @@ def gallery(name: str, drawings: Sequence[Drawing]) -> str:
     name : str
         The capture's name.
     drawings : sequence of Drawing
-        The pictures; those that could not be drawn are listed with the reason.
+        The pictures. Those that could not be drawn are listed with the reason.
     """
     drawn = [drawing for drawing in drawings if drawing.content]
     failed = [drawing for drawing in drawings if not drawing.content]

@@ -1,6 +1,6 @@
 """Writes HTML in which every text is escaped.
 
-A string is text. Only :class:`Html`, which :func:`tag` returns, is markup.
+A string is text. Only :class:`Html`, the result of :func:`tag`, is markup.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Content = Html | str | int | float | None
 
 
 def escaped(value: Content) -> Html:
-    """Return a value as HTML: a text is escaped, and its control characters are made visible."""
+    """Return a value as HTML: text is escaped, and its control characters are made visible."""
     if isinstance(value, Html):
         return value
     return Html("" if value is None else html.escape(in_one_line(str(value))))
@@ -44,10 +44,10 @@ def tag(name: str, /, *content: Content, **attributes: Content) -> Html:
     name : str
         The element's name.
     *content : Html, str or number
-        What is in it; a string is escaped.
+        The content; strings are escaped.
     **attributes : str or number
-        Its attributes; a trailing underscore is dropped (``class_``), and others become hyphens
-        (``data_value``). An attribute of value None is left out.
+        Its attributes. A trailing underscore is dropped (``class_``), and other underscores become
+        hyphens (``data_value``). An attribute with the value None is left out.
     """
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escaped(value)}"'
@@ -65,11 +65,11 @@ def table(heads: Iterable[Content], rows: Iterable[Iterable[Content]], *, figure
     Parameters
     ----------
     heads : iterable
-        The heads of the columns.
+        The headers of the columns.
     rows : iterable of iterable
-        The cells; a cell that :func:`tag` made is taken as it is.
+        The cells; a cell that :func:`tag` made is used unchanged.
     figures : int
-        How many columns, from the right, have figures.
+        The number of columns, from the right, that have figures.
     """
     heads = list(heads)
     first = len(heads) - figures

@@ -20,7 +20,7 @@ def icicle(
     rows: Sequence[ComponentCost],
     values: Mapping[str, float],
     fill: Callable[[str], str],
-    say: Callable[[float], str],
+    show_value: Callable[[float], str],
 ) -> Html:
     """Return the icicle of one kind of cost.
 
@@ -29,11 +29,11 @@ def icicle(
     rows : sequence of ComponentCost
         The components.
     values : mapping
-        The cost of each component by itself.
+        The cost of each component without its parts.
     fill : callable
         Returns the colour of a component.
-    say : callable
-        Returns a cost as a text.
+    show_value : callable
+        Formats a cost as text.
     """
     names = {row.component for row in rows}
     children: dict[str, list[str]] = {}
@@ -62,13 +62,13 @@ def icicle(
         deepest = max(deepest, depth)
         share = 100 * total(name) / whole
         own = values.get(name, 0.0)
-        itself = f", itself {say(own)}" if children.get(name) and own else ""
+        itself = f", itself {show_value(own)}" if children.get(name) and own else ""
         label = shortened(name, int(width / _CHARACTER)) if width > 5 * _CHARACTER else ""
         y = depth * _ROW
         boxes.append(
             tag(
                 "g",
-                tag("title", f"{name}: {say(total(name))}, {share:.1f} %{itself}"),
+                tag("title", f"{name}: {show_value(total(name))}, {share:.1f} %{itself}"),
                 tag(
                     "rect", x=f"{x:.1f}", y=y, width=f"{width:.1f}", height=_ROW - 2,
                     fill=fill(name),

@@ -1,4 +1,4 @@
-"""What a notebook shows of the objects that a user holds: HTML with a style of its own."""
+"""The HTML of the package's objects in a notebook, with its own style."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from brainpy_probe.showing import Listed
 
 __all__ = ["as_html"]
 
-# The first lines of a text; a browser is slow with all lines of a large one.
+# Maximum number of lines of a text: a browser is slow with all lines of a large text.
 _LINES = 400
 
 
@@ -61,10 +61,10 @@ def as_html(shown: object) -> str:
 
 
 def _with_images(content: Html) -> Html:
-    """Return HTML whose pictures are images, which follow the notebook's theme.
+    """Return HTML with its pictures as images, which follow the notebook's theme.
 
-    JupyterLab takes SVG elements, and no text of them, out of a notebook that it does not trust,
-    such as a notebook of another user. It keeps images.
+    In a notebook that JupyterLab does not trust, such as another user's, it removes SVG elements,
+    but not their text. It keeps images.
     """
     return Html(
         re.sub(r"<svg\b.*?</svg>", lambda found: _image(found[0]), content, flags=re.DOTALL)
@@ -73,7 +73,7 @@ def _with_images(content: Html) -> Html:
 
 def _image(svg: str) -> Html:
     head, _, rest = svg.partition(">")
-    if "<style>" not in svg:  # drawn for a page that has a style
+    if "<style>" not in svg:  # drawn for a page with its own style
         head = head.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
         rest = f"<style>{resource('picture.css')}</style>{rest}"
     # An image takes the colour scheme of its element, which the style of the notebook sets.
@@ -183,12 +183,12 @@ def _(shown: Costs) -> Html:
 
 
 def _icicle(
-    rows: Iterable[ComponentCost], values: dict[str, float], say: Callable[[float], str]
+    rows: Iterable[ComponentCost], values: dict[str, float], show_value: Callable[[float], str]
 ) -> Html:
     rows = list(rows)
     names = [row.component for row in rows if not row.component.startswith(("(", "runner"))]
     colours = Colours(groups_of(dict.fromkeys(names, "")))
-    return icicle(rows, values, colours.fill, say)
+    return icicle(rows, values, colours.fill, show_value)
 
 
 @_content.register

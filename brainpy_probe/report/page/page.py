@@ -1,4 +1,4 @@
-"""Writes the report: one HTML file, which loads nothing and runs only its own script."""
+"""Writes the report: one HTML file, which loads nothing else and runs only its own script."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from brainpy_probe.report.page.program import ProgramPart, parts_html, program_p
 
 __all__ = ["page_of", "report_page", "resource"]
 
-# The parts of the programs that are described have together at most this many characters: a larger
-# page opens slowly, and is too large to be sent to others.
+# Maximum number of characters of all described programs together: a larger page opens slowly, and
+# is too large to send to others.
 _LARGEST = 2_000_000
-# Rows of the table of the other programs.
+# Maximum number of rows in the table of the other programs.
 _MOST_ROWS = 400
 # In the script element, "<" could end the element.
 _ESCAPED = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
@@ -53,10 +53,10 @@ def report_page(
     compile_seconds : float
         How long a program may be compiled for its optimised HLO.
     programs : sequence of int, optional
-        The numbers of the programs to describe. By default, those whose calls took the most time,
-        as many as a page of a sensible size holds.
+        The numbers of the programs to describe. By default, the programs whose calls took the most
+        time, as long as the page keeps a sensible size.
     step : callable
-        Called with what is done next, and with the number of programs that are done, and of all.
+        Called with the next task, the number of finished programs, and the number of all programs.
     """
     manifest = capture.manifest
     known = capture.programs
@@ -91,7 +91,7 @@ def _seconds_of_programs(manifest: Manifest) -> dict[int, float]:
 
 
 def _module_of(capture: Capture, program: Program) -> CompiledModule | None:
-    """Return the module that ran a program: the only one of its first call with optimised HLO."""
+    """Return the module that ran a program: its first call's only one with optimised HLO."""
     calls = (call for call in capture.calls if call.record.program == program.record.index)
     first = next(calls, None)
     modules = () if first is None else first.modules
@@ -125,7 +125,7 @@ def _page(
 
 
 def _others(manifest: Manifest, left: Sequence[int]) -> Html:
-    """Return a table of the programs that the page does not describe, and how to get them."""
+    """Return a table of the programs that the page does not describe, and how to show them."""
     calls: dict[int | None, list[int]] = {}
     for call in manifest.calls:
         calls.setdefault(call.program, []).append(call.index)
@@ -166,7 +166,7 @@ def _others(manifest: Manifest, left: Sequence[int]) -> Html:
 def page_of(
     name: str, body: Html, content: Any, style: str, script: str, *, images: str = "'none'"
 ) -> str:
-    """Return a page that loads nothing and runs only its own script.
+    """Return a page that loads nothing else and runs only its own script.
 
     Parameters
     ----------
@@ -175,11 +175,11 @@ def page_of(
     body : Html
         The page.
     content : Any
-        What the script reads, as JSON, from the element ``data``.
+        The data for the script, as JSON in the element ``data``.
     style, script : str
         The style and the script.
     images : str
-        Where images may come from, in the words of a Content-Security-Policy.
+        The allowed sources of images, as in a Content-Security-Policy.
     """
     data = _data(content)
     policy = (

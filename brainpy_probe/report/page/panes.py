@@ -24,14 +24,14 @@ _FORMS: dict[Form, str] = {"run": "whole run", "step": "one step"}
 
 
 def panes(number: int, hlo: Mapping[Form, str]) -> Html:
-    """Return the panes of a program, which the page's script fills.
+    """Return the panes of a program, which the page's script fills in.
 
     Parameters
     ----------
     number : int
         The program's number.
     hlo : mapping
-        What the optimised HLO is, of the whole run, and of one step if it is a program too.
+        Descriptions of the optimised HLO of the whole run, and of one step if it is a program too.
     """
     titles = {
         "eq": ("Equations", [tag("small", " what each state becomes in a step")]),
@@ -39,8 +39,13 @@ def panes(number: int, hlo: Mapping[Form, str]) -> Html:
         "hlo": (
             "Optimised HLO",
             [
-                tag("small", f" {said}", data_of=form, hidden=None if form == "run" else "hidden")
-                for form, said in hlo.items()
+                tag(
+                    "small",
+                    f" {description}",
+                    data_of=form,
+                    hidden=None if form == "run" else "hidden",
+                )
+                for form, description in hlo.items()
             ],
         ),
     }
@@ -89,7 +94,7 @@ def _switch(forms: Iterable[Form]) -> Html:
 def packed_texts(
     listing: Listing | None, ran: HloListing | None, names: Sequence[str]
 ) -> dict[str, str]:
-    """Return the texts, compressed, with the components as positions in ``names``."""
+    """Return the texts, compressed; components are positions in ``names``."""
     if listing is None:
         return {}
     numbers = {name: number for number, name in enumerate(names)}
@@ -122,7 +127,7 @@ def packed_texts(
 
 
 def _packed(**content: Any) -> str:
-    """Return a text's lines, compressed: a page has megabytes of them, and shows some at a time."""
+    """Return a text's lines, compressed: a page has megabytes of text, and shows little at once."""
     return base64.b64encode(gzip.compress(msgspec.json.encode(content), mtime=0)).decode()
 
 

@@ -1,4 +1,4 @@
-"""The parts of the report about one program: picture, costs, the three panes, arguments."""
+"""The sections of the report about one program: picture, costs, the three texts, arguments."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _MOST_ROWS = 3000
 
 @dataclass
 class ProgramPart:
-    """A program in the report.
+    """The sections of the report about one program.
 
     Attributes
     ----------
     html : Html
         Its sections.
     data : dict
-        What the page's script needs: the components with their colours, and the texts.
+        The data for the page's script: the components with their colours, and the texts.
     """
 
     html: Html
@@ -61,13 +61,13 @@ class _Texts:
         The texts; None if they could not be read.
     ran : HloListing or None
         The HLO of the module that ran, if the program could not be compiled.
-    said : str
-        What the optimised HLO is.
+    description : str
+        A description of the optimised HLO.
     """
 
     listing: Listing | None
     ran: HloListing | None = None
-    said: str = "compiled for this page; a fusion has the lines of its ops"
+    description: str = "compiled for this page; a fusion has the lines of its ops"
 
     def components(self) -> Iterator[str]:
         """Yield the components of the lines."""
@@ -78,7 +78,7 @@ class _Texts:
 
 @dataclass
 class _Read:
-    """What was read of a program; None for what could not be read, and why."""
+    """The parts of a program that could be read; None for the others, and the reasons."""
 
     record: ProgramRecord
     costs: Costs | None = None
@@ -87,7 +87,7 @@ class _Read:
     problems: list[str] = field(default_factory=list)
 
     def attempt(self, what: str, make: Callable[[], _T]) -> _T | None:
-        """Return what a task gives; if it fails, note why."""
+        """Return the result of a task; if the task fails, record why."""
         try:
             return make()
         except ProbeError as error:
@@ -110,9 +110,9 @@ def program_part(
     compiles_within : Program
         The same program, with the limits for compiling it.
     ran : CompiledModule or None
-        The module that ran, if it is known, which is shown if the program can't be compiled.
+        The module that ran, if it is known. It is shown if the program can't be compiled.
     step : callable
-        Called with what is done next.
+        Called with the next task.
     """
     record = program.record
     read = _Read(record)
@@ -128,7 +128,7 @@ def program_part(
     texts = read.forms["run"] = _Texts(_listing(read, program, compiles_within))
     if texts.listing is not None and texts.listing.hlo is None and ran is not None:
         texts.ran = read.attempt("The module that ran", lambda: ran_listing(ran.text("hlo")))
-        texts.said = (
+        texts.description = (
             f"module {ran.record.index}, {ran.name}, as it ran, coloured by JAX's locations; "
             "not linked by lines"
         )
@@ -171,7 +171,7 @@ def _part(read: _Read) -> ProgramPart:
         *(tag("p", problem, class_="warn") for problem in read.problems),
         _picture(read.drawn, colours),
         cost_section(record, read.costs, fills),
-        panes(record.index, {form: texts.said for form, texts in read.forms.items()}),
+        panes(record.index, {form: texts.description for form, texts in read.forms.items()}),
         _arguments(record),
     ]
     kind = KIND_NAMES[record.kind]
@@ -208,7 +208,7 @@ def _step_note(record: ProgramRecord) -> Html:
 def _picture(drawn: Model | None, colours: Colours) -> Html:
     if drawn is None:
         return Html()
-    said = (
+    caption = (
         "Arrows: the values that flow in one step, with dtype and shape. A larger box has a larger "
         f"share {drawn.unit}. Click a component to see it in the other parts."
     )
@@ -216,7 +216,7 @@ def _picture(drawn: Model | None, colours: Colours) -> Html:
     return tag(
         "section",
         tag("h3", "Model"),
-        tag("p", said, class_="note"),
+        tag("p", caption, class_="note"),
         tag("div", svg, class_="model wide"),
     )
 
@@ -263,7 +263,7 @@ def _folded(which: str, record: ProgramRecord) -> Html:
 
 
 def parts_html(parts: Sequence[ProgramPart]) -> Html:
-    """Return the sections of all programs, with a choice among them if there are several."""
+    """Return the sections of all programs, with a selector if there are several."""
     if len(parts) < 2:
         return join(part.html for part in parts)
     options = [

@@ -1,4 +1,4 @@
-"""The parts of the report that the manifest alone has: head, calls, compilations, files."""
+"""The sections of the report made from the manifest alone: head, calls, compilations, files."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _PHASES = ("trace", "lower", "compile", "numba", "execute")
 _BAR, _ROW = 720, 24
 # The room for the name of a call, and the width of a character.
 _LABEL, _WIDEST_LABEL, _CHARACTER = 230.0, 400.0, 6.6
-# Seconds of the probe from which on they are written at the bar.
+# Seconds of the probe above which they are written next to a call's bar.
 _SHOWN_PROBE = 0.1
 _MOST_CALLS = 80
 _MOST_MODULES = 400
 
 
 def section(name: str, title: str, *content: Html | str) -> Html:
-    """Return a section with a heading, which a link can name."""
+    """Return a section with a heading to which a link can lead."""
     return tag("section", tag("h2", title), *content, id=name)
 
 
 def head(name: str, manifest: Manifest) -> Html:
-    """Return what ran, where, the proofs, the problems and the findings."""
+    """Return the head: what ran, where, the proofs, the problems and the findings."""
     where = manifest.environment
     ran = list(dict.fromkeys(call.model or call.name for call in manifest.calls)) or ["no network"]
     versions = [
@@ -79,7 +79,7 @@ def head(name: str, manifest: Manifest) -> Html:
 
 
 def _when(created: str) -> str:
-    """Return a time as ``2026-05-01 12:30:07 UTC``; a text that is no such time as it is."""
+    """Return a time as ``2026-05-01 12:30:07 UTC``; any other text is returned unchanged."""
     found = re.fullmatch(r"([\d-]{10})T([\d:]{8})(?:\.\d+)?\+00:00", created)
     return f"{found[1]} {found[2]} UTC" if found else created
 
@@ -105,8 +105,8 @@ def _problems(manifest: Manifest) -> Iterator[tuple[str, str]]:
     for call in manifest.calls:
         for problem in problems_of(call):
             found.setdefault(problem, []).append(call.index)
-    for (said, colour), numbers in found.items():
-        yield f"call {ranges(numbers)}: {said}", "bad" if colour == "red" else "warn"
+    for (message, colour), numbers in found.items():
+        yield f"call {ranges(numbers)}: {message}", "bad" if colour == "red" else "warn"
     for lost in manifest.lost_modules:
         yield f"{lost.name} could not be recorded: {lost.failure.message}", "bad"
 
@@ -218,7 +218,7 @@ def _bar(number: int, call: CallRecord, longest: float, left: float) -> Html:
 
 
 def module_table(modules: Sequence[ModuleRecord]) -> Html:
-    """Return a table of modules: where from, why, and their seconds."""
+    """Return a table of modules: their origin, the reason for compiling them, their seconds."""
     rows = [
         (
             module.index,
@@ -241,7 +241,7 @@ def module_table(modules: Sequence[ModuleRecord]) -> Html:
 
 
 def compilations(manifest: Manifest) -> Html:
-    """Return the compilations by the user's line and by reason, and every module."""
+    """Return the compilations by the user's line and by reason, and all modules."""
     if not manifest.modules:
         return section("compiles", "Compilations", tag("p", "Nothing was compiled."))
     found = causes(manifest)
@@ -313,7 +313,7 @@ def files(manifest: Manifest) -> Html:
 
 
 def ranks(found: Ranks) -> Html:
-    """Return what each process of a distributed run ran, and what differs between them."""
+    """Return the runs of each process of a distributed run, and how the processes differ."""
     heads, *rows = [(row[-1], *row[:-1]) for row in (HEAD, *rows_of(found))]
     facts = [tag("p", fact) for fact in facts_of(found)]
     return section("ranks", "Ranks", table(heads, rows, figures=len(HEAD) - 1), *facts)

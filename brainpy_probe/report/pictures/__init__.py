@@ -1,1 +1,1 @@
-"""Draws a model, and XLA's dot files. Start in :mod:`.model`."""
+"""Draws pictures of a model, and XLA's dot files. Start in :mod:`.model`."""

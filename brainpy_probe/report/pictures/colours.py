@@ -20,8 +20,8 @@ class Colours:
     Parameters
     ----------
     groups : mapping
-        The group of each component, in an order that does not change. What has no group, such as
-        what the runner does, is grey.
+        The group of each component, in a fixed order. Components without a group, such as the
+        runner's, are grey.
     """
 
     def __init__(self, groups: Mapping[str, str]) -> None:

@@ -1,7 +1,8 @@
-"""Places the nodes of a model as a person draws them.
+"""Places the nodes of a model as a person would draw them.
 
-Populations stand in a row, on a circle, or in a grid; a projection between the populations that it
-connects, or above the one that it connects with itself; the runner's inputs and monitors below.
+Populations are placed in a row, on a circle, or in a grid. A projection is placed between the
+populations that it connects, or above a population that it connects with itself. The runner's
+inputs and monitors are at the bottom.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _MARGIN = 16.0
 
 @dataclass
 class Box:
-    """Where a node is: its centre, and its width and height."""
+    """The place of a node: its centre, and its width and height."""
 
     x: float
     y: float
@@ -74,7 +75,8 @@ def _place_bodies(bodies: Sequence[Node], boxes: dict[str, Box]) -> None:
             angle = 2 * math.pi * number / count - math.pi / 2
             box.x, box.y = 1.4 * radius * math.cos(angle), radius * math.sin(angle)
         else:
-            # Every other row runs back, so that neighbours in the model's order stay neighbours.
+            # Every other row runs backwards, so that neighbours in the model's order stay
+            # neighbours.
             row, column = divmod(number, columns)
             column = columns - 1 - column if row % 2 else column
             box.x, box.y = column * 0.8 * _GAP, row * 0.6 * _GAP
@@ -95,11 +97,11 @@ def _place_projections(
             away_x, away_y = a.x - middle_x, a.y - middle_y
             length = math.hypot(away_x, away_y) or 1.0
             distance = _ABOVE + 80.0 * number
-            # In a row, above; otherwise away from the middle.
+            # Above, if the populations are in a row; otherwise away from the middle.
             box.x = a.x + distance * away_x / length * (0.7 if in_row else 1.6)
             box.y = a.y + distance * (-1.0 if in_row else away_y / length)
             continue
-        # Both directions between two populations are drawn on different sides of the line.
+        # The projections of both directions between two populations are on different sides.
         length = math.hypot(b.x - a.x, b.y - a.y) or 1.0
         side = 46.0 + 64.0 * number
         box.x = (a.x + b.x) / 2 + side * (b.y - a.y) / length
@@ -107,7 +109,7 @@ def _place_projections(
 
 
 def _place_row(nodes: Sequence[Node], boxes: dict[str, Box], y: float, model: Model) -> None:
-    """Place nodes in a row, in the order of what they are connected with."""
+    """Place nodes in a row, in the order of their connected nodes."""
     centres = []
     for node in nodes:
         ends = [arrow.target for arrow in model.arrows if arrow.source == node.name]
@@ -123,7 +125,7 @@ def _place_row(nodes: Sequence[Node], boxes: dict[str, Box], y: float, model: Mo
 
 
 def _push_apart(boxes: dict[str, Box], fixed: set[str]) -> None:
-    """Move nodes that overlap, but not the populations."""
+    """Move nodes that overlap, except the populations."""
     names = list(boxes)
     for _ in range(60):
         moved = False

@@ -1,4 +1,4 @@
-"""A model as nodes and arrows: its components, and what flows between them in one step."""
+"""A model as nodes and arrows: its components, and the values that flow between them in a step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from brainpy_probe.format.manifest.program_records import ProgramRecord
 
 __all__ = ["Arrow", "Model", "Node", "groups_of", "model"]
 
-# What the runner does, as nodes.
+# Nodes for the runner's work.
 _RUNNER = {
     component_names.INPUTS: "inputs",
     component_names.MONITORS: "monitors",
@@ -22,14 +22,14 @@ _RUNNER = {
 
 @dataclass(frozen=True)
 class Node:
-    """A component, with its parts.
+    """A component together with its parts.
 
     Attributes
     ----------
     name, label : str
-        Its name, and the text in the picture.
+        Its name, and its text in the picture.
     kind : str
-        The class; ``inputs``, ``monitors`` or ``outputs`` for what the runner does.
+        The class; ``inputs``, ``monitors`` or ``outputs`` for the runner's work.
     link : tuple of str or None
         For a projection, the nodes that it connects.
     share : float
@@ -44,13 +44,13 @@ class Node:
 
     @property
     def is_runner(self) -> bool:
-        """Whether it is what the runner does."""
+        """Whether it belongs to the runner."""
         return self.name in _RUNNER
 
 
 @dataclass(frozen=True)
 class Arrow:
-    """What flows from one node to another: for each value, its name and its shape."""
+    """The values that flow from one node to another, each with its name and shape."""
 
     source: str
     target: str
@@ -83,9 +83,9 @@ def model(
     record : ProgramRecord
         The program.
     flowing : Dataflow
-        What flows between its components.
+        The values that flow between its components.
     costs : Costs
-        What they cost.
+        The costs of its components.
     measured : Measured, optional
         The time of each component, which is preferred to the bytes that XLA counts.
     """
@@ -114,9 +114,9 @@ def model(
 
 
 def groups_of(components: Mapping[str, str]) -> dict[str, str]:
-    """Return the group of each component: that of the level at which the model has several.
+    """Return the group of each component: its ancestor on the first level with several components.
 
-    A group has one node in the picture, and one colour everywhere.
+    A group is one node in the picture, and has one colour everywhere.
     """
     if not components:
         return {}
@@ -128,7 +128,7 @@ def groups_of(components: Mapping[str, str]) -> dict[str, str]:
 
 
 def _group_of(name: str, components: Mapping[str, str], depth: int) -> str:
-    """Return the component of a level of the model's tree to which a component belongs."""
+    """Return a component's ancestor on a level of the model's tree."""
     root = next(iter(components))
     above = [name]
     while above[-1] != root:

@@ -15,7 +15,7 @@ from brainpy_probe.report.pictures.model import Arrow, Model, Node
 __all__ = ["draw_model", "model_dot"]
 
 _MARGIN = 40.0
-# With more arrows than these, a label is shown only while the pointer is over its arrow.
+# If there are more arrows, a label is shown only while the pointer is over its arrow.
 _LABELLED = 40
 _SHOWN = 3
 _STEEP = 20.0
@@ -40,7 +40,7 @@ def draw_model(model: Model, colours: Colours, *, standalone: bool = True) -> st
     colours : Colours
         The colours of the nodes.
     standalone : bool
-        Whether the picture is a file with a style and a background of its own. A page has its own
+        Whether the picture is a file, which needs a style and a background. A page has its own
         style.
     """
     boxes = place(model)
@@ -130,13 +130,13 @@ def _arrow(
     title = _text(f"{arrow.source} to {arrow.target}: {values}")
     label = ""
     if labelled:
-        # The point of the curve halfway.
+        # The point in the middle of the curve.
         x = (start[0] + 2 * middle[0] + end[0]) / 4
         y = (start[1] + 2 * middle[1] + end[1]) / 4
         shown = list(arrow.values[:_SHOWN])
         if len(arrow.values) > _SHOWN:
             shown[-1] = f"and {len(arrow.values) - _SHOWN + 1} more"
-        # The label of a steep arrow stands on its own side.
+        # The label of a steep arrow is on the arrow's own side.
         side = middle[0] - (a.x + b.x) / 2
         anchor = "middle" if abs(side) < _STEEP else "start" if side > 0 else "end"
         label = "".join(
@@ -154,7 +154,7 @@ def _arrow(
 
 
 def _border(box: Box, x: float, y: float) -> tuple[float, float]:
-    """Return where the line from a box's centre to a point leaves the box."""
+    """Return the point where the line from a box's centre to a point leaves the box."""
     dx, dy = x - box.x, y - box.y
     if not dx and not dy:
         return box.x, box.y
@@ -175,7 +175,7 @@ def _head(end: tuple[float, float], before: tuple[float, float]) -> str:
 
 
 def model_dot(model: Model, colours: Colours) -> str:
-    """Return the picture of a model in Graphviz's language, with a place for each node.
+    """Return the picture of a model in Graphviz's language, with a position for each node.
 
     Parameters
     ----------
@@ -207,5 +207,5 @@ def model_dot(model: Model, colours: Colours) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return a text for a quoted string of Graphviz, in which a backslash begins an escape."""
+    """Escape a text for a quoted string of Graphviz, in which a backslash begins an escape."""
     return in_one_line(text).replace("\\", "\\\\").replace('"', '\\"')

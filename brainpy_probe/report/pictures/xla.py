@@ -1,7 +1,7 @@
 """Draws graphs with pygraphviz: XLA's dot files, and the picture of a model as PNG.
 
-pygraphviz brings Graphviz in its own wheel, and needs neither a network nor a system package.
-Graphviz parses and lays out each file in a worker process with a limit of time and memory. The
+pygraphviz includes Graphviz in its own wheel, and needs neither a network nor a system package.
+Graphviz parses and lays out each file in a worker process with limits of time and memory. The
 worker returns the picture to this process, which writes it.
 """
 
@@ -32,7 +32,7 @@ Format = Literal["svg", "png"]
 _ENTRY = "brainpy_probe.report.pictures.xla:work"
 # A larger PNG is not drawn: viewers can't show it, and Graphviz needs 4 bytes for each pixel.
 MAX_PIXELS = 30_000_000
-# Graphviz measures in points, of which 72 are an inch, and draws 96 pixels to an inch.
+# Graphviz measures in points (72 to an inch), and draws 96 pixels to an inch.
 _PIXELS_PER_POINT = 96 / 72
 # The number that XLA gives a module in the names of its dumps.
 _DUMPED = re.compile(r"module_0*(\d+)\.")
@@ -71,7 +71,7 @@ class Drawing:
     content : bytes
         The picture; empty if there is none.
     problem : str
-        Why there is none, or none in the requested format.
+        Why there is no picture, or none in the requested format.
     """
 
     source: Path
@@ -171,7 +171,7 @@ def write_next_to(drawing: Drawing, source: DotFile) -> Path:
 
 
 def draw_dot(dot: str, form: Format, limits: Limits) -> bytes:
-    """Draw a graph whose nodes have a place.
+    """Draw a graph with positioned nodes.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ def _require_pygraphviz() -> None:
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True):
-    """The worker's task: a dot file, or a graph whose nodes have a place."""
+    """The worker's task: a dot file, or a graph with positioned nodes."""
 
     form: Format
     source: DotFile | None = None
@@ -249,7 +249,7 @@ def work() -> None:
         answers.write(picture)
 
 
-# Attributes, and an HTML element of labels, with which Graphviz reads other files (Graphviz
+# Attributes, and an HTML element in labels, with which Graphviz reads other files (Graphviz
 # 14.1.5). XLA's dot files have none of them (jaxlib 0.4.13 to 0.12.0).
 _FILE_ATTRIBUTES = {"image", "imagepath", "shapefile", "fontpath", "_background"}
 _IMAGE = re.compile(r"<\s*img\b", re.IGNORECASE)
@@ -259,13 +259,13 @@ def _lay_out(content: str, request: _Request) -> tuple[bytes, _Answer]:
     import pygraphviz
 
     graph: Any = pygraphviz.AGraph(string=content)
-    # An attribute that one node has is declared for all of them.
+    # If one node has an attribute, the attribute is declared for all nodes.
     declared = {*graph.graph_attr.keys(), *graph.node_attr.keys(), *graph.edge_attr.keys()}
     named = sorted(_FILE_ATTRIBUTES & declared) or (["<IMG>"] if _IMAGE.search(content) else [])
     if named:
         raise DamagedCapture(f"The file refers to other files by {', '.join(named)}.")
     if request.source is None:
-        graph.layout(prog="nop")  # it keeps the places that the nodes have
+        graph.layout(prog="nop")  # keeps the positions of the nodes
     else:
         make_readable(graph, request.groups, collapses=request.collapses)
         graph.layout(prog="dot")

@@ -1,8 +1,8 @@
-"""Makes a graph of XLA's readable: components by colour and name, a fusion as one node.
+"""Makes XLA's graphs readable: components by colour and name, each fusion as one node.
 
-XLA writes the location of each op as the tooltip of its node, in whose first line the component
-stands. A fusion is a cluster whose label begins with "Fused expression for" (jaxlib 0.4.13 to
-0.12.0: xla/service/hlo_graph_dumper.cc).
+XLA writes the location of each op as the tooltip of its node, whose first line names the component.
+A fusion is a cluster with a label that begins with "Fused expression for" (jaxlib 0.4.13 to 0.12.0:
+xla/service/hlo_graph_dumper.cc).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FUSION = re.compile(r"Fused expression for <b>([^<]*)</b>")
 
 
 def make_readable(graph: Any, groups: Mapping[str, str], *, collapses: bool) -> None:
-    """Change a graph of XLA's in place.
+    """Change one of XLA's graphs, in place.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def make_readable(graph: Any, groups: Mapping[str, str], *, collapses: bool) -> 
     collapses : bool
         Whether each fusion becomes one node.
     """
-    # It loads a font from the network.
+    # This attribute would load a font from the network.
     graph.graph_attr["stylesheet"] = ""
     colours = Colours(groups)
     owners = {node: _owner(node) for node in graph.nodes()}

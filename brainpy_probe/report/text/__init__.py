@@ -1,1 +1,1 @@
-"""Shows a capture as text, for ``print`` and the shell."""
+"""Shows a capture as text, for ``print`` and for the shell command."""

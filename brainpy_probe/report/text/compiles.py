@@ -1,4 +1,4 @@
-"""The table of ``show --compiles``: what the user's lines led JAX to compile."""
+"""The table of ``show --compiles``: the compilations caused by each of the user's lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from brainpy_probe.quantities import seconds, shortened
 
 __all__ = ["REASONS", "compiles_table", "notes_on"]
 
-# What a reason means, in two or three words.
+# The meaning of each reason, in two or three words.
 REASONS: dict[Reason, str] = {
     "first": "first time",
     "same": "same again",
@@ -53,7 +53,7 @@ def compiles_table(manifest: Manifest) -> Group:
 
 
 def notes_on(rows: Sequence[Cause]) -> list[str]:
-    """Return what a reader of the rows needs to know."""
+    """Return notes that explain the rows."""
     notes = [
         "In seconds. A line is the innermost one outside of site-packages when JAX compiled; "
         "wasted is what was spent on modules that had been compiled before.",

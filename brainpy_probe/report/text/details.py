@@ -1,4 +1,4 @@
-"""Everything that a capture's manifest has, for ``show --all``."""
+"""The whole content of a capture's manifest, for ``show --all``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ROLES = ("token", "constant", "state", "input", "output", "monitor")
 
 
 def details(path: Path, manifest: Manifest) -> Group:
-    """Return everything that the manifest has on a capture.
+    """Return the whole content of a manifest.
 
     Parameters
     ----------
@@ -116,8 +116,8 @@ def _calls(manifest: Manifest) -> Group:
             *(seconds(getattr(call.native, name)) for name in phases),
             seconds(call.probe.wall),
         )
-    said = "seconds of the run itself, - if unknown; probe: time that the probe added"
-    return Group(table, Text(said, style="dim"))
+    caption = "seconds of the run itself, - if unknown; probe: time that the probe added"
+    return Group(table, Text(caption, style="dim"))
 
 
 def program_details(program: ProgramRecord) -> Group:

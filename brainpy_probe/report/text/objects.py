@@ -1,4 +1,4 @@
-"""What ``print`` shows of the objects that a user holds."""
+"""The text that ``print`` shows for the package's objects."""
 
 from __future__ import annotations
 

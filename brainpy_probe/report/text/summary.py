@@ -1,6 +1,6 @@
 """A capture in a few lines, for ``print(cap)``, ``show`` and notebooks.
 
-Runs of the same program share a line, and so do findings of the same cause. :mod:`.details` has
+Runs of the same program share a line, and so do findings with the same cause. :mod:`.details` shows
 everything.
 """
 
@@ -41,13 +41,13 @@ __all__ = [
 
 WIDTH = 80
 _WIDEST = 120
-# The most lines of calls, programs, problems and findings.
+# Maximum number of lines of calls, programs, problems and findings.
 _CALLS, _PROGRAMS, _PROBLEMS, _FINDINGS = 6, 4, 4, 6
 _MESSAGE = 150
 _MORE = "show --all: everything, with remedies; show --compiles: by line of your code"
-# From this width on there is a column for each phase.
+# The width above which each phase has a column.
 _WIDE = 76
-# From this room on the name of what ran has one line.
+# With this many columns or more, the name of the model has only one line.
 _ROOM = 24
 
 
@@ -59,7 +59,7 @@ def terminal_width() -> int:
 
 
 def as_plain_text(content: RenderableType, width: int = WIDTH) -> str:
-    """Return what rich prints, without colours and spaces at the ends of lines."""
+    """Return the output of rich, without colours and trailing spaces."""
     console = Output(file=io.StringIO(), width=width, color_system=None, force_jupyter=False)
     console.print(content)
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
@@ -130,15 +130,15 @@ def head(path: Path, manifest: Manifest, width: int | None = None) -> Iterator[T
 
 
 def phases_of(calls: Iterable[CallRecord]) -> list[str]:
-    """Return the phases to show: numba's only where it compiled, which it does in few runs."""
+    """Return the phases to show; numba's only if it compiled anything, which is rare."""
     compiled = any(call.native.numba for call in calls)
     return [name for name in Timing.__struct_fields__ if name != "numba" or compiled]
 
 
 def what_ran(call: CallRecord) -> str:
-    """Return the model of a call, and what ran it if it was no runner: ``Net, jit step, 20 runs``.
+    """Return the model of a call, and how it ran without a runner: ``Net, jit step, 20 runs``.
 
-    It has the number of runs if a jitted function ran more than once.
+    The number of runs is included if a jitted function ran more than once.
     """
     runs = [] if call.repeats is None else [f"{call.repeats.count:,} runs"]
     return ", ".join([_ran(call), *runs])
@@ -155,7 +155,7 @@ def _calls(manifest: Manifest, width: int) -> Group:
     rows = list(_folded(manifest.calls))
     shown = [(_counts(calls[0]), calls) for calls in rows[:_CALLS]]
     phases = phases_of(manifest.calls) if width >= _WIDE else ["compile", "wall"]
-    # A column that has nothing to say is left out.
+    # A column without values is left out.
     counts = [name for name in ("steps", "runs") if any(found[name] for found, _ in shown)]
     heads = [*counts, "program", *phases, "probe"]
     cells = [
@@ -193,7 +193,7 @@ def _counts(call: CallRecord) -> dict[str, str]:
 
 
 def _folded(calls: Iterable[CallRecord]) -> Iterator[list[CallRecord]]:
-    """Yield successive calls of the same program together; a call with a problem is alone."""
+    """Yield successive calls of the same program together; a call with a problem alone."""
     group: list[CallRecord] = []
     for call in calls:
         if group and _is_like(group[-1], call):
@@ -212,7 +212,7 @@ def _is_like(before: CallRecord, call: CallRecord) -> bool:
         and call.error is before.error is call.failure is before.failure is None
         and (before.program, before.steps, what_ran(before))
         == (call.program, call.steps, what_ran(call))
-        # The first run of a program compiles, and is another kind of run.
+        # The first run of a program also compiles, so it is a different kind of run.
         and before.index != 0
     )
 
@@ -285,8 +285,8 @@ def _modules(manifest: Manifest) -> list[Text]:
     outside = [module for module in manifest.modules if module.call is None]
     if within:
         reasons = Counter(module.reason for module in within)
-        said = ", ".join(f"{count} {_REASONS[reason]}" for reason, count in reasons.items())
-        lines.append(f"{_modules_phrase(within)} of the calls: {said}")
+        listed = ", ".join(f"{count} {_REASONS[reason]}" for reason, count in reasons.items())
+        lines.append(f"{_modules_phrase(within)} of the calls: {listed}")
     if outside:
         lines.append(f"{_modules_phrase(outside)} outside of the calls")
     for found in manifest.uncaptured:
@@ -294,12 +294,12 @@ def _modules(manifest: Manifest) -> list[Text]:
     return [Text(line) for line in lines]
 
 
-# The names of functions that a line has, and their length.
+# Maximum number and length of the function names in a line.
 _NAMES, _NAME = 3, 40
 
 
 def _uncaptured(found: Uncaptured) -> str:
-    """Return what has no call: ``2 jitted functions without BrainPy state were compiled: f, g``."""
+    """Return the runs that are not calls: ``2 jitted functions ... were compiled: f, g``."""
     if not found.functions:
         return found.idiom + (f", {found.count:,} times" if found.count > 1 else "")
     head, _, rest = found.idiom.partition(" without ")
@@ -344,10 +344,10 @@ def _problems(manifest: Manifest, width: int) -> list[Text]:
         for problem in problems_of(call):
             calls.setdefault(problem, []).append(call.index)
     lines = []
-    for (said, style), numbers in calls.items():
+    for (message, style), numbers in calls.items():
         of = f"call{'s' * (len(numbers) > 1)} {ranges(numbers)}"
-        separator = " " if said.startswith("raised") else ": "
-        text = shortened(in_one_line(f"{of}{separator}{said}"), max(_MESSAGE, width))
+        separator = " " if message.startswith("raised") else ": "
+        text = shortened(in_one_line(f"{of}{separator}{message}"), max(_MESSAGE, width))
         lines.append(Text(f"! {text}", style=style, overflow="fold"))
     for module in manifest.lost_modules:
         lines.append(Text(f"! {module.name} was compiled and could not be recorded", style="red"))

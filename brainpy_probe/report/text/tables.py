@@ -31,7 +31,7 @@ _ITSELF = "(itself)"
 def costs_table(
     costs: Costs, measured: Measured | None = None, links: Links | None = None
 ) -> Group:
-    """Return tables of costs and times: a line for each component, its parts below it.
+    """Return tables of costs and times, with a line for each component and its parts below it.
 
     ``links`` has the names of the two components that each projection connects.
     """
@@ -86,7 +86,7 @@ def _counts(costs: Costs, links: Links) -> Group:
 
 
 def measured_table(measured: Measured) -> Group:
-    """Return a table of times: a line for each component, its parts below it."""
+    """Return a table of times, with a line for each component and its parts below it."""
     names = {time.component for time in measured.components}
 
     def parent(name: str) -> str:
@@ -211,7 +211,7 @@ def _si(value: float) -> str:
 
 
 def replay_table(replay: Replay) -> Group:
-    """Return a replay as a table with a line for each result, its verdict, and the seconds."""
+    """Return a replay as a table with a line for each result, the verdict, and the seconds."""
     titles = ("result", "shape", "dtype", "compared")
     table = plain_table(*(Column(title, overflow="fold") for title in titles))
     for result in replay.compared:

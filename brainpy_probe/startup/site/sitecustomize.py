@@ -1,8 +1,8 @@
 """Starts the probe where ``brainpy_probe.pth`` is not installed.
 
-``brainpy-probe run`` puts this folder on ``PYTHONPATH``. Python imports a module of this name when
-it starts, before the script's first line. The module restores ``sys.path``, and then imports the
-environment's own ``sitecustomize``, if there is one.
+``brainpy-probe run`` puts this folder on ``PYTHONPATH``. Python imports a module with this name
+when it starts, before the script's first line. The module restores ``sys.path``, and then imports
+the environment's own ``sitecustomize``, if there is one.
 """
 
 import contextlib
