@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from brainpy_probe.analysis.attribution import LoopOps, Shares, loop_ops
 from brainpy_probe.analysis.costs import time_loop
-from brainpy_probe.analysis.replaying.compiling import arguments_of, compiled
+from brainpy_probe.analysis.replaying.compiling import arguments_of, compiled, on_cpu_devices
 from brainpy_probe.errors import CannotMeasure
 from brainpy_probe.format import component_names
 from brainpy_probe.format.arrays import Array
@@ -159,7 +159,9 @@ def _on_one_device(record: ProgramRecord, content: bytes) -> tuple[ProgramRecord
     Raises
     ------
     CannotMeasure
-        If its ops compute parts of arrays on several devices, or it calls kernels that a CPU lacks.
+        If its ops compute parts of arrays on several devices.
+    CannotReplay
+        If it calls kernels of another platform.
     """
     ran = record.fidelity.placement
     if ran.devices > 1 and (ran.replicas > 1 or computes_parts(content)):
@@ -168,15 +170,10 @@ def _on_one_device(record: ProgramRecord, content: bytes) -> tuple[ProgramRecord
             "pmap), and components are measured on one device.",
             "Capture with portable=True, and measure program.portable.",
         )
-    if not ran.on_cpu and record.fidelity.custom_calls:
-        raise CannotMeasure(
-            f"{record.name} calls kernels of {ran.platform}, and components are measured on a CPU: "
-            f"{', '.join(record.fidelity.custom_calls)}.",
-            "Capture with portable=True, and measure program.portable.",
-        )
     where = [f"on {ran.devices} devices"] if ran.devices > 1 else []
     where += [] if ran.on_cpu else [f"on {ran.platform}"]
     notes = [f"It ran {' '.join(where)}, and was measured on one CPU device."] if where else []
+    record = on_cpu_devices(record)
     placement = Placement(platform="cpu", meshes=ran.meshes)
     return replace(record, fidelity=replace(record.fidelity, placement=placement)), notes
 

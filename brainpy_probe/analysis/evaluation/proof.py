@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from msgspec.structs import replace
 
 from brainpy_probe.analysis.comparison import is_float
 from brainpy_probe.analysis.evaluation.evaluator import CannotEvaluate, Evaluator
 from brainpy_probe.analysis.explanation.explain import step_of
 from brainpy_probe.analysis.explanation.reading import Result, Step
-from brainpy_probe.analysis.replaying.compiling import compiled
+from brainpy_probe.analysis.replaying.compiling import compiled, on_cpu_devices
 from brainpy_probe.analysis.replaying.stepwise import AGREES, ANOTHER, ulps_between
 from brainpy_probe.errors import describe_error
 from brainpy_probe.format.arrays import Array
@@ -96,8 +95,7 @@ def prove(record: ProgramRecord, content: bytes, arguments: Sequence[Array]) -> 
     CannotReplay
         If the program can't be compiled or run in this environment.
     """
-    placement = replace(record.fidelity.placement, platform="cpu")
-    record = replace(record, fidelity=replace(record.fidelity, placement=placement))
+    record = on_cpu_devices(record)
     step = step_of(record, content)
     if not step.loops:
         executable = compiled(record, content, arguments, separate_ops=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from brainpy_probe.errors import CannotReplay, first_line
 from brainpy_probe.format.arrays import Array
 from brainpy_probe.format.manifest.program_records import ProgramRecord
@@ -13,7 +15,14 @@ from brainpy_probe.ir.executables import execution, kernels
 from brainpy_probe.ir.executables.devices import choose
 from brainpy_probe.ir.placement import computes_parts
 
-__all__ = ["arguments_of", "compiled", "compiled_in_time", "constants_of", "register"]
+__all__ = [
+    "arguments_of",
+    "compiled",
+    "compiled_in_time",
+    "constants_of",
+    "on_cpu_devices",
+    "register",
+]
 
 
 def compiled(
@@ -48,6 +57,29 @@ def arguments_of(record: ProgramRecord, arrays: Mapping[str, Array]) -> list[Arr
             "of them. Pass the values as overrides.",
         )
     return [arrays[spec.path] for spec in record.arguments]
+
+
+def on_cpu_devices(record: ProgramRecord) -> ProgramRecord:
+    """Return the record of a program that runs on as many CPU devices, wherever it ran.
+
+    Raises
+    ------
+    CannotReplay
+        If it calls kernels of another platform.
+    """
+    fidelity, placement = record.fidelity, record.fidelity.placement
+    if placement.on_cpu:
+        return record
+    if fidelity.custom_calls:
+        raise CannotReplay(
+            f"{record.name} calls kernels of {placement.platform}, which a CPU does not have: "
+            f"{', '.join(fidelity.custom_calls)}.",
+            "Capture with portable=True, and use program.portable.",
+        )
+    moved = msgspec.structs.replace(placement, platform="cpu")
+    return msgspec.structs.replace(
+        record, fidelity=msgspec.structs.replace(fidelity, placement=moved)
+    )
 
 
 def register(record: ProgramRecord) -> None:
