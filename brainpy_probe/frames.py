@@ -52,7 +52,7 @@ def place_of(frame: FrameType) -> str:
 
 
 def _cell(path: str) -> str:
-    """Return the notebook cell that a file name stands for, as ``In[3]``; empty for others."""
+    """Return the notebook cell with a file name, as ``In[3]``; empty if it is not a cell's."""
     ipython = sys.modules.get("IPython")
     if ipython is None:
         return ""

@@ -32,7 +32,7 @@ def is_user_module(module: str | None) -> bool:
 
 
 def may_hold_models(module: str | None) -> bool:
-    """Return whether a module is the user's, or that of a package that provides models."""
+    """Return whether a module belongs to the user or to a package that provides models."""
     return _package(module) in _MODELS or is_user_module(module)
 
 

@@ -268,11 +268,11 @@ def _product(
     within: dict[str, list[int]],
     products: Set[int],
 ) -> tuple[int, ...]:
-    """Return the line of the product in place of which XLA put another one, which is on a line.
+    """Return the line of the original product that a line's product replaces.
 
-    XLA replaces a product with a vector by a product of matrices, whose result it reshapes. The
-    reshape has the location of the original product, and the new product has only that of the loop
-    around it (jaxlib 0.12.0).
+    XLA replaces a matrix-vector product by a matrix-matrix product, and reshapes the result. The
+    reshape has the location of the original product; the new product has only the location of the
+    loop around it (jaxlib 0.12.0).
     """
     value = _VALUE.match(lines[number]) if " dot(" in lines[number] else None
     if value is None or not products.isdisjoint(own[number]):

@@ -1,4 +1,4 @@
-"""Puts the captures of the processes of one distributed run together."""
+"""Combines the captures of the processes of one distributed run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["ModuleOnSome", "ProgramOfRanks", "RankTimes", "Ranks", "compare_rank
 
 
 class RankTimes(Record, frozen=True, kw_only=True):
-    """What one process ran, and its seconds.
+    """The calls of one process, and their seconds.
 
     Attributes
     ----------
@@ -24,8 +24,8 @@ class RankTimes(Record, frozen=True, kw_only=True):
     calls : int
         The number of its calls.
     compile, run, wall : float or None
-        The seconds of its calls: of XLA's compilation, of the rest that is neither tracing nor
-        lowering, and of all. None if a part of them is unknown.
+        The seconds of its calls: in XLA's compiler; in total without tracing, lowering and
+        compiling; and in total. None if a part of them is unknown.
     """
 
     rank: int
@@ -45,7 +45,7 @@ class ProgramOfRanks(Record, frozen=True, kw_only=True):
     name : str
         Its name.
     identity : str
-        Its identity; empty if it has none, and is therefore not compared with other ranks.
+        Its identity; empty if it has none. It is then not compared with other ranks.
     ranks : tuple of int
         The ranks that ran it.
     """
@@ -65,7 +65,7 @@ class ModuleOnSome(Record, frozen=True, kw_only=True):
     ranks : tuple of int
         The ranks that compiled it.
     seconds : float
-        The longest time that one of them took.
+        The longest time that one rank took.
     """
 
     name: str
@@ -74,14 +74,14 @@ class ModuleOnSome(Record, frozen=True, kw_only=True):
 
 
 class Ranks(Record, frozen=True, kw_only=True):
-    """The captures of a distributed run, one of each process.
+    """The captures of a distributed run, one for each process.
 
     Attributes
     ----------
     count : int
         The number of processes.
     times : tuple of RankTimes
-        The ranks that have a capture here.
+        The data of each rank that has a capture here.
     programs : tuple of ProgramOfRanks
         The distinct programs.
     modules : tuple of ModuleOnSome
@@ -100,7 +100,7 @@ class Ranks(Record, frozen=True, kw_only=True):
 
     @property
     def slowest(self) -> RankTimes | None:
-        """The rank whose calls took longest; None if the seconds of one are unknown."""
+        """The rank whose calls took longest; None if some seconds are unknown."""
         known = [(times.wall, times) for times in self.times if times.wall is not None]
         if len(known) < len(self.times) or not known:
             return None
@@ -149,7 +149,7 @@ def _programs(manifests: Mapping[int, Manifest]) -> list[ProgramOfRanks]:
     ranks: dict[tuple[str, str, int], list[int]] = {}
     for rank, manifest in manifests.items():
         for program in manifest.programs:
-            # A program without identity is not compared: it is one of its rank.
+            # A program without identity is not compared: it belongs to its rank alone.
             own = -1 if program.identity else rank
             found = ranks.setdefault((program.name, program.identity, own), [])
             if rank not in found:

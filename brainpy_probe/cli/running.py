@@ -28,7 +28,7 @@ _WORDS: dict[str, Sequence[str]] = {
 
 
 def _completion(name: str) -> Callable[[str], list[str]] | None:
-    """Return the function that completes an option's value; None if there are no completions."""
+    """Return the function that completes the value of an option, or None."""
     words = _WORDS.get(name)
     if words is None:
         return None

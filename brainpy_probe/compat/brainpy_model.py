@@ -149,7 +149,7 @@ CONTAINERS = (
 )  # fmt: skip
 
 
-# Attributes in which a component keeps what is updated before and after it (2.4.6, 2.6.0:
+# Attributes in which a component keeps objects that are updated before or after it (2.4.6, 2.6.0:
 # _src/dynsys.py; 2.8.2, 2.9.0: dynsys.py), and the prefixes of the keys of delays among these
 # (2.8.2, 2.9.0: delay.py; 2.4.6, 2.6.0: _src/delay.py). The prefix is followed by a name, or by the
 # id of the delayed Variable.

@@ -167,7 +167,7 @@ def dump_settings(options: CompileOptions) -> dict[str, str | bool]:
     """Return XLA's dump settings in the options of one compilation.
 
     Their defaults come from ``XLA_FLAGS``. XLA's debug options have an attribute for each setting
-    from 0.4.23 on; those of 0.4.13 have none, but their repr has one line for each setting.
+    from 0.4.23 on. On 0.4.13 they have none, but their repr has one line for each setting.
     """
     debug = options.executable_build_options.debug_options
     if hasattr(debug, "xla_dump_to"):
@@ -231,8 +231,8 @@ def executable_cost(executable: Executable) -> dict[str, float]:
 def executable_memory(executable: Executable) -> dict[str, int]:
     """Return the sizes in bytes of an executable's code and buffers.
 
-    Sizes that XLA's CPU compiler does not fill in are omitted: those of buffers on 0.4.13 and
-    0.4.23, that of the code on 0.10.2 and 0.12.0.
+    Sizes that XLA's CPU compiler does not fill in are omitted: the sizes of buffers on 0.4.13 and
+    0.4.23, the size of the code on 0.10.2 and 0.12.0.
     """
     stats = executable.get_compiled_memory_stats()
     names = {

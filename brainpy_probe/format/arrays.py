@@ -41,7 +41,7 @@ def read_arrays(folder: Path, file: WrittenFile) -> dict[str, Array]:
     content = read_file(folder, file)
     try:
         return load(content)
-    except Exception as error:  # safetensors raises KeyError, TypeError and others of its own
+    except Exception as error:  # safetensors raises KeyError, TypeError and its own classes
         raise DamagedCapture(
             f"{folder / file.path} is not a safetensors file that NumPy can read: "
             f"{describe_error(error)}",

@@ -94,7 +94,7 @@ def backward(component: str) -> str:
 
 
 def forward(component: str) -> str:
-    """Return the component under whose name, or under that of whose backward pass, ops count."""
+    """Return the component to which a name under which ops are counted belongs."""
     return component.removesuffix(f" ({_BACKWARD})")
 
 
@@ -123,7 +123,7 @@ def location(name: str, *, training: bool = False) -> str:
 
 
 def label(name: str, links: Mapping[str, tuple[str, str]]) -> str:
-    """Return the display name of a component; a projection's name includes what it connects."""
+    """Return the display name of a component; for a projection, with the two ends."""
     return f"{name} ({links[name][0]} to {links[name][1]})" if name in links else name
 
 

@@ -97,7 +97,7 @@ class PredictCall(Shown):
 
     @property
     def timing(self) -> Timing:
-        """Seconds of the run itself by phase, without those of the probe."""
+        """Seconds of the run itself by phase, without the probe's own work."""
         return self.record.native
 
     @property

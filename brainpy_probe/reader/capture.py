@@ -151,7 +151,7 @@ class Capture(Shown):
             Whether to open it in a browser.
         The numbers of the programs to describe. By default, the programs whose calls took the most
         time, as long as the page keeps a sensible size; the page lists the others.
-            time, as many as a page of a sensible size holds; the page lists the others.
+            time, as long as the page keeps a sensible size; the page lists the others.
 
         Returns
         -------

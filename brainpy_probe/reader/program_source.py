@@ -1,4 +1,4 @@
-"""Chooses the form in which a program is read: a text in a dialect, or VHLO bytecode."""
+"""Chooses the file from which a program is read: a text in a dialect, or VHLO bytecode."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ _DAMAGED = "brainpy-probe verify lists all damaged files. Capture again."
 
 
 def parsed(program: ProgramFiles, parse: Callable[[str, bytes], _T]) -> tuple[str, _T]:
-    """Return the form that is counted, measured and run, and what ``parse`` makes of it.
+    """Return the form in which the program is analysed, and the result of ``parse`` for it.
 
-    It is the form that is nearest to what ran, so that all three are about the same operations.
-    The StableHLO text comes before VHLO, in which CHLO's operations are decomposed: XLA has
-    its own code for them, with other bits (erf; jaxlib 0.10.2, 0.12.0). VHLO comes first where
-    another version of jaxlib wrote the capture: only VHLO is stable from version to version.
+    It is the form closest to the program that ran, and the same for costs, measurements and runs,
+    so that all of them have the same operations. StableHLO text is preferred to VHLO, in which
+    CHLO's operations are decomposed: XLA's own code for them rounds differently (erf; jaxlib
+    0.10.2, 0.12.0). VHLO is preferred if another version of jaxlib wrote the capture: only VHLO is
+    stable across versions.
     """
     from brainpy_probe.compat import bindings
 
@@ -76,14 +77,14 @@ def stablehlo(program: ProgramFiles) -> tuple[bytes, bool]:
 
 
 def rounding_reasons(program: ProgramFiles, form: str, content: bytes) -> list[str]:
-    """Return why XLA may compile a form of a program to other bits than the run's.
+    """Return why XLA may compile a form of a program to code that rounds differently.
 
     Parameters
     ----------
     program : ProgramFiles
         The program.
     form : str
-        The form from which it is compiled.
+        The form that is compiled.
     content : bytes
         That form as StableHLO text or VHLO bytecode.
     """

@@ -45,7 +45,7 @@ _START = (
 # Bytes of a thread's stack. The limit on a process's data includes the stacks of its threads, and
 # XLA starts two threads for each core.
 _STACK = 8 << 20
-# What stands for no limit on a process's data, and the seconds from one look at it to the next.
+# The value for no limit on a process's data, and the seconds between two checks of its memory.
 _UNLIMITED, _LOOK = -1, 0.1
 # Maximum number of bytes of a line of an answer, of a file that the worker writes, and of the part
 # of its stderr that is read.

@@ -149,9 +149,9 @@ class Ledger:
     component_names : IdentityDict
         The component names of each runner's model; cleared when the last capture ends.
     steps : IdentityDict
-        The traces of each runner's steps that BrainPy does not trace; cleared likewise.
+        The traces of each runner's steps that BrainPy does not trace; cleared in the same way.
     repeated : RepeatedRuns
-        The jitted functions whose later runs are only counted; cleared likewise.
+        The jitted functions whose later runs are only counted; cleared in the same way.
     """
 
     users: tuple[Recorder, ...] = ()

@@ -39,7 +39,7 @@ __all__ = ["ProcessCapture"]
 class ProcessCapture:
     """The recorder of a whole process.
 
-    A forked process makes a capture of its own. Events before the fork are in the parent's capture.
+    A forked process makes a separate capture. Events before the fork are in the parent's capture.
     """
 
     settings: Settings

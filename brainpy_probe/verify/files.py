@@ -86,7 +86,7 @@ _NAME = "dialects"
 
 
 def check_dialects(program: ProgramRecord, settings: Settings) -> Iterator[Check]:
-    """Check that the manifest has a text in each dialect, or the reason why there is none."""
+    """Check that the manifest has a text in each dialect, or a reason for each missing text."""
     subject = f"program {program.index}"
     yield from _check_program(subject, program, settings)
     if program.step is not None:

@@ -84,7 +84,7 @@ def texts_of(manifest: Manifest) -> list[Texts]:
 
 
 def _texts_of(name: str, program: ProgramRecord | StepProgram, jaxlib: str) -> Iterator[Texts]:
-    """Yield the texts of a program, and those of its portable program."""
+    """Yield the texts of a program, and of its portable program."""
     signature = (program.arguments, program.results, jaxlib)
     yield Texts(name, _parsable(program.files), *signature, _calls(program.fidelity))
     portable = program.portable

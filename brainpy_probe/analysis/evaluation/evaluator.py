@@ -190,7 +190,7 @@ class Evaluator:
         to find the results that their rounding affects.
     iterations : _Iterations, optional
         The iterations of the inner loop that contains the terms.
-        Those of the inner loop of which the terms are a part.
+        The iterations of the inner loop that contains the terms.
     """
 
     def __init__(

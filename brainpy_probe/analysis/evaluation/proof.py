@@ -50,7 +50,7 @@ class StepProof:
     differing : dict
         The results that do not agree, each with the difference.
     unsure : dict
-        The results whose floats differ as by rounding, although rounding does not explain it.
+        The results whose floats differ in a way that may be rounding, but is not explained by it.
     rounded : dict
         The results that differ by rounding which the program itself magnifies: a difference of
         almost equal numbers, such as ``exp(z) - 1``, or a value next to a threshold.

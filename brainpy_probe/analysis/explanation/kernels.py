@@ -30,7 +30,7 @@ class KernelDefinition:
     name : str
         Its name in an expression.
     signature, sentence : str
-        Its arguments and what it returns.
+        Its arguments and its result.
     evaluate : callable
         Computes it with NumPy from the operands of the term.
     """

@@ -58,7 +58,7 @@ class Equation(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     name : str
         What the expression defines: ``E.V'`` for the value of ``E.V`` after the step, the name of a
-        component without states for what it contributes, or another name for a shared term.
+        component without states for its contribution, or another name for a shared term.
     kind : str
         ``state``, ``term``, ``output`` or ``monitor``.
     component : str

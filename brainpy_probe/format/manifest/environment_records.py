@@ -8,7 +8,7 @@ __all__ = ["Environment", "Rank"]
 
 
 class Rank(Record, frozen=True, kw_only=True):
-    """The place of a process among those that run one program (jax.distributed).
+    """The place of a process among the processes that run one program (jax.distributed).
 
     Attributes
     ----------

@@ -102,7 +102,7 @@ class TensorSpec(Record, frozen=True, kw_only=True):
     sharding : str
         How the value is distributed over the devices, as the texts write it: Shardy's
         ``<@mesh, [{"n"}]>`` from JAX 0.10 on, XLA's ``{devices=[4]<=[4]}`` before. Empty if the
-        program does not say.
+        program does not specify it.
     """
 
     name: str
@@ -198,7 +198,7 @@ class Fidelity(Record, frozen=True, kw_only=True):
         Constants larger than 1 KiB that are in the text instead of among the arguments.
     removed : tuple of str
         Parts of the run that are not in the program: ``progress bar``, ``BrainPy's own checks``,
-        ``monitors handed to Python``. Without them XLA may compile the rest to other bits.
+        ``monitors handed to Python``. Without them XLA may round the rest differently.
     reasons : tuple of str
         Why XLA may compile the texts to code that rounds differently from the run's, apart from
         ``removed``: ``the run computed each operation by itself (jit=False)``.
@@ -302,7 +302,7 @@ class StepProgram(Record, frozen=True, kw_only=True):
     fingerprint : str
         Equal for steps with the same computation, names, shapes and dtypes.
     arguments, results : tuple of TensorSpec
-        Their ``loop_path`` and ``loop_axis`` say how they belong to those of the loop.
+        Their ``loop_path`` and ``loop_axis`` relate them to those of the loop.
     steps : int
         The number of steps of the loop.
     reverse : bool
@@ -339,9 +339,9 @@ class ProgramRecord(Record, frozen=True, kw_only=True):
     fingerprint : str
         Equal for programs with the same computation, names, shapes and dtypes.
     identity : str
-        A digest of what each result is of the arguments. It depends neither on the process nor on
-        the versions of BrainPy and JAX, if these lower the model to the same operations. Empty if
-        the program could not be read.
+        A digest of each result as an expression over the arguments. It depends neither on the
+        process nor on the versions of BrainPy and JAX, if these lower the model to the same
+        operations. Empty if the program could not be read.
     arguments, results : tuple of TensorSpec
         The arguments and results of ``main``, in order.
     fidelity : Fidelity

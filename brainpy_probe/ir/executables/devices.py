@@ -23,26 +23,35 @@ from brainpy_probe.compat.types import Buffer, Client, Device, Executable
 from brainpy_probe.format.arrays import Array
 from brainpy_probe.format.manifest.program_records import Placement
 
-__all__ = ["Devices", "Runs", "abstract", "choose", "cpu", "host_array", "of_jax", "prepare"]
+__all__ = [
+    "Devices",
+    "SingleDeviceProgram",
+    "abstract",
+    "choose",
+    "cpu",
+    "host_array",
+    "of_jax",
+    "prepare",
+]
 
-# The most devices that one host stands in for.
+# Maximum number of CPU devices that one host can provide.
 _MOST = 256
 _HOST_DEVICES = "--xla_force_host_platform_device_count"
 
 
 @dataclass(frozen=True)
 class Devices:
-    """Some devices of one of XLA's clients.
+    """Devices of one of XLA's clients.
 
     Attributes
     ----------
     client : Client
         The client.
     devices : tuple of Device
-        Its devices on which a program runs.
+        The devices of the client on which a program runs.
     platform : str
-        The name of their kind for which JAX lowers: ``cpu``, ``cuda``, ``tpu``. The client itself
-        calls CUDA and ROCm ``gpu``, for which JAX has no lowerings.
+        JAX's name of the platform for which it lowers: ``cpu``, ``cuda``, ``tpu``. The client
+        itself calls CUDA and ROCm ``gpu``, for which JAX has no lowerings.
     """
 
     client: Client
@@ -60,8 +69,8 @@ class Devices:
 
 
 @dataclass(frozen=True)
-class Runs:
-    """Runs a compiled program on one device.
+class SingleDeviceProgram:
+    """A compiled program that runs on one device.
 
     Attributes
     ----------
@@ -91,10 +100,10 @@ class Runs:
 
 
 def abstract(array: Array) -> Any:
-    """Return what ``batched_device_put`` reads of an array's abstract value (0.10.2, 0.12.0).
+    """Return the attributes that ``batched_device_put`` reads of an array's type (0.10.2, 0.12.0).
 
-    It is called with ``enable_x64``: 64-bit values must stay 64-bit whatever JAX's own setting is,
-    and without JAX there is none ("enable_x64_state is not set").
+    The type is created with ``enable_x64``: 64-bit values must stay 64-bit whatever JAX's own
+    setting is, and without JAX there is no setting ("enable_x64_state is not set").
     """
     return SimpleNamespace(shape=array.shape, dtype=array.dtype, weak_type=False)
 
@@ -112,7 +121,7 @@ def host_array(array: Buffer) -> Array:
 
 @functools.cache
 def _one_device_class() -> Any:
-    """Return jaxlib's single-device sharding with the methods that JAX's own subclass adds."""
+    """Return jaxlib's single-device sharding, with the methods that JAX's subclass adds."""
     jaxlib = bindings.take("client")
 
     class OneDevice(jaxlib.SingleDeviceSharding):  # type: ignore[misc, name-defined]
@@ -125,10 +134,10 @@ def _one_device_class() -> Any:
 
 
 def cpu(count: int = 1) -> Devices:
-    """Return so many CPU devices, or fewer if jaxlib does not make as many.
+    """Return a number of CPU devices, or fewer if jaxlib does not create that many.
 
-    0.10.2 and 0.12.0 make any number. Earlier, the number is that of XLA's flag, which is read once
-    in a process.
+    0.10.2 and 0.12.0 create any number. Earlier, XLA's flag sets the number, and is read once in a
+    process.
     """
     client = _cpu_client(count)
     return Devices(client, tuple(client.local_devices()[:count]))
@@ -158,7 +167,7 @@ def _cpu_client(count: int) -> Client:
 
 @contextlib.contextmanager
 def _host_devices(count: int) -> Iterator[None]:
-    """Set XLA's flag of the number of CPU devices for the block."""
+    """Set XLA's flag for the number of CPU devices, within the block."""
     before = os.environ.get("XLA_FLAGS")
     if count > 1:
         os.environ["XLA_FLAGS"] = f"{before or ''} {_HOST_DEVICES}={count}"
@@ -172,7 +181,7 @@ def _host_devices(count: int) -> Iterator[None]:
 
 
 def of_jax(platform: str, count: int) -> Devices | None:
-    """Return devices of JAX's own client for a platform; None without JAX or as many devices."""
+    """Return devices of JAX's own client for a platform; None if JAX or a device is missing."""
     try:
         jax = importlib.import_module("jax")
         found = tuple(jax.local_devices(backend=platform)[:count])
@@ -182,17 +191,17 @@ def of_jax(platform: str, count: int) -> Devices | None:
 
 
 def prepare(placements: Iterable[Placement]) -> None:
-    """Make as many CPU devices as some programs have, before jaxlib makes one: see :func:`cpu`."""
+    """Make jaxlib create as many CPU devices as some programs need; see :func:`cpu`."""
     counts = [p.devices for p in placements if p.devices <= _MOST]
     if max(counts, default=1) > 1:
         cpu(max(counts))
 
 
 def choose(placement: Placement) -> tuple[Devices, Sequence[str]]:
-    """Return the devices on which a program runs here, and why its bits may be other ones there.
+    """Return the devices on which a program runs here, and why it may round differently there.
 
-    They are of the program's own kind and number if this process has them, otherwise CPU devices,
-    as many as the program has if jaxlib makes them, otherwise one.
+    They have the program's platform and number if this process has such devices. Otherwise they are
+    CPU devices: as many as the program has if jaxlib creates them, otherwise one.
 
     Parameters
     ----------

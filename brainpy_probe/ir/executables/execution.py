@@ -43,14 +43,14 @@ __all__ = [
 
 # CompileOptionsProto.executable_build_options, .debug_options, .xla_backend_extra_options, which
 # has no Python attribute (0.10.2, 0.12.0: xla/pjrt/proto/compile_options.proto, xla/xla.proto; read
-# by SmallWhileLoopHoistingPass of XLA's CPU compiler). Appended to a serialised message, it is
-# merged.
+# by SmallWhileLoopHoistingPass of XLA's CPU compiler). It is appended to a serialised message, and
+# thereby merged into it.
 _SMALL_LOOPS = encode_field(1, b"xla_cpu_small_while_loop_byte_threshold") + encode_field(2, b"0")
 _NO_SMALL_LOOPS = encode_field(3, encode_field(3, encode_field(500, _SMALL_LOOPS)))
 
 
-# JAX lowers sums along an axis to this op for a GPU. XLA's CPU compiler ends the process on it
-# (0.12.0: "Check failed: operand_maps.size() == 1").
+# JAX lowers sums along an axis to this op for a GPU. XLA's CPU compiler ends the process when it
+# compiles the op (0.12.0: "Check failed: operand_maps.size() == 1").
 _ENDS_THE_PROCESS = b"chlo.scan"
 
 
@@ -90,12 +90,12 @@ def processor() -> str:
     return " ".join([model, *sorted(filter(_VECTOR_FLAGS.fullmatch, flags.split()))]).strip()
 
 
-# Flags that change no code: where files are dumped, and how many devices the host has.
+# Flags that do not change the code: where files are dumped, and how many devices the host has.
 _NO_CODE = re.compile(r"--xla_(dump_|force_host_platform_device_count)")
 
 
 def xla_flags() -> str:
-    """Return the flags in ``XLA_FLAGS`` that can change the code which XLA compiles, in order.
+    """Return the flags in ``XLA_FLAGS`` that can change the compiled code, in order.
 
     XLA reads the variable as a file's name if it does not begin with a hyphen.
     """
@@ -109,7 +109,7 @@ def xla_flags() -> str:
 
 
 def registered_targets(platform: str = "cpu") -> frozenset[str]:
-    """Return the targets of custom calls that XLA can call on a platform, as far as it lists them.
+    """Return the targets of custom calls that XLA can call on a platform, if it lists them.
 
     ``custom_call_targets`` is in 0.4.30, 0.10.2, 0.12.0; before 0.10 its list is incomplete.
     jaxlib's own kernels are included after :func:`register_jaxlib_kernels` initialised them.
@@ -144,11 +144,11 @@ def register_jaxlib_kernels(targets: Iterable[str]) -> None:
 
     LAPACK's kernels take their functions from SciPy. If they are registered but not initialised,
     they call a null pointer, which ends the process (all versions). JAX registers them when it is
-    imported and initialises them when it lowers a program that calls them; this does both.
+    imported, and initialises them when it lowers a program that calls them; this does both.
 
     ``jaxlib.lapack`` registers its kernels when it is imported up to 0.4.30; 0.10.2 and 0.12.0 list
     them in ``registrations``. ``jaxlib.ducc_fft`` is in 0.4.13, 0.4.23 and 0.4.30, with one kernel;
-    it registers this when it is imported.
+    it registers the kernel when it is imported.
 
     Raises
     ------
@@ -202,11 +202,11 @@ class Executable:
     content : bytes
         VHLO bytecode, or StableHLO text.
     placement : Placement, optional
-        The devices for which it is lowered. It runs on those, or on others if there are none of
-        them here: see :func:`.devices.choose`. By default it runs on one CPU device.
+        The devices for which it is lowered. If they are missing here, it runs on others: see
+        :func:`.devices.choose`. By default it runs on one CPU device.
     separate_ops : bool
-        Keep the ops of small loops separate, which XLA otherwise compiles as one piece (0.10.2,
-        0.12.0) in which the profiler sees no ops.
+        Keep the ops of small loops separate. XLA otherwise compiles such a loop as one piece
+        (0.10.2, 0.12.0), in which the profiler sees no ops.
     """
 
     def __init__(
@@ -236,7 +236,11 @@ class Executable:
                 content = jaxlib._xla.mlir.deserialize_portable_artifact(content)
             self._loaded = on.client.compile(content, options)
         several = len(on.devices) > 1
-        self._runs = sharded.Runs(self._loaded, on) if several else devices.Runs(self._loaded, on)
+        self._program = (
+            sharded.ShardedProgram(self._loaded, on)
+            if several
+            else devices.SingleDeviceProgram(self._loaded, on)
+        )
 
     def optimized(self) -> HloModule:
         """Return the optimised HLO module, with the locations of its instructions."""
@@ -244,12 +248,12 @@ class Executable:
 
     def put(self, arrays: Sequence[Array]) -> list[Buffer]:
         """Return arrays as XLA's buffers, which may share memory with the arrays."""
-        return self._runs.put([np.asarray(array, order="C") for array in arrays])
+        return self._program.put([np.asarray(array, order="C") for array in arrays])
 
     def run(self, arguments: Sequence[Buffer]) -> list[Buffer]:
         """Run the program on buffers that :meth:`put` returned, and wait for XLA's results."""
-        return self._runs.run(arguments)
+        return self._program.run(arguments)
 
     def take(self, results: Sequence[Buffer]) -> list[Array]:
         """Convert XLA's results to NumPy arrays."""
-        return self._runs.take(results)
+        return self._program.take(results)

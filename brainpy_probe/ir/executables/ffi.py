@@ -1,10 +1,10 @@
 """Compiles handlers of XLA's FFI that call numba kernels directly.
 
-brainevent registers a Python function for a kernel, which XLA calls at each step: on two processors
-that takes 2.1 s of the 2.7 s that EINet at scale 1 runs (10,000 steps).
+brainevent registers a Python function for a kernel, which XLA calls at each step. On two processors
+this takes 2.1 s of the 2.7 s that EINet at scale 1 runs (10,000 steps).
 
 A call frame and its buffers are read as 64-bit words, in the layout of xla/ffi/api/c_api.h, which
-ships with jaxlib (0.10.2, 0.12.0) and only ever appends to its structs.
+ships with jaxlib (0.10.2, 0.12.0). New versions only append to its structs.
 """
 
 from __future__ import annotations

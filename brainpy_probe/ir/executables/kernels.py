@@ -93,7 +93,7 @@ def register(targets: Iterable[str], calls: Sequence[KernelCall], platform: str 
 
 
 def unregistered(targets: Iterable[str], platform: str = "cpu") -> list[str]:
-    """Return the targets that XLA can't call on a platform, as far as it lists them."""
+    """Return the targets that XLA can't call on a platform, if it lists its targets."""
     known = execution.registered_targets(platform)
     return [target for target in targets if target not in known]
 

@@ -1,4 +1,4 @@
-"""Runs programs on several devices: distributes the arguments, and puts results together.
+"""Runs programs on several devices: distributes the arguments, and joins the results.
 
 Version facts were seen on jaxlib 0.4.13, 0.4.30, 0.10.2 and 0.12.0.
 """
@@ -19,7 +19,7 @@ from brainpy_probe.format.arrays import Array
 from brainpy_probe.format.manifest.program_records import Placement
 from brainpy_probe.ir.executables.devices import Devices, abstract, host_array
 
-__all__ = ["Layout", "Runs", "distribute"]
+__all__ = ["Layout", "ShardedProgram", "distribute"]
 
 Span: TypeAlias = tuple[slice, ...]
 
@@ -74,7 +74,7 @@ class Layout:
         return found
 
     def whole(self, part: Sequence[int]) -> tuple[int, ...]:
-        """Return the shape of an array from that of a part."""
+        """Return the shape of a whole array, given the shape of a part."""
         tiles = (*self.tiles, *[1] * len(part))
         return tuple(size * count for size, count in zip(part, tiles, strict=False))
 
@@ -112,7 +112,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Result:
-    """A result on several devices: the buffer of each, and the part of the array that it has."""
+    """A result on several devices: the buffer of each device, and its part of the array."""
 
     parts: Sequence[Any]
     layout: Layout
@@ -128,7 +128,7 @@ class Result:
 
 @functools.cache
 def _sharding_class() -> Any:
-    """Return jaxlib's sharding over several devices with the method that JAX's subclass adds."""
+    """Return jaxlib's sharding over several devices, with the method that JAX's subclass adds."""
     jaxlib = bindings.take("client")
 
     class Distribution(jaxlib.GSPMDSharding):  # type: ignore[misc, name-defined]
@@ -140,8 +140,8 @@ def _sharding_class() -> Any:
     return Distribution
 
 
-class Runs:
-    """Runs a compiled program on several devices.
+class ShardedProgram:
+    """A compiled program that runs on several devices.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ class Runs:
 
     def __init__(self, loaded: Executable, on: Devices) -> None:
         self._loaded, self._on = loaded, on
-        # None if each device has each array as a whole, as in a program with replicas.
+        # None if each device has the whole of each array, as in a program with replicas.
         self._parameters = loaded.get_parameter_shardings()
         self._results = loaded.get_output_shardings()
 
@@ -164,7 +164,7 @@ class Runs:
         return Layout(kind.from_proto(described[position]), count)
 
     def put(self, arrays: Sequence[Array]) -> list[Buffer]:
-        """Distribute the arguments of the program; some of them are distributed when it runs."""
+        """Distribute the arguments of the program; some are distributed when it runs."""
         if self._parameters is not None and len(arrays) != len(self._parameters):
             return list(arrays)
         return self._placed(arrays)
@@ -196,5 +196,5 @@ class Runs:
         ]
 
     def take(self, results: Sequence[Buffer]) -> list[Array]:
-        """Put the parts of results together."""
+        """Join the parts of each result."""
         return [result.whole() for result in results]

@@ -236,7 +236,7 @@ def _monitors(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> An
 
 
 def _scope(instance: Any, name: str = "") -> contextlib.AbstractContextManager[None]:
-    """Return a context in which ops are traced under a name, by default that of a component.
+    """Return a context in which ops are traced under a name, by default the component's name.
 
     It is a context manager, not a function that calls the method, because JAX records the call
     stack of each op that it traces.

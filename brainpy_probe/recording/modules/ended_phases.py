@@ -48,7 +48,7 @@ def add_phase(pending: Sequence[EndedPhase], span: Span, name: str) -> tuple[End
 def take_phases(
     pending: Sequence[EndedPhase], module: str, *, all_traces: bool
 ) -> tuple[dict[Phase, float] | None, tuple[EndedPhase, ...]]:
-    """Split pending phases into those that led to a module, and the others.
+    """Split pending phases into those that led to a module, and the remaining ones.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def take_phases(
     Returns
     -------
     dict or None
-        The seconds by phase of those that led to the module. None if the module was lowered in
+        The seconds, by phase, that led to the module. None if the module was lowered in
         another thread, or before the probe listened.
     tuple of EndedPhase
         The other phases.

@@ -36,7 +36,7 @@ class LoweredProgram:
     jaxpr : ClosedJaxpr or None
         The jaxpr that was lowered; None if JAX does not provide it.
     cost : dict
-        XLA's estimate of flops and bytes; empty if ``portable`` was not asked for.
+        XLA's estimate of flops and bytes; empty if ``portable`` was not requested.
     renderings : dict
         The text for each dialect.
     problems : dict
@@ -67,11 +67,11 @@ class RenderedProgram:
     native : LoweredProgram
         The version that ran.
     portable : LoweredProgram, Exception or None
-        The version for other compilers, or the reason why there is none; None if it was not asked
-        for.
+        The version for other compilers, or the reason why there is none; None if it was not
+        requested.
     step : RenderedProgram, Exception or None
         One step of the program's loop, or the reason why it can't be lowered; None if it was not
-        asked for, or if the step is not known by itself.
+        requested, or if the step is not known separately.
     """
 
     closed: ClosedProgram

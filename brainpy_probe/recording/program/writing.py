@@ -56,9 +56,9 @@ class WrittenProgram:
     texts : list of WrittenFile
         The texts.
     portable : PortableProgram or None
-        The version for other compilers, if it was asked for.
+        The version for other compilers, if it was requested.
     step : StepProgram or None
-        One step of the program's loop, if it was asked for.
+        One step of the program's loop, if it was requested.
     arguments : dict
         The place of each argument, by group and name.
     definition : ModelDefinition or None

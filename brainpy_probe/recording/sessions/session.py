@@ -215,7 +215,7 @@ class Session:
     def _in_own_context(
         self, record: Callable[[Stopwatch], ProbeError | None]
     ) -> ProbeError | None:
-        """Record an event with a stopwatch of its own, so that its phases are not the run's."""
+        """Record an event with a separate stopwatch, so that its phases are not the run's."""
         if self._is_inherited():
             return None
 

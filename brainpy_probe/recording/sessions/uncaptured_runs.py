@@ -1,4 +1,4 @@
-"""Counts what is not recorded as a call: runs by kind, or compiled functions of the user's."""
+"""Counts runs that are not recorded as calls, by kind; or compiled functions of the user's."""
 
 from __future__ import annotations
 

@@ -354,5 +354,5 @@ _BY_BASE: dict[type, _Inspector] = {
     random.Random: _inspect_random,
     **dict.fromkeys(_SCALARS, _inspect_value),
 }
-# Classes implemented in C that add no content of their own.
+# Classes implemented in C that add no content.
 _STATELESS = {object, OrderedDict, defaultdict, *random.Random.__mro__}

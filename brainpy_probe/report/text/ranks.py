@@ -87,7 +87,7 @@ def _program(program: ProgramOfRanks, ranks: Ranks) -> str:
 
 
 def _modules(modules: Sequence[ModuleOnSome]) -> str:
-    """Return which ranks compiled the modules of one name, each with other code."""
+    """Return which ranks compiled the modules of one name, each with different code."""
     if len(modules) > 1:
         return f"other code on {'; '.join(_ranks(module.ranks) for module in modules)}"
     (module,) = modules

@@ -187,7 +187,7 @@ def _calls(manifest: Manifest, width: int) -> Group:
 
 
 def _counts(call: CallRecord) -> dict[str, str]:
-    """Return the steps and the runs of a call; empty for what it has not."""
+    """Return the steps and the runs of a call; empty if it has none."""
     runs = "" if call.repeats is None else f"{call.repeats.count:,}"
     return {"steps": "" if call.steps is None else f"{call.steps:,}", "runs": runs}
 

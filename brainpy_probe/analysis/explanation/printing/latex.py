@@ -25,7 +25,7 @@ _SPECIAL = {
 
 
 def escape(text: str) -> str:
-    """Return text for a LaTeX formula, without commands of its own."""
+    """Escape a text for a LaTeX formula, so that it contains no LaTeX commands."""
     return "".join(_SPECIAL.get(character, character) for character in text)
 
 

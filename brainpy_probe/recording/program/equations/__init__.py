@@ -1,1 +1,1 @@
-"""Jaxprs: their equations, and their evaluation in a trace of the probe's."""
+"""Jaxprs: their equations, and their evaluation within one of the probe's traces."""

@@ -102,7 +102,7 @@ def _drop_brainpy_callbacks(step: TracedStep) -> None:
     """Remove the callbacks into BrainPy's own code that return nothing.
 
     These are the progress bar before 2.7 (2.3.8, 2.4.6, 2.6.0: runners.py) and, in every version,
-    the checks that raise errors of BrainPy's, such as those of a delay's bounds
+    the checks that raise BrainPy's errors, such as the checks of a delay's bounds
     (math/object_transform, check.py: jit_error).
     """
     calling = [eqn for eqn in step.eqns if id(eqn) in step.callers]

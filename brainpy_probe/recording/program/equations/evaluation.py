@@ -1,7 +1,7 @@
-"""Evaluates jaxprs inside a trace of the probe's.
+"""Evaluates jaxprs within one of the probe's traces.
 
-A jaxpr that BrainPy traced is evaluated once more, so that the user's Python code does not run
-again. On the way, equations can be left out, and constants of inner jaxprs become arguments.
+A jaxpr that BrainPy traced is evaluated again, so that the user's Python code does not run again.
+Equations can be left out, and constants of inner jaxprs can become arguments.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ __all__ = ["Body", "Rule", "evaluate"]
 
 # An inner jaxpr as a function.
 Body: TypeAlias = Callable[..., list[Any]]
-# Evaluates an equation in another way: it takes the equation, its operands and its inner jaxprs,
-# and returns the results.
+# Evaluates an equation in another way. It takes the equation, its operands and its inner jaxprs as
+# functions, and returns the results.
 Rule: TypeAlias = Callable[[Equation, Sequence[Any], Sequence[Body]], list[Any]]
 _NO_RULES: Mapping[str, Rule] = MappingProxyType({})
 
@@ -41,7 +41,7 @@ def evaluate(
     drop: Predicate | None = None,
     rules: Mapping[str, Rule] = _NO_RULES,
 ) -> Callable[[Atom], Any]:
-    """Evaluate equations, inside a trace or outside.
+    """Evaluate equations, within a trace or outside of one.
 
     Parameters
     ----------
@@ -55,9 +55,9 @@ def evaluate(
     drop : callable, optional
         Returns whether an equation of an inner jaxpr is to be left out.
     rules : mapping
-        How to evaluate equations on one device that are not evaluated by their primitive there, by
-        the primitive's name. With rules, equations are evaluated without the mesh of devices for
-        which they were traced.
+        Functions that evaluate some equations on one device instead of their primitives, by the
+        primitive's name. With rules, equations are evaluated without the device mesh for which they
+        were traced.
 
     Returns
     -------
@@ -104,9 +104,10 @@ def _is_changed(
     drop: Predicate | None,
     rules: Mapping[str, Rule],
 ) -> bool:
-    """Return whether a rule applies, or inner jaxprs change.
+    """Return whether a rule applies to an equation, or its inner jaxprs change.
 
-    These have lifted constants, equations to drop, or types with a mesh that is left out.
+    Inner jaxprs change if they have lifted constants, equations to drop, or types with a mesh that
+    is left out.
     """
     if eqn.primitive.name in rules or (rules and jax_tracing.is_on_mesh(eqn)):
         return True
@@ -127,7 +128,7 @@ def _rebuild(
     drop: Predicate | None,
     rules: Mapping[str, Rule],
 ) -> Sequence[Any] | None:
-    """Evaluate an equation with changed inner jaxprs; return None where that is not supported."""
+    """Evaluate an equation with changed inner jaxprs; return None if that is not supported."""
 
     def function(closed: Jaxpr | ClosedJaxpr) -> Body:
         consts = [lifted.get(id(c), c) for c in getattr(closed, "consts", ())]

@@ -1,6 +1,6 @@
 """Inspects and changes the equations of jaxprs: constants, callbacks, dead code.
 
-An inner jaxpr is one in the parameters of an equation, such as the body of a scan.
+An inner jaxpr is a jaxpr in the parameters of an equation, such as the body of a scan.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def uses(eqns: Sequence[Equation], variables: Sequence[Var], results: Sequence[A
 
 
 def equations(eqns: Sequence[Equation]) -> Iterator[Equation]:
-    """Yield equations and those of their inner jaxprs, at any depth; of a shared jaxpr once."""
+    """Yield equations and the equations of their inner jaxprs, at any depth; each jaxpr once."""
     seen: set[int] = set()
     pending = [iter(eqns)]
     while pending:
@@ -162,7 +162,7 @@ def map_equations(
 
 
 def callbacks(eqn: Equation, drop: Predicate | None = None) -> Iterator[Any]:
-    """Yield the Python callables that an equation calls at run time, itself or in inner jaxprs.
+    """Yield the Python callables that an equation calls at run time, also in inner jaxprs.
 
     Equations for which ``drop`` is true are skipped.
     """

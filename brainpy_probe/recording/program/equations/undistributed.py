@@ -1,9 +1,9 @@
-"""Evaluates what a model computes on several devices as on one device.
+"""Evaluates on one device what a model computes on several devices.
 
 The body of a ``shard_map`` or ``pmap`` computes one part of each array, and reads other parts by
 collective operations such as ``psum``. ``jax.vmap`` with the names of the mesh's axes computes all
-parts, and has the same collective operations. The axes of the mesh that are left to XLA (``auto``,
-or not among ``axis_names``) do not divide the arrays of the body.
+parts, and supports the same collective operations. Mesh axes that are left to XLA (``auto``, or not
+among ``axis_names``) do not divide the arrays of the body.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _split(array: Any, axes: _Axes, sizes: Mapping[str, int]) -> Any:
 
 
 def _join(parts: Any, axes: _Axes, mesh: Sequence[str]) -> Any:
-    """Return an array from its parts, which have all axes of the mesh first."""
+    """Join the parts of an array, which have all axes of the mesh first."""
     used = list(itertools.chain(*axes))
     for place in reversed(range(len(mesh))):
         if mesh[place] not in used:  # all parts along this axis are equal
@@ -90,14 +90,14 @@ def _join(parts: Any, axes: _Axes, mesh: Sequence[str]) -> Any:
 
 
 def _pmap(eqn: Equation, operands: Sequence[Any], bodies: Sequence[Body]) -> list[Any]:
-    """Compute all parts of a ``pmap``, which has a primitive of its own up to JAX 0.4.30."""
+    """Compute all parts of a ``pmap``, which has its own primitive up to JAX 0.4.30."""
     params, (body,) = eqn.params, bodies
     names = {"axis_name": params["axis_name"], "axis_size": params["axis_size"]}
     return list(jax.vmap(body, params["in_axes"], list(params["out_axes"]), **names)(*operands))
 
 
 def _psum(eqn: Equation, operands: Sequence[Any], _: Sequence[Body]) -> list[Any]:
-    """Sum over axes of the mesh, also where the primitive needs to know what varies along them."""
+    """Sum over axes of the mesh, even if the primitive requires values that vary along them."""
     groups = eqn.params.get("axis_index_groups")
     return list(_summed(tuple(operands), eqn.params["axes"], axis_index_groups=groups))
 
@@ -129,13 +129,13 @@ def _merged(array: Any, axis: int) -> Any:
 
 
 def _own(array: Any, names: Sequence[str], axis: int) -> Any:
-    """Divide an axis into as many pieces as there are parts, and return that of this part."""
+    """Divide an axis into one piece for each part, and return the piece of this part."""
     place, count = jax.lax.axis_index(names), _summed(1, names)
     size = array.shape[axis] // count
     return jax.lax.dynamic_slice_in_dim(array, place * size, size, axis)
 
 
-# ``jax.vmap`` computes the following collective operations along one axis of the mesh only.
+# ``jax.vmap`` computes the following collective operations only along one axis of the mesh.
 
 
 def _along_several(rule: Rule) -> Rule:
