@@ -317,7 +317,7 @@ ARGUMENTS: dict[str, Argument] = {
         "data",
         _data,
         str,
-        "Which arrays are written: none, inputs (and digests of the results), or full.",
+        "The arrays to write: none, inputs (and digests of the results), or full.",
     ),
     "portable": Argument(
         "portable",
@@ -330,7 +330,7 @@ ARGUMENTS: dict[str, Argument] = {
         "step",
         _flag("step"),
         _boolean,
-        "Also write the program of one step of each run, for whoever drives the loop.",
+        "Also write the program of one step of each run, for compilers that run the loop themselves.",
         form="switch",
     ),
     "profile": Argument(

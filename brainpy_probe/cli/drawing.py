@@ -95,7 +95,7 @@ def graph(
     ] = 60.0,
     memory: Memory = None,
 ) -> None:
-    """Draw a model: its components, and what flows between them in one step.
+    """Draw a model: its components, and the values that flow between them in one step.
 
     With --xla, draw the files that XLA dumped, if the capture was made with xla_dump="dot". PNG and
     --xla need no network and no system package, only: pip install 'brainpy-probe[graph]'
@@ -158,10 +158,10 @@ def report(
     timeout: Timeout = Limits.seconds,
     memory: Memory = None,
 ) -> None:
-    """Write a capture's report for a browser: one HTML file, which loads nothing.
+    """Write a capture's report for a browser: one HTML file, which loads nothing else.
 
     It has the findings, calls, compilations and costs, a picture of the model, and its equations
-    beside its StableHLO and its optimised HLO.
+    next to its StableHLO and its optimised HLO.
     """
     from brainpy_probe.report.api import model_explorer_file
     from brainpy_probe.report.api import report as write_report

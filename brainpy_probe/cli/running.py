@@ -41,7 +41,7 @@ def _hint_at_options(target: str, arguments: Sequence[str]) -> None:
     late = [word for word in arguments if word.partition("=")[0] in own]
     if late:
         error_console.print(
-            f"hint: {', '.join(late)} after {target} goes to the script. "
+            f"hint: {', '.join(late)} after {target} is passed to the script. "
             f"For brainpy-probe: brainpy-probe run {' '.join(late)} ... {target}"
         )
 

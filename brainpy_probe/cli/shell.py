@@ -49,7 +49,7 @@ app = typer.Typer(
     # Rich's markup would drop [graph] from a help text.
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Shows what XLA makes of a BrainPy network, and leaves the network alone.",
+    help="Shows what XLA makes of a BrainPy network, without changing the network.",
 )
 console = Output(soft_wrap=True)
 error_console = Output(stderr=True, soft_wrap=True)

@@ -38,7 +38,7 @@ def parsed(program: ProgramFiles, parse: Callable[[str, bytes], _T]) -> tuple[st
     form = next((kind for kind in order if kind in kinds), None)
     if form is None:
         raise CannotReplay(
-            f"{program.name} was captured in no form that XLA reads.",
+            f"XLA can read none of the files of {program.name}.",
             "Capture with dialect='stablehlo'.",
         )
     content = program.read(form)

@@ -295,7 +295,7 @@ class RunningCall:
         if times > 1:
             raise CannotCapture(
                 f"{runner} ran its model {times} times within one call.",
-                "Capture calls of predict each of which runs the model once.",
+                "Make each call of predict run the model once.",
             )
         if self.step is not None:
             return self.step
@@ -306,7 +306,7 @@ class RunningCall:
             raise CannotCapture(
                 f"{runner} ran {len(found)} loops or compiled functions outside of "
                 "BrainPy's own DSRunner._predict; none of them is the whole run.",
-                "Run the model by super().predict() or super()._predict(), or in one bm.for_loop.",
+                "Run the model with super().predict() or super()._predict(), or in one bm.for_loop.",
             )
         if found:
             return found[0]
@@ -318,7 +318,7 @@ class RunningCall:
             ) from self.step_failure
         raise CannotCapture(
             f"{runner} ran no loop and no step that BrainPy traced.",
-            "The run may have had no steps, or a subclass runs the model in its own way.",
+            "The run may have had no steps, or a subclass runs the model in another way.",
         )
 
     def _standalone_run(self) -> LoopRun | StepTrace:

@@ -85,7 +85,7 @@ def _settings(line: str) -> tuple[dict[str, Any], bool]:
             reports = False
         elif argument is None or not option.startswith("--"):
             known = ", ".join(f"--{known.replace('_', '-')}" for known in [*ARGUMENTS, "no_report"])
-            raise BadSetting(f"{option!r} is no option of %%probe.", f"Allowed: {known}.")
+            raise BadSetting(f"{option!r} is not an option of %%probe.", f"Allowed: {known}.")
         elif argument.form == "switch":
             settings[name] = True
         else:

@@ -296,7 +296,7 @@ def test_the_record_of_another_loop_is_rejected(
 
 @pytest.mark.parametrize(
     ("differs", "message"),
-    [("shape of a Variable", "in program 0"), ("monitors", "program 0 has other results")],
+    [("shape of a Variable", "in program 0"), ("monitors", "program 0 has different results")],
 )
 def test_another_known_program_is_rejected(
     differs: str, message: str, monkeypatch: pytest.MonkeyPatch, out: Path
@@ -339,7 +339,7 @@ def test_a_program_of_swapped_variables_is_rejected_by_results(
     with pytest.warns(probe.ProbeWarning, match="values after the call"), probe.capture(out) as cap:
         _run_each(runners)
     assert len(cap.programs) == 1
-    _assert_no_program(cap, "gave other results for the same")
+    _assert_no_program(cap, "gave different results for the same")
 
 
 @pytest.mark.parametrize("swaps", [True, False])

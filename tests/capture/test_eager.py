@@ -337,7 +337,7 @@ def _counter() -> Callable[[], float]:
     [
         (_clock, "it uses time"),
         (_imported, "it uses platform"),
-        (_counter(), "it reaches a itertools.count"),
+        (_counter(), "it depends on an object of itertools.count"),
         (lambda: float(np.random.default_rng().random()), "NumPy"),
         (lambda: float(np.random.rand()), ""),
     ],

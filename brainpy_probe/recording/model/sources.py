@@ -57,7 +57,7 @@ def statements(function: Any) -> tuple[str, ...]:
     function = inspect.unwrap(getattr(function, "__func__", function))
     code = getattr(function, "__code__", None)
     if not isinstance(code, CodeType):
-        raise TypeError(f"a {type(function).__name__} is no Python function")
+        raise TypeError(f"a {type(function).__name__} is not a Python function")
     return _statements(code)
 
 
@@ -67,7 +67,7 @@ def _statements(code: CodeType) -> tuple[str, ...]:
     first = code.co_firstlineno
     lines = inspect.getblock(linecache.getlines(code.co_filename)[first - 1 :])
     if not lines:
-        raise OSError("Python has no source of it")
+        raise OSError("Python has no source code for it")
     removed = _indent(lines[0])
     tree = ast.parse(textwrap.dedent("".join(lines)))
     # A file may define several lambdas in one line. The body of the function begins at a position

@@ -101,7 +101,7 @@ def render(closed: ClosedProgram, settings: Settings) -> RenderedProgram:
     native = _lower(closed, settings, function)
     if not native.renderings:
         reasons = "; ".join(f"{k}: {first_line(error)}" for k, error in native.problems.items())
-        raise CannotCapture("No text can be made of the program.", f"{reasons}.")
+        raise CannotCapture("The program can't be written in any dialect.", f"{reasons}.")
     portable: LoweredProgram | Exception | None = None
     if settings.portable:
         try:

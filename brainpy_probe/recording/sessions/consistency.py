@@ -288,7 +288,7 @@ def require_same_signature(closed: ClosedProgram, record: ProgramRecord) -> None
         recorded = [(spec.role, spec.name) for spec in specs if spec.role != "token"]
         shapes = [spec.shape for spec in specs if spec.role != "token"]
         if [item[:2] for item in ours] != recorded:
-            raise ProgramMismatch([f"program {record.index} has other {group}"])
+            raise ProgramMismatch([f"program {record.index} has different {group}"])
         for (role, name, shape), known, spec in zip(ours, shapes, specs, strict=False):
             if shape != known and not spec.key:
                 raise ProgramMismatch(
@@ -326,5 +326,5 @@ class KnownResults:
         key = record.fingerprint, closed.native.digest, arguments
         if self._known.setdefault(key, results) != results:
             raise ProgramMismatch(
-                [f"program {record.index} gave other results for the same arguments"]
+                [f"program {record.index} gave different results for the same arguments"]
             )

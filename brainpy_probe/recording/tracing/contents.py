@@ -173,7 +173,7 @@ def _structure(kind: type) -> tuple[Any, list[MemberDescriptorType], list[type]]
     for cls in mro:
         known = cls in _BY_BASE or cls in _STATELESS or is_made_in_python(cls)
         if not known or (issubclass(cls, Iterator) and not inspectors):
-            raise NotComparable(f"it reaches a {kind.__module__}.{kind.__qualname__}")
+            raise NotComparable(f"it depends on an object of {kind.__module__}.{kind.__qualname__}")
     return inspectors, slots, classes
 
 

@@ -76,7 +76,7 @@ class StepDependencies:
                     objects.append(part)
             rows.append((values, list(map(type, values)), [numbers[id(p)] for p in parts]))
             if len(objects) > _MAX_OBJECTS:
-                raise NotComparable("it reaches too much")
+                raise NotComparable("it depends on too many objects")
         return rows, names
 
     def _read_settings(self) -> list[dict[str, Any]]:

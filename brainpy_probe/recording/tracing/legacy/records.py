@@ -49,7 +49,7 @@ def loop_run(
     """
     if scan is None:
         raise CannotCapture(
-            "A loop of BrainPy's ran without a scan that the probe could see.",
+            "A loop of BrainPy ran without a scan that the probe could record.",
             "A loop of no steps has no scan; otherwise report the versions of BrainPy and JAX.",
         )
     operands, params = scan
@@ -150,7 +150,7 @@ def _unwrapped(outer: Jaxpr) -> tuple[ClosedJaxpr, list[Var], list[Atom]]:
     """Return the jaxpr of a jit's only equation, with its variables instead of the outer ones."""
     if len(outer.eqns) != 1 or outer.constvars:
         raise CannotCapture(
-            f"The trace of a bm.jit function is not one equation: {len(outer.eqns)} of them.",
+            f"The trace of a bm.jit function has {len(outer.eqns)} equations instead of one.",
             "The probe does not support this version of BrainPy or JAX.",
         )
     (eqn,) = outer.eqns
