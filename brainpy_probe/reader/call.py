@@ -76,7 +76,7 @@ class PredictCall(Shown):
         if file is None or self.program is None:
             raise BadSetting(
                 "This capture has no states after the last run of this call.",
-                "capture(data='full') writes the last states of a jitted function that ran several times.",
+                "capture(data='full') writes them if a jitted function ran several times.",
             )
         return self.program.arrays_of(file)
 

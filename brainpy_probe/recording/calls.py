@@ -306,7 +306,7 @@ class RunningCall:
             raise CannotCapture(
                 f"{runner} ran {len(found)} loops or compiled functions outside of "
                 "BrainPy's own DSRunner._predict; none of them is the whole run.",
-                "Run the model with super().predict() or super()._predict(), or in one bm.for_loop.",
+                "Run the model with super().predict() or super()._predict(), or one bm.for_loop.",
             )
         if found:
             return found[0]
