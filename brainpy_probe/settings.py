@@ -330,7 +330,7 @@ ARGUMENTS: dict[str, Argument] = {
         "step",
         _flag("step"),
         _boolean,
-        "Also write the program of one step of each run, for programs that run the loop.",
+        "Also write the program of one step of each run, for use in your own loop.",
         form="switch",
     ),
     "profile": Argument(
