@@ -25,7 +25,7 @@ from brainpy_probe.format.folder import JOURNAL, MANIFEST
 from brainpy_probe.format.manifest.records import Manifest
 from brainpy_probe.recording import hooks
 from brainpy_probe.recording.modules import compiler_hooks, log, phase_events
-from brainpy_probe.recording.patches import LEDGER
+from brainpy_probe.recording.patches import ACTIVE
 from brainpy_probe.recording.program import lowering, tensors, writing
 from brainpy_probe.recording.sessions import call_records, pending_records, program_log, session
 from brainpy_probe.recording.sessions.session import Session
@@ -102,11 +102,11 @@ def events_of(run: Callable[[], object]) -> list[Any]:
     """Return the calls and modules that a session is given during a real run."""
     recorder = EventRecorder()
     phase_events.install_listeners()
-    LEDGER.enter(recorder, hooks.patches())
+    ACTIVE.enter(recorder, hooks.patches())
     try:
         run()
     finally:
-        LEDGER.leave(recorder)
+        ACTIVE.leave(recorder)
     return recorder.events
 
 

@@ -16,7 +16,7 @@ import wrapt
 from jax._src import monitoring
 from jax.tree_util import tree_leaves
 
-from brainpy_probe.recording.patches import LEDGER
+from brainpy_probe.recording.patches import ACTIVE
 from tests import eras
 from tests.networks import ROUNDED, UNSTABLE_NAMES, Case
 
@@ -89,7 +89,7 @@ def assert_nothing_patched() -> None:
     for (owner, name), original in zip(PATCHED, ORIGINALS, strict=True):
         assert vars(owner).get(name, _INHERITED) is original, f"{owner!r}.{name} is patched"
     assert wrappers_on_runners() == []
-    assert LEDGER.users == ()
+    assert ACTIVE.users == ()
 
 
 COMPILED = "/jax/core/compile/backend_compile_duration"

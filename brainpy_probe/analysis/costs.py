@@ -58,18 +58,18 @@ def count(record: ProgramRecord, module: HloModule) -> Costs:
     read = hlo.Module.of(module)
     loop = time_loop(read, record)
     steps = 1 if loop is None else trip_count(read, loop) or _input_length(record)
-    ledger = _Ledger(read, Owners(record.components), loop)
-    ledger.enter(read.entry, "", "", outside=loop is not None)
+    counts = _CostCounts(read, Owners(record.components), loop)
+    counts.enter(read.entry, "", "", outside=loop is not None)
     total = hlo.cost_of(module)
-    rows = _rows(record, ledger)
+    rows = _rows(record, counts)
     return Costs(
         program=record.name,
         steps=steps,
         components=rows,
         once=sum((row.once for row in rows), Count()),
         step=sum((row.step for row in rows), Count()),
-        xla=total + ledger.corrections,
-        notes=_notes(record, ledger),
+        xla=total + counts.corrections,
+        notes=_notes(record, counts),
     )
 
 
@@ -128,7 +128,7 @@ class Owners:
 
 
 @dataclass
-class _Ledger:
+class _CostCounts:
     """The counts so far, by component, within the loop over time and outside of it.
 
     Attributes
@@ -211,19 +211,21 @@ class _Ledger:
 
     def _add_costliest(self, branches: list[hlo.Computation], owner: str, *, outside: bool) -> None:
         """Count a conditional as XLA does: for each kind of cost, its costliest branch."""
-        ledgers = []
+        all_counts = []
         for branch in branches:
-            ledger = _Ledger(self.module, self.owners, self.loop, inner=self.inner)
-            ledger.costs = self.costs
-            ledger.enter(branch, owner, "", outside=outside)
-            ledgers.append(ledger)
-            for component, targets in ledger.targets.items():
+            branch_counts = _CostCounts(self.module, self.owners, self.loop, inner=self.inner)
+            branch_counts.costs = self.costs
+            branch_counts.enter(branch, owner, "", outside=outside)
+            all_counts.append(branch_counts)
+            for component, targets in branch_counts.targets.items():
                 self.targets.setdefault(component, set()).update(targets)
-            for component, size in ledger.custom_bytes.items():
+            for component, size in branch_counts.custom_bytes.items():
                 self.custom_bytes[component] = self.custom_bytes.get(component, 0) + size
-            self.corrections += ledger.corrections
-            self.parts = self.parts or ledger.parts
-        parts = [ledger.once if outside else ledger.step for ledger in ledgers]
+            self.corrections += branch_counts.corrections
+            self.parts = self.parts or branch_counts.parts
+        parts = [
+            branch_counts.once if outside else branch_counts.step for branch_counts in all_counts
+        ]
         chosen: dict[str, dict[str, float]] = {}
         for kind in Count.__struct_fields__:
             most = max(parts, key=lambda part: sum(getattr(cost, kind) for cost in part.values()))
@@ -285,11 +287,11 @@ def _input_length(record: ProgramRecord) -> int:
     return max(lengths, default=1)
 
 
-def _rows(record: ProgramRecord, ledger: _Ledger) -> tuple[ComponentCost, ...]:
+def _rows(record: ProgramRecord, counts: _CostCounts) -> tuple[ComponentCost, ...]:
     components = record.components
-    without_component = component_names.LOOP if ledger.loop is None else component_names.OUTSIDE
-    once = {name or without_component: counted for name, counted in ledger.once.items()}
-    step = {name or component_names.LOOP: counted for name, counted in ledger.step.items()}
+    without_component = component_names.LOOP if counts.loop is None else component_names.OUTSIDE
+    once = {name or without_component: counted for name, counted in counts.once.items()}
+    step = {name or component_names.LOOP: counted for name, counted in counts.step.items()}
     held: dict[str, dict[str, int]] = {"state": {}, "constant": {}}
     for spec in record.arguments:
         if spec.role in held:
@@ -310,8 +312,8 @@ def _rows(record: ProgramRecord, ledger: _Ledger) -> tuple[ComponentCost, ...]:
             once=once.get(name, Count()),
             state=held["state"].get(name, 0),
             constants=held["constant"].get(name, 0),
-            custom_calls=tuple(sorted(ledger.targets.get(name, ()))),
-            custom_bytes=ledger.custom_bytes.get(name, 0),
+            custom_calls=tuple(sorted(counts.targets.get(name, ()))),
+            custom_bytes=counts.custom_bytes.get(name, 0),
         )
         for name in ordered
     )
@@ -326,26 +328,26 @@ def _parent(name: str, components: Mapping[str, str]) -> str:
     )
 
 
-def _notes(record: ProgramRecord, ledger: _Ledger) -> tuple[str, ...]:
+def _notes(record: ProgramRecord, counts: _CostCounts) -> tuple[str, ...]:
     notes = []
     if not record.components:
         notes.append(
             "The ops are not labelled with components: an earlier brainpy-probe wrote the capture, "
             "or the step was traced before the capture was opened."
         )
-    if ledger.inner["while"]:
-        inner = count_phrase(ledger.inner["while"], "inner loop repeats", "inner loops repeat")
+    if counts.inner["while"]:
+        inner = count_phrase(counts.inner["while"], "inner loop repeats", "inner loops repeat")
         notes.append(f"What {inner} is counted once, because XLA does not count how often.")
-    if ledger.inner["conditional"]:
-        inner = count_phrase(ledger.inner["conditional"], "conditional", "conditionals")
+    if counts.inner["conditional"]:
+        inner = count_phrase(counts.inner["conditional"], "conditional", "conditionals")
         notes.append(f"Of {inner} the costliest branch is counted.")
-    if ledger.parts:
+    if counts.parts:
         devices = record.fidelity.placement.devices
         notes.append(
             f"The ops of a shard_map are counted for the part of the arrays that one of {devices} "
             "devices has. The portable program has all parts."
         )
-    targets = set().union(*ledger.targets.values())
+    targets = set().union(*counts.targets.values())
     if targets:
         notes.append(
             f"Not counted: the code of {', '.join(sorted(targets))}. XLA counts only the operands "

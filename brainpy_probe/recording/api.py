@@ -124,7 +124,7 @@ class CaptureScope:
         from brainpy_probe.compat import versions
         from brainpy_probe.recording import hooks
         from brainpy_probe.recording.modules import phase_events
-        from brainpy_probe.recording.patches import LEDGER
+        from brainpy_probe.recording.patches import ACTIVE
         from brainpy_probe.recording.sessions.session import Session
 
         if self._session is not None:
@@ -137,7 +137,7 @@ class CaptureScope:
         except OSError as error:
             raise CannotWrite(self._settings.out, error) from error
         try:
-            LEDGER.enter(session, patches)
+            ACTIVE.enter(session, patches)
         except BaseException:
             session.discard()
             raise
@@ -161,12 +161,12 @@ class CaptureScope:
         if self._session is None:
             return
         from brainpy_probe.recording import lifecycle
-        from brainpy_probe.recording.patches import LEDGER
+        from brainpy_probe.recording.patches import ACTIVE
 
         self._stop_waiting()
         lifecycle.end_abandoned()
         try:
-            LEDGER.leave(self._session)
+            ACTIVE.leave(self._session)
         finally:
             problem = self._session.close()
         if problem is not None and error is None:

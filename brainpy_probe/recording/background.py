@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from brainpy_probe.compat import jax_tracing
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.current import OWN_WORK
-from brainpy_probe.recording.patches import LEDGER
+from brainpy_probe.recording.patches import ACTIVE
 from brainpy_probe.user_warnings import warn
 
 __all__ = ["rendering_ahead"]
@@ -66,5 +66,5 @@ def _render(call: RunningCall, settings: object) -> None:
     with contextlib.suppress(Exception):  # the failure shows at the end of the call
         if jax_tracing.trace_settings() == settings:
             OWN_WORK.set(True)
-            for session in LEDGER.users:
+            for session in ACTIVE.users:
                 session.render_ahead(call)

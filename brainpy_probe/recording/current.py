@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from brainpy_probe.recording.guard import Guard
 from brainpy_probe.recording.modules.timing import Stopwatch
-from brainpy_probe.recording.patches import LEDGER
+from brainpy_probe.recording.patches import ACTIVE
 
 if TYPE_CHECKING:
     from brainpy_probe.recording.calls import RunningCall
@@ -34,7 +34,7 @@ def _add_failure(error: Exception) -> None:
     if call is not None:
         call.add_failure(error)
         return
-    for session in LEDGER.users:
+    for session in ACTIVE.users:
         session.defer_failure(error)
 
 

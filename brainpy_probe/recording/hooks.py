@@ -34,7 +34,7 @@ from brainpy_probe.recording.current import (
 from brainpy_probe.recording.model import scopes
 from brainpy_probe.recording.modules import compiler_hooks
 from brainpy_probe.recording.modules.timing import Stopwatch, add_timings
-from brainpy_probe.recording.patches import LEDGER, Patch
+from brainpy_probe.recording.patches import ACTIVE, Patch
 from brainpy_probe.recording.snapshot import Snapshot, copy_containers
 from brainpy_probe.recording.tracing import eager, state_traces
 from brainpy_probe.recording.tracing.legacy import hooks as legacy_hooks
@@ -85,7 +85,7 @@ def patch_when_imported(
         failure: Exception | None = None
         try:
             versions.resolve()
-            LEDGER.extend(make_patches())
+            ACTIVE.extend(make_patches())
         except Exception as error:
             failure = report(error)
         if failure is not None:
@@ -199,10 +199,10 @@ def _recorded(runner: Runner) -> Iterator[None]:
     of each op that it traces.
     """
     outer = lifecycle.running_call()
-    if not LEDGER.users or OWN_WORK.get() or (outer is not None and _is_part_of(runner, outer)):
+    if not ACTIVE.users or OWN_WORK.get() or (outer is not None and _is_part_of(runner, outer)):
         yield
         return
-    trace_eager = any(session.settings.trace_eager for session in LEDGER.users)
+    trace_eager = any(session.settings.trace_eager for session in ACTIVE.users)
     call = lifecycle.begin(RunningCall(runner, trace_eager))
     try:
         yield

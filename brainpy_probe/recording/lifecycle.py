@@ -17,7 +17,7 @@ from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.current import CURRENT_CALL, CURRENT_WATCH, OPEN_CALLS, guard
 from brainpy_probe.recording.modules import compiler_hooks, dumps, phase_events
 from brainpy_probe.recording.modules.compilation import PENDING_PHASES
-from brainpy_probe.recording.patches import LEDGER
+from brainpy_probe.recording.patches import ACTIVE
 
 __all__ = ["begin", "cancel", "end", "end_abandoned", "running_call"]
 
@@ -43,7 +43,7 @@ def end_abandoned() -> None:
 
 def begin(call: RunningCall) -> RunningCall:
     """Make a call the current call of its thread, and start its clock."""
-    call.sessions = LEDGER.users
+    call.sessions = ACTIVE.users
     with call.own_work():
         call.nested = not jax_tracing.trace_state_clean()
         if not call.is_standalone:

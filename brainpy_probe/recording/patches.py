@@ -16,7 +16,7 @@ from brainpy_probe.recording.identity_dict import IdentityDict
 from brainpy_probe.recording.recorder import Recorder
 from brainpy_probe.recording.tracing.repeated_runs import RepeatedRuns
 
-__all__ = ["LEDGER", "Ledger", "Patch", "unwrapped"]
+__all__ = ["ACTIVE", "ActiveRecorders", "Patch", "unwrapped"]
 
 _Handler = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 _ABSENT = object()
@@ -117,10 +117,10 @@ class _Installed:
 
     def is_wrapped(self) -> bool:
         """Return whether another wrapper is around this one."""
-        return any(layer is self.wrapper for layer in _layers(self.current()))
+        return any(layer is self.wrapper for layer in _nested_wrappers(self.current()))
 
 
-def _layers(outermost: Any) -> Iterator[Any]:
+def _nested_wrappers(outermost: Any) -> Iterator[Any]:
     seen: set[int] = set()
     layer = outermost
     while layer is not _ABSENT and layer is not None and id(layer) not in seen:
@@ -130,8 +130,8 @@ def _layers(outermost: Any) -> Iterator[Any]:
 
 
 @dataclass
-class Ledger:
-    """The installed patches, and the recorders that use them.
+class ActiveRecorders:
+    """The recorders of the open captures, and the patches that they have installed.
 
     The first recorder installs the patches. A later one adds missing patches, such as those of a
     runner class that did not exist before. The last one removes them all. If another tool has
@@ -226,4 +226,4 @@ class Ledger:
             self._installed.pop()
 
 
-LEDGER = Ledger()
+ACTIVE = ActiveRecorders()

@@ -26,7 +26,7 @@ from brainpy_probe.recording import hooks, lifecycle
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.modules import dumps, phase_events
 from brainpy_probe.recording.modules.compilation import Compilation
-from brainpy_probe.recording.patches import LEDGER, Patch
+from brainpy_probe.recording.patches import ACTIVE, Patch
 from brainpy_probe.recording.sessions.failures import FailureLog
 from brainpy_probe.recording.sessions.session import Session
 from brainpy_probe.recording.tracing.repeated_runs import RepeatedRun
@@ -61,11 +61,11 @@ class ProcessCapture:
         These modules are recorded when the session opens.
         """
         phase_events.install_listeners()
-        LEDGER.enter(self, hooks.compiler_patches())
+        ACTIVE.enter(self, hooks.compiler_patches())
 
     def give_up(self) -> None:
         """Stop recording, because BrainPy could not be imported or patched."""
-        LEDGER.leave(self)
+        ACTIVE.leave(self)
         self._forget_early()
 
     def begin(self) -> None:
@@ -79,10 +79,10 @@ class ProcessCapture:
         try:
             versions.resolve()
             phase_events.install_listeners()
-            if self in LEDGER.users:
-                LEDGER.extend(self._patches())
+            if self in ACTIVE.users:
+                ACTIVE.extend(self._patches())
             else:
-                LEDGER.enter(self, self._patches())
+                ACTIVE.enter(self, self._patches())
         except BaseException:
             self.give_up()
             raise
@@ -139,11 +139,11 @@ class ProcessCapture:
 
     def finish(self) -> None:
         """Close this process's capture, if there is one, and print a summary. Runs once."""
-        if self not in LEDGER.users:
+        if self not in ACTIVE.users:
             return
         self._stop_waiting()
         lifecycle.end_abandoned()
-        LEDGER.leave(self)
+        ACTIVE.leave(self)
         try:
             with self._lock:
                 self._is_finished, session = True, self._session
@@ -164,9 +164,9 @@ class ProcessCapture:
     def _patches(self) -> list[Patch]:
         def runner_made(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
             """Wrap ``DSRunner.__init__``: patch subclasses that the script has defined since."""
-            if self in LEDGER.users:
+            if self in ACTIVE.users:
                 try:
-                    LEDGER.extend(hooks.patches())
+                    ACTIVE.extend(hooks.patches())
                 except Exception as error:
                     self.report_failure(error)
             return wrapped(*args, **kwargs)

@@ -28,7 +28,7 @@ from brainpy_probe.compat.versions import (
 from brainpy_probe.errors import PrivateNameMissing, ProbeError, describe_error
 from brainpy_probe.format.atomic import abandoned_files
 from brainpy_probe.recording.api import capture
-from brainpy_probe.recording.patches import LEDGER
+from brainpy_probe.recording.patches import ACTIVE
 from brainpy_probe.settings import DEFAULT_OUT, DIALECTS, VARIABLE, Settings
 from brainpy_probe.startup import autostart, launch
 
@@ -206,8 +206,8 @@ def _trial() -> str:
             warnings.simplefilter("ignore")
             make_run = _neuron if find_spec("brainpy") else _loop
             importlib.import_module("brainpy" if make_run is _neuron else "brainstate")
-            for user in LEDGER.users:  # BRAINPY_PROBE is set; do not record the trial there
-                LEDGER.leave(user)
+            for user in ACTIVE.users:  # BRAINPY_PROBE is set; do not record the trial there
+                ACTIVE.leave(user)
             run = make_run()
             with capture(folder, dialect=DIALECTS, strict=True) as captured:
                 run()

@@ -90,7 +90,7 @@ CALLED_IN_A_RUN: list[tuple[Any, str, bool]] = [
     (scopes, "name_components", True),
     (scopes, "scope", True),
     (compiler_hooks, "_new_compilation", True),
-    (phase_events, "_pend", False),
+    (phase_events, "_keep_phase", False),
     *([(brainpy_transforms, "scanned_function", False)] if SINCE_2_7 else []),
 ]
 
@@ -118,7 +118,7 @@ def test_a_failure_in_a_wrapper_does_not_stop_the_run(
 def test_a_failing_listener_stops_no_compilation(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(phase_events, "_pend", _fail)
+    monkeypatch.setattr(phase_events, "_keep_phase", _fail)
     with pytest.warns(probe.ProbeWarning, match="injected failure"), probe.capture(out):
         assert float(jax.jit(lambda x: x * 3.0)(np.float32(2.0))) == 6.0
 

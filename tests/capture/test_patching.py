@@ -14,7 +14,7 @@ import wrapt
 
 import brainpy_probe as probe
 from brainpy_probe.recording import hooks
-from brainpy_probe.recording.patches import LEDGER
+from brainpy_probe.recording.patches import ACTIVE
 from brainpy_probe.recording.sessions.session import Session
 from brainpy_probe.settings import Settings
 from tests.eras import SINCE_2_4, DynamicalSystem, jit
@@ -137,7 +137,7 @@ def test_a_capture_that_cannot_begin_leaves_no_folder(
     def enter(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(LEDGER, "enter", enter)
+    monkeypatch.setattr(ACTIVE, "enter", enter)
     with pytest.raises(KeyboardInterrupt), probe.capture(out):
         pass
     assert list(out.iterdir()) == []
@@ -169,9 +169,9 @@ def test_a_session_without_hooks_records_nothing(out: Path) -> None:
     case = by_name("lif")
     runner = case.build()
     session = Session(Settings.of_arguments(out=out, strict=True))
-    LEDGER.enter(session, [])
+    ACTIVE.enter(session, [])
     case.run(runner)
-    LEDGER.leave(session)
+    ACTIVE.leave(session)
     session.close()
     assert session.capture.calls == ()
     with pytest.raises(probe.ProbeError, match="no model was run"):

@@ -575,7 +575,7 @@ _RECORDING = (
     ),
     Fault(
         "patches stay",
-        "Ledger.leave",
+        "ActiveRecorders.leave",
         "self._remove_from(0)",
         "pass",
         "tests/unit/test_patches.py",

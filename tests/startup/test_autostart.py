@@ -294,10 +294,10 @@ def test_eight_processes_of_all_kinds_lose_nothing(python: Interpreter, cwd: Pat
 FORKED_AFTERWARDS = """
 import multiprocessing, os, net
 import brainpy_probe as probe
-from brainpy_probe.recording.patches import LEDGER
+from brainpy_probe.recording.patches import ACTIVE
 
 net.run()
-worker = multiprocessing.get_context("fork").Process(target=lambda: LEDGER.users[0]._opened())
+worker = multiprocessing.get_context("fork").Process(target=lambda: ACTIVE.users[0]._opened())
 worker.start()
 worker.join()
 try:
@@ -305,7 +305,7 @@ try:
         net.run()
         child = os.fork()
         if not child:
-            whole, _ = LEDGER.users
+            whole, _ = ACTIVE.users
             assert f"-{os.getpid()}" in str(whole._opened().folder.path)
             print("a folder of its own", flush=True)
             raise InterruptedError

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 import wrapt
 
-from brainpy_probe.recording.patches import Ledger, Patch
+from brainpy_probe.recording.patches import ActiveRecorders, Patch
 
 SEEN: list[str] = []
 
@@ -57,34 +57,34 @@ ALL = [Patch(Target, name, _note) for name in ("method", "of_class", "alone")]
 
 def test_a_later_user_brings_what_is_not_in_yet() -> None:
     before = dict(vars(Target))
-    ledger, one, other = Ledger(), object(), object()
-    ledger.enter(one, ALL[:1])
-    ledger.enter(other, ALL)
+    active, one, other = ActiveRecorders(), object(), object()
+    active.enter(one, ALL[:1])
+    active.enter(other, ALL)
     assert (Target().method(1), Target.alone(3)) == (2, -3)
     assert SEEN == ["method", "alone"], "and each is in but once"
     with pytest.raises(AttributeError):
-        ledger.extend([Patch(Heir, "method", _note), Patch(Heir, "absent", _note)])
+        active.extend([Patch(Heir, "method", _note), Patch(Heir, "absent", _note)])
     assert "method" not in vars(Heir), "all of them or none"
-    ledger.leave(other)
+    active.leave(other)
     assert Target.alone(3) == -3
     assert SEEN == ["method", "alone", "alone"]
-    ledger.leave(one)
+    active.leave(one)
     assert dict(vars(Target)) == before
 
 
 def test_the_last_user_puts_the_very_same_objects_back() -> None:
     before = dict(vars(Target))
-    ledger, one, other = Ledger(), object(), object()
-    ledger.enter(one, ALL)
-    ledger.enter(other, ALL)
+    active, one, other = ActiveRecorders(), object(), object()
+    active.enter(one, ALL)
+    active.enter(other, ALL)
     assert (Target().method(1), Target.of_class(2), Target.alone(3)) == (2, "Target 2", -3)
     assert (Heir().method(1), Heir.of_class(2), Heir().alone(3)) == (2, "Heir 2", -3)
     assert SEEN == ["method", "of_class", "alone"] * 2, "each call is seen once for all users"
-    ledger.leave(one)
-    assert ledger.users == (other,)
+    active.leave(one)
+    assert active.users == (other,)
     assert Target().method(1) == 2
     assert SEEN[6:] == ["method"]
-    ledger.leave(other)
+    active.leave(other)
     after = dict(vars(Target))
     assert list(after) == list(before)
     assert all(after[name] is before[name] for name in before)
@@ -93,21 +93,21 @@ def test_the_last_user_puts_the_very_same_objects_back() -> None:
 
 
 def test_users_are_distinguished_by_identity() -> None:
-    ledger, one, other = Ledger(), [1], [1]
-    ledger.enter(one, [METHOD])
-    ledger.enter(other, [METHOD])
-    ledger.leave(other)
-    assert len(ledger.users) == 1
-    assert ledger.users[0] is one
-    ledger.leave(one)
+    active, one, other = ActiveRecorders(), [1], [1]
+    active.enter(one, [METHOD])
+    active.enter(other, [METHOD])
+    active.leave(other)
+    assert len(active.users) == 1
+    assert active.users[0] is one
+    active.leave(one)
 
 
 def test_an_inherited_attribute_is_inherited_again_afterwards() -> None:
-    ledger = Ledger()
-    ledger.enter(0, [Patch(Heir, "method", _note)])
+    active = ActiveRecorders()
+    active.enter(0, [Patch(Heir, "method", _note)])
     assert Heir().method(1) == Target().method(1) == 2
     assert SEEN == ["method"], "the base class is left alone"
-    ledger.leave(0)
+    active.leave(0)
     assert "method" not in vars(Heir)
     assert Heir().method(1) == 2
 
@@ -117,36 +117,36 @@ def test_an_inherited_attribute_is_inherited_again_afterwards() -> None:
 )
 def test_a_patch_that_fails_takes_the_earlier_ones_out_again(second: Patch) -> None:
     original = vars(Target)["method"]
-    ledger = Ledger()
+    active = ActiveRecorders()
     with pytest.raises((TypeError, AttributeError)):
-        ledger.enter(0, [METHOD, second])
+        active.enter(0, [METHOD, second])
     assert vars(Target)["method"] is original
-    assert ledger.users == ()
-    ledger.enter(0, [METHOD])
+    assert active.users == ()
+    active.enter(0, [METHOD])
     Target().method(1)
     assert SEEN == ["method"]
-    ledger.leave(0)
+    active.leave(0)
 
 
 def test_another_tools_wrapper_over_ours_stays() -> None:
     original = vars(Target)["method"]
-    ledger = Ledger()
+    active = ActiveRecorders()
     try:
-        ledger.enter(0, [METHOD])
+        active.enter(0, [METHOD])
         wrapt.wrap_function_wrapper(Target, "method", _others)
         theirs = vars(Target)["method"]
-        ledger.leave(0)
+        active.leave(0)
         assert vars(Target)["method"] is theirs
         for user in (1, 2):
             SEEN.clear()
-            ledger.enter(user, [METHOD])
+            active.enter(user, [METHOD])
             assert Target().method(1) == 2
             assert SEEN == ["other", "method"], "ours lies beneath theirs, once"
-            ledger.leave(user)
+            active.leave(user)
             assert vars(Target)["method"] is theirs
         cast("Any", Target).method = theirs.__wrapped__
-        ledger.enter(3, [METHOD])
-        ledger.leave(3)
+        active.enter(3, [METHOD])
+        active.leave(3)
         assert vars(Target)["method"] is original
     finally:
         cast("Any", Target).method = original
@@ -154,12 +154,12 @@ def test_another_tools_wrapper_over_ours_stays() -> None:
 
 def test_a_tool_may_put_the_original_back_itself() -> None:
     original = vars(Target)["method"]
-    ledger = Ledger()
-    ledger.enter(0, [METHOD])
+    active = ActiveRecorders()
+    active.enter(0, [METHOD])
     cast("Any", Target).method = original
-    ledger.leave(0)
+    active.leave(0)
     assert vars(Target)["method"] is original
-    ledger.enter(1, [METHOD])
+    active.enter(1, [METHOD])
     Target().method(1)
     assert SEEN == ["method"]
-    ledger.leave(1)
+    active.leave(1)

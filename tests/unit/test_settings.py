@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import brainpy_probe as probe
-from brainpy_probe.recording.patches import LEDGER
+from brainpy_probe.recording.patches import ACTIVE
 from brainpy_probe.settings import ARGUMENTS, DIALECTS, DUMPS, Settings, variable
 
 
@@ -63,7 +63,7 @@ def test_a_folder_below_a_file_is_refused_at_the_call(below: str, tmp_path: Path
 def test_the_call_alone_writes_and_patches_nothing(out: Path) -> None:
     probe.capture(out)
     assert not out.exists()
-    assert LEDGER.users == ()
+    assert ACTIVE.users == ()
 
 
 @pytest.mark.parametrize("words", ["mhlo,hlo", "MHLO, hlo", ["MHLO", "hlo"]], ids=repr)

@@ -119,7 +119,7 @@ def _quotient(left: Array, right: Array) -> Array:
     return np.asarray(np.sign(left) * np.sign(divisor) * magnitude, left.dtype)
 
 
-def _wide(function: Callable[..., Any]) -> Callable[..., Array]:
+def _in_wide_precision(function: Callable[..., Any]) -> Callable[..., Array]:
     """Return a function that computes in float64 or complex128 and rounds the result once."""
 
     def rounded(*operands: Array) -> Array:
@@ -134,7 +134,7 @@ def _logistic(x: Array) -> Array:
     return np.asarray(1 / (1 + np.exp(-x)))
 
 
-def _shift(operation: Callable[..., Any]) -> Callable[[Array, Array], Array]:
+def _shifting(operation: Callable[..., Any]) -> Callable[[Array, Array], Array]:
     def shifted(left: Array, right: Array) -> Array:
         bits = left.dtype.itemsize * 8
         wide = right.astype(np.int64) >= bits
@@ -158,7 +158,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "power": np.power, "atan2": np.arctan2,
 }  # fmt: skip
 _APPROXIMATED: dict[str, Callable[..., Array]] = {
-    **{name: _wide(function) for name, function in _FUNCTIONS.items()},
+    **{name: _in_wide_precision(function) for name, function in _FUNCTIONS.items()},
     "chlo.erf_inv": _erf_inv,
 }
 _ELEMENTWISE: dict[str, Callable[..., Any]] = {
@@ -167,8 +167,8 @@ _ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "minimum": np.minimum, "floor": np.floor, "ceil": np.ceil, "sign": np.sign,
     "round_nearest_even": np.rint, "remainder": np.fmod, "mod": np.mod,
     "is_finite": np.isfinite, "and": np.bitwise_and, "or": np.bitwise_or,
-    "xor": np.bitwise_xor, "not": np.invert, "shift_left": _shift(np.left_shift),
-    "shift_right_logical": _shift(_logical_right), "shift_right_arithmetic": np.right_shift,
+    "xor": np.bitwise_xor, "not": np.invert, "shift_left": _shifting(np.left_shift),
+    "shift_right_logical": _shifting(_logical_right), "shift_right_arithmetic": np.right_shift,
     "select": np.where, "clamp": lambda low, x, high: np.clip(x, low, high),
     "chlo.square": np.square, "optimization_barrier": lambda x: x, **_APPROXIMATED,
 }  # fmt: skip
@@ -260,7 +260,7 @@ class Evaluator:
             sizes = self._computed(term, [_magnitude(operand) for operand in operands])
             value = value + sizes * value.dtype.type(self.moved)
         elif term.op in _APPROXIMATED:
-            value = self._nudged(value)
+            value = self._with_rounding(value)
         if value.shape != term.shape:
             value = np.broadcast_to(value, term.shape)
         return value.astype(wanted, copy=False)
@@ -305,7 +305,7 @@ class Evaluator:
     ) -> Evaluator:
         """Return an evaluator of a region for some arguments."""
         if function.needed is None:
-            function.needed = _needed(function)
+            function.needed = _needed_ids(function)
         known = ((key, self._known.get(key)) for key in function.needed)
         inner = {key: value for key, value in known if value is not None}
         pairs = zip(function.arguments, arguments, strict=True)
@@ -349,7 +349,7 @@ class Evaluator:
             index = len(term.regions) - 1
         return self._apply(term.regions[index], [], iterations)
 
-    def _nudged(self, value: Array) -> Array:
+    def _with_rounding(self, value: Array) -> Array:
         if not self.moved or value.dtype.kind != "f":
             return value
         return np.asarray(value * value.dtype.type(1 + self.moved))
@@ -358,9 +358,9 @@ class Evaluator:
         """Compute exprel as the program does, with its series near 0."""
         number = z.dtype.type
         if term.attributes["form"] == "expm1":
-            above = self._nudged(_APPROXIMATED["exponential_minus_one"](z))
+            above = self._with_rounding(_APPROXIMATED["exponential_minus_one"](z))
         else:
-            above = self._nudged(_APPROXIMATED["exponential"](z)) - number(1)
+            above = self._with_rounding(_APPROXIMATED["exponential"](z)) - number(1)
         if "series" not in term.attributes:
             return np.asarray(above / z)
         series = {
@@ -375,7 +375,7 @@ def _magnitude(operand: Array) -> Array:
     return np.abs(operand) if operand.dtype.kind == "f" else operand
 
 
-def _needed(function: Function) -> tuple[int, ...]:
+def _needed_ids(function: Function) -> tuple[int, ...]:
     """Return the ids of the terms that the results of a region depend on."""
     order = in_order(function.results)
     terms = (found for term in order for found in (term, *dependencies(term)))

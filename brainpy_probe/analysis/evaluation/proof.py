@@ -188,7 +188,7 @@ def _compare(
             proof.equal.append(name)
             continue
         moved = moved or [
-            Evaluator(record, _moved(step, values, across), moved=along * _MOVED)
+            Evaluator(record, _with_moved_states(step, values, across), moved=along * _MOVED)
             for across, along in ((0, -1), (0, 1), (-1, 0), (1, 0))
         ]
         others = [other.value(result.term).reshape(expected.shape) for other in moved]
@@ -214,7 +214,7 @@ def _values(
     return values
 
 
-def _moved(step: Step, values: Mapping[int, Array], sign: int) -> dict[int, Array]:
+def _with_moved_states(step: Step, values: Mapping[int, Array], sign: int) -> dict[int, Array]:
     """Return the values with the floats of the states moved by some ulps."""
     states = {id(term) for term in step.carried.values()}
     states |= {id(term) for term in step.arguments if term.attributes["role"] == "state"}

@@ -152,7 +152,7 @@ class _Body:
         """Return the results of a ``shard_map`` on each device, from its operands on each."""
         manual = _NAME.findall(term.attributes["manual_axes"])
         given, made = (
-            _divided(term.attributes[name], manual) for name in ("in_shardings", "out_shardings")
+            _divisions(term.attributes[name], manual) for name in ("in_shardings", "out_shardings")
         )
         (function,) = term.regions
         devices = self.mesh.devices
@@ -177,7 +177,7 @@ class _Body:
         for term in in_order(function.results):
             if on[0].knows(term):
                 continue
-            if term.op == "shard_map" or _exchanges(term):
+            if term.op == "shard_map" or _communicates(term):
                 key = tuple(map(id, (*term.regions, *term.operands)))
                 if key not in controls:
                     controls[key] = self._control(term, on)
@@ -185,7 +185,7 @@ class _Body:
             elif term.op == "partition_id":
                 found = [np.asarray(number, term.dtype) for number in range(len(on))]
             elif term.op in _COLLECTIVES:
-                found = self._exchanged(term, on)
+                found = self._collective_results(term, on)
             else:
                 found = [one.evaluate(term) for one in on]
             for one, value in zip(on, found, strict=True):
@@ -203,11 +203,11 @@ class _Body:
         if term.op == "while":
             condition, body = term.regions
             for _ in range(_MOST_ITERATIONS):
-                if not _equal(self._region(condition, operands, within)[0]):
+                if not _common_scalar(self._region(condition, operands, within)[0]):
                     return operands
                 operands = self._region(body, operands, within)
             raise CannotEvaluate("a loop with collective operations runs too long")
-        index = _equal(operands[0])
+        index = _common_scalar(operands[0])
         if term.op == "if":
             index = 0 if index else 1
         elif not 0 <= index < len(term.regions):
@@ -236,7 +236,7 @@ class _Body:
 
     # --- Collective operations ------------------------------------------------------------------
 
-    def _exchanged(self, term: Term, on: Sequence[OnDevice]) -> list[Array]:
+    def _collective_results(self, term: Term, on: Sequence[OnDevice]) -> list[Array]:
         """Return the result of a collective operation on each device."""
         # A collective operation on several arrays has a result for each.
         parts = [one.known(term.operands[term.result]) for one in on]
@@ -270,10 +270,10 @@ class _Body:
         )
         if not by_number:
             raise CannotEvaluate(f"the groups of {term.op} can't be read: {printed}")
-        return [[n for n in group if n >= 0] for group in _pairs(printed)]
+        return [[n for n in group if n >= 0] for group in _parse_matrix(printed)]
 
 
-def _divided(printed: str, manual: Sequence[str]) -> list[_Axes]:
+def _divisions(printed: str, manual: Sequence[str]) -> list[_Axes]:
     """Return the axes of the mesh that divide each array, given the shardings of several arrays."""
     found = _SHARDING.findall(printed)
     if ":(" in printed or "unreduced" in printed or printed.count("<@") != len(found):
@@ -287,16 +287,18 @@ def _divided(printed: str, manual: Sequence[str]) -> list[_Axes]:
     ]
 
 
-def _exchanges(term: Term) -> bool:
+def _communicates(term: Term) -> bool:
     """Return whether a call, loop or condition has collective operations."""
     return term.op in ("call", "while", "if", "case") and any(
-        inner.op in _COLLECTIVES or inner.op in ("shard_map", "partition_id") or _exchanges(inner)
+        inner.op in _COLLECTIVES
+        or inner.op in ("shard_map", "partition_id")
+        or _communicates(inner)
         for region in term.regions
         for inner in in_order(region.results)
     )
 
 
-def _equal(values: _Parts) -> int:
+def _common_scalar(values: _Parts) -> int:
     """Return a scalar that must be the same on all devices."""
     found = {int(value) for value in values}
     if len(found) != 1:
@@ -304,7 +306,7 @@ def _equal(values: _Parts) -> int:
     return found.pop()
 
 
-def _pairs(printed: str) -> list[list[int]]:
+def _parse_matrix(printed: str) -> list[list[int]]:
     """Return the rows of a printed matrix of integers."""
     try:
         rows = json.loads(printed.partition(" : ")[0])
@@ -314,7 +316,7 @@ def _pairs(printed: str) -> list[list[int]]:
 
 
 def _permuted(term: Term, parts: Sequence[Array]) -> list[Array]:
-    pairs = _pairs(term.attributes["source_target_pairs"])
+    pairs = _parse_matrix(term.attributes["source_target_pairs"])
     if "channel_handle" not in term.attributes or any(len(pair) != 2 for pair in pairs):
         raise CannotEvaluate("the pairs of collective_permute can't be read")
     found = [np.zeros_like(part) for part in parts]

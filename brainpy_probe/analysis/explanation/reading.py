@@ -42,7 +42,7 @@ _ALGORITHMIC = {
 # Names of functions that JAX creates around calls. They contain no function of the user's.
 _WRAPPERS = ("closed_call", "core_closed_call", "core_call", "checkpoint")
 # Maximum number of results of an algorithm: threefry2x32 has two.
-_FEW = 2
+_MAX_RESULTS = 2
 # jaxlib's uniquifier of symbols: f, f_0, f_1.
 _COPY = re.compile(r"_\d+$")
 
@@ -354,7 +354,7 @@ class _Reader:
             body = function.regions[0].blocks[0]
             results = len(list(body.operations)[-1].operation.operands)
             takes_key = any(value_type(value)[1] == "uint32" for value in body.arguments)
-            itself = results <= _FEW and any(op.name in _ALGORITHMIC for op in inner)
+            itself = results <= _MAX_RESULTS and any(op.name in _ALGORITHMIC for op in inner)
             called = (mlir.string(o.attributes["callee"]) for o in inner if o.name == "func.call")
             calls = results == 1 and takes_key and any(map(self._is_algorithmic, called))
             wrapper = _COPY.sub("", name) in _WRAPPERS or any(map(self._is_time_loop, inner))

@@ -102,7 +102,7 @@ def register(record: ProgramRecord) -> None:
     problem = kernels.register(fidelity.custom_calls, record.kernels, platform)
     missing = kernels.unregistered(fidelity.custom_calls, platform)
     if missing and (problem or not execution.refuses_unknown_calls()):
-        raise _needs(record, missing, problem)
+        raise _missing_kernels(record, missing, problem)
 
 
 def compiled_in_time(
@@ -124,7 +124,7 @@ def compiled_in_time(
     except Exception as error:  # XLA's exception class differs between versions
         missing = kernels.unregistered(record.fidelity.custom_calls, choose(placement)[0].platform)
         if any(target in str(error) for target in missing):
-            raise _needs(record, missing, "") from error
+            raise _missing_kernels(record, missing, "") from error
         raise CannotReplay(
             f"{record.name} can't be compiled by jaxlib {execution.version()}: {first_line(error)}."
         ) from error
@@ -163,7 +163,7 @@ def constants_of(record: ProgramRecord, arguments: Sequence[Array]) -> dict[int,
     }
 
 
-def _needs(record: ProgramRecord, missing: Sequence[str], problem: str) -> CannotReplay:
+def _missing_kernels(record: ProgramRecord, missing: Sequence[str], problem: str) -> CannotReplay:
     placement = record.fidelity.placement
     if not placement.on_cpu and choose(placement)[0].platform == "cpu":
         return CannotReplay(

@@ -110,7 +110,7 @@ def compare_steps(
     (row,) = run(positions, [arrays])
     results = dict(zip(paths, row, strict=True))
     found = Stepwise(
-        **_measure(results, expected),
+        **_largest_differences(results, expected),
         read=tuple(record.arguments[position].name for position in recorded),
         hidden=tuple(record.arguments[n].name for n, passed_on in growing.items() if passed_on),
     )
@@ -152,7 +152,7 @@ def _entries(array: Array, spec: TensorSpec, first: bool) -> Array:
     return array.take(0, axis=spec.axis) if first and spec.axis is not None else array
 
 
-def _measure(results: Arrays, expected: Arrays) -> dict[str, Any]:
+def _largest_differences(results: Arrays, expected: Arrays) -> dict[str, Any]:
     """Return the largest difference of floats, and the booleans and integers that differ."""
     ulps, farthest, flipped = 0, "", []
     for path, array in expected.items():

@@ -24,7 +24,7 @@ from brainpy_probe.recording.guard import Guard
 from brainpy_probe.recording.identity_dict import IdentityDict
 from brainpy_probe.recording.model.names import ModelNames, TraceNames
 from brainpy_probe.recording.model.standalone import StandaloneRun
-from brainpy_probe.recording.patches import LEDGER, Patch
+from brainpy_probe.recording.patches import ACTIVE, Patch
 
 __all__ = [
     "ComponentNames",
@@ -124,18 +124,18 @@ def read_components(runner: Runner) -> ComponentNames:
     They are kept while any session is open, and computed again if the model has changed.
     """
     owner = runner.owner if isinstance(runner, StandaloneRun) else runner
-    known: ComponentNames | None = None if owner is None else LEDGER.component_names.get(owner)
+    known: ComponentNames | None = None if owner is None else ACTIVE.component_names.get(owner)
     if known is None or not known.names.is_unchanged(runner):
         known = ComponentNames(ModelNames(runner))
         if owner is not None:
-            LEDGER.component_names.set(owner, known)
+            ACTIVE.component_names.set(owner, known)
     return known
 
 
 def name_components(call: RunningCall) -> ComponentNames:
     """Patch the components of a call's model, so that their ops are labelled in this call."""
     known = read_components(call.runner)
-    LEDGER.extend(known.patches)
+    ACTIVE.extend(known.patches)
     call.components = known
     if known.names not in call.name_readings:
         call.name_readings.append(known.names)

@@ -26,7 +26,7 @@ from brainpy_probe.recording.modules.compilation import (
 )
 from brainpy_probe.recording.modules.ended_phases import take_phases
 from brainpy_probe.recording.modules.timing import Phase
-from brainpy_probe.recording.patches import LEDGER, Patch
+from brainpy_probe.recording.patches import ACTIVE, Patch
 from brainpy_probe.recording.recorder import Recorder
 from brainpy_probe.recording.tracing.repeated_runs import promote_repeated_run
 from brainpy_probe.recording.tracing.uncaptured import note_compiled
@@ -45,7 +45,7 @@ def patches() -> list[Patch]:
 
 def _compile_or_get_cached(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     """Wrap JAX's ``compile_or_get_cached``, which JAX calls for each module, cached or not."""
-    sessions = () if OWN_WORK.get() else LEDGER.users
+    sessions = () if OWN_WORK.get() else ACTIVE.users
     if sessions:
         promote_repeated_run()
     compilation: Compilation | None = None
@@ -164,7 +164,7 @@ def _compile_with_dumps(
     wrapped: Wrapped, args: Args, kwargs: Kwargs, compilation: Compilation
 ) -> Any:
     """Compile a module, and have XLA dump the kinds of files that the sessions request."""
-    dumping = [session for session in LEDGER.users if session.settings.xla_dump]
+    dumping = [session for session in ACTIVE.users if session.settings.xla_dump]
     if not dumping:
         return wrapped(*args, **kwargs)
     kinds = {kind for session in dumping for kind in session.settings.xla_dump}

@@ -20,7 +20,7 @@ from brainpy_probe.recording.current import CURRENT_CALL, CURRENT_WATCH, OPEN_CA
 from brainpy_probe.recording.modules.compilation import PENDING_PHASES
 from brainpy_probe.recording.modules.ended_phases import add_phase
 from brainpy_probe.recording.modules.timing import LISTENER, PHASES, Span, span_until_now
-from brainpy_probe.recording.patches import LEDGER
+from brainpy_probe.recording.patches import ACTIVE
 from brainpy_probe.recording.pending_results import is_xla_running
 
 __all__ = ["install_listeners", "listen_to_jax", "listen_to_numba"]
@@ -37,10 +37,10 @@ def install_listeners() -> None:
     A module's metadata contains the names of Python frames. Without the probe's frames, the module
     is the same as without the probe.
     """
-    if not LEDGER.is_listening:
+    if not ACTIVE.is_listening:
         jax.monitoring.register_event_duration_secs_listener(_duration_event)
         jax_tracing.take("source-info").register_exclusion(str(Path(__file__).parents[2]))
-        LEDGER.is_listening = True
+        ACTIVE.is_listening = True
     listen_to_jax()
     listen_to_numba()
 
@@ -73,14 +73,14 @@ def _duration_event(event: str, duration_secs: float, **details: Any) -> None:
         if phase is None:
             return
         span = span_until_now(phase, duration_secs)
-        if LEDGER.users and phase != "compile":
-            _pend(span, str(details.get("fun_name", "")))
+        if ACTIVE.users and phase != "compile":
+            _keep_phase(span, str(details.get("fun_name", "")))
         watch = CURRENT_WATCH.get()
         if watch is not None:
             watch.add(span)
 
 
-def _pend(span: Span, name: str) -> None:
+def _keep_phase(span: Span, name: str) -> None:
     """Keep a phase that has ended in this thread, until a module is compiled."""
     PENDING_PHASES.set(add_phase(PENDING_PHASES.get(), span, name))
 
@@ -99,14 +99,14 @@ def listen_to_numba() -> bool:
         Whether no compilation of numba was missed before this call.
     """
     events = jax_compiler.numba_events()
-    if LEDGER.numba is not None:
+    if ACTIVE.numba is not None:
         return True
     if events is None:
         return "numba" not in sys.modules
     with _LOCK:
-        if LEDGER.numba is None:
-            LEDGER.numba = _numba_listener(events)
-            events.register("numba:compile", LEDGER.numba)
+        if ACTIVE.numba is None:
+            ACTIVE.numba = _numba_listener(events)
+            events.register("numba:compile", ACTIVE.numba)
     return False
 
 
@@ -126,7 +126,7 @@ def _numba_listener(events: Any) -> Any:
                 begins = _NUMBA.__dict__.get("begins")
                 if begins:
                     begin = begins.pop()
-                    if not begins and LEDGER.users:
+                    if not begins and ACTIVE.users:
                         _record_numba(("numba", begin, time.perf_counter()), _function(event))
 
     return Listener()
@@ -143,7 +143,7 @@ def _function(event: Any) -> str:
 def _record_numba(span: Span, function: str) -> None:
     watch, call = CURRENT_WATCH.get(), CURRENT_CALL.get()
     if watch is not None:
-        _pend(span, function)
+        _keep_phase(span, function)
         watch.add(span)
         if call is not None and watch is call.watch:
             call.numba.append(function)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["explain"]
 
-_SHOWN = 3
+_MAX_SHOWN = 3
 
 
 def explain(
@@ -98,7 +98,7 @@ def _changes(
         return None
     shapes = [n for n in changed if _shape(last[n]) != _shape(now[n])]
     what: Reason = "shape" if shapes else "dtype"
-    shown = (shapes or changed)[:_SHOWN]
+    shown = (shapes or changed)[:_MAX_SHOWN]
     more = len(shapes or changed) - len(shown)
     parts = ", ".join(f"{name(n)} from {last[n]} to {now[n]}" for n in shown)
     return what, f"Another {what}: {parts}{f' and {more} more' if more else ''}."

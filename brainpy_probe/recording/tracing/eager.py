@@ -19,7 +19,7 @@ from brainpy_probe.compat import brainpy_model, brainpy_runner
 from brainpy_probe.compat.types import Args, Kwargs
 from brainpy_probe.errors import first_line
 from brainpy_probe.recording.calls import RunningCall
-from brainpy_probe.recording.patches import LEDGER
+from brainpy_probe.recording.patches import ACTIVE
 from brainpy_probe.recording.tracing.contents import argument_signature
 from brainpy_probe.recording.tracing.recognition import StepDependencies, global_random_states
 from brainpy_probe.recording.tracing.rewind import first_items, side_effects_undone
@@ -48,9 +48,9 @@ def trace_step(call: RunningCall, trace_function: Callable[..., StepTrace]) -> S
     kwargs = {"iterated": jax.tree_util.tree_map(np.asarray, items)}
     leaves, tree = jax.tree_util.tree_flatten((args, kwargs))
     signature = tree, *map(argument_signature, leaves)
-    cache = LEDGER.steps.get(call.runner)
+    cache = ACTIVE.steps.get(call.runner)
     if cache is None:
-        cache = LEDGER.steps.set(call.runner, {})
+        cache = ACTIVE.steps.set(call.runner, {})
     with _without_iterators(entries):
         dependencies, step = cache.get(signature, (None, None))
         if dependencies is not None and dependencies.is_unchanged(call.runner, call.shared_args):

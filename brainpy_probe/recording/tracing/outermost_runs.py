@@ -34,7 +34,7 @@ from brainpy_probe.recording.model.standalone import (
     StandaloneRun,
     standalone_run,
 )
-from brainpy_probe.recording.patches import LEDGER
+from brainpy_probe.recording.patches import ACTIVE
 from brainpy_probe.recording.snapshot import Snapshot
 from brainpy_probe.recording.tracing.repeated_runs import RepeatedRun
 from brainpy_probe.recording.tracing.traces import NativeResults, StateUse, StepTrace
@@ -58,7 +58,7 @@ _leaves = jax.tree_util.tree_leaves
 def may_begin(frame: FrameType | None) -> bool:
     """Return whether a frame makes an outermost run that is to be recorded."""
     return (
-        bool(LEDGER.users)
+        bool(ACTIVE.users)
         and not OWN_WORK.get()
         and brainstate_runs.run_kind(frame) is not None
         and jax_tracing.trace_state_clean()
@@ -185,7 +185,7 @@ def finish(call: RunningCall, states: StateTrace) -> None:
             call.snapshot.end()
         call.upcoming = None
         variables = list(states.states)
-        written = [variable.value if w else None for variable, w in _uses(states)]
+        written = [variable.value if w else None for variable, w in _states_and_writes(states)]
         if brainstate_runs.run_kind(frame) == "jit":
             trace: Any = call.candidates[-1][1]
             name = brainstate_runs.jit_module(frame)
@@ -198,7 +198,7 @@ def finish(call: RunningCall, states: StateTrace) -> None:
                 ),
             )
         elif call.bound is not None and not call.candidates:
-            trace = _of_primitive(call, call.bound, variables, written)
+            trace = _trace_of_primitive(call, call.bound, variables, written)
             call.candidates.append((True, trace))
         mark_training(call)
     function, kind, seconds = call.function, brainstate_runs.run_kind(frame), call.watch.timing()
@@ -206,10 +206,10 @@ def finish(call: RunningCall, states: StateTrace) -> None:
     if kind == "jit" and seconds.wall is not None:
         repeated = RepeatedRun(call.serial, call.sessions, states.states, states)
         repeated.add(seconds.wall)
-        LEDGER.repeated.add(function, id(states), repeated)
+        ACTIVE.repeated.add(function, id(states), repeated)
 
 
-def _uses(states: StateTrace) -> Iterable[tuple[Variable, bool]]:
+def _states_and_writes(states: StateTrace) -> Iterable[tuple[Variable, bool]]:
     from brainpy_probe.compat import brainpy_transforms
 
     return zip(states.states, brainpy_transforms.is_written(states), strict=True)
@@ -221,7 +221,7 @@ def mark_training(call: RunningCall) -> None:
         call.kind = "fit"
 
 
-def _of_primitive(
+def _trace_of_primitive(
     call: RunningCall,
     bound: BoundPrimitive,
     variables: Sequence[Variable],
@@ -257,7 +257,7 @@ def _of_primitive(
     states: list[StateUse] = []
     taken: set[int] = set()
     start = 0
-    for variable, value, new in zip(known, values, _select(variables, known, after), strict=True):
+    for variable, value, new in zip(known, values, _chosen(variables, known, after), strict=True):
         number = len(_leaves(value))
         writes = None
         if new is not None:
@@ -288,11 +288,11 @@ def _of_primitive(
         result=[outs[id(result)] for result in returned],
         result_tree=result_tree,
         compilation=bound.compilation,
-        native=NativeResults(returned, _select(variables, known, after)),
+        native=NativeResults(returned, _chosen(variables, known, after)),
     )
 
 
-def _select(
+def _chosen(
     variables: Sequence[Variable], known: Sequence[Variable], values: Sequence[Pytree]
 ) -> list[Pytree]:
     """Return the values of some of the variables."""

@@ -26,7 +26,7 @@ from brainpy_probe.recording import lifecycle
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.current import CURRENT_CALL
 from brainpy_probe.recording.model import scopes
-from brainpy_probe.recording.patches import LEDGER, Patch
+from brainpy_probe.recording.patches import ACTIVE, Patch
 from brainpy_probe.recording.tracing import outermost_runs, uncaptured
 from brainpy_probe.recording.tracing.callables import contains_method
 from brainpy_probe.recording.tracing.repeated_runs import end_repeated_run
@@ -107,7 +107,7 @@ def _get_state_trace(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs
             _ASKING.reset(token)
         call = lifecycle.running_call()
         if call is None:
-            repeated = LEDGER.repeated.get(instance, id(states), LEDGER.users)
+            repeated = ACTIVE.repeated.get(instance, id(states), ACTIVE.users)
             if repeated is not None:
                 repeated.start(frame, lambda: _begin_call(instance, frame, args, kwargs, states))
                 return states

@@ -11,7 +11,7 @@ from brainpy_probe.compat import brainstate_runs, jax_runs, jax_tracing
 from brainpy_probe.compat.types import StatefulFunction
 from brainpy_probe.frames import is_user_code
 from brainpy_probe.recording.current import OWN_WORK, guard
-from brainpy_probe.recording.patches import LEDGER
+from brainpy_probe.recording.patches import ACTIVE
 
 __all__ = ["note", "note_compiled", "note_idiom", "note_inside", "note_stateless"]
 
@@ -64,7 +64,7 @@ def note_stateless(function: Any) -> None:
 def _note_function(idiom: str, function: Any) -> None:
     user = _user_function(function)
     if user is not None:
-        for session in LEDGER.users:
+        for session in ACTIVE.users:
             session.note_uncaptured(idiom, user)
 
 
@@ -92,5 +92,5 @@ def _user_function(function: Any) -> FunctionType | None:
 
 def note(idiom: str) -> None:
     """Have each session record that something ran that is not a call."""
-    for session in LEDGER.users:
+    for session in ACTIVE.users:
         session.note_uncaptured(idiom)

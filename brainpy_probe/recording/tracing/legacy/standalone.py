@@ -14,7 +14,7 @@ from brainpy_probe.compat import brainpy_model, brainpy_transforms, jax_tracing
 from brainpy_probe.compat.types import Args, Kwargs, Transform, Wrapped
 from brainpy_probe.recording import lifecycle
 from brainpy_probe.recording.current import CURRENT_CALL, OWN_WORK, guard
-from brainpy_probe.recording.patches import LEDGER
+from brainpy_probe.recording.patches import ACTIVE
 from brainpy_probe.recording.tracing import outermost_runs, uncaptured
 from brainpy_probe.recording.tracing.legacy.records import jitted_trace, loop_run
 from brainpy_probe.recording.tracing.repeated_runs import RepeatedRun
@@ -24,7 +24,7 @@ __all__ = ["may_begin", "run_jit", "run_loop"]
 
 def may_begin() -> bool:
     """Return whether an outermost loop or jit that starts now is recorded as a separate call."""
-    if not LEDGER.users or OWN_WORK.get() or CURRENT_CALL.get() is not None:
+    if not ACTIVE.users or OWN_WORK.get() or CURRENT_CALL.get() is not None:
         return False
     return jax_tracing.trace_state_clean() and not jax.config.jax_disable_jit
 
@@ -65,7 +65,7 @@ def run_jit(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     key: Hashable = None
     with guard:
         key = _signature(instance, args, kwargs)
-    repeated = None if key is None else LEDGER.repeated.get(instance, key, LEDGER.users)
+    repeated = None if key is None else ACTIVE.repeated.get(instance, key, ACTIVE.users)
     if repeated is not None:
         begun = time.perf_counter()
         result = wrapped(*args, **kwargs)
@@ -108,7 +108,7 @@ def run_jit(wrapped: Wrapped, instance: Any, args: Args, kwargs: Kwargs) -> Any:
     if key is not None and seconds is not None:
         repeated = RepeatedRun(call.serial, call.sessions, variables)
         repeated.add(seconds)
-        LEDGER.repeated.add(instance, key, repeated)
+        ACTIVE.repeated.add(instance, key, repeated)
     return result
 
 
