@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from contextlib import ExitStack
 from typing import Any
 
 from brainpy_probe.characters import in_one_line
@@ -26,12 +27,13 @@ def load(shell: Any) -> None:
         The options are the arguments of capture(). The capture is then the variable cap.
         --no-report leaves out the report.
         """
-        try:
-            settings, reports = _settings(line)
-        except ProbeError as error:
-            sys.stderr.write(f"%%probe: {in_one_line(str(error))}\n")
-            return None
-        with capture(**settings) as cap:
+        with ExitStack() as stack:
+            try:
+                settings, reports = _settings(line)
+                cap = stack.enter_context(capture(**settings))
+            except ProbeError as error:
+                sys.stderr.write(f"%%probe: {in_one_line(str(error))}\n")
+                return None
             ran = _run(shell, line, cell)
         shell.push({"cap": cap})
         page = ""

@@ -74,7 +74,17 @@ def test_a_second_run_compiles_the_same_module_again(runs: Any) -> None:
     assert first.reason == "first"
     for second in cap.calls[1].modules:
         assert second.reason == "same"
+        assert "BrainPy builds a new function" in second.why
         assert second.fingerprint == first.fingerprint
+
+
+def test_two_functions_with_one_program_are_named_as_such(out: Path) -> None:
+    with probe.capture(out) as cap:
+        for _ in range(2):
+            jax.jit(lambda x: x * 2 + 1)(np.ones(3, np.float32))
+    _, again = (module for module in cap.modules if module.name.startswith("jit__lambda"))
+    assert again.reason == "same"
+    assert "by the function and its arguments" in again.why
 
 
 def test_the_lost_seconds_agree_with_jax(runs: Any) -> None:
@@ -253,7 +263,7 @@ def test_another_backend_is_a_reason() -> None:
         reason="first",
         why="",
     )
-    reason, why = explain(current, b"", [previous], (), lambda _: b"")
+    reason, why = explain(current, b"", None, [previous], (), lambda _: b"")
     assert reason == "backend"
     assert why == "Another backend: gpu after cpu."
 

@@ -126,10 +126,11 @@ def test_a_cell_is_captured_by_the_magic(tmp_path: Path) -> None:
         f"%%probe --dialect mhlo --out {tmp_path}\nrunner.run(1.)",
         "print(cap.text[:7])",
         "%%probe --nothing\n1",
+        "%%probe --out /proc/none\n1",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": "."}}).execute()
-    _, ran, printed, refused = (cell.outputs for cell in notebook.cells)
+    _, ran, printed, refused, unwritable = (cell.outputs for cell in notebook.cells)
     html = ran[-1]["data"]["text/html"]
     assert "LIF" in html
     assert "In[2]:2" in html
@@ -137,3 +138,5 @@ def test_a_cell_is_captured_by_the_magic(tmp_path: Path) -> None:
     assert page.name in html
     assert printed[0]["text"].strip() == "module"
     assert "--nothing" in refused[0]["text"]
+    (line,) = unwritable
+    assert line["text"].startswith("%%probe: No capture can be written in /proc/none")

@@ -95,7 +95,7 @@ class ModuleLog:
             module, files = self._facts(key, place, compilation, made)
             known = _all_names(module, names)
             before = self._earlier(model, module.name, made)
-            reason, why = explain(module, compilation.bytecode, before, known, self._bytecode)
+            reason, why = explain(module, compilation.bytecode, call, before, known, self._bytecode)
             dumped = self._write_dumps(place, compilation) if self.settings.xla_dump else []
         notes = [*module.notes]
         if self.settings.xla_dump:

@@ -23,6 +23,7 @@ _MAX_SHOWN = 3
 def explain(
     now: ModuleFacts,
     bytecode: bytes,
+    call: int | None,
     before: Sequence[ModuleRecord],
     names: Sequence[str],
     read: Callable[[ModuleRecord], bytes],
@@ -35,6 +36,8 @@ def explain(
         The module.
     bytecode : bytes
         Its bytecode.
+    call : int or None
+        The number of the call for which it was compiled, if any.
     before : sequence of ModuleRecord
         The earlier modules of the same name and model, the latest one last.
     names : sequence of str
@@ -44,10 +47,17 @@ def explain(
     """
     if not before:
         return "first", "It was compiled for the first time in this capture."
-    if any(module.fingerprint == now.fingerprint for module in before):
+    calls = {module.call for module in before if module.fingerprint == now.fingerprint}
+    if calls:
+        # Within one call, and outside of calls, operations compile the same program for several
+        # functions or weak types.
+        by_run = call is not None and bool(calls - {call, None})
         return "same", (
             f"The same program again: BrainPy builds a new function {_per()}, "
             "which JAX then traces and compiles again."
+            if by_run
+            else "The same program again: JAX finds what it compiled by the function and its "
+            "arguments, not by the program."
         )
     last = before[-1]
     if last.backend != now.backend:

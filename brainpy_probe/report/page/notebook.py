@@ -104,8 +104,7 @@ def _(shown: Capture) -> Html:
         [
             sections.head(shown.path.name, manifest),
             sections.calls(manifest),
-            tag("h4", "Programs"),
-            _programs(manifest.programs),
+            *([tag("h4", "Programs"), _programs(manifest.programs)] if manifest.programs else []),
             _folded("compilations by cause", sections.compilations(manifest)),
         ]
     )
