@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import jax
 import numpy as np
 from jax.tree_util import tree_leaves, tree_structure, tree_unflatten
 
 from brainpy_probe.compat import brainpy_transforms
-from brainpy_probe.compat.types import NamedArrays, Pytree
+from brainpy_probe.compat.types import Array, NamedArrays, Pytree
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.model.pytrees import (
     named_leaves,
@@ -90,8 +89,8 @@ class _TracedLoop:
         return inputs_of(self.call, xs, leading, has_carry=bool(self.carried))
 
     def evaluate(
-        self, constants: NamedArrays, carry: Pytree, entries: list[Any], states: list[Any]
-    ) -> tuple[Pytree, Pytree, list[Any]]:
+        self, constants: NamedArrays, carry: Pytree, entries: list[Array], states: list[Pytree]
+    ) -> tuple[Pytree, Pytree, list[Pytree]]:
         """Evaluate one step; return the next carry, the result, and the states' new values."""
         counter = [np.int32(0)] if self.counted else []
         leaves = [*counter, *tree_leaves(carry), *entries]
@@ -120,7 +119,7 @@ class _TracedLoop:
 
             # The loop carries the states in the native order, because XLA's fusions, and therefore
             # the rounding of the results, depend on the order.
-            def body(looped: Any, entries: list[Any]) -> tuple[Any, Any]:
+            def body(looped: Pytree, entries: list[Array]) -> tuple[Pytree, Pytree]:
                 changing, carry = step.in_order(looped[0]), looped[1]
                 states = [c if w else b for c, b, w in zip(changing, before, written, strict=True)]
                 carry, y, new = self.evaluate(constants, carry, entries, states)

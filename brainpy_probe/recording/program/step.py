@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from brainpy_probe.compat import brainevent_kernels, brainpy_transforms
-from brainpy_probe.compat.types import Atom, Equation, NamedArrays, Pytree, Var, Variable
+from brainpy_probe.compat.types import Array, Atom, Equation, NamedArrays, Pytree, Var, Variable
 from brainpy_probe.errors import InsideTransformation
 from brainpy_probe.format.digests import digest_of
 from brainpy_probe.recording.calls import RunningCall
@@ -176,11 +176,11 @@ class TracedStep:
         """The names of the components that each projection connects."""
         return {} if self.call.components is None else self.call.components.links
 
-    def in_order(self, values: Sequence[Any]) -> list[Any]:
+    def in_order(self, values: Sequence[Pytree]) -> list[Pytree]:
         """Reorder one value per Variable from the trace's order to the order of the names."""
         return [values[position] for position in self._order]
 
-    def as_traced(self, values: Sequence[Any]) -> list[Any]:
+    def as_traced(self, values: Sequence[Pytree]) -> list[Pytree]:
         """Reorder one value per Variable from the order of the names to the trace's order."""
         by_position = dict(zip(self._order, values, strict=True))
         return [by_position[position] for position in range(len(by_position))]
@@ -207,11 +207,11 @@ class TracedStep:
             for atom, leaf in zip(use.writes or (), leaves, strict=False)
         ]
 
-    def state_leaves(self, values: Sequence[Any]) -> NamedArrays:
+    def state_leaves(self, values: Sequence[Pytree]) -> NamedArrays:
         """Return the leaves of the Variables' values by name."""
         return named_leaves(*zip(self.names, values, strict=True))
 
-    def state_values(self, state: NamedArrays) -> list[Any]:
+    def state_values(self, state: NamedArrays) -> list[Pytree]:
         """Return the Variables' values, as pytrees, given their leaves by name."""
         return [
             jax.tree_util.tree_unflatten(
@@ -224,7 +224,7 @@ class TracedStep:
     def run(
         self,
         constants: NamedArrays,
-        args: Sequence[Any],
+        args: Sequence[Array],
         states: Sequence[Variable],
         read: Callable[[Callable[[Any], Any]], Any] = lambda _: None,
     ) -> tuple[Any, list[Any], Any]:
@@ -252,7 +252,7 @@ class TracedStep:
             *zip(constvars, arrays[: len(constvars)], strict=True),
             *zip(self.trace.invars, args, strict=True),
         ]
-        new: list[Any] = []
+        new: list[Pytree] = []
         for use, value in zip(self.states, states, strict=True):
             used, kept = brainpy_transforms.split_key(value) if use.splits else (value, value)
             new.append(kept)

@@ -1,11 +1,11 @@
-// The page's own script, after that of the panes. Nothing is loaded.
+// The page's own script, after the script of the panes. It loads nothing.
 const DATA = JSON.parse(document.getElementById("data").textContent);
 
 function press(buttons, isPressed) {
   for (const button of buttons) button.setAttribute("aria-pressed", isPressed(button));
 }
 
-// A program: its picture, costs and texts, and what is chosen in them.
+// A program: its picture, costs and texts, and the selection in them.
 class Part {
   constructor(root, data) {
     // The texts are those of the whole run ("run") or of one step of it ("step").
@@ -63,7 +63,7 @@ class Part {
       if (start !== number) this.closing.set(start, number);
     });
   }
-  // Choose the texts of the whole run, or of one step. The lines are others, the components the same.
+  // Show the texts of the whole run, or of one step. The lines change, the components do not.
   async take(form) {
     if (!Object.hasOwn(this.data.forms, form)) return;
     const { component } = this;
@@ -123,8 +123,8 @@ class Part {
     const { owners, lines } = pane.text;
     return owners.findIndex((owner, number) => this.within.has(owner) && lines[number].trim());
   }
-  // The counterpart to scroll to: of those of the op that gives the value, the one that is about the
-  // fewest other lines.
+  // The counterpart to scroll to: among the lines of the op that gives the value, the one that is
+  // linked to the fewest other lines.
   best(kind, sets) {
     const text = this.panes[kind].text;
     let numbers = [...sets[kind]];

@@ -9,13 +9,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import jax
 import numpy as np
 
 from brainpy_probe.compat import jax_tracing
-from brainpy_probe.compat.types import Atom, ClosedJaxpr, Equation, Jaxpr, Var
+from brainpy_probe.compat.types import Array, Atom, ClosedJaxpr, Equation, Jaxpr, Var
 from brainpy_probe.recording.program.equations.jaxprs import (
     Predicate,
     core,
@@ -27,20 +27,20 @@ from brainpy_probe.recording.program.equations.jaxprs import (
 __all__ = ["Body", "Rule", "evaluate"]
 
 # An inner jaxpr as a function.
-Body: TypeAlias = Callable[..., list[Any]]
+Body: TypeAlias = Callable[..., list[Array]]
 # Evaluates an equation in another way. It takes the equation, its operands and its inner jaxprs as
 # functions, and returns the results.
-Rule: TypeAlias = Callable[[Equation, Sequence[Any], Sequence[Body]], list[Any]]
+Rule: TypeAlias = Callable[[Equation, Sequence[Array], Sequence[Body]], list[Array]]
 _NO_RULES: Mapping[str, Rule] = MappingProxyType({})
 
 
 def evaluate(
     eqns: Sequence[Equation],
-    inputs: Iterable[tuple[Var, Any]],
-    lifted: Mapping[int, Any],
+    inputs: Iterable[tuple[Var, Array]],
+    lifted: Mapping[int, Array],
     drop: Predicate | None = None,
     rules: Mapping[str, Rule] = _NO_RULES,
-) -> Callable[[Atom], Any]:
+) -> Callable[[Atom], Array | None]:
     """Evaluate equations, within a trace or outside of one.
 
     Parameters
@@ -64,9 +64,9 @@ def evaluate(
     callable
         Returns the value of a Var or Literal; None if its equation was left out.
     """
-    values: dict[Var, Any] = dict(inputs)
+    values: dict[Var, Array] = dict(inputs)
 
-    def value(atom: Atom) -> Any:
+    def value(atom: Atom) -> Array | None:
         if not isinstance(atom, core.Literal):
             return values.get(atom)
         # JAX caches the type of a literal, with the mesh (0.12.0: literals.TypedNdArray).
@@ -84,11 +84,11 @@ def evaluate(
 
 def _apply(
     eqn: Equation,
-    operands: list[Any],
-    lifted: Mapping[int, Any],
+    operands: list[Array],
+    lifted: Mapping[int, Array],
     drop: Predicate | None,
     rules: Mapping[str, Rule],
-) -> Sequence[Any]:
+) -> Sequence[Array]:
     if _is_changed(eqn, lifted, drop, rules):
         rebuilt = _rebuild(eqn, operands, lifted, drop, rules)
         if rebuilt is not None:
@@ -100,7 +100,7 @@ def _apply(
 
 def _is_changed(
     eqn: Equation,
-    lifted: Mapping[int, Any],
+    lifted: Mapping[int, Array],
     drop: Predicate | None,
     rules: Mapping[str, Rule],
 ) -> bool:
@@ -123,11 +123,11 @@ def _is_changed(
 
 def _rebuild(
     eqn: Equation,
-    operands: list[Any],
-    lifted: Mapping[int, Any],
+    operands: list[Array],
+    lifted: Mapping[int, Array],
     drop: Predicate | None,
     rules: Mapping[str, Rule],
-) -> Sequence[Any] | None:
+) -> Sequence[Array] | None:
     """Evaluate an equation with changed inner jaxprs; return None if that is not supported."""
 
     def function(closed: Jaxpr | ClosedJaxpr) -> Body:
@@ -135,7 +135,7 @@ def _rebuild(
         jaxpr = open_jaxpr(closed)
         eqns = jaxpr.eqns if drop is None else prune(jaxpr.eqns, jaxpr.outvars, drop)
 
-        def run(*args: Any) -> list[Any]:
+        def run(*args: Array) -> list[Array]:
             inputs = zip(jaxpr.constvars + jaxpr.invars, [*consts, *args], strict=True)
             return list(map(evaluate(eqns, inputs, lifted, drop, rules), jaxpr.outvars))
 
@@ -152,7 +152,7 @@ def _rebuild(
             init, xs = rest[:carried], rest[carried:]
             body = function(params["jaxpr"])
 
-            def step(carry: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:
+            def step(carry: list[Array], x: list[Array]) -> tuple[list[Array], list[Array]]:
                 outs = body(*fixed, *carry, *x)
                 return outs[:carried], outs[carried:]
 

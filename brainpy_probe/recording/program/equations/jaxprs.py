@@ -34,7 +34,7 @@ Predicate: TypeAlias = Callable[[Equation], bool]
 
 def inner_jaxprs(eqn: Equation) -> list[Jaxpr | ClosedJaxpr]:
     """Return the jaxprs in an equation's parameters."""
-    found: list[Any] = []
+    found: list[Jaxpr | ClosedJaxpr] = []
     for value in eqn.params.values():
         if isinstance(value, JAXPRS):
             found.append(value)
@@ -144,7 +144,7 @@ def map_equations(
             return make(map(map_value, value))
         return value
 
-    def map_jaxpr(jaxpr: Any) -> Any:
+    def map_jaxpr(jaxpr: Jaxpr | ClosedJaxpr) -> Jaxpr | ClosedJaxpr:
         inner = open_jaxpr(jaxpr)
         new = [map_equation(eqn) for eqn in inner.eqns]
         if all(a is b for a, b in zip(new, inner.eqns, strict=True)):

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from brainpy_probe.compat import jax_tracing
-from brainpy_probe.compat.types import Equation
+from brainpy_probe.compat.types import Array, Equation
 from brainpy_probe.recording.program.equations.evaluation import Body, Rule
 
 __all__ = ["RULES"]
@@ -27,7 +27,7 @@ _summed: Any = jax.lax.psum
 _Axes: TypeAlias = Sequence[Sequence[str]]
 
 
-def _shard_map(eqn: Equation, operands: Sequence[Any], bodies: Sequence[Body]) -> list[Any]:
+def _shard_map(eqn: Equation, operands: Sequence[Array], bodies: Sequence[Body]) -> list[Array]:
     """Compute all parts of a ``shard_map``.
 
     Parameters ``in_specs``, ``out_specs`` and ``newly_manual_axes`` on JAX 0.10.2 and 0.12.0,
@@ -58,7 +58,7 @@ def _axes(spec: Any, ndim: int) -> _Axes:
     return [() if e is None else (e,) if isinstance(e, str) else tuple(e) for e in entries]
 
 
-def _split(array: Any, axes: _Axes, sizes: Mapping[str, int]) -> Any:
+def _split(array: Array, axes: _Axes, sizes: Mapping[str, int]) -> Array:
     """Return the parts of an array, with the axes of the mesh first, in their order."""
     shape: list[int] = []
     places: dict[str, int] = {}
@@ -72,7 +72,7 @@ def _split(array: Any, axes: _Axes, sizes: Mapping[str, int]) -> Any:
     return jnp.moveaxis(array.reshape(shape), moved, range(len(moved)))
 
 
-def _join(parts: Any, axes: _Axes, mesh: Sequence[str]) -> Any:
+def _join(parts: Array, axes: _Axes, mesh: Sequence[str]) -> Array:
     """Join the parts of an array, which have all axes of the mesh first."""
     used = list(itertools.chain(*axes))
     for place in reversed(range(len(mesh))):
@@ -89,20 +89,20 @@ def _join(parts: Any, axes: _Axes, mesh: Sequence[str]) -> Any:
     return parts.transpose(order).reshape(shape)
 
 
-def _pmap(eqn: Equation, operands: Sequence[Any], bodies: Sequence[Body]) -> list[Any]:
+def _pmap(eqn: Equation, operands: Sequence[Array], bodies: Sequence[Body]) -> list[Array]:
     """Compute all parts of a ``pmap``, which has its own primitive up to JAX 0.4.30."""
     params, (body,) = eqn.params, bodies
     names = {"axis_name": params["axis_name"], "axis_size": params["axis_size"]}
     return list(jax.vmap(body, params["in_axes"], list(params["out_axes"]), **names)(*operands))
 
 
-def _psum(eqn: Equation, operands: Sequence[Any], _: Sequence[Body]) -> list[Any]:
+def _psum(eqn: Equation, operands: Sequence[Array], _: Sequence[Body]) -> list[Array]:
     """Sum over axes of the mesh, even if the primitive requires values that vary along them."""
     groups = eqn.params.get("axis_index_groups")
     return list(_summed(tuple(operands), eqn.params["axes"], axis_index_groups=groups))
 
 
-def _all_gather(eqn: Equation, operands: Sequence[Any], _: Sequence[Body]) -> list[Any]:
+def _all_gather(eqn: Equation, operands: Sequence[Array], _: Sequence[Body]) -> list[Array]:
     params, (array,) = eqn.params, operands
     axis = params["all_gather_dimension"]
     parts = jnp.moveaxis(_gathered(array, _names(eqn)), 0, axis)
@@ -114,7 +114,7 @@ def _names(eqn: Equation) -> Sequence[str]:
     return names if isinstance(names, (tuple, list)) else (names,)
 
 
-def _gathered(array: Any, names: Sequence[str]) -> Any:
+def _gathered(array: Array, names: Sequence[str]) -> Array:
     """Return the parts along some axes of the mesh as the first axis of an array."""
     shape = array.shape
     for name in reversed(names):
@@ -122,13 +122,13 @@ def _gathered(array: Any, names: Sequence[str]) -> Any:
     return array.reshape(-1, *shape)
 
 
-def _merged(array: Any, axis: int) -> Any:
+def _merged(array: Array, axis: int) -> Array:
     """Merge an axis with the next one."""
     shape = array.shape
     return array.reshape(*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])
 
 
-def _own(array: Any, names: Sequence[str], axis: int) -> Any:
+def _own(array: Array, names: Sequence[str], axis: int) -> Array:
     """Divide an axis into one piece for each part, and return the piece of this part."""
     place, count = jax.lax.axis_index(names), _summed(1, names)
     size = array.shape[axis] // count
@@ -141,7 +141,7 @@ def _own(array: Any, names: Sequence[str], axis: int) -> Any:
 def _along_several(rule: Rule) -> Rule:
     """Apply a rule along several axes, and the primitive itself along one axis."""
 
-    def applied(eqn: Equation, operands: Sequence[Any], bodies: Sequence[Body]) -> list[Any]:
+    def applied(eqn: Equation, operands: Sequence[Array], bodies: Sequence[Body]) -> list[Array]:
         if len(_names(eqn)) == 1:
             return jax_tracing.bind_equation(eqn, operands)
         return rule(eqn, operands, bodies)
@@ -149,20 +149,20 @@ def _along_several(rule: Rule) -> Rule:
     return applied
 
 
-def _reduce_scatter(eqn: Equation, operands: Sequence[Any], _: Sequence[Body]) -> list[Any]:
+def _reduce_scatter(eqn: Equation, operands: Sequence[Array], _: Sequence[Body]) -> list[Array]:
     (array,), axis = operands, eqn.params["scatter_dimension"]
     part = _own(_summed(array, _names(eqn)), _names(eqn), axis)
     return [part if eqn.params["tiled"] else jax.lax.squeeze(part, [axis])]
 
 
-def _all_to_all(eqn: Equation, operands: Sequence[Any], _: Sequence[Body]) -> list[Any]:
+def _all_to_all(eqn: Equation, operands: Sequence[Array], _: Sequence[Body]) -> list[Array]:
     """Exchange pieces of parts. The primitive has the rank of its operand, ``tiled`` or not."""
     (array,), joined = operands, eqn.params["concat_axis"]
     parts = _own(_gathered(array, _names(eqn)), _names(eqn), eqn.params["split_axis"] + 1)
     return [_merged(jnp.moveaxis(parts, 0, joined), joined)]
 
 
-def _ppermute(eqn: Equation, operands: Sequence[Any], _: Sequence[Body]) -> list[Any]:
+def _ppermute(eqn: Equation, operands: Sequence[Array], _: Sequence[Body]) -> list[Array]:
     (array,), names = operands, _names(eqn)
     parts = _gathered(array, names)
     sources = {target: source for source, target in eqn.params["perm"]}
@@ -171,7 +171,7 @@ def _ppermute(eqn: Equation, operands: Sequence[Any], _: Sequence[Body]) -> list
     return [jnp.where(source < 0, jnp.zeros_like(array), parts[source])]
 
 
-def _unchanged(_: Equation, operands: Sequence[Any], __: Sequence[Body]) -> list[Any]:
+def _unchanged(_: Equation, operands: Sequence[Array], __: Sequence[Body]) -> list[Array]:
     return list(operands)
 
 
