@@ -1,4 +1,4 @@
-"""Replay gives the bits of the run: where XLA has code of its own, and where a part is left out."""
+"""Replay gives the bits of the run, or the reason for other bits."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _special(x: Any) -> list[Any]:
 
 
 def _random(x: Any) -> list[Any]:
-    """Draw with a key that never changes: what it gives is the same at each step."""
+    """Draw with a constant key: the result is the same at each step."""
     key = jnp.asarray(_KEY)
     draw = jax.random
     return [
@@ -93,7 +93,7 @@ KINDS = {"linear": _linear, "special": _special, "random": _random}
 
 
 class Applying(DynamicalSystem):
-    """Applies functions to a state, and sums up what they give; the time enters, or does not."""
+    """A model that accumulates the results of functions of its state, with or without time."""
 
     def __init__(self, functions: Callable[[Any], list[Any]], *, timed: bool) -> None:
         super().__init__()
@@ -103,8 +103,8 @@ class Applying(DynamicalSystem):
 
     def update(self) -> Any:
         x = bm.as_jax(self.x)
-        made = [jnp.resize(jnp.ravel(value), 8) for value in self.functions(x)]
-        self.sums.value = bm.as_jax(self.sums) * 0.9 + jnp.stack(made) * 0.1
+        values = [jnp.resize(jnp.ravel(value), 8) for value in self.functions(x)]
+        self.sums.value = bm.as_jax(self.sums) * 0.9 + jnp.stack(values) * 0.1
         self.x.value = (x * 1.01 + 0.001 * bm.as_jax(self.sums)[0]) % 1.0 + 0.05
         if self.timed:
             load: Any = bp.share.load
@@ -135,7 +135,7 @@ def _capture(kind: str, *, timed: bool, progress_bar: bool) -> probe.Capture:
 def test_a_replay_gives_the_bits_of_the_run(kind: str, timed: bool, progress_bar: bool) -> None:
     (program,) = _capture(kind, timed=timed, progress_bar=progress_bar).programs
     done = program.replay()
-    if progress_bar:  # up to JAX 0.4.30 XLA may compile the loop otherwise without it
+    if progress_bar:  # up to JAX 0.4.30 XLA may compile the loop differently without it
         assert done.verdict.outcome in ("bit for bit", "agrees"), done.verdict
     else:
         assert done.verdict.outcome == "bit for bit", done.verdict
@@ -152,7 +152,7 @@ def test_each_dialect_alone_gives_the_bits(dialect: str) -> None:
     assert dataclasses.replace(program, record=record).replay().equal is True
 
 
-def test_kernels_of_jaxlib_run_where_jax_is_not() -> None:
+def test_kernels_of_jaxlib_run_without_jax() -> None:
     done = run_script(
         'import json, sys; sys.modules["jax"] = None; import brainpy_probe as probe\n'
         "program = probe.load(sys.argv[1]).programs[0]\n"
@@ -164,8 +164,8 @@ def test_kernels_of_jaxlib_run_where_jax_is_not() -> None:
     assert any(name.startswith("lapack_") for name in done[1])
 
 
-class Calling(DynamicalSystem):
-    """Calls Python at each step, in the order of the steps."""
+class CallingBack(DynamicalSystem):
+    """A model with an ordered callback into Python at each step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -178,18 +178,18 @@ class Calling(DynamicalSystem):
 
 def test_an_ordered_callback_is_refused_with_the_reason(out: Path) -> None:
     with probe.capture(out, data="full", profile=True) as cap:
-        bp.DSRunner(Calling(), monitors=["x"], progress_bar=False).run(0.3)
+        bp.DSRunner(CallingBack(), monitors=["x"], progress_bar=False).run(0.3)
     (program,) = cap.programs
-    said = "Calling calls back into the Python process of the capture: "
+    message = "CallingBack calls back into the Python process of the capture: "
     assert cap.calls[0].failure is None
-    assert program.record.unmeasured.startswith((said, "This jaxlib can't profile"))
-    with pytest.raises(probe.CannotReplay, match=said):
+    assert program.record.unmeasured.startswith((message, "This jaxlib can't profile"))
+    with pytest.raises(probe.CannotReplay, match=message):
         program.replay()
     verified = verify(cap.path)
     assert [check for check in verified.checks if check.outcome == "failed"] == []
     (replayed,) = [check for check in verified.checks if check.name == "replay"]
     assert replayed.outcome == "undecided"
-    assert said in replayed.reason
+    assert message in replayed.reason
 
 
 def test_complex_constants_are_compiled_in() -> None:
@@ -199,29 +199,29 @@ def test_complex_constants_are_compiled_in() -> None:
         "-> tensor<2x3xcomplex<f32>> { return %a : tensor<2x3xcomplex<f32>> } }"
     )
     executable = execution.Executable(with_constants(text.encode(), {0: array}))
-    (made,) = executable.take(executable.run(executable.put([np.zeros_like(array)])))
-    assert made.tobytes() == array.tobytes()
+    (result,) = executable.take(executable.run(executable.put([np.zeros_like(array)])))
+    assert result.tobytes() == array.tobytes()
 
 
 def test_other_bits_are_a_failure_unless_a_reason_is_known() -> None:
     program = _capture("special", timed=False, progress_bar=False).programs[0]
     text = re.sub(r"dense<1\.01\d*e\+00>|dense<1\.01\d*>", "dense<1.02>", program.text())
     assert text != program.text()
-    given, expected = program.data(), program.data("results")
-    done = replay(program.record, text.encode(), given, expected, {})
-    # Where the order of the loop's Variables depends on addresses, that is always a reason.
-    known = eras.ORDERS_BY_IDS
-    assert done.verdict.outcome == ("undecided" if known else "failed")
-    assert ("nothing known explains it" in done.verdict.reason) != known
+    arguments, expected = program.data(), program.data("results")
+    done = replay(program.record, text.encode(), arguments, expected, {})
+    # An order of the loop's Variables that depends on addresses is always a reason.
+    has_reason = eras.ORDERS_BY_IDS
+    assert done.verdict.outcome == ("undecided" if has_reason else "failed")
+    assert ("nothing known explains it" in done.verdict.reason) != has_reason
     fidelity = replace(program.fidelity, removed=("progress bar",))
     record = replace(program.record, fidelity=fidelity)
-    done = replay(record, text.encode(), given, expected, {})
+    done = replay(record, text.encode(), arguments, expected, {})
     assert done.verdict.outcome == "undecided"
     assert "because the program lacks a part of the run: progress bar" in done.verdict.reason
 
 
 class Chaotic(DynamicalSystem):
-    """Has two states in which a difference of one ulp grows to a large one."""
+    """A model in which a difference of one ulp grows to a large one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -243,7 +243,7 @@ def _chaotic(*monitors: str) -> probe.Program:
 
 
 def _with_factor(program: probe.Program, factor: str, *removed: str) -> Replay:
-    """Replay a program with another factor, as if its run had had what it has not."""
+    """Replay a program with another factor, as if these parts of the run had been removed."""
     text = re.sub(r"dense<3\.875\d*(e\+00)?>", f"dense<{factor}>", program.text())
     assert text != program.text()
     record = replace(program.record, fidelity=replace(program.fidelity, removed=removed))
@@ -252,9 +252,9 @@ def _with_factor(program: probe.Program, factor: str, *removed: str) -> Replay:
 
 def test_rounding_that_grows_agrees_one_step_at_a_time() -> None:
     done = _with_factor(_chaotic("x", "n"), "3.87500024", "progress bar")  # one ulp off
-    apart = {result.name: result.difference for result in done.compared}["state/x"]
-    assert apart is not None
-    assert apart.largest > 0.01
+    difference = {result.name: result.difference for result in done.compared}["state/x"]
+    assert difference is not None
+    assert difference.largest > 0.01
     assert done.verdict.outcome == "agrees", done.verdict
     assert re.search(r"at most [1-4] ulps? in \S+ a step, because", done.verdict.reason)
 
@@ -272,13 +272,15 @@ def test_a_state_that_nothing_recorded_leaves_it_undecided() -> None:
 
 
 class Sharded(DynamicalSystem):
-    """Updates its state within a shard_map over the only device."""
+    """A model that updates its state in a shard_map over the only device."""
 
     def __init__(self) -> None:
         super().__init__()
         self.x = bm.Variable(jnp.linspace(0.1, 0.9, 8))
         spec = PartitionSpec("n")
-        self.step = shard_map(jnp.sin, mesh=_places()["mesh"].mesh, in_specs=spec, out_specs=spec)
+        self.step = shard_map(
+            jnp.sin, mesh=_placements()["mesh"].mesh, in_specs=spec, out_specs=spec
+        )
 
     def update(self) -> Any:
         self.x.value = self.step(bm.as_jax(self.x))
@@ -300,40 +302,40 @@ def test_a_shard_map_is_a_reason_for_other_bits(out: Path) -> None:
     done = cap.programs[0].replay()
     assert done.verdict.outcome == "bit for bit", done.verdict
     # JAX 0.10 and 0.12 lower a shard_map over one device to its body.
-    held = re.search(r"manual_computation|SPMDFullToShardShape", cap.programs[0].text())
-    assert any("shard_map" in reason for reason in done.reasons) is bool(held)
+    has_shard_map = re.search(r"manual_computation|SPMDFullToShardShape", cap.programs[0].text())
+    assert any("shard_map" in reason for reason in done.reasons) is bool(has_shard_map)
 
 
-def test_a_text_that_only_a_newer_jaxlib_reads_is_refused(tmp_path: Path) -> None:
+def test_a_text_of_a_newer_jaxlib_is_refused(tmp_path: Path) -> None:
     program = _chaotic("x", "n")
     path = program.paths["stablehlo"]
     folder = shutil.copytree(path.parents[2], tmp_path / "run")
 
     def change(manifest: dict[str, Any]) -> None:
         manifest["environment"]["versions"]["jaxlib"] = "99.0"
-        kept = [file for file in manifest["programs"][0]["files"] if file["kind"] != "vhlo"]
-        manifest["programs"][0]["files"] = kept
+        files = [file for file in manifest["programs"][0]["files"] if file["kind"] != "vhlo"]
+        manifest["programs"][0]["files"] = files
 
     alter(folder, change)
-    newer = program.text().replace("stablehlo.multiply", "stablehlo.of_tomorrow")
+    newer = program.text().replace("stablehlo.multiply", "stablehlo.future_op")
     rewrite(folder, str(path.relative_to(path.parents[2])), newer.encode())
     with pytest.raises(probe.CannotReplay, match=r"written with jaxlib 99\.0"):
         probe.load(folder).programs[0].replay()
 
 
-class PlacedByHand(DynamicalSystem):
-    """Has a matrix and a state that were put on a device by hand."""
+class ExplicitlyPlaced(DynamicalSystem):
+    """A model with a matrix and a state that were put on a device explicitly."""
 
-    def __init__(self, place: Any) -> None:
+    def __init__(self, placement: Any) -> None:
         super().__init__()
-        self.weights = jax.device_put(jnp.eye(3), place)
+        self.weights = jax.device_put(jnp.eye(3), placement)
         self.x = bm.Variable(jax.device_put(jnp.ones(3), jax.devices()[0]))
 
     def update(self) -> Any:
         self.x.value = bm.as_jax(self.x) @ self.weights * 0.5
 
 
-def _places() -> dict[str, Any]:
+def _placements() -> dict[str, Any]:
     device = jax.devices()[0]
     mesh = Mesh(np.array([device]), ("n",))
     return {
@@ -343,22 +345,24 @@ def _places() -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("place", ["device", "sharding", "mesh"])
-def test_arrays_may_be_put_on_the_device_by_hand(place: str, out: Path) -> None:
+@pytest.mark.parametrize("placement", ["device", "sharding", "mesh"])
+def test_arrays_can_be_put_on_the_device_explicitly(placement: str, out: Path) -> None:
     with probe.capture(out, dialect=DIALECTS, data="full", portable=True, strict=True) as cap:
-        bp.DSRunner(PlacedByHand(_places()[place]), monitors=["x"], progress_bar=False).run(0.3)
+        bp.DSRunner(
+            ExplicitlyPlaced(_placements()[placement]), monitors=["x"], progress_bar=False
+        ).run(0.3)
     (program,) = cap.programs
     assert program.portable is not None
-    for form in (program, program.portable):
-        assert form.replay().equal is True
-        assert not re.search(r"sdy\.|sharding", form.text("stablehlo"), re.IGNORECASE)
+    for variant in (program, program.portable):
+        assert variant.replay().equal is True
+        assert not re.search(r"sdy\.|sharding", variant.text("stablehlo"), re.IGNORECASE)
     assert [
         check for check in verify(cap.path, limits=None).checks if check.outcome == "failed"
     ] == []
 
 
-class Drifting(DynamicalSystem):
-    """Moves its state a little at each step."""
+class Halving(DynamicalSystem):
+    """A model that halves its state at each step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -369,9 +373,9 @@ class Drifting(DynamicalSystem):
 
 
 @pytest.mark.parametrize("compiled", [True, False], ids=["jit", "python"])
-def test_a_program_of_one_step_gives_what_the_first_step_gave(compiled: bool, out: Path) -> None:
+def test_a_step_program_gives_the_results_of_the_first_step(compiled: bool, out: Path) -> None:
     options = {"memory_efficient": True} if compiled else {"jit": False}
-    runner = bp.DSRunner(Drifting(), monitors=["x"], progress_bar=False, **options)
+    runner = bp.DSRunner(Halving(), monitors=["x"], progress_bar=False, **options)
     with probe.capture(out, data="full", trace_eager=True, strict=True) as cap:
         runner.run(0.3)
     (program,) = cap.programs

@@ -1,4 +1,4 @@
-"""Which component costs what: names, XLA's count, times, and that naming changes nothing."""
+"""The costs of components: names, XLA's counts and times; naming changes no program."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PROFILES = pytest.mark.skipif(
 
 
 def _program(name: str) -> probe.Program:
-    """Return the first run's program of a network, to be counted in this process."""
+    """Return the program of a network's first run; its costs are counted in this process."""
     return captured(name).program.within(None)
 
 
@@ -58,19 +58,19 @@ def _captured(name: str, out: Path, *, strict: bool = True, **settings: Any) -> 
 
 @contextmanager
 def _without_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Capture as before there were names: the hook around components is out."""
+    """Capture without names of components: the hook that adds them is disabled."""
     with monkeypatch.context() as patched:
         patched.setattr(scopes, "name_components", lambda *_, **__: None)
         yield
 
 
 def _whole(costs: Any, name: str) -> Count:
-    """Return a component's cost in a step, that of its parts included."""
+    """Return a component's cost in a step, including its children."""
     own = (
         component.component == name or component.component.startswith(f"{name}.")
         for component in costs.components
     )
-    rows = [row for row, ours in zip(costs.components, own, strict=True) if ours]
+    rows = [row for row, matches in zip(costs.components, own, strict=True) if matches]
     return sum((row.step for row in rows), Count())
 
 
@@ -88,62 +88,63 @@ def test_every_dialect_labels_ops_with_components(network: str) -> None:
 
 
 @pytest.mark.parametrize("network", EINETS)
-def test_a_group_owns_its_ops_wherever_they_are_called(network: str) -> None:
-    """Align-post projections hang decay and output under the neurons that receive."""
+def test_ops_belong_to_their_group_wherever_they_are_called(network: str) -> None:
+    """The postsynaptic neurons call decay and output of align-post projections."""
     program = _program(network)
     costs = program.costs
     floats = {name: _whole(costs, name).flops for name in ("E", "I", *GROUPS)}
-    # Decay (one product, at least) and output (difference, product, sum) of each receiving neuron.
+    # Decay (at least a product) and output (difference, product, sum) of each postsynaptic neuron.
     for name in GROUPS:
         assert floats[name] >= 4 * (32 if name.endswith("E") else 8), (name, floats)
     exponential = [n for n, cls in program.record.components.items() if cls.startswith("Exp")]
     assert {name.partition(".")[0] for name in exponential} <= set(GROUPS)
 
 
-def test_what_the_runner_does_has_rows_of_its_own() -> None:
+def test_inputs_and_monitors_of_the_runner_have_rows() -> None:
     costs = _program("einet").costs
     rows = {row.component: row for row in costs.components}
     assert rows[component_names.MONITORS].step.written > 0
     assert rows[component_names.INPUTS].step.ops > 0
-    if eras.SINCE_2_4:  # before, a step begins with inputs of zero, so that XLA adds nothing
+    if eras.SINCE_2_4:  # before 2.4, a step begins with zero inputs, so that XLA adds nothing
         assert rows[component_names.INPUTS].step.flops >= 32 + 8
 
 
-# --- Naming changes nothing -----------------------------------------------------------------------
+# --- Names do not change the program --------------------------------------------------------------
 
 
-# Up to 2.6 two builds of a network with kernels or delays are two programs, named or not.
-ALIKE = ["hh", "noise", "reservoir", *(["einet", "delay"] if eras.SINCE_2_7 else [])]
+# Networks of which two builds give one program. Up to 2.6, those with kernels or delays do not.
+REPRODUCIBLE = ["hh", "noise", "reservoir", *(["einet", "delay"] if eras.SINCE_2_7 else [])]
 
 
-@pytest.mark.parametrize("name", ALIKE)
+@pytest.mark.parametrize("name", REPRODUCIBLE)
 def test_names_change_no_op_and_no_result(
     name: str, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With and without: the same program, the same native module but for its locations."""
-    case, taken = by_name(name), captured(name)
+    """With and without names, the program and the native modules differ only in locations."""
+    case, network = by_name(name), captured(name)
     case.run(case.build())
     runner = case.build()
     with (
         _without_names(monkeypatch),
-        probe.capture(out, dialect=["stablehlo", "hlo"], strict=True) as bare,
+        probe.capture(out, dialect=["stablehlo", "hlo"], strict=True) as unnamed,
     ):
         run = watching.run(case, runner)
-    named = taken.program
+    named = network.program
     assert named.record.components
-    assert not bare.programs[0].record.components
-    assert list(run.values.values()) == list(taken.probed[0].values.values())
-    assert run.compilations == taken.probed[0].compilations
-    assert named.text().count("~") > bare.text.count("~")
+    assert not unnamed.programs[0].record.components
+    assert list(run.values.values()) == list(network.probed[0].values.values())
+    assert run.compilations == network.probed[0].compilations
+    assert named.text().count("~") > unnamed.text.count("~")
     if not eras.ORDERS_BY_IDS:
-        assert _nameless(named) == _nameless(bare.programs[0])
+        assert _text_without_locations(named) == _text_without_locations(unnamed.programs[0])
         found = [
-            [module.fingerprint for module in call.modules] for call in (taken.call, bare.calls[0])
+            [module.fingerprint for module in call.modules]
+            for call in (network.call, unnamed.calls[0])
         ]
         assert found[0] == found[1]
 
 
-def _nameless(program: Any) -> str:
+def _text_without_locations(program: Any) -> str:
     module = bindings.parse_mlir(program.text("stablehlo"), bindings.mlir_context())
     return bindings.mlir_text(module)
 
@@ -152,9 +153,9 @@ def _nameless(program: Any) -> str:
 def test_names_are_no_part_of_the_cache_key(
     tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was compiled under names is found without them."""
+    """An executable that was compiled with names is a cache hit without them."""
     if eras.ORDERS_BY_IDS:
-        pytest.skip("each build of a model is another program")
+        pytest.skip("each build of a model gives another program")
     from jax.experimental.compilation_cache import compilation_cache
 
     jax.config.update("jax_compilation_cache_dir", str(tmp_path / "cache"))
@@ -181,7 +182,7 @@ def test_names_are_no_part_of_the_cache_key(
         compilation_cache.reset_cache()
 
 
-def test_names_stay_out_where_they_would_be_part_of_the_key(out: Path) -> None:
+def test_names_are_off_where_they_would_be_part_of_the_key(out: Path) -> None:
     jax.config.update("jax_compilation_cache_include_metadata_in_key", True)
     try:
         program = _captured("lif", out).programs[0]
@@ -192,7 +193,7 @@ def test_names_stay_out_where_they_would_be_part_of_the_key(out: Path) -> None:
 
 
 def test_a_loop_traced_before_the_capture_has_no_names(out: Path) -> None:
-    """BrainPy 2.3 keeps what it traced; later ones trace each run."""
+    """BrainPy 2.3 keeps its traces; later versions trace each run."""
     case = by_name("lif")
     runner = case.build()
     case.run(runner)
@@ -200,13 +201,13 @@ def test_a_loop_traced_before_the_capture_has_no_names(out: Path) -> None:
         case.run(runner)
     program = cap.programs[0]
     assert bool(program.record.components) is eras.COMPILES_EACH_RUN
-    said = any(
+    noted = any(
         "traced before the capture was opened" in note for note in program.within(None).costs.notes
     )
-    assert said is not eras.COMPILES_EACH_RUN
+    assert noted is not eras.COMPILES_EACH_RUN
 
 
-def test_signatures_are_as_without_us(out: Path) -> None:
+def test_signatures_stay_unchanged(out: Path) -> None:
     import inspect
 
     runner = by_name("einet").build()
@@ -217,13 +218,13 @@ def test_signatures_are_as_without_us(out: Path) -> None:
         assert inspect.signature(type(component).update) == before
 
 
-# --- XLA's count ----------------------------------------------------------------------------------
+# --- XLA's counts ---------------------------------------------------------------------------------
 
 COUNTED = [case.name for case in NETWORKS if not case.stepwise]
 
 
 @pytest.mark.parametrize("name", COUNTED)
-def test_components_add_up_to_what_xla_counts(name: str) -> None:
+def test_the_costs_of_components_sum_to_xlas_counts(name: str) -> None:
     costs = _program(name).costs
     whole = costs.once + costs.step
     for kind in ("flops", "transcendentals", "read", "written"):
@@ -232,19 +233,19 @@ def test_components_add_up_to_what_xla_counts(name: str) -> None:
     assert costs.total == costs.once + costs.step.times(costs.steps)
 
 
-def test_a_row_left_out_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sum above can fail: without the ops of one component it is another one."""
+def test_a_missing_component_changes_the_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shows that the test above can fail: the sum differs without the ops of one component."""
     cost = hlo.InstructionCosts.cost
 
-    def forgetful(self: Any, computation: Any, one: Any) -> Any:
-        return Count() if "~E2E" in one.location else cost(self, computation, one)
+    def without_e2e(self: Any, computation: Any, instruction: Any) -> Any:
+        return Count() if "~E2E" in instruction.location else cost(self, computation, instruction)
 
-    monkeypatch.setattr(hlo.InstructionCosts, "cost", forgetful)
+    monkeypatch.setattr(hlo.InstructionCosts, "cost", without_e2e)
     costs = _program("einet").costs
     assert (costs.once + costs.step).flops < 0.99 * costs.xla.flops
 
 
-def test_twice_the_steps_cost_twice(out: Path) -> None:
+def test_twice_the_steps_cost_twice_as_much(out: Path) -> None:
     found = []
     for duration in (10.0, 20.0):
         bm.random.seed(1)
@@ -262,20 +263,20 @@ def _lif() -> Any:
     return _bp.neurons.LIF(10, method="euler")
 
 
-def test_bytes_of_state_and_constants_are_all_there() -> None:
+def test_every_byte_of_state_and_constants_is_counted() -> None:
     program = _program("einet")
     rows = program.costs.components
-    for role, kept in (("state", "state"), ("constant", "constants")):
-        held = sum(spec.nbytes for spec in program.arguments if spec.role == role)
-        assert sum(getattr(row, kept) for row in rows) == held > 0
+    for role, column in (("state", "state"), ("constant", "constants")):
+        nbytes = sum(spec.nbytes for spec in program.arguments if spec.role == role)
+        assert sum(getattr(row, column) for row in rows) == nbytes > 0
     for name in ("E", "I", *GROUPS):
-        given = [spec for spec in program.arguments if spec.name.startswith(f"{name}.")]
+        specs = [spec for spec in program.arguments if spec.name.startswith(f"{name}.")]
         own = [row for row in rows if f"{row.component}.".startswith(f"{name}.")]
         assert sum(row.state for row in own) == sum(
-            spec.nbytes for spec in given if spec.role == "state"
+            spec.nbytes for spec in specs if spec.role == "state"
         )
         assert sum(row.constants for row in own) == sum(
-            spec.nbytes for spec in given if spec.role == "constant"
+            spec.nbytes for spec in specs if spec.role == "constant"
         )
 
 
@@ -293,15 +294,15 @@ def test_custom_calls_are_marked_and_their_bytes_counted() -> None:
         )
         assert row.custom_bytes >= connections
     assert any("Not counted: the code of" in note for note in costs.notes)
-    # XLA's -1 for what it does not know is nowhere.
+    # XLA's value for unknown costs, -1, does not occur.
     assert all(row.step.flops >= 0 and row.step.written >= 0 for row in costs.components)
     whole = costs.once + costs.step
     for kind in ("flops", "read", "written"):
         assert getattr(whole, kind) == pytest.approx(getattr(costs.xla, kind), rel=1e-6)
 
 
-@pytest.mark.skipif(not eras.SINCE_2_7, reason="BrainPy up to 2.6 has no plain kernels")
-def test_portable_form_has_costs_of_its_own() -> None:
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="BrainPy up to 2.6 has no kernels in plain JAX")
+def test_a_portable_program_has_its_own_costs() -> None:
     program = _program("einet")
     assert program.portable is not None
     native, plain = program.costs, program.portable.costs
@@ -311,7 +312,7 @@ def test_portable_form_has_costs_of_its_own() -> None:
     assert _whole(plain, "E") == _whole(native, "E")
 
 
-def test_one_step_is_counted_as_a_step() -> None:
+def test_a_step_program_counts_as_one_step() -> None:
     costs = _program("python-loop").costs
     assert costs.steps == 1
     assert costs.step.ops > 0
@@ -326,7 +327,7 @@ def test_one_step_is_counted_as_a_step() -> None:
         lambda x: x.at[jnp.arange(3)].add(1.0).cumsum() + jax.random.uniform(jax.random.PRNGKey(0)),
     ],
 )
-def test_each_kind_of_instruction_is_counted_as_xla_does(function: Any) -> None:
+def test_instructions_are_counted_as_xla_counts_them(function: Any) -> None:
     lowered = jax.jit(function).lower(jnp.arange(8.0))
     module = hlo_module("stablehlo", str(lowered.compiler_ir("stablehlo")).encode())
     record = _record()
@@ -357,7 +358,7 @@ def _record() -> Any:
 
 
 def _projections(probabilities: dict[str, float], size: int = 2000) -> Any:
-    """Two populations and their groups, whose spikes are given: each step does the same work."""
+    """Return a model of projections with given spikes: each step does the same work."""
 
     class Groups(eras.DynamicalSystem):
         def __init__(self) -> None:
@@ -367,7 +368,7 @@ def _projections(probabilities: dict[str, float], size: int = 2000) -> Any:
                 setattr(self, name, bp.dnn.EventCSRLinear(conn(size, size), 0.1))
 
         def update(self) -> Any:
-            # Another one each step: else XLA takes it all out of the loop.
+            # The spikes differ between steps: otherwise XLA moves the computation out of the loop.
             spikes = (bm.arange(size) + bp.share["i"]) % 4 == 0
             return sum(getattr(self, name)(spikes).sum() for name in probabilities)
 
@@ -375,7 +376,7 @@ def _projections(probabilities: dict[str, float], size: int = 2000) -> Any:
 
 
 @PROFILES
-def test_the_components_times_add_up_to_the_loops(out: Path) -> None:
+def test_the_times_of_components_sum_to_that_of_the_loop(out: Path) -> None:
     program = _captured("einet", out, profile=True).programs[0]
     measured = program.measured
     assert program.record.unmeasured == ""
@@ -393,27 +394,25 @@ def test_the_components_times_add_up_to_the_loops(out: Path) -> None:
     assert {"E", "I", *GROUPS} <= named
 
 
-@pytest.mark.skipif(not hasattr(bp, "dnn"), reason="this BrainPy has no comms")
-def test_four_times_the_synapses_are_four_times_the_bytes(out: Path) -> None:
-    """Its row grows, those of the others stay; benchmarks/components.py shows it of the time."""
-    held = []
+@pytest.mark.skipif(not hasattr(bp, "dnn"), reason="this BrainPy has no bp.dnn")
+def test_four_times_the_synapses_take_four_times_the_bytes(out: Path) -> None:
+    """Only the row of this projection grows. benchmarks/components.py shows the same for times."""
+    bytes_by_component = []
     for probability in (0.05, 0.2):
         model = _projections({"A": 0.05, "B": 0.05, "C": probability})
         runner = bp.DSRunner(model, progress_bar=False, monitors={})
         with probe.capture(out, strict=True) as cap:
             runner.run(0.5)
         rows = cap.programs[0].within(None).costs.components
-        held.append({row.component: row.constants for row in rows})
-    before, after = held
+        bytes_by_component.append({row.component: row.constants for row in rows})
+    before, after = bytes_by_component
     assert after["C"] == pytest.approx(4 * before["C"], rel=0.05)
     assert before["A"] > 0
     assert after["A"] == before["A"]
     assert after["B"] == before["B"]
 
 
-def test_where_the_profiler_is_missing_it_is_said(
-    out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_profiler_is_reported(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profiler, "can_profile", lambda: False)
     cap = _captured("einet", out, profile=True)
     assert "ProfileData is missing" in cap.programs[0].record.unmeasured
@@ -422,74 +421,74 @@ def test_where_the_profiler_is_missing_it_is_said(
         cap.programs[0].within(None).measure()
 
 
-def test_a_measurement_that_fails_is_a_failure_of_the_probe(
+def test_a_failing_measurement_is_a_failure_of_the_probe(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(*_: object) -> None:
-        raise RuntimeError("XLA gave up")
+    def fail(*_: object) -> None:
+        raise RuntimeError("injected failure")
 
-    monkeypatch.setattr(writing, "measure", fails)
-    with pytest.raises(probe.ProbeError, match="XLA gave up"):
+    monkeypatch.setattr(writing, "measure", fail)
+    with pytest.raises(probe.ProbeError, match="injected failure"):
         _captured("lif", out, profile=True)
-    with pytest.warns(probe.ProbeWarning, match="XLA gave up"):
+    with pytest.warns(probe.ProbeWarning, match="injected failure"):
         cap = _captured("lif", out, profile=True, strict=False)
-    assert cap.programs[0].record.unmeasured == "XLA gave up"
-    assert "XLA gave up" in cap.calls[0].failure.message
+    assert cap.programs[0].record.unmeasured == "injected failure"
+    assert "injected failure" in cap.calls[0].failure.message
 
 
 # --- The shell ------------------------------------------------------------------------------------
 
 
-def _told(*words: str) -> Any:
+def _costs(*words: str) -> Any:
     return CliRunner().invoke(cli.app, ["costs", *words])
 
 
-def test_shell_prints_a_tree_of_eighty_columns() -> None:
-    told = _told(str(captured("einet").path))
-    assert told.exit_code == 0, told.output
-    lines = told.output.splitlines()
+def test_the_costs_command_prints_a_tree_of_eighty_columns() -> None:
+    result = _costs(str(captured("einet").path))
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
     assert max(len(line) for line in lines[1:]) <= 80
     assert any(re.match(r"  E2E\*? ", line) for line in lines)
 
 
-def test_shell_prints_json() -> None:
-    told = json.loads(_told(str(captured("einet").path), "--json").stdout)
-    assert told["costs"]["steps"] == 100
-    names = [row["component"] for row in told["costs"]["components"]]
+def test_the_costs_command_prints_json() -> None:
+    printed = json.loads(_costs(str(captured("einet").path), "--json").stdout)
+    assert printed["costs"]["steps"] == 100
+    names = [row["component"] for row in printed["costs"]["components"]]
     assert names == [row.component for row in _program("einet").costs.components]
-    assert told["measured"] is None
+    assert printed["measured"] is None
 
 
 @PROFILES
-def test_shell_writes_a_trace_with_a_track_per_component(tmp_path: Path) -> None:
+def test_the_costs_command_writes_a_track_per_component(tmp_path: Path) -> None:
     file = tmp_path / "steps.json"
-    told = _told(str(captured("einet").path), "--trace", str(file))
-    assert told.exit_code == 0, told.output
+    result = _costs(str(captured("einet").path), "--trace", str(file))
+    assert result.exit_code == 0, result.output
     events = json.loads(file.read_text())["traceEvents"]
     tracks = {
         event["args"]["name"]: event["tid"] for event in events if event["name"] == "thread_name"
     }
-    drawn = {event["tid"] for event in events if event["ph"] == "X"}
+    used_tracks = {event["tid"] for event in events if event["ph"] == "X"}
     assert {"E", "I"} <= tracks.keys()
-    assert {tracks["E"], tracks["I"]} <= drawn
+    assert {tracks["E"], tracks["I"]} <= used_tracks
     for event in events:
         if event["ph"] == "X":
             assert event["dur"] >= 0
             assert 0 < event["args"]["share"] <= 1
 
 
-def test_shell_refuses_what_is_not_allowed(tmp_path: Path) -> None:
+def test_the_costs_command_rejects_invalid_arguments(tmp_path: Path) -> None:
     run = str(captured("einet").path)
-    assert "has no program 7" in _told(run, "--program", "7").stderr
-    assert "is a folder" in _told(run, "--trace", str(tmp_path)).stderr
-    assert _told(str(tmp_path / "nothing")).exit_code == 1
+    assert "has no program 7" in _costs(run, "--program", "7").stderr
+    assert "is a folder" in _costs(run, "--trace", str(tmp_path)).stderr
+    assert _costs(str(tmp_path / "nothing")).exit_code == 1
 
 
 # --- The finding ----------------------------------------------------------------------------------
 
 
 @PROFILES
-def test_a_dense_comm_dominates_and_the_events_own_is_offered(out: Path) -> None:
+def test_a_dense_comm_dominates_and_an_event_comm_is_offered(out: Path) -> None:
     class Dense(eras.DynamicalSystem):
         def __init__(self, comm: Any) -> None:
             super().__init__()
@@ -498,7 +497,7 @@ def test_a_dense_comm_dominates_and_the_events_own_is_offered(out: Path) -> None
 
         def update(self) -> Any:
             spikes = (bm.arange(2000) + bp.share["i"]) % 100 == 0
-            # XLA computes the product by itself, and what the neurons make of it in a fusion.
+            # XLA computes the product on its own, and the update of the neurons in a fusion.
             return self.N(self.comm(spikes))
 
     conn = _bp.conn.FixedProb(0.05, seed=1, allow_multi_conn=True)(2000, 2000)
@@ -511,16 +510,16 @@ def test_a_dense_comm_dominates_and_the_events_own_is_offered(out: Path) -> None
     assert "bp.dnn.EventCSRLinear(conn, weight)" in found.remedy
 
 
-@pytest.mark.skipif(not hasattr(bp, "dnn"), reason="this BrainPy has no comms")
-def test_each_comm_that_is_offered_computes_the_same() -> None:
-    # A probability is drawn again for each form of a connection, a matrix is not.
+@pytest.mark.skipif(not hasattr(bp, "dnn"), reason="this BrainPy has no bp.dnn")
+def test_every_offered_comm_gives_the_same_values() -> None:
+    # Connections with a probability are drawn again for each class, those with a matrix are not.
     matrix = np.random.default_rng(1).random((60, 40)) < 0.1
     conn = _bp.conn.MatConn(matrix)(60, 40)
     spikes = bm.arange(60) % 4 == 0
-    made = [
+    products = [
         np.asarray(bm.as_jax(getattr(bp.dnn, kind)(conn, 0.1)(spikes)))
         for kind in ("MaskedLinear", "CSRLinear", "EventCSRLinear")
     ]
-    assert made[0].any()
-    for product in made[1:]:
-        np.testing.assert_allclose(product, made[0], rtol=1e-5)
+    assert products[0].any()
+    for product in products[1:]:
+        np.testing.assert_allclose(product, products[0], rtol=1e-5)

@@ -1,4 +1,4 @@
-"""What flows between the components of a network, and its picture."""
+"""The dataflow between the components of a network, and its picture."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_spikes_and_currents_flow_along_the_synapses(einet: Model) -> None:
     assert values["E", "runner.monitors"][0].startswith("spike ")
 
 
-def test_a_node_has_its_class_its_ends_and_its_share(einet: Model) -> None:
+def test_a_node_has_its_class_its_link_and_its_share(einet: Model) -> None:
     nodes = {node.name: node for node in einet.nodes}
     assert nodes["E2I"].link == ("E", "I")
     assert nodes["E"].kind == "LIF"
@@ -56,7 +56,7 @@ def _overlaps(boxes: Mapping[str, Box]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("name", ["einet", "reservoir", "delay"])
-def test_no_two_nodes_overlap(name: str) -> None:
+def test_nodes_do_not_overlap(name: str) -> None:
     program = captured(name).program
     drawn = model(program.record, program.dataflow, program.costs)
     assert drawn.nodes

@@ -1,4 +1,4 @@
-"""The difference of two captures: what changed, and at which level."""
+"""The difference of two captures: the changes and their levels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.every_stack
 
 
 class Pair(eras.Group):
-    """Two LIF groups under given names, of which the first drives the second."""
+    """Two LIF groups with the given names; the first drives the second."""
 
     def __init__(self, names: tuple[str, str] = ("pre", "post"), gain: float = 1.0) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ _MODELS: dict[str, Any] = {
 }
 
 
-def _made(kind: str, folder: Path) -> Path:
+def _capture(kind: str, folder: Path) -> Path:
     if kind == "single":
         runner = bp.DSRunner(
             bp.neurons.LIF(4), inputs=("input", 25.0), monitors=["V"], progress_bar=False
@@ -61,10 +61,10 @@ def _made(kind: str, folder: Path) -> Path:
 
 
 def _path(kind: str) -> Path:
-    return made_once(f"diff-{kind}", functools.partial(_made, kind))
+    return made_once(f"diff-{kind}", functools.partial(_capture, kind))
 
 
-def test_the_same_model_is_the_same_program() -> None:
+def test_the_same_model_has_the_same_program() -> None:
     found = probe.diff(_path("base"), _path("again"))
     assert found.same
     assert found.same_program
@@ -75,14 +75,14 @@ def test_the_same_model_is_the_same_program() -> None:
     assert printed.startswith("same program: 0 of ")
 
 
-def test_a_renamed_component_is_the_same_under_another_name() -> None:
+def test_a_renamed_component_is_reported_as_renamed() -> None:
     found = probe.diff(_path("base"), _path("renamed"), ignore=["costs"])
     assert [(c.kind, c.old, c.new) for c in found.components] == [("renamed", "pre", "source")]
     assert found.same_program
     assert not found.same
 
 
-def test_other_weights_are_other_data_and_can_be_ignored() -> None:
+def test_changed_weights_are_data_and_can_be_ignored() -> None:
     found = probe.diff(_path("base"), _path("weights"), ignore=["costs"])
     assert (found.same_program, found.same) == (True, False)
     assert found.data == ("weights",)
@@ -100,7 +100,7 @@ def test_a_changed_constant_is_named_with_both_values() -> None:
     assert run("diff", captured("lif").path, _path("single"), "--ignore", "costs")[0] == 1
 
 
-def test_what_is_ignored_must_be_known() -> None:
+def test_an_unknown_level_to_ignore_is_an_error() -> None:
     with pytest.raises(BadSetting, match="Allowed: data, constants, shapes, costs"):
         probe.diff(_path("base"), _path("again"), ignore=["dates"])
     assert_error(
@@ -108,6 +108,6 @@ def test_what_is_ignored_must_be_known() -> None:
     )
 
 
-def test_marks_enclose_what_differs() -> None:
+def test_marks_enclose_the_differences() -> None:
     assert mark("V + 20 * x1", "V + 25 * x1") == ("V + [-20-] * x1", "V + {+25+} * x1")
     assert changed_numbers("exp(-0.1 * V - 60)", "exp(-0.2 * V - 60)") == [("-0.1", "-0.2")]

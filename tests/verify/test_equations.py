@@ -1,4 +1,4 @@
-"""The proof of an explanation: its expressions, evaluated, against the program."""
+"""The check of an explanation: its evaluated expressions agree with the program."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ pytestmark = pytest.mark.every_stack
 NETWORKS = ["lif", "einet", "channels", "stdp", "poisson", "gap-junction", "lstm-batched", "delay"]
 
 
-def _checked(name: str) -> Check:
+def _check(name: str) -> Check:
     *_, check = check_equations(captured(name).program.within(None))
     assert isinstance(check, Check)
     return check
 
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ABSENT])
-def test_the_expressions_give_what_the_program_gives(name: str) -> None:
-    check = _checked(name)
+def test_the_expressions_give_the_values_of_the_program(name: str) -> None:
+    check = _check(name)
     if name == "einet" and not eras.SINCE_2_7:
         assert "kernel" in check.reason
     else:
@@ -37,21 +37,21 @@ def test_the_expressions_give_what_the_program_gives(name: str) -> None:
 
 
 def test_a_step_with_spikes_and_one_without_are_compared() -> None:
-    reason = _checked("poisson").reason
+    reason = _check("poisson").reason
     assert " with spikes: " in reason
     assert " without spikes: " in reason
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_normal_numbers_have_the_bits_of_their_dtype(dtype: str) -> None:
-    given = np.linspace(-0.9999, 0.9999, 101).astype(dtype)
-    found = evaluator._erf_inv(given)
-    back = [math.erf(x) for x in found]
-    np.testing.assert_allclose(back, given, rtol=8 * np.finfo(dtype).eps)
+def test_normal_numbers_have_the_precision_of_their_dtype(dtype: str) -> None:
+    values = np.linspace(-0.9999, 0.9999, 101).astype(dtype)
+    found = evaluator._erf_inv(values)
+    round_trip = [math.erf(x) for x in found]
+    np.testing.assert_allclose(round_trip, values, rtol=8 * np.finfo(dtype).eps)
 
 
-def test_a_wrong_simplification_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_simplification_fails_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(rewrites._NEUTRAL, "divide", (10, True))  # V / 10 is not V
-    check = _checked("lif")
+    check = _check("lif")
     assert check.outcome == "failed"
     assert "state V at step" in check.reason

@@ -1,4 +1,4 @@
-"""The explanation of a program: each state's update as an expression."""
+"""The explanation of a program: the update of each state as an expression."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_lif_reads_as_the_textbook_equation() -> None:
     found = {name: equation.text for name, equation in explanation.equations.items()}
     assert found["V'"] == "-5 if spike' else V_1"
     assert found["spike'"] == "V_1 >= 20"
-    if eras.SINCE_2_4:  # before, a group without refractory period has no such state
+    if eras.SINCE_2_4:  # before 2.4, a group without a refractory period lacks this state
         assert found["V_1"].startswith("V if t - t_last_spike <= 0 else V + ")
         assert found["V_1"].endswith(" * ((-V + input + 20.5) / 10)")
         assert found["t_last_spike'"] == "t if spike' else t_last_spike"
@@ -28,13 +28,13 @@ def test_lif_reads_as_the_textbook_equation() -> None:
         assert found["V_1"].endswith(" * ((-V + 20.5) / 10)")
 
 
-def test_an_output_says_where_its_term_went() -> None:
+def test_an_output_names_the_state_that_it_is_added_to() -> None:
     explanation = captured("einet").program.within(None).explain()
-    parts = {part.name: part for part in explanation.components}
-    (equation,) = parts["I2E.output"].equations
+    components = {component.name: component for component in explanation.components}
+    (equation,) = components["I2E.output"].equations
     assert equation.text.endswith(" * (-80 - E.V)")
-    # Up to 2.3 the current is added to a state, which is not cleared after the step.
-    assert parts["I2E.output"].goes_to == (("E.V_1",) if eras.SINCE_2_4 else ("E.input'",))
+    # Up to 2.3 the current is added to a state, which the step does not clear.
+    assert components["I2E.output"].goes_to == (("E.V_1",) if eras.SINCE_2_4 else ("E.input'",))
     assert len(str(explanation).splitlines()) < (60 if eras.SINCE_2_7 else 65)
 
 
@@ -75,7 +75,7 @@ def test_the_command_prints_one_component_or_json() -> None:
 
 
 @pytest.mark.skipif(not eras.SINCE_2_7, reason="brainevent's kernels came with 2.7")
-def test_a_kernel_with_a_definition_is_printed_as_such() -> None:
+def test_a_kernel_with_a_definition_is_printed_by_name() -> None:
     explanation = captured("einet").program.within(None).explain()
     text = explanation.equations["E2E.comm"].text
     assert text == "csr_matvec(0.6, E2E.comm.indices, E2E.comm.indptr, E.spike)"

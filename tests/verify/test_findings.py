@@ -1,4 +1,4 @@
-"""What a capture finds; each remedy that it names does what it says."""
+"""The findings of a capture; each remedy works."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def cached(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """Return what three processes find with one persistent cache, the last one leaving it off."""
+    """Return the results of three processes with one persistent cache; the last disables it."""
     parent = tmp_path_factory.mktemp("cached")
     return [run_script(CACHED, parent / "cache", parent / "out", off) for off in ("", "", "off")]
 
 
-def test_the_cache_takes_identical_compilations_away(cached: Any) -> None:
+def test_the_cache_removes_identical_compilations(cached: Any) -> None:
     second = "cache" if eras.JAX_CACHES_ON_CPU else "compiled"
     assert cached[0]["plain"]["origins"] == ["compiled", second, "compiled"]
     found = "recompiled-identical" in cached[0]["plain"]["findings"]
@@ -84,20 +84,20 @@ def test_the_next_process_compiles_nothing_with_the_cache(cached: Any) -> None:
         assert origins == ["cache"] * 3
         assert not {"recompiled-identical", "recompiled-shape"} & findings
     else:
-        # BrainPy 2.4 to 2.6 order a loop's Variables by their ids: another process, another module.
+        # BrainPy 2.4 to 2.6 order a loop's Variables by their ids: each process has another module.
         assert set(origins) <= ({"cache", "compiled"} if eras.JAX_CACHES_ON_CPU else {"compiled"})
 
 
-def test_a_module_with_a_progress_bar_is_cached_or_not(cached: Any) -> None:
-    kept = jax.__version_info__ >= (0, 12)
-    assert cached[0]["bar"]["origins"][1] == ("cache" if kept else "compiled")
-    said = cached[0]["bar"]["findings"]
-    assert ("recompiled-identical" in said) == (not kept)
-    if eras.JAX_CACHES_ON_CPU and not kept:
-        assert "progress_bar=False" in said["recompiled-identical"]
+def test_jax_0_12_caches_a_module_with_a_progress_bar(cached: Any) -> None:
+    is_cached = jax.__version_info__ >= (0, 12)
+    assert cached[0]["bar"]["origins"][1] == ("cache" if is_cached else "compiled")
+    findings = cached[0]["bar"]["findings"]
+    assert ("recompiled-identical" in findings) == (not is_cached)
+    if eras.JAX_CACHES_ON_CPU and not is_cached:
+        assert "progress_bar=False" in findings["recompiled-identical"]
 
 
-def test_a_cache_hit_says_that_nothing_was_dumped(cached: Any) -> None:
+def test_a_cache_hit_has_a_note_that_nothing_was_dumped(cached: Any) -> None:
     hits = 0
     for found in (network["plain"] for network in cached):
         for origin, dumped, notes in zip(
@@ -119,7 +119,7 @@ def test_without_the_cache_everything_is_dumped(cached: Any) -> None:
     assert "cache-hit-no-dump" not in cached[2]["plain"]["findings"]
 
 
-def test_identical_compilations_are_found_with_figures(out: Path) -> None:
+def test_identical_compilations_are_found_and_counted(out: Path) -> None:
     case = by_name("lif")
     runners = compiling_runners("lif", 2)
     with probe.capture(out, strict=True) as cap:
@@ -135,7 +135,7 @@ def test_identical_compilations_are_found_with_figures(out: Path) -> None:
         assert found.remedy.startswith(once)
 
 
-def test_one_runner_compiles_once_where_brainpy_keeps_its_loop(out: Path) -> None:
+def test_one_runner_compiles_once_where_brainpy_keeps_loops(out: Path) -> None:
     case = by_name("lif")
     runner = case.build()
     with probe.capture(out, strict=True) as cap:
@@ -146,7 +146,7 @@ def test_one_runner_compiles_once_where_brainpy_keeps_its_loop(out: Path) -> Non
     assert ("recompiled-identical" in _slugs(cap)) == eras.COMPILES_EACH_RUN
 
 
-def test_equal_durations_take_other_shapes_away(out: Path) -> None:
+def test_equal_durations_avoid_other_shapes(out: Path) -> None:
     found = []
     for durations in ((5.0, 10.0), (5.0, 5.0, 5.0)):
         runner = bp.DSRunner(RefractoryLIF(), progress_bar=False)
@@ -173,7 +173,7 @@ def test_a_slow_compilation_is_found(out: Path) -> None:
     assert ("The next process" in finding.remedy) == next_process
 
 
-TURNED_ON = """
+ENABLING_THE_CACHE = """
 import json, sys
 import jax
 import jax.experimental.compilation_cache.compilation_cache
@@ -184,7 +184,7 @@ print(json.dumps(jax.config.jax_persistent_cache_min_compile_time_secs))
 """
 
 
-def test_the_settings_of_the_cache_are_those_of_this_jax(out: Path) -> None:
+def test_the_cache_settings_work_on_the_installed_jax(out: Path) -> None:
     case = by_name("lif")
     runners = compiling_runners("lif", 2)
     with probe.capture(out, strict=True) as cap:
@@ -194,22 +194,22 @@ def test_the_settings_of_the_cache_are_those_of_this_jax(out: Path) -> None:
     found = find(msgspec.structs.replace(cap.manifest, environment=environment))
     (remedy,) = (finding.remedy for finding in found if finding.slug == "recompiled-identical")
     settings = remedy.partition(": ")[2].partition(" before ")[0]
-    assert run_script(TURNED_ON, out, settings) == 0
+    assert run_script(ENABLING_THE_CACHE, out, settings) == 0
 
 
 @pytest.mark.parametrize("how", ["runner", "jax"])
-def test_a_run_without_jit_is_found_and_jit_takes_it_away(out: Path, how: str) -> None:
+def test_a_run_without_jit_is_found_and_jit_resolves_it(out: Path, how: str) -> None:
     found = []
     for jit in (False, True):
         runner = bp.DSRunner(RefractoryLIF(), jit=jit or how == "jax", progress_bar=False)
         with jax.disable_jit(not jit and how == "jax"), probe.capture(out) as cap:
             runner.run(0.3)
         found.append("jit-disabled" in _slugs(cap))
-    # A runner of BrainPy 2.3 turns JAX's jit on again, as it has jit=True itself.
+    # A runner of BrainPy 2.3 enables JAX's jit again, because its own jit is True.
     assert found == [how == "runner" or eras.SINCE_2_4, False]
 
 
-PLAIN = """
+WITHOUT_KERNELS = """
 import json, sys
 import brainevent
 import brainpy_probe as probe
@@ -223,14 +223,14 @@ print(json.dumps([finding.slug for finding in cap.findings]))
 """
 
 
-def test_an_opaque_call_is_found_and_its_remedy_writes_it_out(out: Path) -> None:
+def test_an_opaque_call_is_found_and_the_remedy_resolves_it(out: Path) -> None:
     found = captured_with("einet", data="none").findings
     opaque = [
         (finding.sentence, finding.remedy)
         for finding in found
         if finding.slug == "opaque-custom-call"
     ]
-    if not eras.SINCE_2_7:  # its own Numba or Taichi code, which can't be written otherwise
+    if not eras.SINCE_2_7:  # BrainPy's Numba or Taichi code has no other implementation
         for sentence, remedy in opaque:
             assert re.search(r"cfunc\.|taichi_kernel", sentence)
             assert "brainevent" not in remedy
@@ -244,11 +244,11 @@ def test_an_opaque_call_is_found_and_its_remedy_writes_it_out(out: Path) -> None
     assert "It computes E2E (E to E), E2I (E to I), I2E (I to E), I2I (I to I)." in sentence
     setting = 'brainevent.config.set_backend("cpu", "jax_raw")'
     assert setting in remedy
-    assert "opaque-custom-call" not in run_script(PLAIN, out, setting)
+    assert "opaque-custom-call" not in run_script(WITHOUT_KERNELS, out, setting)
 
 
-def test_findings_are_one_for_each_cause_and_model(out: Path) -> None:
-    """Six runs of a model, and another size of it: no shape but that of its own model."""
+def test_a_finding_exists_once_for_each_cause_and_model(out: Path) -> None:
+    """Six runs of two models of one class: their different sizes are no change of shape."""
     small, large = (bp.DSRunner(_Dense(size), progress_bar=True) for size in (3, 5))
     with probe.capture(out, strict=True) as cap:
         for runner in (small, large, small, large, small, large):
@@ -267,7 +267,7 @@ def test_findings_are_one_for_each_cause_and_model(out: Path) -> None:
 
 
 class _Dense(DynamicalSystem):
-    """A model of a given size."""
+    """A model with a given size."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -277,15 +277,17 @@ class _Dense(DynamicalSystem):
         self.v.value = self.v.value * 0.5
 
 
-@pytest.mark.skipif(not eras.SINCE_2_7, reason="before, no kernel has a plain form")
-def test_what_was_asked_for_is_not_advised() -> None:
+@pytest.mark.skipif(
+    not eras.SINCE_2_7, reason="before 2.7, kernels have no implementation in plain JAX"
+)
+def test_a_setting_that_is_on_is_not_advised() -> None:
     cap = captured("einet").capture
     assert cap.programs[0].fidelity.custom_calls
     assert "opaque-custom-call" not in _slugs(cap)
-    left = msgspec.structs.replace(
+    portable = msgspec.structs.replace(
         cap.programs[0].record.portable, fidelity=cap.programs[0].fidelity
     )
-    program = msgspec.structs.replace(cap.programs[0].record, portable=left)
+    program = msgspec.structs.replace(cap.programs[0].record, portable=portable)
     found = find(msgspec.structs.replace(cap.manifest, programs=(program,)))
     (opaque,) = (finding for finding in found if finding.slug == "opaque-custom-call")
     assert "nor in its portable program" in opaque.sentence
@@ -293,7 +295,7 @@ def test_what_was_asked_for_is_not_advised() -> None:
 
 
 class _Learning(DynamicalSystem):
-    """A model that makes a Variable of its weight in its step, as STDP of BrainPy's does."""
+    """A model that turns its weight into a Variable in its step, as BrainPy's STDP does."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -307,8 +309,8 @@ class _Learning(DynamicalSystem):
         return self.syn.weight.value
 
 
-@pytest.mark.skipif(not eras.SINCE_2_7, reason="before, such a Variable is no part of the trace")
-def test_a_variable_made_in_the_step_is_lost(out: Path) -> None:
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="before 2.7, such a Variable is not in the trace")
+def test_a_variable_created_in_the_step_is_lost(out: Path) -> None:
     model = _Learning()
     with probe.capture(out, strict=True) as cap:
         bp.DSRunner(model, progress_bar=False).run(0.2)
@@ -328,27 +330,27 @@ def test_a_variable_made_in_the_step_is_lost(out: Path) -> None:
     assert np.allclose(model.syn.weight.value, 0.5**4)
 
 
-@pytest.mark.parametrize("what", ["progress_bar", "memory_efficient"])
-def test_a_runners_callback_is_found_and_can_be_left_off(out: Path, what: str) -> None:
+@pytest.mark.parametrize("option", ["progress_bar", "memory_efficient"])
+def test_a_callback_of_the_runner_is_found_and_avoidable(out: Path, option: str) -> None:
     found = []
-    for on in (True, False):
-        given = {"progress_bar": False, what: on}
-        runner = bp.DSRunner(eras.without_outputs(RefractoryLIF()), monitors=["lif.V"], **given)
+    for enabled in (True, False):
+        options = {"progress_bar": False, option: enabled}
+        runner = bp.DSRunner(eras.without_outputs(RefractoryLIF()), monitors=["lif.V"], **options)
         with probe.capture(out, strict=True) as cap:
             runner.run(1.0)
         found.append([f.remedy for f in cap.findings if f.slug == "host-callback"])
     assert len(found[0]) == 1
-    assert what in found[0][0]
+    assert option in found[0][0]
     assert found[1] == []
 
 
-# From BrainPy 2.7 on, a check in a loop is a pure callback whose result nobody reads: what runs has
-# none, though it is in the jaxpr.
+# From BrainPy 2.7 on, a check in a loop is a pure callback with an unused result: the jaxpr has it,
+# the executable does not.
 CHECKS_CALL_BACK = not eras.SINCE_2_7
 
 
-class _Talking(DynamicalSystem):
-    """A model whose step calls back into Python: with JAX's print, BrainPy's check, or not."""
+class _CallingBack(DynamicalSystem):
+    """A model whose step calls back with JAX's print or BrainPy's check, or not at all."""
 
     def __init__(self, how: str) -> None:
         super().__init__()
@@ -365,16 +367,17 @@ class _Talking(DynamicalSystem):
         return self.r.value
 
 
-def _called_back(out: Path, runner: Any) -> list[str]:
+def _callback_remedies(out: Path, runner: Any) -> list[str]:
     with probe.capture(out, strict=True) as cap:
         runner.run(1.0)
     return [f.remedy for f in cap.findings if f.slug == "host-callback"]
 
 
 @pytest.mark.parametrize("how", ["print", "check"])
-def test_a_models_callback_is_found_and_can_be_taken_out(out: Path, how: str) -> None:
+def test_a_callback_of_the_model_is_found_and_avoidable(out: Path, how: str) -> None:
     found = [
-        _called_back(out, bp.DSRunner(_Talking(one), progress_bar=False)) for one in (how, "not")
+        _callback_remedies(out, bp.DSRunner(_CallingBack(kind), progress_bar=False))
+        for kind in (how, "not")
     ]
     assert len(found[0]) == (how == "print" or CHECKS_CALL_BACK)
     for remedy in found[0]:
@@ -383,7 +386,7 @@ def test_a_models_callback_is_found_and_can_be_taken_out(out: Path, how: str) ->
 
 
 class _Delayed(DynamicalSystem):
-    """A model that reads a delay, which BrainPy checks as long as its checks are on."""
+    """A model that reads a delay, which BrainPy checks while its checks are enabled."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -397,24 +400,24 @@ class _Delayed(DynamicalSystem):
         return self.r.value
 
 
-def test_turning_the_checks_off_takes_those_of_delays_out(out: Path) -> None:
-    found = _called_back(out, bp.DSRunner(_Delayed(), progress_bar=False))
+def test_turning_checks_off_removes_those_of_delays(out: Path) -> None:
+    found = _callback_remedies(out, bp.DSRunner(_Delayed(), progress_bar=False))
     assert len(found) == CHECKS_CALL_BACK
-    # The program has none of them.
+    # The program has no checks.
     (program,) = probe.load(out).programs
     assert program.fidelity.removed == ("BrainPy's own checks",)
     assert "callback" not in program.text()
     assert all("bp.check.turn_off()" in remedy for remedy in found)
     bp.check.turn_off()
     try:
-        assert _called_back(out, bp.DSRunner(_Delayed(), progress_bar=False)) == []
+        assert _callback_remedies(out, bp.DSRunner(_Delayed(), progress_bar=False)) == []
     finally:
         bp.check.turn_on()
 
 
-def test_large_constants_are_found_and_arguments_take_them_away(out: Path) -> None:
+def test_large_constants_are_found_and_arguments_avoid_them(out: Path) -> None:
     table = np.random.default_rng(0).random((600, 600)).astype(np.float32)
-    held = bm.Variable(table)
+    variable = bm.Variable(table)
     x = np.ones(600, np.float32)
 
     def found(call: Any) -> list[Any]:
@@ -426,10 +429,10 @@ def test_large_constants_are_found_and_arguments_take_them_away(out: Path) -> No
     assert f"{eras.LAMBDA_MODULE} has 1.4 MiB of constants in its code" in finding.sentence
     assert "brainpy.math.jit" in finding.remedy
     assert found(lambda: jax.jit(lambda x, table: x @ table)(x, table)) == []
-    variables: dict[str, Any] = {} if eras.SINCE_2_4 else {"dyn_vars": held}
+    variables: dict[str, Any] = {} if eras.SINCE_2_4 else {"dyn_vars": variable}
     assert ("dyn_vars" in finding.remedy) == bool(variables)
-    assert found(lambda: bm.jit(lambda x: x @ held.value, **variables)(x)) == []
-    assert len(found(lambda: jax.jit(lambda x: x @ held.value)(x))) == 1
+    assert found(lambda: bm.jit(lambda x: x @ variable.value, **variables)(x)) == []
+    assert len(found(lambda: jax.jit(lambda x: x @ variable.value)(x))) == 1
 
 
 def test_a_run_without_numba_is_found(out: Path) -> None:

@@ -1,7 +1,7 @@
-"""Folders damaged at random from a seed: no command crashes, hangs or has a traceback.
+"""Folders with random damage from a seed: no command crashes, hangs or prints a traceback.
 
-``BRAINPY_PROBE_TEST_FOLDERS=2000 pytest tests/verify/test_fuzz.py`` runs as many folders
-(default 30).
+``BRAINPY_PROBE_TEST_FOLDERS=2000 pytest tests/verify/test_fuzz.py`` tests 2000 folders (default
+30).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from tests.altering import alter, rewrite
 from tests.commands import run
 
 FOLDERS = int(os.environ.get("BRAINPY_PROBE_TEST_FOLDERS", "30"))
-# How many folders a test has, and how many of them have commands run that start a process.
-GROUP, RUN = 10, 1
+# The number of folders per test, and for how many of them the test runs commands in processes.
+FOLDERS_PER_TEST, FOLDERS_WITH_PROCESSES = 10, 1
 SECONDS, GIGABYTES = 20, 0.45
 VALUES = (
     None,
@@ -45,62 +45,60 @@ VALUES = (
 NUMBERS = ("0", "-1", "1", "7", "2147483647", "4294967296", "1000000000000", "9" * 30)
 
 
-def _places(found: Any) -> list[tuple[Any, Any]]:
-    """Return each place of a tree of JSON, as what holds it and its key."""
-    keys = list(found) if isinstance(found, dict) else range(len(found))
-    places = [(found, key) for key in keys]
+def _nodes(tree: Any) -> list[tuple[Any, Any]]:
+    """Return each node of a JSON tree, as its container and its key."""
+    keys = list(tree) if isinstance(tree, dict) else range(len(tree))
+    nodes = [(tree, key) for key in keys]
     for key in keys:
-        if isinstance(found[key], dict | list):
-            places += _places(found[key])
-    return places
+        if isinstance(tree[key], dict | list):
+            nodes += _nodes(tree[key])
+    return nodes
 
 
-def _manifest(folder: Path, chance: random.Random) -> None:
+def _damage_manifest(folder: Path, rng: random.Random) -> None:
     def change(manifest: dict[str, Any]) -> None:
-        for _ in range(chance.choice((1, 1, 3))):
-            holder, key = chance.choice(
-                [place for place in _places(manifest) if place[1] != "digest"]
-            )
-            how = chance.random()
+        for _ in range(rng.choice((1, 1, 3))):
+            holder, key = rng.choice([node for node in _nodes(manifest) if node[1] != "digest"])
+            how = rng.random()
             if how < 0.6:
-                holder[key] = chance.choice(VALUES)
+                holder[key] = rng.choice(VALUES)
             elif how < 0.8:
-                holder[key] = json.loads(json.dumps(chance.choice(_places(manifest))[0]))
+                holder[key] = json.loads(json.dumps(rng.choice(_nodes(manifest))[0]))
             elif isinstance(holder, list):
                 holder.append(holder[key])
             else:
-                holder[f"{key}{chance.choice(('', '.a', chr(27)))}"] = holder.pop(key)
+                holder[f"{key}{rng.choice(('', '.a', chr(27)))}"] = holder.pop(key)
 
     alter(folder, change)
 
 
-def _content(folder: Path, chance: random.Random) -> None:
+def _damage_content(folder: Path, rng: random.Random) -> None:
     names = sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
         if path.is_file() and path.name != MANIFEST
     )
-    name = chance.choice(names)
-    if name.endswith("vhlo.mlirbc") and chance.random() < 0.5:
-        _drop_texts(folder)  # so that the bytecode is what is counted and run
+    name = rng.choice(names)
+    if name.endswith("vhlo.mlirbc") and rng.random() < 0.5:
+        _drop_texts(folder)  # so that commands read the bytecode
     content = bytearray((folder / name).read_bytes())
-    place = chance.randrange(len(content))
-    how = chance.randrange(5)
+    position = rng.randrange(len(content))
+    how = rng.randrange(5)
     numbers = list(re.finditer(rb"(?<![\w%#@.])-?\d+(?![\w.])", content))
     ops = list(re.finditer(rb"stablehlo\.\w+", content))
     if how == 0 and name.endswith(("mlir", "txt")) and numbers:
-        found = chance.choice(numbers)
-        content[found.start() : found.end()] = chance.choice(NUMBERS).encode()
+        found = rng.choice(numbers)
+        content[found.start() : found.end()] = rng.choice(NUMBERS).encode()
     elif how == 1 and ops:
-        found, other = chance.choice(ops), chance.choice(ops)
+        found, other = rng.choice(ops), rng.choice(ops)
         content[found.start() : found.end()] = other[0]
     elif how == 2:
-        del content[place : place + chance.choice((1, 8, 64))]
+        del content[position : position + rng.choice((1, 8, 64))]
     elif how == 3:
-        content[place:place] = chance.randbytes(chance.choice((1, 8)))
+        content[position:position] = rng.randbytes(rng.choice((1, 8)))
     else:
-        content[place] = chance.randrange(256)
-    if chance.random() < 0.9:
+        content[position] = rng.randrange(256)
+    if rng.random() < 0.9:
         rewrite(folder, name, bytes(content))
     else:
         (folder / name).write_bytes(bytes(content))
@@ -114,27 +112,27 @@ def _drop_texts(folder: Path) -> None:
     alter(folder, change)
 
 
-def _files(folder: Path, chance: random.Random) -> None:
-    path = chance.choice([path for path in sorted(folder.rglob("*")) if path.is_file()])
+def _damage_file(folder: Path, rng: random.Random) -> None:
+    path = rng.choice([path for path in sorted(folder.rglob("*")) if path.is_file()])
     size = path.stat().st_size
     path.unlink()
-    how = chance.randrange(5)
+    how = rng.randrange(5)
     if how == 0:
-        path.symlink_to(chance.choice(("/etc/passwd", "/dev/zero", path.name, "..")))
+        path.symlink_to(rng.choice(("/etc/passwd", "/dev/zero", path.name, "..")))
     elif how == 1:
         os.mkfifo(path)
     elif how == 2:
         path.mkdir()
     elif how == 3:
         path.touch()
-        os.truncate(path, chance.choice((size, 100 << 30)))
+        os.truncate(path, rng.choice((size, 100 << 30)))
 
 
-CHANGES: tuple[Callable[[Path, random.Random], None], ...] = (
-    _manifest,
-    _manifest,
-    _content,
-    _files,
+DAMAGES: tuple[Callable[[Path, random.Random], None], ...] = (
+    _damage_manifest,
+    _damage_manifest,
+    _damage_content,
+    _damage_file,
 )
 
 
@@ -144,21 +142,21 @@ def _command(*words: object) -> None:
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("group", range(max(1, FOLDERS // GROUP)))
-def test_a_damaged_folder_harms_no_reader(group: int, lif: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("group", range(max(1, FOLDERS // FOLDERS_PER_TEST)))
+def test_no_command_crashes_on_a_damaged_folder(group: int, lif: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    (outside / "file").write_text("as it was")
-    for number in range(GROUP):
-        chance = random.Random(1000 * group + number)  # noqa: S311 - a seed, no secret
+    (outside / "file").write_text("unchanged")
+    for number in range(FOLDERS_PER_TEST):
+        rng = random.Random(1000 * group + number)  # noqa: S311 - a seed, no secret
         folder = shutil.copytree(lif, tmp_path / f"run-{number}")
-        chance.choice(CHANGES)(folder, chance)
+        rng.choice(DAMAGES)(folder, rng)
         _command("show", folder)
-        if number < RUN or FOLDERS > 100:
+        if number < FOLDERS_WITH_PROCESSES or FOLDERS > 100:
             limits = ("--timeout", SECONDS, "--memory", GIGABYTES)
-            costs = chance.choice((["costs"], ["costs"], ["costs", "--measure"]))
+            costs = rng.choice((["costs"], ["costs"], ["costs", "--measure"]))
             for command in (costs, ["replay"], ["verify"]):
                 _command(*command, *limits, folder)
         shutil.rmtree(folder)
     assert [path.name for path in tmp_path.iterdir()] == ["outside"]
-    assert (outside / "file").read_text() == "as it was"
+    assert (outside / "file").read_text() == "unchanged"

@@ -1,4 +1,4 @@
-"""Files and manifests made to do harm: each is refused in one sentence, or shown as it is."""
+"""Malicious files and manifests: commands refuse them with one error line, or escape them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ESCAPE = "\x1b]0;title\x07\x1b[2J\u202e"
 Manifest = dict[str, Any]
 
 
-# --- files --------------------------------------------------------------------------------------
+# --- Files --------------------------------------------------------------------------------------
 
 
 def _link(path: Path, target: str = "/etc/passwd") -> None:
@@ -43,7 +43,7 @@ def _sparse(path: Path, size: int = 100 << 30) -> None:
     os.truncate(path, size)
 
 
-def _unfinished(folder: Path) -> None:
+def _mark_incomplete(folder: Path) -> None:
     alter(folder, lambda manifest: manifest.update(complete=False))
 
 
@@ -64,7 +64,7 @@ INDICES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda p: (p / MANIFEST).write_bytes(b"\xef\xbb\xbf" + (p / MANIFEST).read_bytes()),
         "can't be read",
     ),
-    "more behind it": (
+    "trailing data": (
         lambda p: (p / MANIFEST).write_bytes((p / MANIFEST).read_bytes() + b"{}"),
         "can't be read",
     ),
@@ -74,14 +74,17 @@ INDICES: dict[str, tuple[Callable[[Path], object], str]] = {
         ),
         "was changed after it was written",
     ),
-    "journal sparse": (lambda p: (_unfinished(p), _sparse(p / JOURNAL)), "contains a zero byte"),
-    "journal a link": (
-        lambda p: (_unfinished(p), (p / JOURNAL).symlink_to("/dev/zero")),
+    "sparse journal": (
+        lambda p: (_mark_incomplete(p), _sparse(p / JOURNAL)),
+        "contains a zero byte",
+    ),
+    "linked journal": (
+        lambda p: (_mark_incomplete(p), (p / JOURNAL).symlink_to("/dev/zero")),
         "journal.jsonl can't be read: its path contains a symbolic link",
     ),
     "journal with a gap": (
         lambda p: (
-            _unfinished(p),
+            _mark_incomplete(p),
             (p / JOURNAL).write_bytes(
                 with_digest(
                     b'{"modules":[{"index":99,"name":"m","fingerprint":"","call":null,'
@@ -97,13 +100,13 @@ INDICES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("fault", INDICES)
-def test_an_index_that_is_none_is_refused(fault: str, copy: Path) -> None:
-    change, said = INDICES[fault]
+def test_a_damaged_index_is_refused(fault: str, copy: Path) -> None:
+    change, message = INDICES[fault]
     change(copy)
-    assert_error(said, "show", copy)
+    assert_error(message, "show", copy)
 
 
-def test_a_manifest_that_is_a_folder_makes_no_capture(copy: Path) -> None:
+def test_a_manifest_that_is_a_folder_is_no_capture(copy: Path) -> None:
     (copy / MANIFEST).unlink()
     (copy / MANIFEST).mkdir()
     assert_error("is not a capture", "show", copy)
@@ -117,7 +120,7 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "pipe": (lambda p: _pipe(p / TEXT), "it is not a regular file"),
     "sparse": (lambda p: _sparse(p / TEXT), f"{100 << 30} bytes instead of"),
-    "folder a link": (
+    "linked folder": (
         lambda p: (
             (p / "programs").rename(p.parent / "others"),
             (p / "programs").symlink_to(p.parent / "others"),
@@ -129,15 +132,15 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("fault", FILES)
-def test_a_file_that_is_none_is_named(fault: str, copy: Path) -> None:
-    change, said = FILES[fault]
+def test_a_file_of_the_wrong_kind_is_named(fault: str, copy: Path) -> None:
+    change, message = FILES[fault]
     change(copy)
-    with pytest.raises(probe.DamagedCapture, match=re.escape(said)) as refusal:
+    with pytest.raises(probe.DamagedCapture, match=re.escape(message)) as error:
         probe.load(copy).programs[0].text()
-    assert TEXT in str(refusal.value)
+    assert TEXT in str(error.value)
 
 
-def test_a_sparse_file_of_the_size_in_the_manifest_needs_memory(copy: Path) -> None:
+def test_a_file_larger_than_memory_is_refused(copy: Path) -> None:
     _sparse(copy / DATA, 1 << 43)
     alter(
         copy,
@@ -151,13 +154,13 @@ def test_a_sparse_file_of_the_size_in_the_manifest_needs_memory(copy: Path) -> N
         probe.load(copy).programs[0].data()
 
 
-def test_what_a_killed_capture_left_is_passed_over(copy: Path) -> None:
+def test_a_temporary_file_of_a_killed_capture_is_ignored(copy: Path) -> None:
     (copy / "programs" / ".program.hlo.txt.4194999.tmp").write_text("half")
     checks = [check for check in verify(copy, limits=None).checks if check.name == "nothing else"]
     assert [check.outcome for check in checks] == ["passed"]
 
 
-def test_doctor_names_what_a_killed_capture_left(tmp_path: Path) -> None:
+def test_doctor_lists_temporary_files_of_dead_processes(tmp_path: Path) -> None:
     names = [".a.txt.4194999.tmp", f".b.txt.{os.getpid()}.tmp", ".c.tmp"]
     for name in names:
         (tmp_path / name).touch()
@@ -175,7 +178,7 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     assert not list(outside.iterdir())
 
 
-# --- what a manifest says -----------------------------------------------------------------------
+# --- Manifests ----------------------------------------------------------------------------------
 
 
 def _program(manifest: Manifest) -> Manifest:
@@ -195,39 +198,39 @@ def _measured(loop: float) -> Manifest:
     return {"steps": 1, "seconds": 1.0, "profiled": 1.0, "loop": loop, "components": [part]}
 
 
-SAYINGS: dict[str, tuple[Callable[[Manifest], object], str]] = {
-    "path upwards": (_path("../x"), "outside its folder: '../x'"),
-    "path from the root": (_path("/etc/passwd"), "outside its folder"),
-    "path up in its middle": (_path("a/../../b"), "outside its folder"),
+MANIFESTS: dict[str, tuple[Callable[[Manifest], object], str]] = {
+    "path to the parent": (_path("../x"), "outside its folder: '../x'"),
+    "absolute path": (_path("/etc/passwd"), "outside its folder"),
+    "path with a parent in its middle": (_path("a/../../b"), "outside its folder"),
     "path with a zero byte": (_path("a\0b"), "outside its folder"),
-    "path of Windows": (_path("..\\x"), "outside its folder"),
+    "Windows path": (_path("..\\x"), "outside its folder"),
     "path of 5,000 characters": (_path("x" * 5000), "outside its folder"),
-    "path that is empty": (_path(""), "outside its folder"),
+    "empty path": (_path(""), "outside its folder"),
     "two files of a kind": (
         lambda m: _program(m)["files"].append(dict(_program(m)["files"][0])),
         "has two files of the kind",
     ),
-    "one path of two digests": (
+    "one path with two digests": (
         lambda m: m["modules"][0]["files"].append(
             {**_program(m)["files"][0], "kind": "xla", "digest": "0" * 32}
         ),
         "with different sizes or digests",
     ),
     "no digest": (lambda m: _program(m)["files"][0].update(digest=""), "has no digest for"),
-    "digest of another form": (
+    "malformed digest": (
         lambda m: _program(m)["files"][0].update(digest="0" * 32 + "\n"),
         "files[0].digest",
     ),
-    "kind of file": (lambda m: _program(m)["files"][0].update(kind="exe"), "files[0].kind"),
+    "unknown kind of file": (lambda m: _program(m)["files"][0].update(kind="exe"), "files[0].kind"),
     "large number": (lambda m: m["modules"][0].update(large_constants=10**400), "can't be read"),
     "larger than 2**53": (
         lambda m: m["modules"][0].update(large_constants=2**60),
         "modules[0].large_constants",
     ),
     "negative size": (lambda m: _program(m)["files"][0].update(size=-1), "files[0].size"),
-    "a program that is not there": (lambda m: m["calls"][0].update(program=7), "refer to missing"),
-    "a call that is not there": (lambda m: m["modules"][0].update(call=7), "refer to missing"),
-    "a number left out": (lambda m: m["calls"][0].update(index=2), "calls are missing"),
+    "a missing program": (lambda m: m["calls"][0].update(program=7), "refer to missing"),
+    "a missing call": (lambda m: m["modules"][0].update(call=7), "refer to missing"),
+    "a missing index": (lambda m: m["calls"][0].update(index=2), "calls are missing"),
     "a loop without time": (
         lambda m: _program(m).update(measured=_measured(0.0)),
         "a loop of 0 s",
@@ -236,22 +239,22 @@ SAYINGS: dict[str, tuple[Callable[[Manifest], object], str]] = {
         lambda m: _program(m).update(measured=_measured(-1.0)),
         "measured.loop",
     ),
-    "bytes of another shape": (lambda m: _argument(m).update(nbytes=1), "1 bytes; "),
+    "bytes that do not fit the shape": (lambda m: _argument(m).update(nbytes=1), "1 bytes; "),
     "huge shape": (lambda m: _argument(m).update(shape=[2**53] * 64), " bytes; "),
     "negative shape": (lambda m: _argument(m).update(shape=[-20]), "arguments[0].shape[0]"),
     "shape of 65 dimensions": (lambda m: _argument(m).update(shape=[1] * 65), "arguments[0].shape"),
-    "an object": (lambda m: _argument(m).update(dtype="object"), "arguments[0].dtype"),
-    "an argument twice": (
+    "an object dtype": (lambda m: _argument(m).update(dtype="object"), "arguments[0].dtype"),
+    "a duplicate argument": (
         lambda m: _program(m)["arguments"].append(dict(_argument(m))),
         "twice",
     ),
-    "a file that is not listed": (
+    "an unlisted file": (
         lambda m: _argument(m).update(file="x/y", entry="z", digest="0" * 32),
         "a file that the program does not list",
     ),
     "later version": (lambda m: m.update(version=99), "Update brainpy-probe"),
     "version as a word": (lambda m: m.update(version="1"), "$.version"),
-    "components in a circle": (
+    "a cycle of components": (
         lambda m: _program(m).update(components={"a.b": "A", "a": "B"}),
         "its components form a cycle",
     ),
@@ -260,11 +263,11 @@ SAYINGS: dict[str, tuple[Callable[[Manifest], object], str]] = {
         "unknown field `␛]0;title␇␛[2J",
     ),
     "markup in an unknown field": (lambda m: m.update({"[/x]": 1}), "unknown field `[/x]`"),
-    "lists in lists": (
+    "nested lists": (
         lambda m: m["calls"][0].update(notes=[[[]] * 1000] * 1000),
         "calls[0].notes",
     ),
-    "lists in a kernel's parameters": (
+    "nested lists in a kernel's parameters": (
         lambda m: _program(m).update(
             kernels=[{"name": "k", "arguments": [], "parameters": {"a": [[[[]]]]}}]
         ),
@@ -273,15 +276,15 @@ SAYINGS: dict[str, tuple[Callable[[Manifest], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("fault", SAYINGS)
+@pytest.mark.parametrize("fault", MANIFESTS)
 def test_a_manifest_that_contradicts_itself_is_refused(fault: str, copy: Path) -> None:
-    change, said = SAYINGS[fault]
+    change, message = MANIFESTS[fault]
     alter(copy, change)
-    assert_error(said, "show", copy)
+    assert_error(message, "show", copy)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ('"calls": [', '"calls": [], "calls": [', "has the key 'calls' twice"),
         ('"dt": 0.1', '"dt": NaN', "can't be read"),
@@ -289,11 +292,9 @@ def test_a_manifest_that_contradicts_itself_is_refused(fault: str, copy: Path) -
         ('"i0": 0', f'"i0": {"9" * 5000}', "can't be read"),
         ('"thread": "', r'"thread": "\ud800', "can't be read"),
     ],
-    ids=["key twice", "NaN", "infinite", "5,000 digits", "half a pair"],
+    ids=["duplicate key", "NaN", "infinity", "5,000 digits", "lone surrogate"],
 )
-def test_json_that_readers_read_otherwise_is_refused(
-    old: str, new: str, said: str, copy: Path
-) -> None:
+def test_ambiguous_json_is_refused(old: str, new: str, message: str, copy: Path) -> None:
     text = (copy / MANIFEST).read_text()
     assert old in text
     (copy / MANIFEST).write_bytes(
@@ -301,13 +302,13 @@ def test_json_that_readers_read_otherwise_is_refused(
             re.sub(r'"digest": "\w*"\n}$', '"digest": ""\n}', text.replace(old, new, 1)).encode()
         )
     )
-    assert_error(said, "show", copy)
+    assert_error(message, "show", copy)
 
 
-# --- what is shown ------------------------------------------------------------------------------
+# --- Output -------------------------------------------------------------------------------------
 
 
-def _hostile_words(manifest: Manifest) -> None:
+def _add_control_characters(manifest: Manifest) -> None:
     failure = {"kind": ESCAPE, "message": f"[/x]{ESCAPE}\nerror: forged", "traceback": ""}
     manifest["calls"][0].update(model=f"[/x]{ESCAPE}", notes=[ESCAPE], error=failure)
     manifest["modules"][0].update(name=f"[red]{ESCAPE}", call=0)
@@ -315,17 +316,17 @@ def _hostile_words(manifest: Manifest) -> None:
     _program(manifest)["fidelity"]["notes"] = [ESCAPE]
 
 
-def test_words_of_a_capture_command_no_terminal(copy: Path) -> None:
-    alter(copy, _hostile_words)
+def test_texts_of_a_capture_send_nothing_to_a_terminal(copy: Path) -> None:
+    alter(copy, _add_control_characters)
     folder = copy.rename(copy.parent / "results[old]")
     cap = probe.load(folder)
-    shown = str(cap)
+    summary = str(cap)
     code, output = run("show", folder)
     assert code == 0
     html = cap._repr_html_()
-    for text in (shown, output, html, run("show", "--json", folder)[1]):
+    for text in (summary, output, html, run("show", "--json", folder)[1]):
         assert not CONTROL_CHARACTERS.search(text)
-    for text in (shown, output, html):
+    for text in (summary, output, html):
         assert "[/x]␛]0;title" in text
         assert "results[old]" in text
     assert "\nerror: forged" not in output
@@ -335,6 +336,6 @@ def test_an_error_has_no_control_character(tmp_path: Path) -> None:
     folder = tmp_path / f"x{ESCAPE}"
     folder.mkdir()
     (folder / MANIFEST).write_text("{")
-    with pytest.raises(probe.DamagedCapture) as refusal:
+    with pytest.raises(probe.DamagedCapture) as error:
         probe.load(folder)
-    assert not CONTROL_CHARACTERS.search(str(refusal.value))
+    assert not CONTROL_CHARACTERS.search(str(error.value))

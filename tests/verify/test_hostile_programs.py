@@ -1,4 +1,4 @@
-"""Programs made to do harm: the command that reads or runs them names the program and goes on."""
+"""Malicious programs: the command that reads or runs them survives and names the program."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _with_program(
     functions: str = "",
     calls: tuple[str, ...] = (),
 ) -> Path:
-    """Replace a capture's program by one without arguments, which has one result."""
+    """Replace a capture's program by one with no arguments and one result."""
     content = (
         f"module @LIF {{\n{functions}\nfunc.func public @main() -> {result} {{ {body}\n}}\n}}\n"
     ).encode()
@@ -74,28 +74,28 @@ def _with_program(
     return folder
 
 
-# --- limits -------------------------------------------------------------------------------------
+# --- Limits -------------------------------------------------------------------------------------
 
 
 def test_a_program_that_never_ends_is_stopped(copy: Path) -> None:
     limits = probe.Limits(seconds=3)
     program = probe.load(_with_program(copy, ENDLESS)).programs[0].within(limits)
-    said = "LIF did not end within 3 s and was stopped"
+    message = "LIF did not end within 3 s and was stopped"
     with ThreadPoolExecutor() as threads:
         running = [threads.submit(program.replay)]
         if profiler.can_profile():
             running.append(threads.submit(program.measure))
         verified = threads.submit(verify, copy, limits=limits)
         for future in running:
-            with pytest.raises(probe.Stopped, match=said):
+            with pytest.raises(probe.Stopped, match=message):
                 future.result()
     (replayed,) = [check for check in verified.result().checks if check.name == "replay"]
     assert replayed.outcome == "undecided"
     assert "did not end within 3 s" in replayed.reason
-    assert program.costs.step.transcendentals == 1  # nothing runs
+    assert program.costs.step.transcendentals == 1  # costs need no run
 
 
-RUNS_IT = """
+REPLAYING = """
 import brainpy_probe as probe, sys
 print("started", flush=True)
 probe.load(sys.argv[1]).programs[0].replay()
@@ -103,16 +103,16 @@ probe.load(sys.argv[1]).programs[0].replay()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc has the children of a process")
-def test_a_worker_ends_with_the_process_that_started_it(copy: Path) -> None:
+def test_a_worker_ends_with_its_parent_process(copy: Path) -> None:
     _with_program(copy, ENDLESS)
-    asking = subprocess.Popen([sys.executable, "-c", RUNS_IT, str(copy)], stdout=subprocess.PIPE)
-    with asking:
-        assert asking.stdout is not None
-        asking.stdout.readline()
-        children = Path(f"/proc/{asking.pid}/task/{asking.pid}/children")
+    parent = subprocess.Popen([sys.executable, "-c", REPLAYING, str(copy)], stdout=subprocess.PIPE)
+    with parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
         _wait_until(lambda: bool(children.read_text().strip()))
         worker = int(children.read_text())
-        asking.kill()
+        parent.kill()
     _wait_until(lambda: not _runs(worker))
 
 
@@ -131,7 +131,7 @@ def _runs(process: int) -> bool:
 
 
 def _doubling(depth: int) -> str:
-    """Return functions each of which calls the one before twice."""
+    """Return functions, each of which calls the previous one twice."""
     head = "(%a: tensor<f32>) -> tensor<f32>"
     functions = [f"func.func private @f0{head} {{ return %a : tensor<f32> }}"]
     functions += [
@@ -144,7 +144,7 @@ def _doubling(depth: int) -> str:
     return "\n".join(functions)
 
 
-def test_calls_that_double_at_each_level_are_stopped(copy: Path) -> None:
+def test_exponentially_many_calls_are_stopped(copy: Path) -> None:
     body = f"{ZERO} %1 = call @f40(%0) : (tensor<f32>) -> tensor<f32> return %1 : tensor<f32>"
     _with_program(copy, body, functions=_doubling(40))
     assert_error(
@@ -170,19 +170,19 @@ def test_the_memory_of_a_gpus_program_is_watched(copy: Path) -> None:
     assert_error("more memory than its limit of 1.00 GB", "replay", "--memory", 1, copy)
 
 
-# --- content that ends the process which reads or runs it ---------------------------------------
+# --- Programs that crash their process ----------------------------------------------------------
 
 
 def _regions(depth: int) -> str:
-    """Return choices within choices."""
-    opened = [f'%r{number} = "stablehlo.if"(%p) ({{' for number in range(depth)]
-    closed = [
+    """Return nested stablehlo.if ops."""
+    opening = [f'%r{number} = "stablehlo.if"(%p) ({{' for number in range(depth)]
+    closing = [
         "}, { stablehlo.return %0 : tensor<f32> }) : (tensor<i1>) -> tensor<f32>\n"
         f"{'stablehlo.' if number else ''}return %r{number} : tensor<f32>"
         for number in reversed(range(depth))
     ]
-    truth = "%p = stablehlo.constant dense<true> : tensor<i1>"
-    return "\n".join([ZERO, truth, *opened, "stablehlo.return %0 : tensor<f32>", *closed])
+    predicate = "%p = stablehlo.constant dense<true> : tensor<i1>"
+    return "\n".join([ZERO, predicate, *opening, "stablehlo.return %0 : tensor<f32>", *closing])
 
 
 def _tuples(depth: int) -> str:
@@ -190,22 +190,22 @@ def _tuples(depth: int) -> str:
     return f"{ZERO}\n%1 = stablehlo.tuple %0 : {kind}\nreturn %0 : tensor<f32>"
 
 
-ITSELF = "func.func private @f(%a: tensor<f32>) -> tensor<f32> {"
-ITSELF += "%0 = call @f(%a) : (tensor<f32>) -> tensor<f32> return %0 : tensor<f32> }"
+RECURSIVE_FUNCTION = "func.func private @f(%a: tensor<f32>) -> tensor<f32> {"
+RECURSIVE_FUNCTION += "%0 = call @f(%a) : (tensor<f32>) -> tensor<f32> return %0 : tensor<f32> }"
 DEEP: dict[str, Callable[[Path], Path]] = {
     "regions": lambda folder: _with_program(folder, _regions(20_000)),
     "types": lambda folder: _with_program(folder, _tuples(50_000)),
-    "a function that calls itself": lambda folder: _with_program(
+    "a recursive function": lambda folder: _with_program(
         folder,
         f"{ZERO} %1 = call @f(%0) : (tensor<f32>) -> tensor<f32> return %1 : tensor<f32>",
-        functions=ITSELF,
+        functions=RECURSIVE_FUNCTION,
     ),
 }
 
 
-@pytest.mark.parametrize("what", DEEP)
-def test_a_deep_program_ends_no_command(what: str, copy: Path) -> None:
-    assert_error("LIF", "costs", DEEP[what](copy))
+@pytest.mark.parametrize("kind", DEEP)
+def test_a_deeply_nested_program_crashes_no_command(kind: str, copy: Path) -> None:
+    assert_error("LIF", "costs", DEEP[kind](copy))
 
 
 def test_a_program_that_ends_its_reader_fails_verification(copy: Path) -> None:
@@ -214,7 +214,7 @@ def test_a_program_that_ends_its_reader_fails_verification(copy: Path) -> None:
     assert any("ended the process" in reason for reason in failed)
 
 
-# LAPACK's function for LU, called with too few operands, and with too small a result or size.
+# LAPACK's LU function, called with too few operands, and with a result or size that is too small.
 if SINCE_2_7:
     LU, OPTIONS = "lapack_sgetrf_ffi", "mhlo.backend_config = {}"
     OPERANDS = {"few": "()", "small": "(%a)"}
@@ -225,20 +225,20 @@ TYPES = {"%a": "tensor<90x90xf32>", "%b": "tensor<i32>", "%m": "tensor<i32>"}
 
 
 @pytest.mark.parametrize("fault", OPERANDS)
-def test_lapack_with_wrong_operands_ends_no_command(fault: str, copy: Path) -> None:
-    given = OPERANDS[fault]
-    types = ", ".join(TYPES[name] for name in given.strip("()").split(", ") if name)
+def test_lapack_with_wrong_operands_crashes_no_command(fault: str, copy: Path) -> None:
+    operands = OPERANDS[fault]
+    types = ", ".join(TYPES[name] for name in operands.strip("()").split(", ") if name)
     body = f"""
     %a = stablehlo.constant dense<1.0> : tensor<90x90xf32>
     %b = stablehlo.constant dense<1> : tensor<i32>
     %m = stablehlo.constant dense<9000> : tensor<i32>
-    %1:3 = stablehlo.custom_call @{LU}{given} {{{OPTIONS}}}
+    %1:3 = stablehlo.custom_call @{LU}{operands} {{{OPTIONS}}}
       : ({types}) -> (tensor<1x1xf32>, tensor<1xi32>, tensor<1xi32>)
     return %1#0 : tensor<1x1xf32>"""
     assert_error("LIF", "replay", _with_program(copy, body, "tensor<1x1xf32>", (1, 1), calls=(LU,)))
 
 
-# Operands and result of brainevent's kernel for a sparse product, and what it says of them.
+# The operands of brainevent's kernel for a sparse product, its index type, and the error message.
 KERNEL = {
     "count": ("(%w)", "tensor<33xi32>", "not enough arguments"),
     "ranks": ("(%w, %i, %i, %s)", "tensor<33x1xi32>", "EINet failed"),
@@ -246,31 +246,31 @@ KERNEL = {
 
 
 @pytest.mark.skipif(FOLDERS <= 100, reason="one of the longer tests: numba compiles the kernel")
-@pytest.mark.skipif(not SINCE_2_7, reason="BrainPy has kernels of brainevent since 2.7")
+@pytest.mark.skipif(not SINCE_2_7, reason="BrainPy uses the kernels of brainevent since 2.7")
 @pytest.mark.parametrize("fault", KERNEL)
-def test_a_kernel_with_wrong_operands_ends_no_command(fault: str, tmp_path: Path) -> None:
+def test_a_kernel_with_wrong_operands_crashes_no_command(fault: str, tmp_path: Path) -> None:
     case = by_name("einet")
     runner = case.build()
     with probe.capture(tmp_path, strict=True) as cap:
         case.run(runner)
     (kernel,) = cap.programs[0].fidelity.custom_calls
-    given, indices, said = KERNEL[fault]
+    operands, indices, message = KERNEL[fault]
     types = {"%w": "tensor<1xf32>", "%i": indices, "%s": "tensor<32xi1>"}
-    operands = ", ".join(types[name] for name in given.strip("()").split(", "))
+    operand_types = ", ".join(types[name] for name in operands.strip("()").split(", "))
     body = f"""
     %w = stablehlo.constant dense<1.0> : tensor<1xf32>
     %i = stablehlo.constant dense<1> : {indices}
     %s = stablehlo.constant dense<true> : tensor<32xi1>
-    %1 = stablehlo.custom_call @{kernel}{given} {{mhlo.backend_config = {{}}}}
-      : ({operands}) -> tensor<32xf32>
+    %1 = stablehlo.custom_call @{kernel}{operands} {{mhlo.backend_config = {{}}}}
+      : ({operand_types}) -> tensor<32xf32>
     return %1 : tensor<32xf32>"""
     assert_error(
-        said, "replay", _with_program(cap.path, body, "tensor<32xf32>", (32,), calls=(kernel,))
+        message, "replay", _with_program(cap.path, body, "tensor<32xf32>", (32,), calls=(kernel,))
     )
 
 
 @pytest.mark.parametrize("command", ["costs", "replay", "measure"])
-def test_bytecode_cut_off_ends_no_command(command: str, copy: Path) -> None:
+def test_damaged_bytecode_crashes_no_command(command: str, copy: Path) -> None:
     content = (copy / BYTECODE).read_bytes()
     half = len(content) // 2
     rewrite(copy, BYTECODE, content[:half] + content[half + 8 :])
@@ -287,7 +287,7 @@ def test_bytecode_cut_off_ends_no_command(command: str, copy: Path) -> None:
         probe.load(copy).programs[0].measure()
 
 
-def test_a_damaged_module_is_converted_in_a_process_of_its_own(copy: Path) -> None:
+def test_a_damaged_module_is_converted_in_another_process(copy: Path) -> None:
     module = probe.load(copy).modules[0]
     path = module.paths["mlirbc"].relative_to(copy).as_posix()
     content = (copy / path).read_bytes()
@@ -297,34 +297,34 @@ def test_a_damaged_module_is_converted_in_a_process_of_its_own(copy: Path) -> No
         module.convert()
 
 
-# --- programs that the manifest does not describe -----------------------------------------------
+# --- Programs that contradict the manifest ------------------------------------------------------
 
 
-def test_a_call_that_no_record_names_is_not_run(copy: Path) -> None:
+def test_a_call_that_is_not_in_the_manifest_does_not_run(copy: Path) -> None:
     program = probe.load(_with_program(copy, CALLBACK)).programs[0]
     with pytest.raises(probe.CannotReplay, match="xla_ffi_python_cpu_callback, which the manifest"):
         program.within(None).replay()
 
 
-def test_other_results_than_in_the_manifest_are_an_error(copy: Path) -> None:
+def test_results_that_contradict_the_manifest_are_an_error(copy: Path) -> None:
     _with_program(copy, TWO_RESULTS, "(tensor<f32>, tensor<f32>)")
     assert_error("LIF", "replay", copy)
 
 
-# --- good programs ------------------------------------------------------------------------------
+# --- Valid programs -----------------------------------------------------------------------------
 
 
-def test_a_task_gives_the_same_in_a_process_of_its_own(lif: Path) -> None:
+def test_a_task_gives_the_same_in_another_process(lif: Path) -> None:
     program = probe.load(lif).programs[0]
     assert program.costs == program.within(None).costs
-    apart, here = program.replay(repeat=2), program.within(None).replay(repeat=2)
-    assert len(apart.run_seconds) == 2
-    assert apart.compared == here.compared
-    assert {name: array.tobytes() for name, array in apart.results.items()} == {
-        name: array.tobytes() for name, array in here.results.items()
+    in_worker, in_process = program.replay(repeat=2), program.within(None).replay(repeat=2)
+    assert len(in_worker.run_seconds) == 2
+    assert in_worker.compared == in_process.compared
+    assert {name: array.tobytes() for name, array in in_worker.results.items()} == {
+        name: array.tobytes() for name, array in in_process.results.items()
     }
 
 
 @pytest.mark.parametrize("limit", ["--timeout", "--memory"])
-def test_a_limit_of_nothing_is_refused(limit: str, lif: Path) -> None:
+def test_a_limit_of_zero_is_refused(limit: str, lif: Path) -> None:
     assert_error("is not allowed", "replay", limit, 0, lif, exit_code=2)

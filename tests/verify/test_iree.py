@@ -1,4 +1,4 @@
-"""Captured programs, compiled and run by IREE, which knows nothing of BrainPy."""
+"""Captured programs, compiled and run by IREE, a compiler that is independent of XLA."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _checks(folder: Path, name: str) -> list[Check]:
     ]
 
 
-# A loop, kernels, a delay, a plasticity and a random state: the others have the same operations.
+# A loop, kernels, a delay, plasticity and a random state: other networks have the same operations.
 NETWORKS = tuple(name for name in ("lif", "einet", "delay", "stdp", "noise") if name not in ABSENT)
 
 _CAPTURE = """
@@ -63,23 +63,24 @@ def _capture(folder: Path) -> dict[str, str]:
     return paths
 
 
-def captured_with_xlas_own_flags(name: str) -> probe.Capture:
-    """Return the capture of a network that XLA compiled as it does by itself.
+def captured_with_default_flags(name: str) -> probe.Capture:
+    """Return the capture of a network that XLA compiled with its default flags.
 
-    Only then does XLA round as IREE does: a spike that is a step late is another simulation.
+    Only with these does XLA round as IREE does: a spike that is one step late changes the rest of
+    the simulation.
     """
     return probe.load(made_once("iree", _capture)[name])
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_iree_gives_what_the_simulation_gave(name: str) -> None:
-    cap = captured_with_xlas_own_flags(name)
+def test_iree_gives_the_values_of_the_simulation(name: str) -> None:
+    cap = captured_with_default_flags(name)
     (program,) = cap.programs
     (check,) = _checks(cap.path, "IREE")
     assert check.subject == "program 0, portable"
     assert program.portable is not None
     if program.portable.fidelity.custom_calls:
-        # Up to 2.6 BrainPy chooses its kernels while it traces.
+        # Up to 2.6 BrainPy selects its kernels during the trace.
         assert not eras.SINCE_2_7
         assert check.outcome == "undecided"
         assert set(program.portable.fidelity.custom_calls) == set(program.fidelity.custom_calls)
@@ -87,12 +88,12 @@ def test_iree_gives_what_the_simulation_gave(name: str) -> None:
         return
     assert check.outcome == "passed", check.reason
     assert check.reason.startswith("what the simulation gave: ")
-    whole = sum(np.dtype(spec.dtype).kind in "biu" for spec in program.results)
-    said = re.search(r"(\d+) results of booleans and integers equal", check.reason)
-    assert (int(said.group(1)) if said else 0) == whole
+    exact = sum(np.dtype(spec.dtype).kind in "biu" for spec in program.results)
+    match = re.search(r"(\d+) results of booleans and integers equal", check.reason)
+    assert (int(match.group(1)) if match else 0) == exact
 
 
-def test_the_shell_says_it_in_a_line() -> None:
+def test_the_verify_command_prints_a_line_for_iree() -> None:
     words = ["verify", str(captured("lif").path), "--with", "iree", "--all"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0
@@ -104,7 +105,7 @@ def test_the_shell_says_it_in_a_line() -> None:
 
 
 def test_the_first_step_that_differs_is_named(tmp_path: Path) -> None:
-    """What the simulation gave is said to be something else in one step."""
+    """One step of the recorded result is altered, with matching digests."""
     copy = shutil.copytree(captured("lif").path, tmp_path / "run-copy")
     (spec,) = (
         spec for spec in probe.load(copy).programs[0].results if spec.path == "monitors/spike"
@@ -113,48 +114,48 @@ def test_the_first_step_that_differs_is_named(tmp_path: Path) -> None:
     arrays[spec.entry][57, 3] ^= True
     rewrite(copy, spec.file, save(arrays))
 
-    def told(manifest: dict[str, Any]) -> None:
+    def update_digest(manifest: dict[str, Any]) -> None:
         for result in manifest["programs"][0]["results"]:
             if result["entry"] == spec.entry:
                 result["digest"] = digest_of(arrays[spec.entry].tobytes())
 
-    alter(copy, told)
+    alter(copy, update_digest)
     done = CliRunner().invoke(app, ["verify", str(copy), "--with", "iree", "--json"])
     assert done.exit_code == 1
     checks = {
         (check["subject"], check["name"]): check for check in json.loads(done.stdout)["checks"]
     }
     failed = {key for key, check in checks.items() if check["outcome"] == "failed"}
-    stepped = {("program 0, step, portable", "IREE")} if eras.SINCE_2_4 else set()
-    assert failed == {("program 0", "replay"), ("program 0, portable", "IREE"), *stepped}
+    step_checks = {("program 0, step, portable", "IREE")} if eras.SINCE_2_4 else set()
+    assert failed == {("program 0", "replay"), ("program 0, portable", "IREE"), *step_checks}
     reason = checks["program 0, portable", "IREE"]["reason"]
     assert "monitor spike: 1 of 2,000 differ, first at step 57" in reason
-    # The portable program may round otherwise, and no monitor records t_last_spike.
+    # The portable program may round differently, and no monitor records t_last_spike.
     portable = checks["program 0, portable", "replay"]
     assert portable["outcome"] == "undecided"
     assert "monitors/spike" in portable["reason"]
 
 
-def test_without_a_portable_form_iree_runs_what_is_plain() -> None:
+def test_iree_runs_a_program_without_custom_calls() -> None:
     cap = captured_with("izhikevich", dialect="hlo")
     (check,) = _checks(cap.path, "IREE")
     assert (check.subject, check.outcome) == ("program 0", "passed"), check.reason
 
 
-def test_without_arrays_there_is_nothing_to_run() -> None:
+def test_iree_cannot_run_a_program_without_arrays() -> None:
     cap = captured_with("lif", data="none", portable=True)
     (check,) = _checks(cap.path, "IREE")
     assert check.outcome == "undecided"
     assert "no arrays" in check.reason
 
 
-def test_a_program_that_iree_refuses_is_a_fault() -> None:
+def test_a_program_that_iree_rejects_is_an_error() -> None:
     with pytest.raises(probe.ProbeError, match=r"IREE can't compile it: .*error: "):
         iree.compile_for_cpu(b"module { func.func @main() -> tensor<f32> { } }")
 
 
 class Doubles(eras.DynamicalSystem):
-    """A model of 64 bits: a float in which a single would stand still, and an integer."""
+    """A model with 64-bit Variables: a float that float32 could not increment, and an integer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,7 +168,7 @@ class Doubles(eras.DynamicalSystem):
         return self.n.value
 
 
-def test_64_bits_stay_64_bits(out: Path) -> None:
+def test_iree_keeps_64_bit_types(out: Path) -> None:
     bm.enable_x64()
     try:
         runner: Any = bp.DSRunner(Doubles(), monitors=["x"], progress_bar=False)
@@ -180,24 +181,24 @@ def test_64_bits_stay_64_bits(out: Path) -> None:
     assert check.outcome == "passed", check.reason
 
 
-def test_a_program_and_its_plain_form_differ_in_their_calls(tmp_path: Path) -> None:
+def test_native_and_portable_program_differ_in_their_calls(tmp_path: Path) -> None:
     copy = shutil.copytree(captured("einet").path, tmp_path / "run-copy")
     program = captured("einet").program
     assert program.fidelity.custom_calls
     assert program.portable is not None
     assert bool(program.portable.fidelity.custom_calls) == (not eras.SINCE_2_7)
     for texts in texts_of(read_manifest(copy)[1])[:2]:
-        (calls,) = _told(copy, texts, "custom calls")
+        (calls,) = _checks_of_texts(copy, texts, "custom calls")
         assert calls.outcome == "passed"
     if eras.SINCE_2_7:
-        _swap(copy)
+        _swap_texts(copy)
         for texts in texts_of(read_manifest(copy)[1])[:2]:
-            (calls,) = _told(copy, texts, "custom calls")
+            (calls,) = _checks_of_texts(copy, texts, "custom calls")
             assert calls.outcome == "failed"
             assert texts.files[0].path in calls.reason
 
 
-def _told(folder: Path, texts: Any, name: str) -> list[Check]:
+def _checks_of_texts(folder: Path, texts: Any, name: str) -> list[Check]:
     return [
         check
         for check in check_texts(folder, texts)
@@ -205,16 +206,16 @@ def _told(folder: Path, texts: Any, name: str) -> list[Check]:
     ]
 
 
-def _swap(folder: Path) -> None:
-    """Have a program and its plain form change places, all digests with them."""
+def _swap_texts(folder: Path) -> None:
+    """Swap the texts of a program and of its portable program, and update all digests."""
     record = read_manifest(folder)[1].programs[0]
     assert record.portable is not None
     kinds = ("stablehlo", "vhlo")
     for kind in kinds:
-        one, other = (
+        first, second = (
             next(file.path for file in files if file.kind == kind)
             for files in (record.files, record.portable.files)
         )
-        contents = [(folder / path).read_bytes() for path in (one, other)]
-        rewrite(folder, one, contents[1])
-        rewrite(folder, other, contents[0])
+        contents = [(folder / path).read_bytes() for path in (first, second)]
+        rewrite(folder, first, contents[1])
+        rewrite(folder, second, contents[0])

@@ -49,6 +49,6 @@ def test_the_entry_point_names_a_plugin(request: pytest.FixtureRequest) -> None:
     parser = pytest.Parser(_ispytest=True)
     plugin.pytest_addoption(parser)
     assert parser.parse(["--probe-update"]).probe_update is True
-    if request.config.pluginmanager.has_plugin("brainpy_probe"):  # this copy is installed
+    if request.config.pluginmanager.has_plugin("brainpy_probe"):  # the package is installed
         snapshot = request.getfixturevalue("probe_snapshot")
         assert snapshot.folder == Path(__file__).parent / "probe_snapshots"

@@ -1,4 +1,4 @@
-"""A captured program runs again, where neither BrainPy nor JAX is, and gives what the run gave."""
+"""A replay runs a captured program without BrainPy and JAX, and gives the values of the run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.replaying import Array, captured, captured_calling_back, qualified_na
 
 pytestmark = pytest.mark.every_stack
 
-# A whole run each: neurons, a delay, plasticity, a rate model, a reservoir, a batched layer, noise.
+# Loops: neurons, a delay, plasticity, a rate model, a reservoir, a batched layer, noise.
 RUNS = (
     "lif",
     "hh",
@@ -47,16 +47,16 @@ RUNS = (
     "lstm-batched",
     "noise",
 )
-# Its loop over time is Python's, so that its program is a step.
+# A network whose loop over time is in Python: its program is one step.
 STEPWISE = "memory-efficient"
-# Its synapses are BrainPy's own kernels.
-OPAQUE = "einet"
-HERE = [name for name in (*RUNS, OPAQUE) if name not in ABSENT]
+# A network whose synapses use BrainPy's own kernels.
+WITH_KERNELS = "einet"
+REPLAYED = [name for name in (*RUNS, WITH_KERNELS) if name not in ABSENT]
 
-# BrainPy names a kernel by its content from 2.7 on; before, by something of one process.
-NAMES_KERNELS = find_spec("brainevent") is not None
+# From 2.7 on BrainPy names a kernel after its content; before, the name holds in one process only.
+KERNEL_NAMES_ARE_STABLE = find_spec("brainevent") is not None
 
-ABSENT_THERE = """
+ASSERT_NOT_INSTALLED = """
 import importlib
 for name in ("brainpy", "jax", "brainstate", "brainevent"):
     try:
@@ -68,20 +68,20 @@ for name in ("brainpy", "jax", "brainstate", "brainevent"):
 
 REPLAYING = f"""
 import json, sys, xxhash
-{ABSENT_THERE}
+{ASSERT_NOT_INSTALLED}
 import brainpy_probe as probe
-told = {{}}
+replayed = {{}}
 for name, run in json.loads(sys.argv[1]).items():
     try:
         done = probe.load(run).programs[0].within(None).replay()
     except probe.CannotReplay as error:
-        told[name] = {{"error": str(error)}}
+        replayed[name] = {{"error": str(error)}}
         continue
-    told[name] = {{"equal": done.equal, "results": {{
+    replayed[name] = {{"equal": done.equal, "results": {{
         key: [str(array.dtype), list(array.shape), xxhash.xxh3_128_hexdigest(array.tobytes())]
         for key, array in done.results.items()
     }}}}
-print(json.dumps(told))
+print(json.dumps(replayed))
 """
 
 
@@ -91,7 +91,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
     return Interpreter.bare(tmp_path_factory.mktemp("bare"))
 
 
-def _digested(arrays: dict[str, Array]) -> dict[str, list[Any]]:
+def _digests(arrays: dict[str, Array]) -> dict[str, list[Any]]:
     return {
         key: [str(array.dtype), list(array.shape), xxhash.xxh3_128_hexdigest(array.tobytes())]
         for key, array in arrays.items()
@@ -104,35 +104,33 @@ def _run(*words: object) -> Any:
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have no line of a table folded, however wide the terminal is that the tests run in."""
+    """Make the console wide enough that no line of a table wraps."""
     monkeypatch.setattr(shell.console, "width", 200)
 
 
-# --- Where neither BrainPy nor JAX is ---------------------------------------------------------
+# --- Without BrainPy and JAX ------------------------------------------------------------------
 
 
-def test_every_result_is_the_simulations_where_brainpy_is_not(
-    bare: Interpreter, tmp_path: Path
-) -> None:
-    runs = {name: str(captured(name).capture.path) for name in HERE}
+def test_every_result_is_equal_without_brainpy(bare: Interpreter, tmp_path: Path) -> None:
+    runs = {name: str(captured(name).capture.path) for name in REPLAYED}
     done = bare.run(["-c", REPLAYING, json.dumps(runs)], tmp_path)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert list(told) == HERE
-    opaque = told.pop(OPAQUE)
-    for name, one in told.items():
+    replayed = json.loads(done.stdout)
+    assert list(replayed) == REPLAYED
+    opaque = replayed.pop(WITH_KERNELS)
+    for name, found in replayed.items():
         results = captured(name).program.data("results")
-        assert one == {"equal": True, "results": _digested(results)}, name
-    (target, *_) = captured(OPAQUE).program.fidelity.custom_calls
+        assert found == {"equal": True, "results": _digests(results)}, name
+    (target, *_) = captured(WITH_KERNELS).program.fidelity.custom_calls
     assert "kernels that only BrainPy registers" in opaque["error"]
     assert target in opaque["error"]
     assert "portable=True" in opaque["error"]
-    assert ("brainevent can't be imported" in opaque["error"]) == NAMES_KERNELS
+    assert ("brainevent can't be imported" in opaque["error"]) == KERNEL_NAMES_ARE_STABLE
 
 
 STEPPING = f"""
 import sys
-{ABSENT_THERE}
+{ASSERT_NOT_INSTALLED}
 import numpy as np
 import brainpy_probe as probe
 program = probe.load(sys.argv[1]).programs[0].within(None)
@@ -148,7 +146,7 @@ np.savez(sys.argv[3], monitor=np.stack(made), V=given["state/lif.V"])
 """
 
 
-def test_a_step_repeated_from_state_to_state_is_the_simulation(
+def test_an_iterated_step_gives_the_values_of_the_simulation(
     bare: Interpreter, tmp_path: Path
 ) -> None:
     network = captured(STEPWISE)
@@ -159,11 +157,11 @@ def test_a_step_repeated_from_state_to_state_is_the_simulation(
     assert done.returncode == 0, done.stderr
     made = np.load(tmp_path / "made.npz")
     assert made["monitor"].tobytes() == network.monitors["lif.V"].tobytes()
-    (left,) = (array for name, array in network.variables.items() if name.endswith("V"))
-    assert made["V"].tobytes() == left.tobytes()
+    (expected,) = (array for name, array in network.variables.items() if name.endswith("V"))
+    assert made["V"].tobytes() == expected.tobytes()
 
 
-def test_the_shell_command_needs_no_brainpy(bare: Interpreter, tmp_path: Path) -> None:
+def test_the_replay_command_needs_no_brainpy(bare: Interpreter, tmp_path: Path) -> None:
     words = ["-m", "brainpy_probe", "replay", captured("lif").capture.path, "--repeat", "3"]
     done = bare.run(words, tmp_path)
     assert done.returncode == 0, done.stderr
@@ -174,7 +172,7 @@ def test_the_shell_command_needs_no_brainpy(bare: Interpreter, tmp_path: Path) -
 
 PORTABLE = f"""
 import sys
-{ABSENT_THERE}
+{ASSERT_NOT_INSTALLED}
 import numpy as np
 import brainpy_probe as probe
 program = probe.load(sys.argv[1]).programs[0]
@@ -187,17 +185,17 @@ print({{one.name: one.equal for one in done.compared}})
 """
 
 
-def test_the_portable_form_stands_for_brainpys_kernels(bare: Interpreter, tmp_path: Path) -> None:
-    cap = captured(OPAQUE).capture
+def test_the_portable_program_replaces_brainpys_kernels(bare: Interpreter, tmp_path: Path) -> None:
+    cap = captured(WITH_KERNELS).capture
     done = bare.run(["-c", PORTABLE, cap.path, tmp_path / "made.npz"], tmp_path)
     shell = bare.run(["-m", "brainpy_probe", "replay", cap.path, "--portable"], tmp_path)
     (program,) = cap.programs
     assert program.portable is not None
-    if not NAMES_KERNELS:
+    if not KERNEL_NAMES_ARE_STABLE:
         assert done.returncode == shell.returncode == 1
-        for said in (done.stderr, shell.stderr):
-            assert "only in the process of the capture" in said
-            assert "BrainPy up to 2.6 can't lower without them" in said
+        for message in (done.stderr, shell.stderr):
+            assert "only in the process of the capture" in message
+            assert "BrainPy up to 2.6 can't lower without them" in message
         return
     assert done.returncode == 0, done.stderr
     made = np.load(tmp_path / "made.npz")
@@ -206,7 +204,7 @@ def test_the_portable_form_stands_for_brainpys_kernels(bare: Interpreter, tmp_pa
     for name, array in recorded.items():
         other = made[name.replace("/", "|")]
         assert (array.dtype, array.shape) == (other.dtype, other.shape)
-        if array.dtype.kind == "f":  # sums are taken in another order
+        if array.dtype.kind == "f":  # the order of sums differs
             np.testing.assert_allclose(other, array, rtol=1e-5, err_msg=name)
         else:
             np.testing.assert_array_equal(other, array, err_msg=name)
@@ -214,25 +212,25 @@ def test_the_portable_form_stands_for_brainpys_kernels(bare: Interpreter, tmp_pa
     differ = any(first.tobytes() != other.tobytes() for first, other in pairs)
     assert shell.returncode == 0, shell.stdout + shell.stderr
     assert ("ulp" in shell.stdout) == differ
-    told = " ".join(shell.stdout.split())
-    assert ("the portable program may take sums in another order" in told) == differ
+    printed = " ".join(shell.stdout.split())
+    assert ("the portable program may take sums in another order" in printed) == differ
 
 
-def test_brainpys_kernels_are_loaded_where_they_are(tmp_path: Path) -> None:
-    """In another process than the one that captured, which registers none by itself."""
+def test_brainpys_kernels_are_loaded_if_installed(tmp_path: Path) -> None:
+    """The replay runs in another process than the capture, where no kernel is registered."""
     source = "import sys; from brainpy_probe.cli import app; app()"
     python = Interpreter.make(tmp_path / "venv", with_pth=False)
-    done = python.run(["-c", source, "replay", captured(OPAQUE).capture.path], ROOT)
-    if NAMES_KERNELS:
+    done = python.run(["-c", source, "replay", captured(WITH_KERNELS).capture.path], ROOT)
+    if KERNEL_NAMES_ARE_STABLE:
         assert done.returncode == 0, done.stderr
-        count = len(captured(OPAQUE).program.results)
+        count = len(captured(WITH_KERNELS).program.results)
         assert f"{count} of {count} results are the simulation's, bit for bit." in done.stdout
         return
     assert done.returncode == 1
     assert "These kernels exist only in the process of the capture" in done.stderr
 
 
-# --- What it gives ----------------------------------------------------------------------------
+# --- Results ----------------------------------------------------------------------------------
 
 
 def test_results_are_named_and_timed() -> None:
@@ -250,7 +248,7 @@ def test_results_are_named_and_timed() -> None:
     assert min(done.run_seconds) > 0.0
 
 
-def test_digests_alone_tell_whether_a_replay_is_equal(out: Path) -> None:
+def test_digests_suffice_to_compare_a_replay(out: Path) -> None:
     cap = _captured_lif(out, data="inputs")
     assert cap.programs[0].replay().equal is True
     spec = cap.programs[0].results[0]
@@ -261,12 +259,12 @@ def test_digests_alone_tell_whether_a_replay_is_equal(out: Path) -> None:
     assert done.equal is False
     assert done.compared[0] == type(done.compared[0])(name=spec.path, equal=False)
     shown = _run("replay", cap.path)
-    # Where the order of the loop's Variables depends on addresses, other bits may have that reason.
+    # An order of the loop's Variables that depends on addresses can be the reason for other bits.
     assert shown.exit_code == (0 if eras.ORDERS_BY_IDS else 1)
     assert "its digest differs" in shown.stdout
 
 
-def test_a_step_of_a_python_loop_is_compared_as_far_as_it_was_kept() -> None:
+def test_a_step_of_a_python_loop_is_compared_where_recorded() -> None:
     program = captured("python-loop").program
     done = program.replay()
     assert set(done.results) == set(qualified_names(program.results))
@@ -287,7 +285,7 @@ def _captured_lif(out: Path, **options: Any) -> probe.Capture:
 
 
 def _rewrite(folder: Path, change: Callable[[records.Manifest], records.Manifest]) -> None:
-    """Write a manifest again, as the probe writes it."""
+    """Change a manifest and write it as the probe does."""
     _, manifest = reading.read_manifest(folder)
     written = store.RunFolder.__new__(store.RunFolder)
     written.path = folder
@@ -295,7 +293,7 @@ def _rewrite(folder: Path, change: Callable[[records.Manifest], records.Manifest
 
 
 def _with_result(manifest: records.Manifest, **changes: Any) -> records.Manifest:
-    """Return a manifest in which something else is said of the first result."""
+    """Return a manifest with changes to the record of the first result."""
     (program, *more) = manifest.programs
     first, *others = program.results
     results = (replace(first, **changes), *others)
@@ -304,13 +302,13 @@ def _with_result(manifest: records.Manifest, **changes: Any) -> records.Manifest
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """Return a copy of a capture, to be altered."""
+    """Return a copy of a capture that a test can alter."""
     source = captured("lif").capture.path
     return Path(shutil.copytree(source, tmp_path / source.name))
 
 
 def _alter_results(folder: Path, change: Callable[[Array], Array]) -> probe.TensorSpec:
-    """Alter the first result in its file, so that file, digests and manifest agree."""
+    """Alter the first result in its file, and update digests and manifest."""
     program = probe.load(folder).programs[0]
     path, spec = program.paths["results"], program.results[0]
     arrays = load_file(path)
@@ -320,14 +318,14 @@ def _alter_results(folder: Path, change: Callable[[Array], Array]) -> probe.Tens
 
     def altered(manifest: records.Manifest) -> records.Manifest:
         manifest = _with_result(manifest, digest=digests.digest_of(arrays[spec.entry].tobytes()))
-        (one,) = manifest.programs
+        (program,) = manifest.programs
         files = tuple(
             replace(file, size=len(content), digest=digests.digest_of(content))
             if file.kind == "results"
             else file
-            for file in one.files
+            for file in program.files
         )
-        return replace(manifest, programs=(replace(one, files=files),))
+        return replace(manifest, programs=(replace(program, files=files),))
 
     _rewrite(folder, altered)
     return spec
@@ -336,7 +334,7 @@ def _alter_results(folder: Path, change: Callable[[Array], Array]) -> probe.Tens
 def test_a_difference_is_given_in_value_and_in_ulps(copy: Path) -> None:
     original = captured("lif").program.data("results")
     (first, *_) = original.values()
-    assert first.dtype == np.float32, "a monitor of V"
+    assert first.dtype == np.float32, "the monitor of V is not the first result"
 
     def change(array: Array) -> Array:
         flat = array.reshape(-1)
@@ -364,26 +362,26 @@ def test_a_difference_is_given_in_value_and_in_ulps(copy: Path) -> None:
     count = len(original)
     assert f"{count - 1} of {count} results are the simulation's" in shown.stdout
     assert "1 differ." in shown.stdout
-    told = json.loads(_run("replay", copy, "--json").stdout)
-    assert told["equal"] is False
-    assert told["results"][0]["difference"]["ulps"] == steps
+    printed = json.loads(_run("replay", copy, "--json").stdout)
+    assert printed["equal"] is False
+    assert printed["results"][0]["difference"]["ulps"] == steps
 
 
-# --- From elsewhere ---------------------------------------------------------------------------
+# --- Overrides --------------------------------------------------------------------------------
 
 
-def test_a_program_runs_from_elsewhere(tmp_path: Path) -> None:
-    """From the state in which the run ended: as the next run would, if it had these indices."""
+def test_a_program_runs_from_another_state(tmp_path: Path) -> None:
+    """The program runs from the final state of the run, as the next run would."""
     program = captured("lif").program
     name = "state/V"
     start = program.data()[name]
-    elsewhere = program.data("results")[name]
-    assert start.tobytes() != elsewhere.tobytes()
-    done = program.replay(overrides={name: elsewhere})
+    final = program.data("results")[name]
+    assert start.tobytes() != final.tobytes()
+    done = program.replay(overrides={name: final})
     assert done.equal is None
     assert {result.equal for result in done.compared} == {None}
-    assert done.results["state/V"].tobytes() != elsewhere.tobytes()
-    np.save(tmp_path / "V.npy", elsewhere)
+    assert done.results["state/V"].tobytes() != final.tobytes()
+    np.save(tmp_path / "V.npy", final)
     shown = _run("replay", captured("lif").capture.path, "--override", f"{name}={tmp_path}/V.npy")
     assert shown.exit_code == 0, shown.stderr
     assert f"{len(program.results)} were not compared" in shown.stdout
@@ -393,8 +391,8 @@ def test_a_program_runs_from_elsewhere(tmp_path: Path) -> None:
         assert same.results[key].tobytes() == value.tobytes()
 
 
-class Leaking(DynamicalSystem):
-    """Leaks at rates that it holds, which BrainPy 2.3 compiles in, of several element types."""
+class Leaky(DynamicalSystem):
+    """A leaky model with arrays of several dtypes, which BrainPy 2.3 compiles as constants."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -407,18 +405,18 @@ class Leaking(DynamicalSystem):
         return self.x.value
 
 
-def test_a_constant_may_be_overridden_too(out: Path) -> None:
+def test_a_constant_can_be_overridden(out: Path) -> None:
     with probe.capture(out, data="full", strict=True) as cap:
-        seeded(Leaking).run(0.2)
+        seeded(Leaky).run(0.2)
     (program,) = cap.programs
     assert program.replay().equal is True
-    given = {"constants/rates": np.zeros(6, np.float32), "constants/on": np.arange(6) > 2}
-    made = program.replay(overrides=given).results["state/x"]
-    assert made.tolist() == [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
+    overrides = {"constants/rates": np.zeros(6, np.float32), "constants/on": np.arange(6) > 2}
+    state = program.replay(overrides=overrides).results["state/x"]
+    assert state.tolist() == [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "message"),
     [
         ({"state/W": np.zeros(2, np.float32)}, "has no argument 'state/W'. It has "),
         ({"V": np.zeros(2, np.float32)}, "has no argument 'V'. It has "),
@@ -426,24 +424,24 @@ def test_a_constant_may_be_overridden_too(out: Path) -> None:
         ({"state/V": "float64"}, "the array that replaces it is float64 of shape"),
         ({"state/V": "int32"}, "the array that replaces it is int32 of shape"),
     ],
-    ids=lambda one: one if isinstance(one, str) else "",
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_an_override_that_does_not_fit_is_refused(
-    overrides: dict[str, Any], said: str, tmp_path: Path
+    overrides: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     program = captured("lif").program
-    (name, given) = next(iter(overrides.items()))
-    if isinstance(given, str):
-        given = program.data()[name].astype(given)
-    with pytest.raises(probe.BadSetting) as refusal:
-        program.replay(overrides={name: given})
-    assert said in str(refusal.value)
-    np.save(tmp_path / "given.npy", given)
+    (name, array) = next(iter(overrides.items()))
+    if isinstance(array, str):
+        array = program.data()[name].astype(array)
+    with pytest.raises(probe.BadSetting) as error:
+        program.replay(overrides={name: array})
+    assert message in str(error.value)
+    np.save(tmp_path / "array.npy", array)
     shown = _run(
-        "replay", captured("lif").capture.path, "--override", f"{name}={tmp_path}/given.npy"
+        "replay", captured("lif").capture.path, "--override", f"{name}={tmp_path}/array.npy"
     )
     assert shown.exit_code == 2
-    assert said in shown.stderr
+    assert message in shown.stderr
 
 
 def test_a_file_that_is_no_array_is_refused(tmp_path: Path) -> None:
@@ -452,7 +450,7 @@ def test_a_file_that_is_no_array_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.npy").write_text("no array")
     (tmp_path / "empty.npy").write_bytes(b"")
     np.save(tmp_path / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
-    for word, said in (
+    for word, message in (
         ("state/V", "names no file"),
         ("state/V=", "names no file"),
         (f"state/V={tmp_path}/nothing.npy", "can't be read"),
@@ -463,20 +461,20 @@ def test_a_file_that_is_no_array_is_refused(tmp_path: Path) -> None:
     ):
         shown = _run("replay", run, "--override", word)
         assert shown.exit_code == 2, word
-        assert said in shown.stderr, word
+        assert message in shown.stderr, word
 
 
-# --- What is refused --------------------------------------------------------------------------
+# --- Errors -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("repeat", [0, -1])
-def test_no_run_at_all_is_refused(repeat: int) -> None:
+def test_a_repeat_below_one_is_refused(repeat: int) -> None:
     with pytest.raises(probe.BadSetting, match="1 or more"):
         captured("lif").program.replay(repeat=repeat)
     assert _run("replay", captured("lif").capture.path, "--repeat", repeat).exit_code == 2
 
 
-def test_a_program_that_is_not_there_is_refused() -> None:
+def test_a_missing_program_is_refused() -> None:
     run = captured("fhn-rate").capture.path
     assert _run("replay", run, "--program", 0).exit_code == 0
     shown = _run("replay", run, "--program", 1)
@@ -487,33 +485,33 @@ def test_a_program_that_is_not_there_is_refused() -> None:
     assert "Capture with portable=True" in shown.stderr
 
 
-def test_the_shell_command_tells_all_as_json() -> None:
+def test_the_replay_command_prints_json() -> None:
     program = captured("hh").program
     shown = _run("replay", captured("hh").capture.path, "--json", "--repeat", 2)
     assert shown.exit_code == 0
-    told = json.loads(shown.stdout)
-    assert told["path"] == str(captured("hh").capture.path)
-    assert told["equal"] is True
-    assert told["seconds"]["compile"] > 0.0
-    assert len(told["seconds"]["run"]) == 2
-    assert [one["name"] for one in told["results"]] == qualified_names(program.results)
+    printed = json.loads(shown.stdout)
+    assert printed["path"] == str(captured("hh").capture.path)
+    assert printed["equal"] is True
+    assert printed["seconds"]["compile"] > 0.0
+    assert len(printed["seconds"]["run"]) == 2
+    assert [result["name"] for result in printed["results"]] == qualified_names(program.results)
 
 
-def test_a_capture_without_arrays_is_said_to_have_none(out: Path) -> None:
+def test_a_capture_without_arrays_needs_overrides(out: Path) -> None:
     cap = _captured_lif(out, data="none")
     with pytest.raises(probe.BadSetting, match="data='inputs'"):
         cap.programs[0].replay()
     shown = _run("replay", out)
     assert shown.exit_code == 2
     assert "data='inputs'" in shown.stderr
-    # With all of its arguments from elsewhere it runs.
+    # With overrides for all arguments, the program runs.
     arrays = captured("lif").program.data()
     done = cap.programs[0].replay(overrides=arrays)
     for key, value in captured("lif").program.data("results").items():
         assert done.results[key].tobytes() == value.tobytes()
 
 
-def test_a_program_that_calls_back_is_said_to_be_of_its_process() -> None:
+def test_a_program_that_calls_back_cannot_be_replayed() -> None:
     cap = captured_calling_back()
     with pytest.raises(
         probe.CannotReplay, match="calls back into the Python process of the capture"
@@ -542,10 +540,10 @@ def test_a_damaged_file_is_named_with_its_fault(kind: str, damage: str, copy: Pa
         "flipped": "XXH3-128",
         "cut": f"{len(content) - 1} bytes instead of {len(content)}",
     }.get(damage, "No such file")
-    with pytest.raises(probe.DamagedCapture) as refusal:
+    with pytest.raises(probe.DamagedCapture) as error:
         probe.load(copy).programs[0].replay()
-    assert str(path) in str(refusal.value)
-    assert fault in str(refusal.value)
+    assert str(path) in str(error.value)
+    assert fault in str(error.value)
     shown = _run("replay", copy)
     assert shown.exit_code == 1
     assert str(path) in shown.stderr
@@ -560,7 +558,7 @@ def test_a_manifest_entry_outside_of_the_folder_is_refused(copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"shape": [3, 3]}, "bytes; float32 of shape (3, 3) has 36"),
         ({"dtype": "int32"}, "the manifest has int32 of shape"),
@@ -568,23 +566,23 @@ def test_a_manifest_entry_outside_of_the_folder_is_refused(copy: Path) -> None:
         ({"digest": "0" * 32}, "its digest differs"),
         ({"file": "programs/none.safetensors"}, "does not list: 'programs/none.safetensors'"),
     ],
-    ids=lambda one: next(iter(one)) if isinstance(one, dict) else "",
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_a_tensor_that_is_not_what_the_manifest_says_is_refused(
-    changes: dict[str, Any], said: str, copy: Path
+def test_a_tensor_that_contradicts_the_manifest_is_refused(
+    changes: dict[str, Any], message: str, copy: Path
 ) -> None:
     program = probe.load(copy).programs[0]
     position = [spec.path for spec in program.arguments].index("state/V")
 
     def change(manifest: dict[str, Any]) -> None:
         manifest["programs"][0]["arguments"][position].update(changes)
-        manifest["programs"][0]["step"] = None  # it would no longer fit
+        manifest["programs"][0]["step"] = None  # the step would no longer fit the program
 
     alter(copy, change)
-    with pytest.raises(probe.DamagedCapture) as refusal:
+    with pytest.raises(probe.DamagedCapture) as error:
         probe.load(copy).programs[0].replay()
-    assert said in str(refusal.value)
+    assert message in str(error.value)
     shown = _run("replay", copy)
     assert shown.exit_code == 1
-    assert said in shown.stderr
+    assert message in shown.stderr
     assert str(copy) in shown.stderr

@@ -1,4 +1,4 @@
-"""One step of a loop: driven from Python it gives what the loop gave."""
+"""The program of one step: driven from Python, it gives the results of the loop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.every_stack
 since_2_4 = pytest.mark.skipif(
     not eras.SINCE_2_4, reason="BrainPy 2.3 compiles the loop with the rest of the run"
 )
-since_2_7 = pytest.mark.skipif(not eras.SINCE_2_7, reason="loops without a runner came with 2.7")
+since_2_7 = pytest.mark.skipif(not eras.SINCE_2_7, reason="2.7 added loops without a runner")
 
 
 def _step(program: probe.Program) -> Any:
@@ -41,9 +41,9 @@ def test_a_driven_step_gives_the_results_of_the_loop(name: str) -> None:
     program = captured(name).program
     step = _step(program)
     if step.fidelity.custom_calls and not eras.SINCE_2_7:
-        pytest.skip("the kernels of this BrainPy exist only in the process that captured them")
+        pytest.skip("the kernels of this BrainPy exist only in the process of the capture")
     driven = step.within(None).drive()
-    # XLA may round a step by itself otherwise than the body of a loop.
+    # XLA may round a single step differently from the body of a loop.
     assert driven.verdict.outcome in ("bit for bit", "agrees"), driven.verdict.reason
     for spec in program.results:
         if np.dtype(spec.dtype).kind in "biu":
@@ -52,7 +52,7 @@ def test_a_driven_step_gives_the_results_of_the_loop(name: str) -> None:
 
 
 @since_2_4
-def test_a_step_has_no_number_of_steps() -> None:
+def test_a_step_program_has_no_axis_of_steps() -> None:
     program = captured("lstm-batched").program
     step = _step(program)
     loop = {spec.path: spec for spec in program.arguments}
@@ -79,11 +79,11 @@ def test_the_first_step_has_its_arrays() -> None:
     replayed = step.within(None).replay()
     equal = {result.name: result.equal for result in replayed.compared}
     assert equal["monitors/spike"] is True
-    assert equal["state/V"] is None  # the loop has only the last state
+    assert equal["state/V"] is None  # the loop records only the final state
 
 
-@pytest.mark.skipif(eras.SINCE_2_4, reason="later versions trace the step by itself")
-def test_where_the_step_is_not_known_a_note_says_why() -> None:
+@pytest.mark.skipif(eras.SINCE_2_4, reason="later versions trace the step separately")
+def test_a_step_that_is_not_known_has_a_note() -> None:
     step = _step(captured("lif").program)
     assert step.dialects == ()
     with pytest.raises(probe.BadSetting, match="one step is not known"):
@@ -95,7 +95,7 @@ def test_where_the_step_is_not_known_a_note_says_why() -> None:
 
 
 @since_2_4
-def test_a_step_that_is_not_the_loops_fails(tmp_path: Path) -> None:
+def test_a_step_that_differs_from_the_loop_fails(tmp_path: Path) -> None:
     copy = shutil.copytree(captured("lif").path, tmp_path / "run-copy")
     record = probe.load(copy).programs[0].record.step
     assert record is not None
@@ -117,7 +117,9 @@ def test_a_step_that_is_not_the_loops_fails(tmp_path: Path) -> None:
         (lambda step: step["arguments"][0].update(dtype="int32"), "of int32"),
     ],
 )
-def test_a_step_must_fit_its_loop(change: Any, fault: str, tmp_path: Path) -> None:
+def test_a_step_that_does_not_fit_its_loop_is_refused(
+    change: Any, fault: str, tmp_path: Path
+) -> None:
     copy = shutil.copytree(captured("lif").path, tmp_path / "run-copy")
     alter(copy, lambda manifest: change(manifest["programs"][0]["step"]))
     with pytest.raises(probe.DamagedCapture, match=fault):
@@ -125,7 +127,7 @@ def test_a_step_must_fit_its_loop(change: Any, fault: str, tmp_path: Path) -> No
 
 
 @since_2_4
-def test_without_results_the_loop_is_replayed() -> None:
+def test_without_recorded_results_the_loop_is_replayed() -> None:
     cap = captured_with("lif", step=True)
     driven = _step(cap.programs[0]).within(None).drive()
     assert driven.verdict.outcome in ("bit for bit", "agrees")
@@ -135,7 +137,7 @@ def test_without_results_the_loop_is_replayed() -> None:
 
 
 @since_2_4
-def test_the_shell_drives_a_step() -> None:
+def test_the_replay_command_drives_a_step() -> None:
     path = str(captured("lif").path)
     done = CliRunner().invoke(app, ["replay", path, "--step"])
     assert done.exit_code == 0, done.output
@@ -157,7 +159,7 @@ def _carries(net: Any) -> Any:
 
 
 @since_2_7
-def test_carries_keys_and_reversed_loops(out: Path) -> None:
+def test_carries_keys_and_reversed_loops_have_steps(out: Path) -> None:
     import brainstate
 
     class Net(brainstate.nn.Module):  # type: ignore[misc]
@@ -187,7 +189,7 @@ def test_carries_keys_and_reversed_loops(out: Path) -> None:
         "state/h": "",
         "inputs/entry.x": "",
     }
-    assert [_step(one).reverse for one in (forward, backward, keys)] == [False, True, False]
+    assert [_step(program).reverse for program in (forward, backward, keys)] == [False, True, False]
     assert whole.step is None
     for program in (forward, backward, keys):
         verdict = _step(program).within(None).drive().verdict
@@ -235,7 +237,7 @@ print(json.dumps({
 def test_einet_fires_the_same_spikes_step_by_step(out: Path) -> None:
     """The benchmark at a tenth of its size, driven for 1,000 steps by XLA and by IREE.
 
-    XLA compiles it with its own flags: only then does it round as IREE does.
+    XLA compiles it with its default flags: only with these does it round as IREE does.
     """
     done = run_script(_EINET, ROOT / "examples" / "einet.py", out, XLA_FLAGS="")
     assert done["steps with spikes"] > 200

@@ -1,4 +1,4 @@
-"""The capture folder: whole files or none, nothing overwritten, nothing read that isn't proved."""
+"""The capture folder: atomic writes, no overwriting, and checked reads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> probe.Capture:
-    """Return the capture of two runs, as the block gave it."""
+    """Return the capture of two runs that the block returned."""
     case = by_name("lif")
     runner = case.build()
     out = tmp_path_factory.mktemp("live")
@@ -39,7 +39,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> probe.Capture:
 
 @pytest.fixture
 def copy(live: probe.Capture, tmp_path: Path) -> Path:
-    """Return a copy of the capture folder, to be damaged."""
+    """Return a copy of the capture folder that a test can damage."""
     return shutil.copytree(live.path, tmp_path / live.path.name)
 
 
@@ -47,10 +47,10 @@ def _name_file(name: str) -> Callable[[dict[str, Any]], object]:
     return lambda manifest: manifest["programs"][0]["files"][0].update(path=name)
 
 
-# --- writing ----------------------------------------------------------------------------------
+# --- Writing ----------------------------------------------------------------------------------
 
 
-def test_a_block_that_is_killed_keeps_the_calls_that_had_ended() -> None:
+def test_a_killed_process_keeps_the_calls_that_had_ended() -> None:
     folder = killed_capture()
     loaded = probe.load(folder)
     assert [(call.model, call.steps, call.error) for call in loaded.calls] == [("LIF", 100, None)]
@@ -59,8 +59,8 @@ def test_a_block_that_is_killed_keeps_the_calls_that_had_ended() -> None:
     assert not list(folder.rglob(".*"))
 
 
-def _cut_short(live: probe.Capture, parent: Path) -> tuple[RunFolder, Manifest]:
-    """Return a folder as a process leaves it that is killed after the calls of a capture."""
+def _unfinished(live: probe.Capture, parent: Path) -> tuple[RunFolder, Manifest]:
+    """Return the folder of a process that was killed after the calls of a capture."""
     folder = RunFolder(parent)
     whole = replace(live.manifest, complete=False)
     begun = replace(whole, calls=(), programs=(), modules=())
@@ -76,28 +76,28 @@ def _cut_short(live: probe.Capture, parent: Path) -> tuple[RunFolder, Manifest]:
     return folder, whole
 
 
-def test_an_index_and_its_journal_are_read_as_one(live: probe.Capture, tmp_path: Path) -> None:
-    folder, whole = _cut_short(live, tmp_path)
+def test_a_manifest_and_its_journal_are_read_together(live: probe.Capture, tmp_path: Path) -> None:
+    folder, whole = _unfinished(live, tmp_path)
     assert read_manifest(folder.path)[1] == whole
     assert manifest_digest_matches(folder.path)
 
 
-def test_a_journal_costs_each_call_the_same(live: probe.Capture, tmp_path: Path) -> None:
-    folder, whole = _cut_short(live, tmp_path)
+def test_every_call_adds_the_same_size_to_the_journal(live: probe.Capture, tmp_path: Path) -> None:
+    folder, whole = _unfinished(live, tmp_path)
     index = (folder.path / MANIFEST).read_bytes()
     lengths = []
     for number in range(len(whole.calls), 1000):
         before = (folder.path / JOURNAL).stat().st_size
         folder.append(Addition(calls=(replace(whole.calls[-1], index=number),)))
         lengths.append((folder.path / JOURNAL).stat().st_size - before)
-    assert max(lengths) - min(lengths) <= 4, "the number's digits"
+    assert max(lengths) - min(lengths) <= 4, "more than the digits of the index"
     assert (folder.path / MANIFEST).read_bytes() == index
     assert len(read_manifest(folder.path)[1].calls) == 1000
 
 
-def test_reading_a_journal_takes_time_as_it_is_long(live: probe.Capture, tmp_path: Path) -> None:
+def test_reading_a_journal_takes_linear_time(live: probe.Capture, tmp_path: Path) -> None:
     def seconds(lines: int) -> float:
-        folder, whole = _cut_short(live, tmp_path)
+        folder, whole = _unfinished(live, tmp_path)
         for number in range(len(whole.calls), lines):
             folder.append(Addition(calls=(replace(whole.calls[-1], index=number),)))
         begun = time.process_time()
@@ -105,11 +105,11 @@ def test_reading_a_journal_takes_time_as_it_is_long(live: probe.Capture, tmp_pat
         return time.process_time() - begun
 
     short, long = (min(seconds(lines) for _ in range(5)) for lines in (250, 2000))
-    assert long < 24 * short  # 64 times if each line took as long as all before it
+    assert long < 24 * short  # quadratic time would take 64 times as long
 
 
-def test_a_line_that_was_cut_off_was_none(live: probe.Capture, tmp_path: Path) -> None:
-    folder, whole = _cut_short(live, tmp_path)
+def test_a_last_line_that_is_cut_off_is_ignored(live: probe.Capture, tmp_path: Path) -> None:
+    folder, whole = _unfinished(live, tmp_path)
     content = (folder.path / JOURNAL).read_bytes()
     last = content.rindex(b"\n", 0, -1) + 1
     for length in (last, last + 1, len(content) - 1):
@@ -119,8 +119,8 @@ def test_a_line_that_was_cut_off_was_none(live: probe.Capture, tmp_path: Path) -
         assert read.programs == whole.programs
 
 
-def test_a_journal_that_was_altered_is_refused(live: probe.Capture, tmp_path: Path) -> None:
-    folder, _ = _cut_short(live, tmp_path)
+def test_an_altered_journal_is_refused(live: probe.Capture, tmp_path: Path) -> None:
+    folder, _ = _unfinished(live, tmp_path)
     journal = folder.path / JOURNAL
     content = journal.read_bytes()
     journal.write_bytes(content.replace(b'"runner":"DSRunner"', b'"runner":"DsRunner"'))
@@ -130,21 +130,19 @@ def test_a_journal_that_was_altered_is_refused(live: probe.Capture, tmp_path: Pa
         probe.load(folder.path)
 
 
-def test_an_index_written_whole_has_no_journal(live: probe.Capture, tmp_path: Path) -> None:
-    folder, whole = _cut_short(live, tmp_path)
+def test_a_finished_capture_has_no_journal(live: probe.Capture, tmp_path: Path) -> None:
+    folder, whole = _unfinished(live, tmp_path)
     journal = (folder.path / JOURNAL).read_bytes()
-    with pytest.raises(FolderRemoved, match="Files in"):  # the folder has the index alone
+    with pytest.raises(FolderRemoved, match="Files in"):  # the folder has only the manifest
         folder.finish(Addition())
     assert not (folder.path / JOURNAL).exists()
-    # A process that was killed between the two: nothing is there twice.
+    # If the process was killed between both steps, no call is read twice.
     (folder.path / JOURNAL).write_bytes(journal)
     assert read_manifest(folder.path)[1] == replace(whole, complete=True)
 
 
-def test_a_line_that_finds_no_room_leaves_the_journal_as_it_was(
-    live: probe.Capture, tmp_path: Path
-) -> None:
-    folder, whole = _cut_short(live, tmp_path)
+def test_a_line_without_room_on_disk_keeps_the_journal(live: probe.Capture, tmp_path: Path) -> None:
+    folder, whole = _unfinished(live, tmp_path)
     before = (folder.path / JOURNAL).read_bytes()
     addition = Addition(calls=(replace(whole.calls[-1], index=len(whole.calls)),))
     with file_size_limit(len(before) + 10), pytest.raises(OSError, match=JOURNAL):
@@ -154,12 +152,10 @@ def test_a_line_that_finds_no_room_leaves_the_journal_as_it_was(
     assert len(read_manifest(folder.path)[1].calls) == len(whole.calls) + 1
 
 
-# --- finding and reading ----------------------------------------------------------------------
+# --- Finding and reading ----------------------------------------------------------------------
 
 
-def test_the_newest_run_is_the_last_one_that_has_a_manifest(
-    live: probe.Capture, tmp_path: Path
-) -> None:
+def test_the_newest_run_is_the_last_with_a_manifest(live: probe.Capture, tmp_path: Path) -> None:
     assert newest_run(tmp_path) is None
     assert newest_run(tmp_path / "missing") is None
     first, second, _ = (RunFolder(tmp_path) for _ in range(3))
@@ -207,7 +203,7 @@ def test_a_capture_loads_without_brainpy_and_jax(
     ]
 
 
-# --- refusing ---------------------------------------------------------------------------------
+# --- Errors -----------------------------------------------------------------------------------
 
 
 def test_a_manifest_that_is_cut_off_anywhere_is_refused(copy: Path) -> None:
@@ -227,9 +223,9 @@ def test_a_manifest_of_another_kind_is_refused(copy: Path, content: bytes) -> No
 
 def test_a_later_version_is_refused_with_the_remedy(copy: Path) -> None:
     alter(copy, lambda manifest: manifest.update(version=99, novelty={}))
-    with pytest.raises(probe.DamagedCapture, match="version 99") as refusal:
+    with pytest.raises(probe.DamagedCapture, match="version 99") as error:
         probe.load(copy)
-    assert "Update" in refusal.value.remedy
+    assert "Update" in error.value.remedy
 
 
 def test_another_format_is_refused(copy: Path) -> None:
@@ -254,7 +250,7 @@ def test_a_file_outside_the_folder_is_refused(copy: Path, name: str) -> None:
         probe.load(copy)
 
 
-def test_a_link_that_leads_out_of_the_folder_is_refused(copy: Path, tmp_path: Path) -> None:
+def test_a_link_to_outside_the_folder_is_refused(copy: Path, tmp_path: Path) -> None:
     loaded = probe.load(copy)
     text = loaded.programs[0].paths["stablehlo"]
     text.rename(tmp_path / "outside")
@@ -264,7 +260,7 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(copy: Path, tmp_path: Pa
             found.programs[0].text()
 
 
-def test_a_folder_that_was_moved_is_read_in_its_new_place(live: probe.Capture, copy: Path) -> None:
+def test_a_moved_folder_can_be_read(live: probe.Capture, copy: Path) -> None:
     loaded = probe.load(copy)
     assert loaded.programs[0].paths["hlo"].is_relative_to(copy)
     assert loaded.text == live.text

@@ -1,4 +1,4 @@
-"""verify passes an untouched capture, and names the file and the fault of every other."""
+"""verify passes an unaltered capture, and names the file and the fault of any other."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ Manifest = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def whole() -> Path:
-    """Return a capture of a network in every form, with all arrays."""
+    """Return a capture of a network in all dialects, with all arrays and a portable program."""
     return captured_with("lif", dialect=DIALECTS, data="full", portable=True).path
 
 
 @pytest.fixture(scope="module")
 def other() -> probe.Program:
-    """Return another program in every form."""
+    """Return the program of another network, in all dialects."""
     return captured("izhikevich").program
 
 
@@ -59,7 +59,7 @@ def dumped() -> Path:
 
 @pytest.fixture
 def copy(whole: Path, tmp_path: Path) -> Path:
-    """Return a copy of the capture, to be damaged."""
+    """Return a copy of the capture that a test can damage."""
     return shutil.copytree(whole, tmp_path / whole.name)
 
 
@@ -68,7 +68,7 @@ def _run(*words: object) -> Any:
 
 
 def _faults(verified: Verification) -> list[str]:
-    """Return a line for each check that failed, and see that the verdict goes by them."""
+    """Return a line for each failed check, and assert that the verdict agrees with them."""
     failed = [check for check in verified.checks if check.outcome == "failed"]
     assert verified.passed == (not failed)
     return [_line(check) for check in failed]
@@ -78,37 +78,37 @@ def _line(check: Check) -> str:
     return f"{check.subject} | {check.name} | {check.reason}"
 
 
-def _assert_told(folder: Path, *sayings: tuple[str, ...]) -> None:
-    """Assert that for each of some sayings there is a fault that has all its words."""
+def _assert_faults(folder: Path, *expected: tuple[str, ...]) -> None:
+    """Assert that for each tuple of words, one fault contains all of them."""
     faults = _faults(verify(folder, limits=None))
-    for words in sayings:
+    for words in expected:
         assert any(all(word in fault for word in words) for fault in faults), (words, faults)
 
 
-# --- what is as it should be --------------------------------------------------------------------
+# --- Captures that pass -------------------------------------------------------------------------
 
 
 @pytest.mark.every_stack
-def test_an_untouched_capture_passes(whole: Path) -> None:
+def test_an_unaltered_capture_passes(whole: Path) -> None:
     brief = _run(whole)
     assert brief.exit_code == 0, brief.stdout
     assert brief.stdout.startswith(f"verified: {whole}\n")
     assert len(brief.stdout.splitlines()) <= 8
     done = _run(whole, "--all")
     lines = done.stdout.splitlines()
-    said = {" ".join(re.split(r"  +", line)[:3]) for line in lines}
+    printed = {" ".join(re.split(r"  +", line)[:3]) for line in lines}
     assert not [line for line in lines if line.startswith(("failed", "undecided"))]
     for subject in ("program 0", "program 0, portable"):
         kinds = [f"{kind} parses" for kind in TEXTS] + [f"{kind} is the same" for kind in TEXTS][1:]
         for name in (*kinds, "dialects", "nothing elided", "signature", "custom calls", "replay"):
-            assert f"passed {subject} {name}" in said, (subject, name)
+            assert f"passed {subject} {name}" in printed, (subject, name)
     for name in ("stablehlo parses", "mlirbc parses", "hlo parses", "nothing elided"):
-        assert f"passed modules {name}" in said
+        assert f"passed modules {name}" in printed
     assert re.search(r"program 0 +replay +\d+ results, bit for bit the simulation's", done.stdout)
     assert re.search(r"checks: (\d+ noted, )?\d+ passed$", lines[1])
 
 
-def test_the_checks_come_as_json(whole: Path) -> None:
+def test_the_verify_command_prints_json(whole: Path) -> None:
     done = _run(whole, "--json")
     assert done.exit_code == 0
     found = json.loads(done.stdout)
@@ -117,14 +117,14 @@ def test_the_checks_come_as_json(whole: Path) -> None:
     assert {frozenset(check) for check in found["checks"]} == {
         frozenset({"subject", "name", "outcome", "reason"})
     }
-    flip_all = json.loads(_run(whole.parent, "--json").stdout)  # the folder that it lies in
-    assert flip_all["path"] == str(whole)
+    newest = json.loads(_run(whole.parent, "--json").stdout)  # the parent folder's newest run
+    assert newest["path"] == str(whole)
 
 
-def test_it_needs_neither_brainpy_nor_jax(whole: Path, tmp_path: Path) -> None:
-    """Not even in the process that it starts."""
+def test_verify_needs_neither_brainpy_nor_jax(whole: Path, tmp_path: Path) -> None:
+    """The process that verify starts does not need them either."""
     for name in ("brainpy", "jax", "brainstate", "brainevent"):
-        (tmp_path / f"{name}.py").write_text("raise ImportError('it is not here')")
+        (tmp_path / f"{name}.py").write_text("raise ImportError('not installed')")
     done = subprocess.run(
         [sys.executable, "-m", "brainpy_probe", "verify", "--all", str(whole)],
         env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
@@ -137,7 +137,7 @@ def test_it_needs_neither_brainpy_nor_jax(whole: Path, tmp_path: Path) -> None:
     assert re.search(r"program 0 +replay +\d+ results, bit for bit", done.stdout)
 
 
-def test_without_jaxlib_the_files_alone_are_checked(whole: Path) -> None:
+def test_without_jaxlib_only_the_files_are_checked(whole: Path) -> None:
     source = (
         "import sys; sys.modules['jaxlib'] = sys.modules['jax'] = None\n"
         "from brainpy_probe.verify.api import verify\n"
@@ -155,7 +155,7 @@ def test_without_jaxlib_the_files_alone_are_checked(whole: Path) -> None:
     assert all(line.startswith("passed") for line in others)
 
 
-def test_iree_is_asked_for_where_it_is_not_installed(
+def test_a_missing_iree_is_an_error_with_the_command(
     whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "iree"]:
@@ -167,7 +167,7 @@ def test_iree_is_asked_for_where_it_is_not_installed(
     assert "pip install 'brainpy-probe[iree]'" in done.stderr
 
 
-def test_a_script_without_a_guard_may_call_it(whole: Path, tmp_path: Path) -> None:
+def test_a_script_without_a_main_guard_can_call_verify(whole: Path, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import sys\nfrom brainpy_probe.verify.api import verify\n"
@@ -183,14 +183,14 @@ def test_a_script_without_a_guard_may_call_it(whole: Path, tmp_path: Path) -> No
     assert done.stdout == "once True\n"
 
 
-def test_what_is_not_in_the_manifest_is_noted(copy: Path) -> None:
+def test_a_file_that_no_record_names_is_noted(copy: Path) -> None:
     (copy / "notes.txt").write_text("mine")
     found = list(check_files(copy, read_manifest(copy)[1]))
     assert [check.outcome for check in found] == ["passed", "noted"]
     assert "notes.txt" in found[1].reason
 
 
-def test_a_capture_that_was_cut_off_passes_and_says_so() -> None:
+def test_an_unfinished_capture_passes_with_a_note() -> None:
     verified = verify(killed_capture(), limits=None)
     assert _faults(verified) == []
     (noted,) = (check for check in verified.checks if check.outcome == "noted")
@@ -198,7 +198,7 @@ def test_a_capture_that_was_cut_off_passes_and_says_so() -> None:
     assert any(check.name == "replay" for check in verified.checks)
 
 
-# --- what can't be decided ------------------------------------------------------------------------
+# --- Undecided checks -----------------------------------------------------------------------------
 
 
 def _undecided(folder: Path) -> dict[str, str]:
@@ -207,7 +207,7 @@ def _undecided(folder: Path) -> dict[str, str]:
     return {check.name: check.reason for check in verified.checks if check.outcome == "undecided"}
 
 
-def test_without_data_there_is_nothing_to_replay(out: Path) -> None:
+def test_a_capture_without_arrays_has_undecided_checks(out: Path) -> None:
     case = by_name("lif")
     with probe.capture(out, dialect="hlo", data="none", strict=True) as cap:
         case.run(case.build())
@@ -217,16 +217,16 @@ def test_without_data_there_is_nothing_to_replay(out: Path) -> None:
     assert _run(cap.path).exit_code == 0
 
 
-def test_a_program_that_calls_back_can_not_be_replayed() -> None:
+def test_a_program_that_calls_back_cannot_be_replayed() -> None:
     undecided = _undecided(captured_calling_back().path)
     assert undecided.keys() == {"equations", "replay"}
     assert "calls back" in undecided["replay"]
 
 
-# --- damage ---------------------------------------------------------------------------------------
+# --- Damage ---------------------------------------------------------------------------------------
 
 
-def test_a_flipped_byte_is_found_in_every_file_in_turn(copy: Path) -> None:
+def test_a_flipped_byte_is_found_in_every_file(copy: Path) -> None:
     manifest = read_manifest(copy)[1]
     names = files(copy)
     assert {Path(name).suffix for name in names} >= {".mlir", ".txt", ".mlirbc", ".safetensors"}
@@ -250,7 +250,7 @@ def test_every_flipped_file_is_named_and_the_exit_code_is_1(dumped: Path, tmp_pa
         assert f"{name} was changed: its digest differs" in done.stdout
 
 
-def test_a_flipped_byte_of_the_manifest_is_found_wherever_it_is(copy: Path) -> None:
+def test_a_flipped_byte_anywhere_in_the_manifest_is_found(copy: Path) -> None:
     content = (copy / MANIFEST).read_bytes()
     readable = 0
     for position in range(0, len(content), 401):
@@ -271,7 +271,7 @@ def test_a_flipped_byte_of_the_manifest_is_found_wherever_it_is(copy: Path) -> N
 
 
 @pytest.mark.parametrize("words", ["verify", "replay", "show"])
-def test_a_manifest_of_other_white_space_or_spelling_is_another(copy: Path, words: str) -> None:
+def test_white_space_in_the_manifest_changes_its_digest(copy: Path, words: str) -> None:
     text = (copy / MANIFEST).read_text()
     (copy / MANIFEST).write_text(text.replace('"complete": true', '"complete":  true'))
     done = CliRunner().invoke(app, [words, str(copy)])
@@ -280,7 +280,7 @@ def test_a_manifest_of_other_white_space_or_spelling_is_another(copy: Path, word
     assert "digest" in done.stdout + done.stderr
 
 
-def test_a_manifest_that_is_no_manifest_has_failed(copy: Path) -> None:
+def test_a_truncated_manifest_fails(copy: Path) -> None:
     (copy / MANIFEST).write_bytes((copy / MANIFEST).read_bytes()[:-100])
     done = _run(copy)
     assert done.exit_code == 1
@@ -332,53 +332,53 @@ def test_a_damaged_file_is_named_with_its_fault(
 
 
 @pytest.mark.parametrize("kind", TEXTS)
-def test_files_that_changed_places_are_named(kind: str, copy: Path) -> None:
-    one, other = (copy / LIF / TEXTS[kind], copy / LIF / "portable" / TEXTS[kind])
-    content = one.read_bytes()
-    one.write_bytes(other.read_bytes())
-    other.write_bytes(content)
-    if one.read_bytes() != other.read_bytes():
-        _assert_told(
+def test_swapped_files_are_named(kind: str, copy: Path) -> None:
+    native, portable = (copy / LIF / TEXTS[kind], copy / LIF / "portable" / TEXTS[kind])
+    content = native.read_bytes()
+    native.write_bytes(portable.read_bytes())
+    portable.write_bytes(content)
+    if native.read_bytes() != portable.read_bytes():
+        _assert_faults(
             copy, ("files", f"{LIF}/{TEXTS[kind]}"), ("files", f"{LIF}/portable/{TEXTS[kind]}")
         )
 
 
-# --- altered by somebody who gives it matching digests --------------------------------------------
+# --- Alterations with matching digests ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../b", "", ".", "a\\b"])
 def test_a_file_outside_the_folder_is_named(name: str, copy: Path) -> None:
     (copy / "loop").symlink_to("loop")
     alter(copy, lambda manifest: manifest["programs"][0]["files"][0].update(path=name))
-    _assert_told(copy, ("manifest", "names a file outside its folder", repr(name)))
+    _assert_faults(copy, ("manifest", "names a file outside its folder", repr(name)))
     with pytest.raises(probe.DamagedCapture, match="outside its folder"):
         probe.load(copy)
 
 
 @pytest.mark.parametrize("name", ["loop", "loop/x", "link/x", "x" * 300])
-def test_a_path_that_leads_nowhere_is_a_fault(name: str, copy: Path, tmp_path: Path) -> None:
+def test_a_path_without_a_regular_file_is_a_fault(name: str, copy: Path, tmp_path: Path) -> None:
     (copy / "link").symlink_to(tmp_path)
     (copy / "loop").symlink_to("loop")
     alter(copy, lambda manifest: manifest["programs"][0]["files"][0].update(path=name))
-    _assert_told(copy, (name,))
+    _assert_faults(copy, (name,))
 
 
 def test_an_array_in_a_file_outside_is_named(copy: Path) -> None:
     alter(copy, lambda manifest: _argument(manifest, "V").update(file="../x"))
-    _assert_told(copy, ("manifest", "a file that the program does not list: '../x'"))
+    _assert_faults(copy, ("manifest", "a file that the program does not list: '../x'"))
     with pytest.raises(probe.DamagedCapture, match=r"\.\./x"):
         probe.load(copy)
 
 
 def _argument(manifest: Manifest, name: str, group: str = "arguments") -> Manifest:
-    (found,) = (one for one in manifest["programs"][0][group] if one["name"] == name)
+    (found,) = (spec for spec in manifest["programs"][0][group] if spec["name"] == name)
     return found  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("change", [{"shape": [4, 5]}, {"dtype": "int32"}], ids=str)
-def test_a_shape_in_the_manifest_that_disagrees_is_named(change: Any, copy: Path) -> None:
+def test_a_wrong_shape_in_the_manifest_is_named(change: Any, copy: Path) -> None:
     alter(copy, lambda manifest: _argument(manifest, "V").update(change))
-    _assert_told(
+    _assert_faults(
         copy,
         ("program 0 | arrays", f"{LIF}/data.safetensors", "'state/V'", "shape"),
         ("program 0 | signature", f"{LIF}/program.", "state['V']"),
@@ -388,15 +388,15 @@ def test_a_shape_in_the_manifest_that_disagrees_is_named(change: Any, copy: Path
 
 
 @pytest.mark.parametrize("dtype", ["object", "", "U8", "f4,f4", "number"])
-def test_an_element_type_of_another_form_is_refused(dtype: str, copy: Path) -> None:
+def test_a_malformed_dtype_is_refused(dtype: str, copy: Path) -> None:
     alter(copy, lambda manifest: _argument(manifest, "V").update(dtype=dtype))
-    _assert_told(copy, ("manifest | can be read", MANIFEST, ".dtype"))
+    _assert_faults(copy, ("manifest | can be read", MANIFEST, ".dtype"))
 
 
 @pytest.mark.parametrize("dtype", ["float33", "token"])
-def test_an_element_type_that_there_is_not_is_named(dtype: str, copy: Path) -> None:
+def test_an_unknown_dtype_is_named(dtype: str, copy: Path) -> None:
     alter(copy, lambda manifest: _argument(manifest, "V").update(dtype=dtype))
-    _assert_told(
+    _assert_faults(
         copy,
         ("program 0 | arrays", MANIFEST, f"unknown dtype {dtype!r}"),
         ("program 0 | signature",),
@@ -407,31 +407,33 @@ def _arrays(copy: Path) -> dict[str, Any]:
     return load_file(copy / LIF / "data.safetensors")
 
 
-def test_a_shape_in_the_arrays_header_that_disagrees_is_named(copy: Path) -> None:
+def test_a_wrong_shape_of_an_array_in_a_file_is_named(copy: Path) -> None:
     arrays = _arrays(copy)
     arrays["state/V"] = arrays["state/V"].reshape(4, 5)
     rewrite(copy, f"{LIF}/data.safetensors", save(arrays))
-    _assert_told(
+    _assert_faults(
         copy, ("program 0 | arrays", f"{LIF}/data.safetensors", "'state/V'", "(4, 5)", "(20,)")
     )
     with pytest.raises(probe.DamagedCapture, match=r"data\.safetensors.*\(4, 5\)"):
         probe.load(copy).programs[0].replay()
 
 
-def test_an_array_of_other_values_is_named(copy: Path) -> None:
+def test_an_array_with_other_values_is_named(copy: Path) -> None:
     arrays = _arrays(copy)
     arrays["state/V"] = arrays["state/V"] + 1
     rewrite(copy, f"{LIF}/data.safetensors", save(arrays))
-    _assert_told(
+    _assert_faults(
         copy, ("program 0 | arrays", f"{LIF}/data.safetensors", "'state/V'", "digest differs")
     )
 
 
-def test_an_array_that_is_gone_is_named(copy: Path) -> None:
+def test_a_missing_array_is_named(copy: Path) -> None:
     arrays = _arrays(copy)
     del arrays["state/V"]
     rewrite(copy, f"{LIF}/data.safetensors", save(arrays))
-    _assert_told(copy, ("program 0 | arrays", f"{LIF}/data.safetensors", "has no array 'state/V'"))
+    _assert_faults(
+        copy, ("program 0 | arrays", f"{LIF}/data.safetensors", "has no array 'state/V'")
+    )
 
 
 @pytest.mark.parametrize(
@@ -444,20 +446,20 @@ def test_an_array_that_is_gone_is_named(copy: Path) -> None:
         lambda content: content.replace(b'"F32"', b'"F4" '),
     ],
 )
-def test_what_is_no_file_of_arrays_is_named(damage: Callable[[bytes], bytes], copy: Path) -> None:
+def test_a_damaged_file_of_arrays_is_named(damage: Callable[[bytes], bytes], copy: Path) -> None:
     name = f"{LIF}/data.safetensors"
     rewrite(copy, name, damage((copy / name).read_bytes()))
-    _assert_told(copy, ("program 0 | arrays", name, "not a safetensors file"))
+    _assert_faults(copy, ("program 0 | arrays", name, "not a safetensors file"))
     with pytest.raises(probe.DamagedCapture, match=r"data\.safetensors"):
         probe.load(copy).programs[0].replay()
 
 
-def test_exchanged_arrays_are_found_by_the_programs_results(copy: Path) -> None:
-    """Two arguments of one type: no signature tells them apart, the results do."""
+def test_swapped_arrays_are_found_by_the_results(copy: Path) -> None:
+    """The arguments have one type, so that the results differ but the signature does not."""
     arrays = _arrays(copy)
-    one, other = "state/V", "state/input"
-    assert arrays[one].shape == arrays[other].shape
-    arrays[one], arrays[other] = arrays[other], arrays[one]
+    v, current = "state/V", "state/input"
+    assert arrays[v].shape == arrays[current].shape
+    arrays[v], arrays[current] = arrays[current], arrays[v]
     rewrite(copy, f"{LIF}/data.safetensors", save(arrays))
 
     def swap(manifest: Manifest) -> None:
@@ -465,30 +467,31 @@ def test_exchanged_arrays_are_found_by_the_programs_results(copy: Path) -> None:
         first["digest"], second["digest"] = second["digest"], first["digest"]
 
     alter(copy, swap)
-    _assert_told(copy, ("program 0 | replay", "other bits than the simulation's in"))
+    _assert_faults(copy, ("program 0 | replay", "other bits than the simulation's in"))
 
 
-def test_exchanged_arguments_in_the_manifest_are_named(copy: Path) -> None:
+def test_swapped_arguments_in_the_manifest_are_named(copy: Path) -> None:
     def swap(manifest: Manifest) -> None:
         arguments = manifest["programs"][0]["arguments"]
-        places = [n for n, one in enumerate(arguments) if one["name"] in ("V", "input")]
-        one, other = places
-        arguments[one], arguments[other] = arguments[other], arguments[one]
+        first, second = (n for n, spec in enumerate(arguments) if spec["name"] in ("V", "input"))
+        arguments[first], arguments[second] = arguments[second], arguments[first]
 
     alter(copy, swap)
-    _assert_told(copy, ("program 0 | signature", f"{LIF}/program.", "state['V']", "state['input']"))
+    _assert_faults(
+        copy, ("program 0 | signature", f"{LIF}/program.", "state['V']", "state['input']")
+    )
 
 
 @pytest.mark.parametrize("kind", TEXTS)
 def test_a_text_of_another_program_is_named(kind: str, copy: Path, other: probe.Program) -> None:
     name = f"{LIF}/{TEXTS[kind]}"
     rewrite(copy, name, other.paths[kind].read_bytes())
-    _assert_told(copy, ("program 0 | ", name))
+    _assert_faults(copy, ("program 0 | ", name))
 
 
 @pytest.mark.parametrize("kind", ["stablehlo", "mhlo", "hlo"])
-def test_a_text_of_another_number_is_named(kind: str, copy: Path) -> None:
-    """The same signature and operations, and one constant that is another."""
+def test_a_text_with_another_constant_is_named(kind: str, copy: Path) -> None:
+    """The signature and the operations are the same, but one constant differs."""
     name = f"{LIF}/{TEXTS[kind]}"
     content = (copy / name).read_bytes()
     if kind != "hlo":
@@ -497,11 +500,11 @@ def test_a_text_of_another_number_is_named(kind: str, copy: Path) -> None:
         other, count = re.subn(rb"constant\(20\)", b"constant(21)", content, count=1)
     assert count == 1
     rewrite(copy, name, other)
-    _assert_told(copy, (f"program 0 | {kind} is the same", name))
+    _assert_faults(copy, (f"program 0 | {kind} is the same", name))
 
 
 @pytest.mark.parametrize(
-    ("kind", "pattern", "cut"),
+    ("kind", "pattern", "elided"),
     [
         ("stablehlo", rb"dense<[^>]*> : tensor<f32>", b"dense_resource<__elided__> : tensor<f32>"),
         ("mhlo", rb"dense<[^>]*> : tensor<f32>", b"dense_resource<__elided__> : tensor<f32>"),
@@ -510,49 +513,49 @@ def test_a_text_of_another_number_is_named(kind: str, copy: Path) -> None:
 )
 @pytest.mark.every_stack
 def test_a_constant_that_is_left_out_is_named(
-    kind: str, pattern: bytes, cut: bytes, copy: Path
+    kind: str, pattern: bytes, elided: bytes, copy: Path
 ) -> None:
     name = f"{LIF}/{TEXTS[kind]}"
-    content, count = re.subn(pattern, cut, (copy / name).read_bytes(), count=1)
+    content, count = re.subn(pattern, elided, (copy / name).read_bytes(), count=1)
     assert count == 1
     rewrite(copy, name, content)
-    _assert_told(copy, ("program 0 | nothing elided", name))
+    _assert_faults(copy, ("program 0 | nothing elided", name))
 
 
-def test_a_portable_form_that_is_not_there_is_missed(copy: Path) -> None:
+def test_a_missing_portable_program_is_named(copy: Path) -> None:
     alter(copy, lambda manifest: manifest["programs"][0].update(portable=None))
-    _assert_told(copy, ("program 0, portable | dialects", "requested"))
+    _assert_faults(copy, ("program 0, portable | dialects", "requested"))
 
 
 @pytest.mark.parametrize("kind", DIALECTS)
-def test_a_dialect_that_is_not_there_is_missed(kind: str, copy: Path) -> None:
+def test_a_missing_dialect_is_named(kind: str, copy: Path) -> None:
     def drop(manifest: Manifest) -> None:
-        form = manifest["programs"][0]["portable"]
-        form["files"] = [one for one in form["files"] if one["kind"] != kind]
+        portable = manifest["programs"][0]["portable"]
+        portable["files"] = [file for file in portable["files"] if file["kind"] != kind]
 
     alter(copy, drop)
-    _assert_told(copy, ("program 0, portable | dialects", f"no text in {kind}"))
+    _assert_faults(copy, ("program 0, portable | dialects", f"no text in {kind}"))
 
 
-def test_a_digest_of_a_result_that_is_another_is_named(copy: Path) -> None:
+def test_another_digest_of_a_result_is_named(copy: Path) -> None:
     def change(manifest: Manifest) -> None:
         manifest["programs"][0]["results"][0]["digest"] = "0" * 32
 
     alter(copy, change)
-    _assert_told(copy, ("program 0 | arrays", f"{LIF}/results.safetensors"))
+    _assert_faults(copy, ("program 0 | arrays", f"{LIF}/results.safetensors"))
 
 
-def test_a_module_of_another_text_is_named(copy: Path) -> None:
+def test_a_module_with_an_altered_text_is_named(copy: Path) -> None:
     names = [file for file in files(copy) if re.match(r"modules/.*stablehlo\.mlir", file)]
     for name in names:
         content = (copy / name).read_text()
         rewrite(copy, name, content.replace("stablehlo.add ", "stablehlo.subtract ").encode())
-    _assert_told(copy, ("module", "stablehlo is the same", "modules/"))
+    _assert_faults(copy, ("module", "stablehlo is the same", "modules/"))
 
 
 @pytest.mark.every_stack
 def test_a_text_that_crashes_its_reader_is_a_fault(copy: Path) -> None:
-    """XLA of jaxlib 0.4.13 aborts on HLO whose operands are not there; later ones say so."""
+    """XLA of jaxlib 0.4.13 aborts on HLO with undefined operands; later versions raise an error."""
     name = f"{LIF}/{TEXTS['hlo']}"
     content, count = re.subn(
         rb"\bmultiply\(\S+ ", b"multiply(nothing, ", (copy / name).read_bytes()
