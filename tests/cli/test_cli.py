@@ -1,4 +1,4 @@
-"""The shell command: what it prints, and its exit codes."""
+"""The shell commands: their output and their exit codes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _run(*words: object) -> Any:
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
-def test_show_prints_what_print_does(cap: Any) -> None:
+def test_show_prints_the_same_as_print(cap: Any) -> None:
     shown = _run("show", cap.path)
     assert shown.exit_code == 0
     assert shown.stdout == f"{cap}\n"
@@ -64,25 +64,23 @@ def test_a_capture_without_a_run_still_shows_its_modules(out: Path) -> None:
     assert "jit__lambda" in cap.details()
 
 
-def test_show_prints_everything_on_request(cap: Any) -> None:
+def test_show_with_all_prints_the_details(cap: Any) -> None:
     assert _run("show", cap.path, "--all").stdout == f"{cap.details()}\n"
 
 
-def test_show_gives_the_manifest_and_findings_as_json(cap: Any) -> None:
+def test_show_prints_the_manifest_and_findings_as_json(cap: Any) -> None:
     found = json.loads(_run("show", cap.path, "--json").stdout)
     assert [module["reason"] for module in found["manifest"]["modules"]] == ["first", "same"]
     assert "recompiled-identical" in [finding["slug"] for finding in found["findings"]]
 
 
-def test_the_newest_run_is_shown_if_none_is_named(
-    cap: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_show_takes_the_newest_run_by_default(cap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(cap.path.parent.parent)
     assert cap.path.name in _run("show").stdout
     assert cap.path.name in _run("show", cap.path.parent).stdout
 
 
-def test_the_module_can_be_run_without_brainpy_being_imported(cap: Any) -> None:
+def test_python_m_brainpy_probe_imports_no_brainpy(cap: Any) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "brainpy_probe", "show", str(cap.path)],
         cwd=Path(__file__).parents[2],
@@ -94,7 +92,7 @@ def test_the_module_can_be_run_without_brainpy_being_imported(cap: Any) -> None:
     assert not [line for line in done.stderr.splitlines() if line.endswith((" jax", " brainpy"))]
 
 
-def test_a_folder_without_a_capture_is_said(tmp_path: Path) -> None:
+def test_a_folder_without_a_capture_is_an_error(tmp_path: Path) -> None:
     result = _run("show", tmp_path)
     assert result.exit_code == 1
     assert "There is no capture in" in result.stderr
@@ -127,13 +125,13 @@ def test_graph_draws_the_model_by_default(cap: Any, tmp_path: Path) -> None:
     assert _run("graph", cap.path, "--largest", 1).exit_code == 2
 
 
-def test_graph_refuses_a_module_that_is_not_there(cap: Any) -> None:
+def test_graph_rejects_an_unknown_module(cap: Any) -> None:
     result = _run("graph", cap.path, "--xla", "--module", "jit_none")
     assert result.exit_code == 2
     assert re.search(f"Allowed: ({'|'.join(LOOP_MODULES)})", result.stderr)
 
 
-def test_graph_gives_the_line_to_install_what_is_missing(
+def test_graph_prints_the_command_that_installs_its_extra(
     cap: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(graph, "find_spec", lambda _: None)
@@ -143,9 +141,9 @@ def test_graph_gives_the_line_to_install_what_is_missing(
 
 
 def test_the_help_names_every_command() -> None:
-    said = _run("--help").stdout
-    assert all(f" {name} " in said for name in ("run", "show", "graph", "doctor"))
-    assert "--install-completion" in said
+    printed = _run("--help").stdout
+    assert all(f" {name} " in printed for name in ("run", "show", "graph", "doctor"))
+    assert "--install-completion" in printed
 
 
 def test_the_help_of_graph_names_its_extra() -> None:
@@ -162,11 +160,11 @@ def test_an_option_of_run_after_the_script_gets_a_hint(tmp_path: Path) -> None:
     assert "--other" not in result.stderr
 
 
-def test_a_command_that_is_not_there_is_wrong_usage() -> None:
+def test_an_unknown_command_is_wrong_usage() -> None:
     assert _run("shwo").exit_code == 2
 
 
-# --- doctor: real interpreters, since it looks at the process that it runs in -------------------
+# --- doctor: in real interpreters, because it examines its own process --------------------------
 
 
 @pytest.fixture(scope="module")
@@ -182,9 +180,7 @@ def _doctor(
     return python.run(["-c", source, "doctor", *options], ROOT, **environment)
 
 
-def test_doctor_tells_what_was_taken_and_that_a_trial_passed(
-    python: Interpreter, out: Path
-) -> None:
+def test_doctor_lists_private_names_and_passes_its_trial(python: Interpreter, out: Path) -> None:
     done = _doctor(python, "", "--json", BRAINPY_PROBE=str(out))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -196,7 +192,7 @@ def test_doctor_tells_what_was_taken_and_that_a_trial_passed(
     assert found["versions"]["brainpy"] == version("brainpy")
     assert found["stack"] in {tested.name for tested in versions.TESTED}
     assert found["activation"]["variable"] == str(out)
-    assert not out.exists(), "a trial is nothing to keep"
+    assert not out.exists(), "the trial left a folder"
 
 
 def test_doctor_fails_where_a_private_name_is_missing(python: Interpreter) -> None:
@@ -214,8 +210,8 @@ def test_doctor_fails_where_a_private_name_is_missing(python: Interpreter) -> No
 
 
 def test_doctor_reports_that_brainpy_and_jax_are_missing(python: Interpreter) -> None:
-    blocked = "sys.modules.update(brainpy=None, jax=None, jaxlib=None, brainstate=None)"
-    done = _doctor(python, blocked)
+    without_packages = "sys.modules.update(brainpy=None, jax=None, jaxlib=None, brainstate=None)"
+    done = _doctor(python, without_packages)
     assert done.returncode == 1
     assert "NO: brainpy and jax can't be imported here: pip install" in done.stdout
     assert "Traceback" not in done.stderr

@@ -43,7 +43,7 @@ def test_the_largest_dot_file_comes_first(cap: Any) -> None:
     assert sizes == sorted(sizes, reverse=True)
 
 
-def test_the_files_of_one_module_are_chosen_by_name_or_number(cap: Any) -> None:
+def test_dot_files_are_selected_by_module_name_or_number(cap: Any) -> None:
     (module,) = (module for module in cap.modules if module.name == "jit_small")
     by_name = dot_files(cap, "jit_small")
     assert by_name
@@ -53,26 +53,26 @@ def test_the_files_of_one_module_are_chosen_by_name_or_number(cap: Any) -> None:
     assert {source.path for source in by_name} <= set(module.dump_paths)
 
 
-def test_an_unknown_module_is_refused_with_those_that_there_are(cap: Any) -> None:
+def test_an_unknown_module_is_an_error_with_the_known_ones(cap: Any) -> None:
     with pytest.raises(BadSetting, match="jit_small"):
         dot_files(cap, "jit_none")
 
 
-def test_a_capture_without_dot_files_says_how_to_get_them(out: Path) -> None:
+def test_a_capture_without_dot_files_names_the_option(out: Path) -> None:
     with probe.capture(out, strict=True) as cap:
         jax.jit(lambda x: x)(np.ones(2))
     with pytest.raises(ProbeError, match='xla_dump="dot"'):
         dot_files(cap)
 
 
-@pytest.mark.parametrize(("form", "head"), [("svg", b"<?xml"), ("png", b"\x89PNG")])
-def test_a_picture_is_drawn_next_to_its_dot_file(cap: Any, form: Any, head: bytes) -> None:
+@pytest.mark.parametrize(("image_format", "magic"), [("svg", b"<?xml"), ("png", b"\x89PNG")])
+def test_a_picture_is_drawn_next_to_its_dot_file(cap: Any, image_format: Any, magic: bytes) -> None:
     source = dot_files(cap, "jit_small")[0]
-    (drawing,) = draw([source], form, probe.Limits(), groups={})
+    (drawing,) = draw([source], image_format, probe.Limits(), groups={})
     assert drawing.problem == ""
     path = write_next_to(drawing, source)
-    assert path == source.path.with_suffix(f".{form}")
-    assert path.read_bytes().startswith(head)
+    assert path == source.path.with_suffix(f".{image_format}")
+    assert path.read_bytes().startswith(magic)
     assert list(source.path.parent.glob(".*")) == []
 
 
@@ -100,7 +100,7 @@ def test_a_picture_has_components_and_fusions_as_nodes(collapses: bool, tmp_path
     assert "file.py" not in shown
 
 
-def test_a_png_that_no_viewer_shows_becomes_an_svg(
+def test_a_png_that_is_too_large_becomes_an_svg(
     cap: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dot = dot_files(cap, "jit_small")[0].path.read_text()
@@ -127,7 +127,9 @@ LARGE = " ".join(f"n{a} -> n{(a * k + 7) % 1200};" for a in NODES for k in range
     ],
     ids=["large", "broken", "image", "shape", "label"],
 )
-def test_a_file_that_cannot_be_drawn_is_said(content: str, problem: str, tmp_path: Path) -> None:
+def test_a_dot_file_that_cannot_be_drawn_has_a_problem(
+    content: str, problem: str, tmp_path: Path
+) -> None:
     (tmp_path / "a.dot").write_text(content)
     file = WrittenFile(
         path="a.dot", kind="xla", size=len(content), digest=digest_of(content.encode())
@@ -139,7 +141,7 @@ def test_a_file_that_cannot_be_drawn_is_said(content: str, problem: str, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["a.dot"]
 
 
-def test_without_pygraphviz_the_line_to_install_it_is_given(
+def test_a_missing_pygraphviz_names_the_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pictures, "find_spec", lambda _: None)

@@ -1,4 +1,4 @@
-"""The table of a capture: 80 columns, and it says what went wrong."""
+"""The summary of a capture: it fits 80 columns and reports errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MESSAGE = "no [red]such[/red] input " * 8 + "ends here"
 class AModelWhoseNameIsMuchLongerThanTheColumnThatItStandsInSoThatItMustBeFoldedSomewhere(
     DynamicalSystem
 ):
-    """A model which raises, or which JAX can't trace."""
+    """A model that raises, or that JAX can't trace."""
 
     def __init__(self, *, raising: bool) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ def _runner(*, raising: bool) -> bp.DSRunner:
     return bp.DSRunner(LongName(raising=raising), jit=False, progress_bar=False)
 
 
-def _one_line(text: str) -> str:
+def _without_whitespace(text: str) -> str:
     return "".join(text.split())
 
 
@@ -60,7 +60,7 @@ def _assert_fits(cap: probe.Capture) -> str:
 
 @pytest.fixture(scope="module")
 def lif(tmp_path_factory: pytest.TempPathFactory) -> probe.Capture:
-    """Return the capture of one run, in a folder deep down."""
+    """Return the capture of one run, in a folder with a long path."""
     case = by_name("lif")
     runner = case.build()
     out = tmp_path_factory.mktemp("x" * 60) / ("y" * 60)
@@ -69,9 +69,9 @@ def lif(tmp_path_factory: pytest.TempPathFactory) -> probe.Capture:
     return cap
 
 
-def test_the_summary_of_a_run_names_all_there_is_to_know(lif: probe.Capture) -> None:
+def test_the_summary_of_a_run_is_complete(lif: probe.Capture) -> None:
     text = _assert_fits(lif)
-    assert _one_line(str(lif.path.parent)) in _one_line(text)
+    assert _without_whitespace(str(lif.path.parent)) in _without_whitespace(text)
     row, program = (line.split() for line in text.splitlines() if line.startswith("0 LIF"))
     timing = lif.calls[0].timing
     assert row[:4] == ["0", "LIF", "100", "0"]
@@ -88,7 +88,7 @@ def test_the_summary_of_a_run_names_all_there_is_to_know(lif: probe.Capture) -> 
     assert "killed" not in text
 
 
-def test_an_open_capture_says_so_and_that_nothing_ran(out: Path) -> None:
+def test_an_open_capture_without_a_run_is_reported_as_such(out: Path) -> None:
     with probe.capture(out) as cap:
         assert "The capture did not end" in _assert_fits(cap)
     text = _assert_fits(cap)
@@ -96,19 +96,19 @@ def test_an_open_capture_says_so_and_that_nothing_ran(out: Path) -> None:
     assert "No model was run." in text
 
 
-def test_the_summary_says_what_the_run_raised(out: Path) -> None:
+def test_the_summary_names_the_exception_of_a_run(out: Path) -> None:
     with probe.capture(out) as cap, pytest.raises(ValueError, match="ends here"):
         _runner(raising=True).run(0.2)
     text = _assert_fits(cap)
     assert "call 0 raised ValueError: no [red]such[/red] input" in text
     assert "ends here" in text
-    said = f"call0raisedValueError:{_one_line(MESSAGE)}"
-    assert said not in _one_line(text)
-    assert said in _one_line(cap.details())
+    expected = f"call0raisedValueError:{_without_whitespace(MESSAGE)}"
+    assert expected not in _without_whitespace(text)
+    assert expected in _without_whitespace(cap.details())
     assert "the probe failed" not in text
 
 
-def test_the_summary_reports_where_the_probe_failed(out: Path) -> None:
+def test_the_summary_reports_a_failure_of_the_probe(out: Path) -> None:
     plain, probed = _runner(raising=False), _runner(raising=False)
     expected = plain.run(0.4)
     with probe.capture(out, trace_eager=True) as cap:
@@ -123,7 +123,7 @@ def test_the_summary_reports_where_the_probe_failed(out: Path) -> None:
     assert "program 0" not in text
 
 
-def test_a_strict_probe_raises_what_it_would_have_said(out: Path) -> None:
+def test_a_strict_probe_raises_its_failure(out: Path) -> None:
     with (
         pytest.raises(probe.CannotCapture, match="jit=False"),
         probe.capture(out, trace_eager=True, strict=True),
@@ -138,7 +138,7 @@ def test_a_notebook_gets_html_that_names_the_model(lif: probe.Capture, out: Path
     assert "[red]such[/red]" in cap._repr_html_()
 
 
-def test_the_summary_is_the_same_within_a_notebook(
+def test_the_summary_is_the_same_in_a_notebook(
     lif: probe.Capture, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shell = type("ZMQInteractiveShell", (), {})()
@@ -148,7 +148,7 @@ def test_the_summary_is_the_same_within_a_notebook(
     assert capsys.readouterr().out == ""
 
 
-def test_four_runs_of_a_network_fit_a_screen(out: Path) -> None:
+def test_the_summary_of_four_runs_fits_a_screen(out: Path) -> None:
     case = by_name("lif")
     runner = case.build()
     with probe.capture(out, strict=True) as cap:
@@ -167,7 +167,7 @@ def test_the_summary_fits_the_terminal(lif: probe.Capture, width: int) -> None:
     assert text.isascii()
 
 
-def test_quantities_are_as_people_read_them() -> None:
+def test_quantities_are_printed_with_units() -> None:
     assert [duration(n) for n in (2e-5, 0.045, 1.23, 200.0, None)] == [
         "20 us", "45 ms", "1.2 s", "3 min 20 s", "an unknown time",
     ]  # fmt: skip

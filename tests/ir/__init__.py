@@ -1,1 +1,1 @@
-"""Programs as MLIR and HLO."""
+"""The MLIR and HLO of programs."""

@@ -1,4 +1,4 @@
-"""The dialects: each text is proved, and a text that is not right does not pass."""
+"""The dialects: each text passes its checks, and a wrong text fails them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.replaying import DIALECTS, captured, replay
 from tests.xla import stablehlo_of
 
 NAMES = [case.name for case in NETWORKS + UNSTABLE_NAMES]
-OPAQUE = {"einet", "einet-coba", "einet-projections"}  # the event-driven synapses
+WITH_KERNELS = {"einet", "einet-coba", "einet-projections"}  # the event-driven synapses
 
 
 def operations(module: Any) -> Iterator[str]:
@@ -45,11 +45,11 @@ def families(module: Any) -> set[str]:
 
 
 def parsed(text: str) -> Any:
-    """Parse MLIR text in a context of its own."""
+    """Parse MLIR text in a new context."""
     return bindings.parse_mlir(text, bindings.mlir_context())
 
 
-# --- What is proved of every network ----------------------------------------------------------
+# --- Checks of every network ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -86,17 +86,21 @@ def test_texts_are_proved_and_of_their_own_dialect(name: str) -> None:
 
     targets = set(re.findall(r"custom_call @([\w.]+)", program.text("stablehlo")))
     assert {*fidelity.custom_calls, *fidelity.host_callbacks} == targets
-    assert bool(fidelity.custom_calls) == (name in OPAQUE)
+    assert bool(fidelity.custom_calls) == (name in WITH_KERNELS)
 
 
 def _signature(module: Any) -> list[str]:
     line = next(line for line in bindings.mlir_text(module).splitlines() if "@main(" in line)
-    # XLA of JAX 0.4 leaves each argument's layout as an attribute.
-    return [type_ for type_ in re.findall(r"tensor<[^>]*>", line) if "index" not in type_]
+    # XLA of JAX 0.4 keeps the layout of each argument as an attribute.
+    return [
+        tensor_type
+        for tensor_type in re.findall(r"tensor<[^>]*>", line)
+        if "index" not in tensor_type
+    ]
 
 
-class Calling(DynamicalSystem):
-    """Calls back into the host, on a device which JAX may name with a Shardy mesh."""
+class CallingBack(DynamicalSystem):
+    """A model with a host callback, whose device JAX may name with a Shardy mesh."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,8 +112,8 @@ class Calling(DynamicalSystem):
         return self.x.value
 
 
-def test_shardy_stands_only_at_a_callback(out: Path) -> None:
-    runner = bp.DSRunner(Calling(), progress_bar=False)
+def test_shardy_occurs_only_at_a_callback(out: Path) -> None:
+    runner = bp.DSRunner(CallingBack(), progress_bar=False)
     with probe.capture(out, strict=True) as cap:
         runner.run(1.0)
     (program,) = cap.programs
@@ -119,7 +123,7 @@ def test_shardy_stands_only_at_a_callback(out: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["lif", "noise", "stp"])
-def test_portable_bytecode_computes_the_same(name: str) -> None:
+def test_the_portable_bytecode_gives_the_same_values(name: str) -> None:
     program = captured(name).program
     recorded = program.data("results")
     for key, value in replay(program, "vhlo").items():
@@ -129,10 +133,10 @@ def test_portable_bytecode_computes_the_same(name: str) -> None:
             np.testing.assert_array_equal(value, recorded[key], err_msg=key)
 
 
-# --- What is said where a text does not tell all ----------------------------------------------
+# --- CHLO -------------------------------------------------------------------------------------
 
 
-def test_chlo_is_said_of_stablehlo_and_gone_from_mhlo() -> None:
+def test_chlo_is_reported_for_stablehlo_and_not_in_mhlo() -> None:
     program = captured("noise").program
     assert "chlo.erf_inv" in program.text("stablehlo")
     assert program.fidelity.chlo == {"stablehlo": ("chlo.erf_inv x1",)}
@@ -141,7 +145,7 @@ def test_chlo_is_said_of_stablehlo_and_gone_from_mhlo() -> None:
 
 
 class Special(DynamicalSystem):
-    """Uses functions that StableHLO has only in CHLO, as they are or decomposed."""
+    """A model with functions that are CHLO ops in StableHLO, or decomposed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -155,8 +159,8 @@ class Special(DynamicalSystem):
         return self.x.value
 
 
-class Greatest(DynamicalSystem):
-    """Uses an operation of CHLO that has one of its own in MHLO."""
+class TopK(DynamicalSystem):
+    """A model with a CHLO op that MHLO has too."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,22 +168,24 @@ class Greatest(DynamicalSystem):
 
     def update(self) -> Any:
         x = bp.math.as_jax(self.x)
-        values, places = jax.lax.top_k(x, 2)
+        values, indices = jax.lax.top_k(x, 2)
         self.x.value = 0.9 * x[::-1] + 0.1 * values.sum()
-        return places
+        return indices
 
 
-@pytest.mark.parametrize("model", [Special, Greatest])
-def test_functions_of_chlo_survive_in_every_dialect(model: type[Any], out: Path) -> None:
+@pytest.mark.parametrize("model", [Special, TopK])
+def test_chlo_functions_give_the_same_in_every_dialect(model: type[Any], out: Path) -> None:
     runner = bp.DSRunner(model(), progress_bar=False)
     with probe.capture(out, dialect=DIALECTS, data="full", strict=True) as cap:
         runner.run(0.5)
     (program,) = cap.programs
     assert program.fidelity.proved, program.fidelity
     assert program.fidelity.chlo["stablehlo"]
-    left = {name for name in operations(parsed(program.text("mhlo"))) if name.startswith("chlo.")}
-    said = {one.partition(" x")[0] for one in program.fidelity.chlo.get("mhlo", ())}
-    assert left == said
+    remaining = {
+        name for name in operations(parsed(program.text("mhlo"))) if name.startswith("chlo.")
+    }
+    reported = {op.partition(" x")[0] for op in program.fidelity.chlo.get("mhlo", ())}
+    assert remaining == reported
     recorded = program.data("results")
     for dialect in DIALECTS:
         for key, value in replay(program, dialect).items():
@@ -189,9 +195,9 @@ def test_functions_of_chlo_survive_in_every_dialect(model: type[Any], out: Path)
                 np.testing.assert_array_equal(value, recorded[key])
 
 
-# --- A check can fail -------------------------------------------------------------------------
+# --- Checks that fail -------------------------------------------------------------------------
 
-# A constant of the model, changed in its last digits; nothing else about the text changes.
+# A constant of the model, changed in its last digits.
 CHANGED = {
     "stablehlo": (r"dense<-6\.000000e\+01>", "dense<-6.000001e+01>"),
     "mhlo": (r"dense<-6\.000000e\+01>", "dense<-6.000001e+01>"),
@@ -200,7 +206,7 @@ CHANGED = {
 
 
 def changed(dialect: str) -> tuple[str, str]:
-    """Return a text of the zoo, and the same with one constant changed."""
+    """Return a text, and the same text with one changed constant."""
     text = captured("subclassed-runner").program.text(dialect)
     other, count = re.subn(*CHANGED[dialect], text)
     assert count
@@ -208,7 +214,7 @@ def changed(dialect: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_changed_constant_changes_what_a_replay_gives(dialect: str) -> None:
+def test_a_changed_constant_is_a_difference(dialect: str) -> None:
     text, other = changed(dialect)
     assert _canonical(text, dialect) == _canonical(text, dialect)
     difference = identity.first_difference(_canonical(text, dialect), _canonical(other, dialect))
@@ -217,7 +223,7 @@ def test_changed_constant_changes_what_a_replay_gives(dialect: str) -> None:
 
 
 def _canonical(text: str, dialect: str) -> str:
-    """Print a text as the probe compares it with what it came from."""
+    """Print a text as the probe prints it to compare it with its source."""
     if dialect == "hlo":
         return bindings.hlo_canonical_text(bindings.parse_hlo(text))
     operations = identity.operation_counts(parsed(text))
@@ -227,32 +233,32 @@ def _canonical(text: str, dialect: str) -> str:
     )
 
 
-def test_way_back_from_a_changed_mhlo_is_not_the_stablehlo() -> None:
+def test_a_changed_mhlo_does_not_convert_to_the_stablehlo() -> None:
     text, other = changed("mhlo")
     origin = _canonical(captured("subclassed-runner").program.text("stablehlo"), "stablehlo")
     assert identity.first_difference(origin, _canonical(text, "mhlo")) == ""
     assert identity.first_difference(origin, _canonical(other, "mhlo"))
 
 
-# On HLO in which a name is missing, XLA's parser of JAX 0.4.13 ends the process.
-FORGIVING = DIALECTS if eras.JAX_HAS_COMPILER else tuple(set(DIALECTS) - {"hlo"})
+# XLA's parser of JAX 0.4.13 ends the process on HLO with an undefined name.
+WITHOUT_CRASHES = DIALECTS if eras.JAX_HAS_COMPILER else tuple(set(DIALECTS) - {"hlo"})
 
 
-@pytest.mark.parametrize("dialect", sorted(FORGIVING))
-def test_no_line_of_main_can_be_dropped_unnoticed(dialect: str) -> None:
+@pytest.mark.parametrize("dialect", sorted(WITHOUT_CRASHES))
+def test_a_missing_line_of_main_is_a_difference(dialect: str) -> None:
     lines = captured("shared-args").program.text(dialect).splitlines(keepends=True)
     whole = _canonical("".join(lines), dialect)
-    kept = {number for number, line in enumerate(lines) if re.match(r"\s*(ROOT )?%\S+ = ", line)}
-    assert len(kept) > 10
-    for number in kept:
+    ops = {number for number, line in enumerate(lines) if re.match(r"\s*(ROOT )?%\S+ = ", line)}
+    assert len(ops) > 10
+    for number in ops:
         without = "".join(lines[:number] + lines[number + 1 :])
         try:
             assert identity.first_difference(whole, _canonical(without, dialect))
         except (MLIRError, RuntimeError):
-            continue  # it does not even parse
+            continue  # the text does not parse
 
 
-def test_text_that_is_not_as_it_is_printed_is_noticed() -> None:
+def test_a_text_that_differs_from_the_printed_one_fails() -> None:
     text = captured("lif").program.text("stablehlo")
     assert identity.reparse(text, bindings.mlir_context()).parsed
     spaced = text.replace("stablehlo.add ", "stablehlo.add  ", 1)
@@ -261,7 +267,7 @@ def test_text_that_is_not_as_it_is_printed_is_noticed() -> None:
     assert check.detail.startswith("line ")
 
 
-def test_altered_text_on_disk_is_not_given_out(out: Path) -> None:
+def test_an_altered_text_on_disk_is_refused(out: Path) -> None:
     runner = bp.DSRunner(Special(), progress_bar=False)
     with probe.capture(out, strict=True) as cap:
         runner.run(0.1)

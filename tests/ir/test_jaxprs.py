@@ -1,4 +1,4 @@
-"""Jaxprs: evaluated again with their hidden arrays handed in, pruned, and told apart."""
+"""Jaxprs: evaluation with hidden arrays as arguments, pruning, and fingerprints."""
 
 from __future__ import annotations
 
@@ -19,54 +19,54 @@ X = jnp.array([3.0, 1.0, -2.0])
 
 
 @jax.jit
-def _weigh(v: Any) -> Any:
+def _weighted(v: Any) -> Any:
     return v @ W
 
 
 @jax.custom_vjp
-def _with_own_gradient(v: Any) -> Any:
-    return _weigh(v)
+def _with_custom_gradient(v: Any) -> Any:
+    return _weighted(v)
 
 
-_with_own_gradient.defvjp(lambda v: (_weigh(v), None), lambda _, g: (g,))
+_with_custom_gradient.defvjp(lambda v: (_weighted(v), None), lambda _, g: (g,))
 
 
 def _scan(x: Any, **options: Any) -> Any:
     return jax.lax.scan(
-        lambda c, t: (jnp.tanh(_weigh(c)) + t, c + x), x, jnp.arange(4.0), **options
+        lambda c, t: (jnp.tanh(_weighted(c)) + t, c + x), x, jnp.arange(4.0), **options
     )
 
 
 def _while(x: Any) -> Any:
     return jax.lax.while_loop(
-        lambda c: (_weigh(c[0]).sum() + c[1]) < 9,
-        lambda c: (_weigh(c[0]) * 0.5, c[1] + 1),
+        lambda c: (_weighted(c[0]).sum() + c[1]) < 9,
+        lambda c: (_weighted(c[0]) * 0.5, c[1] + 1),
         (x, 0),
     )
 
 
-HIDING: dict[str, Callable[[Any], Any]] = {
-    "jit": _weigh,
-    "jit in jit": jax.jit(lambda x: _weigh(x) + _weigh(2.0 * x)),
+WITH_HIDDEN_ARRAYS: dict[str, Callable[[Any], Any]] = {
+    "jit": _weighted,
+    "jit in jit": jax.jit(lambda x: _weighted(x) + _weighted(2.0 * x)),
     "scan": _scan,
     "scan backwards": lambda x: _scan(x, reverse=True, unroll=2),
     "scan without inputs": lambda x: jax.lax.scan(
-        lambda c, _: (c + 1, _weigh(x)), 0, None, length=3
+        lambda c, _: (c + 1, _weighted(x)), 0, None, length=3
     ),
-    "fori_loop": lambda x: jax.lax.fori_loop(0, 3, lambda i, c: _weigh(c) + i, x),
-    "map": lambda x: jax.lax.map(lambda y: _weigh(y * jnp.ones(3)), x),
+    "fori_loop": lambda x: jax.lax.fori_loop(0, 3, lambda i, c: _weighted(c) + i, x),
+    "map": lambda x: jax.lax.map(lambda y: _weighted(y * jnp.ones(3)), x),
     "gradient of a scan": lambda x: jax.grad(lambda y: _scan(y)[0].sum())(x),
     "while": _while,
-    "cond": lambda x: jax.lax.cond(x[0] > 2, _weigh, lambda y: y * 2, x),
+    "cond": lambda x: jax.lax.cond(x[0] > 2, _weighted, lambda y: y * 2, x),
     "switch": lambda x: jax.lax.switch(
-        x[1].astype(int), [lambda y: y * 2, _weigh, lambda y: _weigh(y) + 1], x
+        x[1].astype(int), [lambda y: y * 2, _weighted, lambda y: _weighted(y) + 1], x
     ),
     "cond in scan": lambda x: jax.lax.scan(
-        lambda c, t: (jax.lax.cond(t > 1, _weigh, lambda y: y * 0.5, c), c), x, jnp.arange(4.0)
+        lambda c, t: (jax.lax.cond(t > 1, _weighted, lambda y: y * 0.5, c), c), x, jnp.arange(4.0)
     ),
-    "custom_jvp": lambda x: jax.nn.relu(_weigh(x)),
-    "custom_vjp": _with_own_gradient,
-    "checkpoint": lambda x: jax.checkpoint(lambda y: _weigh(jnp.sin(y)))(x),
+    "custom_jvp": lambda x: jax.nn.relu(_weighted(x)),
+    "custom_vjp": _with_custom_gradient,
+    "checkpoint": lambda x: jax.checkpoint(lambda y: _weighted(jnp.sin(y)))(x),
 }
 
 
@@ -75,7 +75,7 @@ def _bytes(results: Any) -> list[tuple[str, tuple[int, ...], bytes]]:
     return [(str(array.dtype), array.shape, array.tobytes()) for array in arrays]
 
 
-def _evaluated(
+def _evaluate(
     closed: Any,
     consts: Any,
     args: list[Any],
@@ -83,58 +83,58 @@ def _evaluated(
     drop: Callable[[Any], bool] | None = None,
 ) -> list[Any]:
     jaxpr = closed.jaxpr
-    given = zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True)
-    return list(map(evaluation.evaluate(jaxpr.eqns, given, lifted, drop), jaxpr.outvars))
+    env = zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True)
+    return list(map(evaluation.evaluate(jaxpr.eqns, env, lifted, drop), jaxpr.outvars))
 
 
-@pytest.mark.parametrize("name", HIDING)
+@pytest.mark.parametrize("name", WITH_HIDDEN_ARRAYS)
 def test_lifted_arrays_change_no_bit_of_the_results(name: str) -> None:
-    function = HIDING[name]
+    function = WITH_HIDDEN_ARRAYS[name]
     closed = jax.make_jaxpr(function)(X)
     hidden = jaxprs.survey(closed.jaxpr.eqns)[0]
     assert any(np.array_equal(array, W) for array in hidden)
 
     def lifted(arrays: list[Any], consts: list[Any], x: Any) -> Any:
-        handed = {id(variable): array for variable, array in zip(hidden, arrays, strict=True)}
-        return _evaluated(closed, consts, [x], handed)
+        values = {id(variable): array for variable, array in zip(hidden, arrays, strict=True)}
+        return _evaluate(closed, consts, [x], values)
 
     consts = list(closed.consts)
-    remade = jax.make_jaxpr(lifted)(hidden, consts, X)
-    assert [*remade.consts, *jaxprs.survey(remade.jaxpr.eqns)[0]] == []
+    closed_again = jax.make_jaxpr(lifted)(hidden, consts, X)
+    assert [*closed_again.consts, *jaxprs.survey(closed_again.jaxpr.eqns)[0]] == []
     expected = _bytes(jax.jit(function)(X))
     run = jax.jit(lifted)
     assert _bytes(run(hidden, consts, X)) == expected
     empty = [[jnp.zeros_like(array) for array in group] for group in (hidden, consts)]
-    assert _bytes(run(*empty, X)) != expected, "the results depend on what is handed in"
-    for one, other in zip(
+    assert _bytes(run(*empty, X)) != expected, "the results do not depend on the arguments"
+    for actual, expected_leaf in zip(
         jax.tree_util.tree_leaves(lifted(hidden, consts, X)),
         jax.tree_util.tree_leaves(function(X)),
         strict=True,
     ):
-        assert np.allclose(one, other, rtol=1e-5), "outside of a trace as well"
+        assert np.allclose(actual, expected_leaf, rtol=1e-5), "outside of a trace"
 
 
-def test_a_jaxpr_without_lifted_arrays_is_evaluated_as_it_is() -> None:
+def test_a_jaxpr_without_lifted_arrays_stays_the_same() -> None:
     closed = jax.make_jaxpr(_while)(X)
-    again = jax.make_jaxpr(lambda x: _evaluated(closed, closed.consts, [x], {}))(X)
+    again = jax.make_jaxpr(lambda x: _evaluate(closed, closed.consts, [x], {}))(X)
     assert str(again.jaxpr) == str(closed.jaxpr)
 
 
 def test_each_hidden_array_is_found_once() -> None:
-    closed = jax.make_jaxpr(lambda x: _weigh(_scan(_weigh(x))[0]))(X)
+    closed = jax.make_jaxpr(lambda x: _weighted(_scan(_weighted(x))[0]))(X)
     found = jaxprs.survey(closed.jaxpr.eqns)[0]
     assert len({id(array) for array in found}) == len(found)
     assert sum(np.array_equal(array, W) for array in found) == 1
 
 
-# --- pruning ----------------------------------------------------------------------------------
+# --- Pruning ----------------------------------------------------------------------------------
 
 
 def _names(eqns: list[Any]) -> list[str]:
     return [eqn.primitive.name for eqn in eqns]
 
 
-def test_equations_that_a_dropped_one_needed_are_dropped() -> None:
+def test_inputs_of_a_dropped_equation_are_dropped() -> None:
     def function(x: Any) -> Any:
         jnp.sin(x)
         jax.debug.callback(lambda _: None, jnp.cos(x))
@@ -147,7 +147,7 @@ def test_equations_that_a_dropped_one_needed_are_dropped() -> None:
     assert _names(jaxprs.prune(jaxpr.eqns, jaxpr.outvars, lambda _: False)) == _names(jaxpr.eqns)
 
 
-def test_what_only_an_unused_result_needed_goes() -> None:
+def test_equations_for_an_unused_result_are_dropped() -> None:
     def function(x: Any) -> Any:
         jnp.sin(x)
         shared = jnp.exp(x)
@@ -158,7 +158,7 @@ def test_what_only_an_unused_result_needed_goes() -> None:
     assert _names(kept) == ["sin", "exp", "add"]
 
 
-def test_results_whose_equation_was_left_out_are_none() -> None:
+def test_results_of_dropped_equations_are_none() -> None:
     closed = jax.make_jaxpr(lambda x: (jnp.cos(x), x + 1.0))(X)
     jaxpr = closed.jaxpr
     eqns = jaxprs.prune(jaxpr.eqns, jaxpr.outvars, lambda _: False, jaxpr.outvars[:1])
@@ -169,7 +169,7 @@ def test_results_whose_equation_was_left_out_are_none() -> None:
 
 
 @pytest.mark.parametrize("depth", ["scan", "while", "cond", "jit"])
-def test_an_equation_is_left_out_at_any_depth(depth: str) -> None:
+def test_an_equation_is_dropped_at_any_depth(depth: str) -> None:
     def step(x: Any) -> Any:
         jax.debug.callback(lambda _: None, jnp.cos(x))
         return jnp.exp(x) - 1.0
@@ -185,24 +185,24 @@ def test_an_equation_is_left_out_at_any_depth(depth: str) -> None:
     def calls(eqn: Any) -> bool:
         return jax_tracing.callback_of(eqn) is not None
 
-    again = jax.make_jaxpr(lambda x: _evaluated(closed, closed.consts, [x], {}, calls))(X)
+    again = jax.make_jaxpr(lambda x: _evaluate(closed, closed.consts, [x], {}, calls))(X)
     assert any(any(jaxprs.callbacks(eqn)) for eqn in closed.jaxpr.eqns)
     assert not any(any(jaxprs.callbacks(eqn)) for eqn in again.jaxpr.eqns)
-    assert "cos" not in str(again.jaxpr), "what only the callback needed goes too"
+    assert "cos" not in str(again.jaxpr), "the input of the callback remains"
     assert _bytes(jax.jit(function)(X)) == _bytes(
-        jax.jit(lambda x: _evaluated(closed, closed.consts, [x], {}, calls))(X)
+        jax.jit(lambda x: _evaluate(closed, closed.consts, [x], {}, calls))(X)
     )
 
 
-def test_equations_change_within_a_linear_solve() -> None:
+def test_equations_can_be_mapped_in_a_linear_solve() -> None:
     closed = jax.make_jaxpr(jnp.linalg.solve)(jnp.eye(2), jnp.ones(2))
     again = jaxprs.map_equations(closed.eqns, lambda eqn: eqn.replace(params=dict(eqn.params)))
-    given = zip(closed.jaxpr.invars, [jnp.eye(2), jnp.ones(2)], strict=True)
-    value_of = evaluation.evaluate(again, given, {})
+    env = zip(closed.jaxpr.invars, [jnp.eye(2), jnp.ones(2)], strict=True)
+    value_of = evaluation.evaluate(again, env, {})
     assert value_of(closed.jaxpr.outvars[0]).tolist() == [1.0, 1.0]
 
 
-def test_callbacks_are_found_wherever_they_hide() -> None:
+def test_nested_callbacks_are_found() -> None:
     def called(_: Any) -> None: ...
 
     def function(x: Any) -> Any:
@@ -215,7 +215,7 @@ def test_callbacks_are_found_wherever_they_hide() -> None:
     assert not any(list(jaxprs.callbacks(eqn)) for eqn in jax.make_jaxpr(_scan)(X).jaxpr.eqns)
 
 
-# --- fingerprints -----------------------------------------------------------------------------
+# --- Fingerprints -----------------------------------------------------------------------------
 
 
 def _fingerprint(function: Callable[..., Any], *args: Any, extra: tuple[object, ...] = ()) -> str:
@@ -226,9 +226,11 @@ def _fingerprint(function: Callable[..., Any], *args: Any, extra: tuple[object, 
 
 
 def test_functions_traced_again_have_the_same_fingerprints() -> None:
-    once = {name: _fingerprint(function, X) for name, function in HIDING.items()}
+    once = {name: _fingerprint(function, X) for name, function in WITH_HIDDEN_ARRAYS.items()}
     jax.clear_caches()  # type: ignore[no-untyped-call]
-    assert {name: _fingerprint(function, X) for name, function in HIDING.items()} == once
+    assert {
+        name: _fingerprint(function, X) for name, function in WITH_HIDDEN_ARRAYS.items()
+    } == once
     assert len(set(once.values())) == len(once)
 
 
@@ -279,23 +281,23 @@ DIFFERENT: dict[str, tuple[Callable[[], str], Callable[[], str]]] = {
         lambda: _fingerprint(lambda x: jax.lax.cond(x[0] > 0, jnp.sin, jnp.cos, x), X),
         lambda: _fingerprint(lambda x: jax.lax.cond(x[0] > 0, jnp.sin, jnp.tan, x), X),
     ),
-    "what else": (
+    "extra data": (
         lambda: _fingerprint(jnp.sin, X, extra=("a", 1)),
         lambda: _fingerprint(jnp.sin, X, extra=("a", 2)),
     ),
 }
 
 
-@pytest.mark.parametrize("what", DIFFERENT)
-def test_fingerprints_differ(what: str) -> None:
-    one, other = DIFFERENT[what]
-    assert one() == one()
-    assert one() != other()
+@pytest.mark.parametrize("kind", DIFFERENT)
+def test_different_computations_have_other_fingerprints(kind: str) -> None:
+    first, second = DIFFERENT[kind]
+    assert first() == first()
+    assert first() != second()
 
 
 def test_equal_computations_have_one_fingerprint() -> None:
-    def one(x: Any) -> Any:
+    def with_name(x: Any) -> Any:
         doubled = x * 2.0
         return doubled + 1.0
 
-    assert _fingerprint(one, X) == _fingerprint(lambda y: y * 2.0 + 1.0, 5.0 * X)
+    assert _fingerprint(with_name, X) == _fingerprint(lambda y: y * 2.0 + 1.0, 5.0 * X)

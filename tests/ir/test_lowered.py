@@ -1,4 +1,4 @@
-"""What JAX alone lowered, rendered and proved: no BrainPy, the same on every JAX."""
+"""Programs that JAX lowers without BrainPy: rendering and checks on every version of JAX."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _branches(x: Any, y: Any) -> Any:
     return sorted_or_not, jax.lax.while_loop(lambda carry: carry[1] < 3, step, (x, 0))
 
 
-def _scattered(x: Any, y: Any) -> Any:
+def _scatter(x: Any, y: Any) -> Any:
     sums = jax.ops.segment_sum(x, jnp.arange(100) % 7, num_segments=7)
     return x.at[3].add(1.0), sums, jnp.cumsum(y), jnp.argsort(y), x.astype(jnp.float16)
 
@@ -55,14 +55,14 @@ def _special(x: Any, y: Any) -> Any:
 
 def _random(x: Any, y: Any) -> Any:
     key = jax.lax.bitcast_convert_type(x[:2], jnp.uint32)
-    one, other = jax.random.split(key)
+    first_key, second_key = jax.random.split(key)
     signal, kernel = y[None, None, :10, None], y[None, None, :3, None]
     convolved = jax.lax.conv_general_dilated(signal, kernel, (1, 1), "SAME")
-    return jax.random.normal(one, (5,)), other, convolved
+    return jax.random.normal(first_key, (5,)), second_key, convolved
 
 
 def _ordered(x: Any, y: Any) -> Any:
-    """Call back in order, which a token sees to, around a function of CHLO."""
+    """Call back in order, with a token, and use a CHLO function."""
 
     def step(carry: Any, t: Any) -> Any:
         io_callback(lambda _: None, None, t, ordered=True)
@@ -72,7 +72,7 @@ def _ordered(x: Any, y: Any) -> Any:
 
 
 def _factors(x: Any, y: Any) -> Any:
-    """Call LAPACK: code that no text has."""
+    """Call LAPACK, whose code is in no text."""
     return jnp.linalg.cholesky(jnp.outer(x, y) + 1000.0 * jnp.eye(100)), jnp.linalg.qr(
         jnp.outer(x, y)
     )
@@ -81,30 +81,30 @@ def _factors(x: Any, y: Any) -> Any:
 WITHOUT_CHLO: dict[str, Callable[..., Any]] = {
     "loop": _loop,
     "branches": _branches,
-    "scattered": _scattered,
+    "scattered": _scatter,
     "factors": _factors,
 }
 PORTABLE = {**WITHOUT_CHLO, "special": _special, "random": _random}
 FUNCTIONS = {**PORTABLE, "ordered": _ordered}
 
 
-def _lowering(function: Callable[..., Any]) -> Any:
+def _lower(function: Callable[..., Any]) -> Any:
     return jax.jit(function, keep_unused=True).lower(X, X)
 
 
 def _names(module: Any) -> tuple[list[str], list[str]]:
     tokens = len(mlir.argument_types(module)) - 2
-    given = len(mlir.result_types(module)) - tokens
-    return ["taken[0]", "taken[1]"], [f"given[{n}]" for n in range(given)]
+    count = len(mlir.result_types(module)) - tokens
+    return ["arg[0]", "arg[1]"], [f"result[{n}]" for n in range(count)]
 
 
 def _lowered(name: str) -> Lowered:
-    module = _lowering(FUNCTIONS[name]).compiler_ir("stablehlo")
+    module = _lower(FUNCTIONS[name]).compiler_ir("stablehlo")
     return Lowered(module, "program", *_names(module))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_every_text_is_proved(name: str) -> None:
+def test_every_text_passes_its_checks(name: str) -> None:
     lowered = _lowered(name)
     for dialect in ("stablehlo", "mhlo", "hlo"):
         check = lowered.render(dialect).check
@@ -114,18 +114,18 @@ def test_every_text_is_proved(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PORTABLE)
-def test_the_portable_bytecode_is_proved_and_has_no_locations(name: str) -> None:
+def test_the_portable_bytecode_has_no_locations(name: str) -> None:
     portable = _lowered(name).bytecode()
     assert portable is not None
     assert portable.check.parsed
     assert portable.check.detail == ""
     assert __file__.encode() not in portable.content
-    back = bindings.read_portable_bytecode(portable.content, bindings.mlir_context())
-    assert not mlir.chlo_operations(mlir.operations(back))
-    assert len(mlir.argument_types(back)) == 2
+    parsed = bindings.read_portable_bytecode(portable.content, bindings.mlir_context())
+    assert not mlir.chlo_operations(mlir.operations(parsed))
+    assert len(mlir.argument_types(parsed)) == 2
 
 
-def test_what_calls_back_into_this_process_is_not_portable() -> None:
+def test_a_program_with_a_callback_has_no_portable_bytecode() -> None:
     lowered = _lowered("ordered")
     assert lowered.bytecode() is None
     assert lowered.notes == [
@@ -134,31 +134,35 @@ def test_what_calls_back_into_this_process_is_not_portable() -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_chlo_is_counted_and_gone_from_mhlo(name: str) -> None:
+def test_chlo_is_counted_and_not_in_mhlo(name: str) -> None:
     lowered = _lowered(name)
     assert bool(lowered.render("stablehlo").chlo) == (name not in WITHOUT_CHLO)
     mhlo = bindings.parse_mlir(lowered.render("mhlo").content.decode(), bindings.mlir_context())
-    families = {one.name.partition(".")[0] for one in mlir.operations(mhlo)}
-    assert families - {"sdy"} == {"builtin", "func", "mhlo"}  # the callback's device is Shardy's
+    families = {op.name.partition(".")[0] for op in mlir.operations(mhlo)}
+    assert families - {"sdy"} == {
+        "builtin",
+        "func",
+        "mhlo",
+    }  # the device of a callback is a Shardy attribute
 
 
 @pytest.mark.parametrize("name", WITHOUT_CHLO)
-def test_mhlo_is_what_a_jax_that_prints_mhlo_prints(name: str) -> None:
-    lowering = _lowering(FUNCTIONS[name])
+def test_the_mhlo_is_equal_to_the_mhlo_of_jax(name: str) -> None:
+    lowering = _lower(FUNCTIONS[name])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            theirs = lowering.as_text("mhlo")
+            jax_text = lowering.as_text("mhlo")
         except ValueError as error:
-            # The MHLO of a JAX that no longer prints any is proved by the way back alone.
+            # This JAX prints no MHLO; the conversion back to StableHLO checks the text instead.
             assert "unknown dialect: mhlo" in str(error)  # noqa: PT017
             return
-    named = bindings.parse_mlir(theirs, bindings.mlir_context())
-    dialects._rename(named, "program", *_names(named))
+    jax_module = bindings.parse_mlir(jax_text, bindings.mlir_context())
+    dialects._rename(jax_module, "program", *_names(jax_module))
     ours = bindings.parse_mlir(_lowered(name).render("mhlo").content, bindings.mlir_context())
-    # Where all is on one device, ours has no placement; JAX 0.4.13 writes one.
+    # The probe writes no placement for a single device; JAX 0.4.13 does.
     placed = re.compile(r', mhlo.sharding = "\{replicated\}"')
-    assert bindings.mlir_text(ours) == placed.sub("", bindings.mlir_text(named))
+    assert bindings.mlir_text(ours) == placed.sub("", bindings.mlir_text(jax_module))
 
 
 def test_no_constant_is_elided_in_any_text() -> None:
@@ -174,14 +178,14 @@ def test_no_constant_is_elided_in_any_text() -> None:
     assert mlir.large_constants(lowered.operations) == [("tensor<100x100xf32>", W.nbytes)]
 
 
-def test_names_stand_beside_arguments_and_results() -> None:
+def test_arguments_and_results_have_their_names() -> None:
     lowered = _lowered("loop")
     for dialect in ("stablehlo", "mhlo"):
         text = lowered.render(dialect).content.decode()
         assert text.startswith("module @program")
-        assert re.findall(r'jax\.arg_info = "([^"]*)"', text) == ["taken[0]", "taken[1]"]
+        assert re.findall(r'jax\.arg_info = "([^"]*)"', text) == ["arg[0]", "arg[1]"]
         assert re.findall(r'jax\.result_info = "([^"]*)"', text) == [
-            f"given[{n}]" for n in range(4)
+            f"result[{n}]" for n in range(4)
         ]
 
 
@@ -203,50 +207,50 @@ module @program {
 """
 
 
-def test_locations_become_names_and_nothing_else_changes() -> None:
+def test_renaming_locations_changes_nothing_else() -> None:
     module = bindings.parse_mlir(LOCATED, bindings.mlir_context())
     before = bindings.mlir_text(module)
-    asked: list[str] = []
+    queried: list[str] = []
 
     def rename(name: str) -> str:
-        asked.append(name)
+        queried.append(name)
         return name.upper() if name.isalpha() else ""
 
-    made = locations.rename_locations(module, rename, bindings.mlir_context())
-    assert bindings.mlir_text(made.module) == before == bindings.mlir_text(module)
-    assert made.names == {"", "ARGUMENT", "HERE", "FIRST", "SECOND"}
-    left = set(re.findall(r" loc\((.*?)\)[,)\n]", bindings.mlir_text(made.module, locations=True)))
-    assert {'"HERE"', '"FIRST"', '"SECOND"', "unknown"} <= left
-    assert "file.py" not in made.text
-    assert made.bare.strip() == before.strip()
-    assert {"here", "first", "second"} <= set(asked)
+    renamed = locations.rename_locations(module, rename, bindings.mlir_context())
+    assert bindings.mlir_text(renamed.module) == before == bindings.mlir_text(module)
+    assert renamed.names == {"", "ARGUMENT", "HERE", "FIRST", "SECOND"}
+    remaining = set(
+        re.findall(r" loc\((.*?)\)[,)\n]", bindings.mlir_text(renamed.module, locations=True))
+    )
+    assert {'"HERE"', '"FIRST"', '"SECOND"', "unknown"} <= remaining
+    assert "file.py" not in renamed.text
+    assert renamed.bare.strip() == before.strip()
+    assert {"here", "first", "second"} <= set(queried)
 
 
 def test_the_wrong_number_of_names_is_refused() -> None:
-    module = _lowering(_loop).compiler_ir("stablehlo")
-    taken, given = _names(module)
+    module = _lower(_loop).compiler_ir("stablehlo")
+    arguments, results = _names(module)
     with pytest.raises(ValueError, match="2 arguments and 4 results, but 3 and 4 names were given"):
-        Lowered(module, "program", [*taken, "more"], given)
+        Lowered(module, "program", [*arguments, "more"], results)
 
 
-# --- A check can fail -------------------------------------------------------------------------
+# --- Checks that fail -------------------------------------------------------------------------
 
 WRONG = {
     "a constant": (r"dense<0\.899999976>|dense<0\.9\d*>|dense<0\.89\d*>", "dense<0.75>"),
     "an operation": (r"mhlo\.tanh", "mhlo.cosine"),
     "the operands' order": (r"(compare +GT), (%\w+), (%\w+),", r"\1, \3, \2,"),
     "a comparison": (r"compare( +)GT", r"compare\1GE"),
-    "a name of main": (r'"taken\[1\]"', '"taken[0]"'),
+    "a name of main": (r'"arg\[1\]"', '"arg[0]"'),
 }
 
 
-@pytest.mark.parametrize("what", WRONG)
-def test_mhlo_that_leads_elsewhere_is_not_passed(
-    what: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("fault", WRONG)
+def test_a_wrong_mhlo_fails_its_check(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     lowered = _lowered("loop")
     text = lowered.render("mhlo").content.decode()
-    wrong, count = re.subn(*WRONG[what], text, count=1)
+    wrong, count = re.subn(*WRONG[fault], text, count=1)
     assert count
     printed = bindings.mlir_text
     monkeypatch.setattr(
@@ -262,10 +266,10 @@ def test_the_target_of_a_call_is_compared() -> None:
     text = lowered.render("stablehlo").content.decode()
     targets = {*re.findall(r"custom_call @(\w+)\(", text)}
     (target, *_) = sorted(target for target in targets if "potrf" in target)
-    one = identity.ComparableModule(bindings.parse_mlir(text, lowered.context))
-    other = bindings.parse_mlir(text.replace(f"@{target}(", "@another("), lowered.context)
-    assert one.difference(one) == ""
-    assert one.difference(identity.ComparableModule(other))
+    original = identity.ComparableModule(bindings.parse_mlir(text, lowered.context))
+    renamed = bindings.parse_mlir(text.replace(f"@{target}(", "@another("), lowered.context)
+    assert original.difference(original) == ""
+    assert original.difference(identity.ComparableModule(renamed))
 
 
 def test_the_configuration_of_a_call_is_compared() -> None:
@@ -291,7 +295,7 @@ def _text(body: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first_key", "second_key"),
     [
         pytest.param(
             "%cst = stablehlo.constant dense<1.0> : tensor<f32>\n%0 = add %arg0, %cst",
@@ -301,21 +305,21 @@ def _text(body: str) -> str:
         pytest.param(
             f"%0 = neg %arg0\n%c = {ONE}\n%1 = mul %0, %c",
             f"%c = {ONE}\n%0 = neg %arg0\n%1 = mul %0, %c",
-            id="places",
+            id="positions",
         ),
         pytest.param(
             "%1:2 = while(%x = %arg0) {\n%2 = neg %x\n} do {\n%2 = abs %x\n}\n%2 = add %1#0, %1#1",
             "%1:2 = while(%y = %arg0) {\n%2 = neg %y\n} do {\n%3 = abs %y\n}\n%4 = add %1#0, %1#1",
-            id="names given away again",
+            id="reused names",
         ),
     ],
 )
-def test_texts_alike_but_for_names_and_places_are_one(one: str, other: str) -> None:
+def test_names_and_positions_do_not_change_a_text(one: str, other: str) -> None:
     assert _text(one) == _text(other)
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first_key", "second_key"),
     [
         pytest.param("%0 = sub %arg0, %arg1", "%0 = sub %arg1, %arg0", id="operands"),
         pytest.param(
@@ -338,30 +342,32 @@ def test_texts_alike_but_for_names_and_places_are_one(one: str, other: str) -> N
         pytest.param("%1:2 = f\n%2 = neg %1#0", "%1:2 = f\n%2 = neg %1#1", id="results"),
     ],
 )
-def test_texts_of_other_programs_are_not_one(one: str, other: str) -> None:
+def test_other_programs_have_other_texts(one: str, other: str) -> None:
     assert _text(one) != _text(other)
 
 
 @pytest.mark.parametrize("name", ["loop", "factors"])
-def test_bytecode_needs_no_hlo_where_it_reads_back_alike(
+def test_bytecode_that_reads_back_equal_needs_no_hlo(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     translated = []
     translate = bindings.hlo_of
-    monkeypatch.setattr(bindings, "hlo_of", lambda one: translated.append(one) or translate(one))
+    monkeypatch.setattr(
+        bindings, "hlo_of", lambda module: translated.append(module) or translate(module)
+    )
     lowered = _lowered(name)
-    made = lowered.bytecode()
-    assert made is not None
-    assert made.check.parsed
-    if SINCE_2_7 and name == "loop":  # VHLO of before JAX 0.10 folds constants as it is read
+    bytecode = lowered.bytecode()
+    assert bytecode is not None
+    assert bytecode.check.parsed
+    if SINCE_2_7 and name == "loop":  # before JAX 0.10, reading VHLO folds constants
         assert not translated
 
 
-# --- Values as they are lowered -----------------------------------------------------------------
+# --- Types of values ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("value", "form"),
+    ("value", "lowered_type"),
     [
         (np.ones((2, 3)), ((2, 3), "float32", 24, "")),
         (np.int64(3), ((), "int32", 4, "")),
@@ -370,21 +376,21 @@ def test_bytecode_needs_no_hlo_where_it_reads_back_alike(
         (jax.ShapeDtypeStruct((4,), np.float16), ((4,), "float16", 8, "")),
     ],
 )
-def test_lowered_forms(value: Any, form: tuple[Any, ...]) -> None:
-    assert tensors.lowered_type(value) == form
+def test_values_have_their_lowered_type(value: Any, lowered_type: tuple[Any, ...]) -> None:
+    assert tensors.lowered_type(value) == lowered_type
     if not isinstance(value, jax.ShapeDtypeStruct):
         array = tensors.to_numpy(value)
-        assert (array.shape, str(array.dtype)) == form[:2]
+        assert (array.shape, str(array.dtype)) == lowered_type[:2]
 
 
-def test_a_typed_random_key_is_its_words() -> None:
+def test_a_typed_random_key_is_stored_as_its_words() -> None:
     key = _typed_key()
     assert jax_tracing.is_key(key)
     assert jax_tracing.is_extended(key.dtype)
     assert tensors.lowered_type(key) == ((2,), "uint32", 8, "key<fry>")
     assert tensors.to_numpy(key).tolist() == [0, 7]
-    for other in (X, 1.0, jax.random.PRNGKey(0), None):
-        assert not jax_tracing.is_key(other)
+    for value in (X, 1.0, jax.random.PRNGKey(0), None):
+        assert not jax_tracing.is_key(value)
     assert not jax_tracing.is_extended(X.dtype)
 
 
@@ -398,7 +404,7 @@ def _typed_key() -> Any:
         jax.config.update("jax_enable_custom_prng", False)
 
 
-def test_whether_a_trace_is_going_on_is_known() -> None:
+def test_an_active_trace_is_detected() -> None:
     seen: list[bool] = []
 
     def traced(x: Any) -> Any:
@@ -409,7 +415,7 @@ def test_whether_a_trace_is_going_on_is_known() -> None:
     assert [*seen, jax_tracing.trace_state_clean()] == [False, True]
 
 
-def test_digests_forget_an_array_that_is_gone() -> None:
+def test_digests_release_a_deleted_array() -> None:
     digests = tensors.Digests()
     array = jnp.arange(5.0)
     digest = digests.of(array)

@@ -1,4 +1,4 @@
-"""The portable form: the same program without BrainPy's own kernels, and nothing else disturbed."""
+"""The portable program: the same computation without BrainPy's kernels; the run is unchanged."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests import eras, watching
 from tests.networks import by_name
 from tests.replaying import DIALECTS, captured, replay
 
-# BrainPy chooses its kernels when they are lowered from 2.7 on, before that when it is traced.
-CHOOSES = find_spec("brainevent") is not None
+# From 2.7 on, BrainPy selects its kernels when it lowers them; before, when it traces them.
+SELECTS_WHEN_LOWERED = find_spec("brainevent") is not None
 
 
 def _captured(name: str, out: Path, *, portable: bool = True) -> probe.Capture:
@@ -31,13 +31,13 @@ def _captured(name: str, out: Path, *, portable: bool = True) -> probe.Capture:
 
 
 @pytest.mark.parametrize("name", ["einet", "noise", "hh", "delay", "reservoir"])
-def test_a_portable_program_needs_no_kernel_and_gives_the_same(name: str) -> None:
+def test_a_portable_program_gives_the_same_without_kernels(name: str) -> None:
     program = captured(name).program
     portable = program.portable
     assert portable is not None
     assert portable.fidelity.proved
     assert portable.arguments == program.arguments
-    if program.fidelity.custom_calls and not CHOOSES:
+    if program.fidelity.custom_calls and not SELECTS_WHEN_LOWERED:
         assert portable.fidelity.custom_calls
         assert any("no portable version" in note for note in portable.fidelity.notes)
         return
@@ -47,7 +47,7 @@ def test_a_portable_program_needs_no_kernel_and_gives_the_same(name: str) -> Non
         text = portable.text(dialect)
         assert not re.search(r"custom_call|custom-call\(|\bsdy\.", text)
         assert not re.search(r"hlo\.reduce_window|reduce-window\(", text)
-        # JAX 0.4 has no pass from CHLO to StableHLO, which is said.
+        # JAX 0.4 has no pass from CHLO to StableHLO; a note says so.
         assert "chlo." not in text or "can't decompose" in " ".join(portable.fidelity.notes)
         for key, value in replay(portable, dialect).items():
             if value.dtype.kind == "f":
@@ -56,26 +56,26 @@ def test_a_portable_program_needs_no_kernel_and_gives_the_same(name: str) -> Non
                 np.testing.assert_array_equal(value, recorded[key])
 
 
-def test_the_native_form_is_what_it_is_without(out: Path) -> None:
-    # In one line, since HLO tells where it was called.
+def test_portable_does_not_change_the_native_program(out: Path) -> None:
+    # Both are captured on one line, because HLO has the location of the call.
     both, native = (_captured("lif", out, portable=portable) for portable in (True, False))
     assert native.programs[0].portable is None
-    # BrainPy 2.4 to 2.6 order a loop's Variables by their addresses, and so does the program.
+    # BrainPy 2.4 to 2.6 order the Variables of a loop, and so of the program, by address.
     for dialect in () if eras.ORDERS_BY_IDS else DIALECTS:
         assert both.programs[0].text(dialect) == native.programs[0].text(dialect)
     assert both.programs[0].arguments == native.programs[0].arguments
 
 
 def _backends(config: Any) -> tuple[int, dict[str, str]]:
-    """Return brainevent's choice of backends, where there is one: which dict, and what it holds."""
-    chosen = getattr(config, "_global_backends", {})
-    return (id(chosen) if chosen is not None and config else 0), dict(chosen)
+    """Return the identity and the content of brainevent's dict of backends, if it exists."""
+    backends = getattr(config, "_global_backends", {})
+    return (id(backends) if backends is not None and config else 0), dict(backends)
 
 
-def test_brainpys_backend_and_the_native_run_are_left_alone(out: Path) -> None:
-    config = import_module("brainevent.config") if CHOOSES else None
+def test_portable_does_not_change_brainpys_backend_and_runs(out: Path) -> None:
+    config = import_module("brainevent.config") if SELECTS_WHEN_LOWERED else None
     case = by_name("einet")
-    # Once before, so that both sides find the same operations compiled in this process.
+    # A first run, so that this process has compiled the same operations for both.
     warm = case.build()
     for _ in range(2):
         case.run(warm)
@@ -91,15 +91,15 @@ def test_brainpys_backend_and_the_native_run_are_left_alone(out: Path) -> None:
     assert all(module.record.custom_calls for module in cap.calls[-1].modules)
 
 
-def test_both_forms_cost_is_estimated() -> None:
+def test_both_programs_have_estimated_costs() -> None:
     record = captured("einet").program.record.portable
     assert record is not None
     assert record.native_cost.keys() == record.cost.keys() == {"flops", "bytes accessed"}
-    if CHOOSES:
+    if SELECTS_WHEN_LOWERED:
         assert record.cost["flops"] > record.native_cost["flops"]
 
 
-def test_a_portable_form_is_read_back_from_disk(out: Path) -> None:
+def test_a_portable_program_loads_from_disk(out: Path) -> None:
     capture = _captured("lif", out)
     loaded = probe.load(capture.path).programs[0].portable
     assert loaded is not None

@@ -1,1 +1,1 @@
-"""How a process comes to have the probe."""
+"""Activation of the probe at the start of a process."""

@@ -1,4 +1,4 @@
-"""Scripts that import brainstate and not BrainPy, in real interpreters."""
+"""Scripts that import brainstate but not BrainPy, in real interpreters."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ run()
 """
 
 
-def test_a_script_without_brainpy_is_captured_and_with_it_later(tmp_path: Path) -> None:
+def test_a_script_is_captured_before_it_imports_brainpy(tmp_path: Path) -> None:
     python = Interpreter.make(tmp_path / "python", with_pth=True)
     done = python.run(["-c", SCRIPT], tmp_path, BRAINPY_PROBE="1", BRAINPY_PROBE_STRICT="1")
     assert done.returncode == 0, done.stderr
@@ -66,8 +66,8 @@ def test_a_script_without_brainpy_is_captured_and_with_it_later(tmp_path: Path) 
     assert all(check.outcome == "passed" for check in verify(folder, limits=None).checks)
 
 
-# An environment that has no BrainPy: an import of it fails.
-WITHOUT = f"""
+# An environment without BrainPy: its import fails.
+WITHOUT_BRAINPY = f"""
 import json, sys
 sys.modules["brainpy"] = None
 {CELL}
@@ -76,7 +76,7 @@ from brainpy_probe.startup.doctor import diagnose
 with probe.capture(sys.argv[1], strict=True) as cap:
     run()
 waiting = [getattr(finder, "_name", "") for finder in sys.meta_path]
-assert "brainpy" not in waiting, "the capture has ended"
+assert "brainpy" not in waiting, "an import hook remains after the capture"
 with probe.capture(sys.argv[1], strict=True):
     pass
 print(json.dumps([[call.kind for call in cap.calls], diagnose().problem]))
@@ -84,4 +84,4 @@ print(json.dumps([[call.kind for call in cap.calls], diagnose().problem]))
 
 
 def test_a_capture_and_the_doctor_need_no_brainpy(out: Path) -> None:
-    assert run_script(WITHOUT, out) == [["loop", "jit"], ""]
+    assert run_script(WITHOUT_BRAINPY, out) == [["loop", "jit"], ""]

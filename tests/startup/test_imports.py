@@ -1,4 +1,4 @@
-"""Who imports what, and that the package is silent."""
+"""The imports of the package, and its silence by default."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_importing_the_package_imports_neither_jax_nor_brainpy() -> None:
         assert f"'{name}'" not in imported
 
 
-def test_the_package_imports_what_is_asked_for() -> None:
+def test_public_names_are_imported_on_first_use() -> None:
     source = (
         "import sys, brainpy_probe as probe\n"
         "before = set(sys.modules)\n"
@@ -66,13 +66,13 @@ def test_the_unit_tests_pass_without_jax_and_brainpy() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_the_public_names_are_there() -> None:
+def test_every_public_name_exists() -> None:
     assert sorted(probe.__all__) == probe.__all__
     assert all(getattr(probe, name) is not None for name in probe.__all__)
     assert probe.__version__ == metadata.version("brainpy-probe")
 
 
-def _modules_that_name(private: str) -> set[str]:
+def _modules_containing(private: str) -> set[str]:
     modules = {path.relative_to(PACKAGE).as_posix(): path for path in PACKAGE.rglob("*.py")}
     return {name for name, path in modules.items() if private in path.read_text()}
 
@@ -81,13 +81,13 @@ def _modules_that_name(private: str) -> set[str]:
     "private",
     ["jax._src", "_mlir_libs", "jaxlib._jax", "jaxlib._hlo", "xla_extension", "xla_client"],
 )
-def test_private_names_are_in_compat_alone(private: str) -> None:
-    naming = _modules_that_name(private)
-    assert naming
-    assert {Path(name).parent.as_posix() for name in naming} == {"compat"}
+def test_private_names_are_only_in_compat(private: str) -> None:
+    modules = _modules_containing(private)
+    assert modules
+    assert {Path(name).parent.as_posix() for name in modules} == {"compat"}
 
 
-def test_imports_run_one_way() -> None:
+def test_the_import_contracts_are_kept() -> None:
     command = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -95,24 +95,24 @@ def test_imports_run_one_way() -> None:
     assert " 0 kept" not in done.stdout
 
 
-def test_the_log_is_silent_until_it_is_asked_for(
+def test_the_log_is_silent_until_it_is_enabled(
     out: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     case = by_name("lif")
     runner = case.build()
     case.run(runner)
     capfd.readouterr()
-    said: list[str] = []
-    sink = logger.add(said.append, format="{message}")
+    messages: list[str] = []
+    sink = logger.add(messages.append, format="{message}")
     try:
         with probe.capture(out) as cap:
             case.run(runner)
-        assert said == []
+        assert messages == []
         assert capfd.readouterr() == ("", "")
         logger.enable("brainpy_probe")
         with probe.capture(out):
             case.run(runner)
-        assert any("LIF" in message for message in said)
+        assert any("LIF" in message for message in messages)
     finally:
         logger.disable("brainpy_probe")
         logger.remove(sink)
@@ -132,5 +132,5 @@ print(json.dumps(len(compiled)))
 """
 
 
-def test_a_capture_alone_compiles_nothing(out: Path) -> None:
+def test_an_empty_capture_compiles_nothing(out: Path) -> None:
     assert run_script(COMPILING, out) == 0

@@ -1,4 +1,4 @@
-"""``brainpy-probe run``: the script finds everything as with python itself."""
+"""``brainpy-probe run``: the script runs as with ``python``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import brainpy_probe as probe
 from brainpy_probe.cli import app
 from tests.processes import Interpreter
 
-TELLING = """
+PRINT_ENVIRONMENT = """
 import json, os, sys
 if __name__ == "__main__":
     spec = __spec__ and __spec__.name
@@ -26,12 +26,12 @@ if __name__ == "__main__":
         "environment": {k: v for k, v in os.environ.items() if not k.startswith(hidden)},
     }))
 """
-ITS_OWN = ["--help", "-v", "--", "--data", "x"]
+OWN_ARGUMENTS = ["--help", "-v", "--", "--data", "x"]
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["with-pth", "without-pth"])
 def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    """Return an interpreter with brainpy_probe.pth, and one for those who refuse such files."""
+    """Return an interpreter with and one without brainpy_probe.pth."""
     return Interpreter.make(tmp_path_factory.mktemp("python"), with_pth=request.param)
 
 
@@ -48,20 +48,20 @@ def _run(
 
 
 @pytest.mark.parametrize("words", [["sub/script.py"], ["-m", "package"], ["-m", "package.inner"]])
-def test_the_script_finds_everything_as_with_python_itself(
+def test_a_script_has_the_same_environment_as_with_python(
     python: Interpreter, tmp_path: Path, words: list[str]
 ) -> None:
     for folder in ("sub", "package"):
         (tmp_path / folder).mkdir()
-    (tmp_path / "sub" / "script.py").write_text(TELLING)
+    (tmp_path / "sub" / "script.py").write_text(PRINT_ENVIRONMENT)
     (tmp_path / "package" / "__init__.py").touch()
-    (tmp_path / "package" / "__main__.py").write_text(f"from . import inner\n{TELLING}")
-    (tmp_path / "package" / "inner.py").write_text(TELLING)
-    plain = python.run([*words, *ITS_OWN], tmp_path)
-    probed = _run(python, tmp_path, *words, *ITS_OWN)
+    (tmp_path / "package" / "__main__.py").write_text(f"from . import inner\n{PRINT_ENVIRONMENT}")
+    (tmp_path / "package" / "inner.py").write_text(PRINT_ENVIRONMENT)
+    plain = python.run([*words, *OWN_ARGUMENTS], tmp_path)
+    probed = _run(python, tmp_path, *words, *OWN_ARGUMENTS)
     assert probed.returncode == 0, probed.stderr
     assert json.loads(probed.stdout) == json.loads(plain.stdout)
-    assert json.loads(probed.stdout)["argv"][1:] == ITS_OWN
+    assert json.loads(probed.stdout)["argv"][1:] == OWN_ARGUMENTS
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_the_script_finds_everything_as_with_python_itself(
         ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM),
     ],
 )
-def test_exit_codes_and_tracebacks_are_those_of_python_itself(
+def test_exit_codes_and_tracebacks_are_those_of_python(
     python: Interpreter, tmp_path: Path, source: str, code: int
 ) -> None:
     (tmp_path / "script.py").write_text(source)
@@ -83,9 +83,7 @@ def test_exit_codes_and_tracebacks_are_those_of_python_itself(
     assert probed.stderr == plain.stderr
 
 
-def test_a_module_that_is_not_there_is_said_by_python_itself(
-    python: Interpreter, tmp_path: Path
-) -> None:
+def test_a_missing_module_gives_the_error_of_python(python: Interpreter, tmp_path: Path) -> None:
     done = _run(python, tmp_path, "-m", "nowhere")
     assert done.returncode == 1
     assert "No module named nowhere" in done.stderr
@@ -93,7 +91,7 @@ def test_a_module_that_is_not_there_is_said_by_python_itself(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["nowhere.py"], "There is no script nowhere.py. Give a Python file"),
         (["--data", "all", "script.py"], "--data='all': data='all' is not allowed"),
@@ -105,27 +103,27 @@ def test_a_module_that_is_not_there_is_said_by_python_itself(
         ([], "Missing argument"),
     ],
 )
-def test_what_is_wrong_is_said_before_the_script_begins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+def test_wrong_options_are_reported_before_the_script_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
 ) -> None:
     (tmp_path / "script.py").write_text("print('ran')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("the script was started"))
     done = CliRunner().invoke(app, ["run", *words])
     assert done.exit_code == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 
 
-def test_a_variable_that_is_wrong_is_said_too(bare: Interpreter, tmp_path: Path) -> None:
+def test_a_wrong_variable_is_reported(bare: Interpreter, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text("print('ran')")
     done = _run(bare, tmp_path, "script.py", BRAINPY_PROBE_DATA="all")
     assert (done.returncode, done.stdout) == (2, "")
     assert "BRAINPY_PROBE_DATA='all'" in done.stderr
 
 
-def test_options_become_variables_and_win_over_them(bare: Interpreter, tmp_path: Path) -> None:
+def test_options_override_environment_variables(bare: Interpreter, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(
         "import json, os\n"
         "print(json.dumps({k: v for k, v in os.environ.items() if k.startswith('BRAINPY_')}))"
@@ -143,15 +141,13 @@ def test_options_become_variables_and_win_over_them(bare: Interpreter, tmp_path:
     }
 
 
-def test_the_environments_own_sitecustomize_gets_its_turn(
-    bare: Interpreter, tmp_path: Path
-) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "sitecustomize.py").write_text(
+def test_the_users_own_sitecustomize_is_run(bare: Interpreter, tmp_path: Path) -> None:
+    (tmp_path / "user").mkdir()
+    (tmp_path / "user" / "sitecustomize.py").write_text(
         "import builtins; builtins.mine = 'its own'"
     )
     (tmp_path / "script.py").write_text("print(mine)")
-    done = _run(bare, tmp_path, "script.py", PYTHONPATH=str(tmp_path / "mine"))
+    done = _run(bare, tmp_path, "script.py", PYTHONPATH=str(tmp_path / "user"))
     assert (done.returncode, done.stdout, done.stderr) == (0, "its own\n", "")
 
 
@@ -178,9 +174,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_script_and_the_processes_it_starts_are_captured(
-    bare: Interpreter, tmp_path: Path
-) -> None:
+def test_a_script_and_its_child_processes_are_captured(bare: Interpreter, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(NETWORK)
     done = _run(bare, tmp_path, "--dialect", "mhlo", "script.py")
     assert done.returncode == 5, done.stderr

@@ -1,1 +1,1 @@
-"""Settings, records and comparisons, without BrainPy."""
+"""Settings, records and comparisons, without BrainPy and JAX."""

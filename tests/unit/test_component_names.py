@@ -1,4 +1,4 @@
-"""The components that locations name."""
+"""The components in the names of locations."""
 
 from __future__ import annotations
 

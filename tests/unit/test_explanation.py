@@ -1,4 +1,4 @@
-"""Explanations of small programs that are written out here."""
+"""Explanations of small programs in this file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _program(body: str, types: str = "tensor<4xf32>", names: str = "%x") -> byte
     ).encode()
 
 
-def _explained(body: str, dtype: str = "float32") -> Explanation:
+def _explain(body: str, dtype: str = "float32") -> Explanation:
     element = {"float32": "f32", "int32": "i32"}[dtype]
     return explain(_record(dtype=dtype), _program(body, f"tensor<4x{element}>"), lines=True)
 
@@ -43,11 +43,11 @@ def _constant(name: str, value: str, element: str = "f32") -> str:
     return _CONSTANT.format(name=name, value=value, element=element)
 
 
-def test_lines_are_those_of_the_text_without_constants() -> None:
+def test_an_equation_has_the_lines_of_its_ops() -> None:
     body = _constant("c", "2.5") + (
         "    %0 = stablehlo.multiply %c, %x : tensor<4xf32>\n    return %0 : tensor<4xf32>"
     )
-    (equation,) = _explained(body).equations.values()
+    (equation,) = _explain(body).equations.values()
     assert (equation.name, equation.text) == ("x'", "2.5 * x")
     assert [op.line for op in equation.operations] == [4]
 
@@ -56,23 +56,23 @@ def test_a_product_with_minus_one_is_a_negation() -> None:
     for operands in ("%c, %x", "%x, %c"):
         line = f"    %0 = stablehlo.multiply {operands} : tensor<4xf32>\n"
         body = _constant("c", "-1.0") + line + "    return %0 : tensor<4xf32>"
-        (equation,) = _explained(body).equations.values()
+        (equation,) = _explain(body).equations.values()
         assert equation.text == "-x"
 
 
-def test_a_deep_expression_is_divided() -> None:
+def test_a_deep_expression_is_split() -> None:
     before = ["%x", *(f"%{n}" for n in range(600))]
     lines = [f"    %{n} = stablehlo.tanh {before[n]} : tensor<4xf32>" for n in range(600)]
-    explanation = _explained("\n".join([*lines, "    return %599 : tensor<4xf32>"]))
+    explanation = _explain("\n".join([*lines, "    return %599 : tensor<4xf32>"]))
     assert 10 < len(explanation.equations) < 20
     assert max(len(e.text) for e in explanation.equations.values()) < 300
     added = [f"    %{n} = stablehlo.add {before[n]}, %x : tensor<4xf32>" for n in range(600)]
-    explanation = _explained("\n".join([*added, "    return %599 : tensor<4xf32>"]))
+    explanation = _explain("\n".join([*added, "    return %599 : tensor<4xf32>"]))
     assert explanation.equations["x'"].text.count("+ x") == 600
 
 
 @pytest.mark.parametrize("divisor", ["7", "-7"])
-def test_a_remainder_that_is_moved_is_a_modulo(divisor: str) -> None:
+def test_a_shifted_remainder_is_a_modulo(divisor: str) -> None:
     body = (
         _constant("d", divisor, "i32")
         + _constant("z", "0", "i32")
@@ -85,7 +85,7 @@ def test_a_remainder_that_is_moved_is_a_modulo(divisor: str) -> None:
             "    return %0 : tensor<4xi32>"
         )
     )
-    explanation = _explained(body, "int32")
+    explanation = _explain(body, "int32")
     texts = " ".join(equation.text for equation in explanation.equations.values())
     assert ("mod(x, 7)" in texts) == (divisor == "7")
     record = _record(dtype="int32")
@@ -96,26 +96,31 @@ def test_a_remainder_that_is_moved_is_a_modulo(divisor: str) -> None:
     assert (value == np.where(remainder < 0, remainder + int(divisor), remainder)).all()
 
 
-def test_the_identity_knows_names_constants_and_order_of_a_difference() -> None:
+def test_the_identity_depends_on_the_order_of_operands() -> None:
     record = _record(("x", "y"))
 
-    def found(body: str) -> str:
+    def identity_of(body: str) -> str:
         content = _program(body, names="%x %y")
         return identity(record, step_of(record, content))
 
     subtracted = "    %0 = stablehlo.subtract {}, {} : tensor<4xf32>\n    return %0, %y : {}"
     added = subtracted.replace("subtract", "add")
     types = "tensor<4xf32>, tensor<4xf32>"
-    a, b = found(subtracted.format("%x", "%y", types)), found(subtracted.format("%y", "%x", types))
+    a, b = (
+        identity_of(subtracted.format("%x", "%y", types)),
+        identity_of(subtracted.format("%y", "%x", types)),
+    )
     assert a != b
-    assert found(added.format("%x", "%y", types)) == found(added.format("%y", "%x", types))
+    assert identity_of(added.format("%x", "%y", types)) == identity_of(
+        added.format("%y", "%x", types)
+    )
     swapped = added.format("%x", "%y", types).replace("return %0, %y", "return %y, %0")
-    assert found(swapped) != found(added.format("%x", "%y", types))
-    commented = subtracted.format("%x", "%y", types).replace("%0", "%other")
-    assert found(commented) == a
+    assert identity_of(swapped) != identity_of(added.format("%x", "%y", types))
+    renamed = subtracted.format("%x", "%y", types).replace("%0", "%other")
+    assert identity_of(renamed) == a
 
 
-def test_constants_are_printed_as_decimals_and_computed_as_floats() -> None:
+def test_constants_print_as_decimals_and_compute_as_floats() -> None:
     body = (
         _constant("a", "1.000000e-01")
         + _constant("b", "5.000000e+00")
@@ -125,10 +130,10 @@ def test_constants_are_printed_as_decimals_and_computed_as_floats() -> None:
             "    return %0 : tensor<4xf32>"
         )
     )
-    explanation = _explained(body)
+    explanation = _explain(body)
     assert explanation.equations["x'"].text == "0.02 * x"
     assert explanation.notes[0].endswith("own precision: 1.")
     step = step_of(_record(), _program(body))
-    one = {id(step.arguments[0]): np.ones(4, np.float32)}
-    value = Evaluator(_record(), one).value(step.results[0].term)
+    arguments = {id(step.arguments[0]): np.ones(4, np.float32)}
+    value = Evaluator(_record(), arguments).value(step.results[0].term)
     assert (value == np.float32(0.1) / np.float32(5)).all()

@@ -1,4 +1,4 @@
-"""Each deliberate fault of ``tests/mutants`` fits the source as it is."""
+"""Each deliberate fault of ``tests/mutants`` fits the current source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How two texts differ."""
+"""The first difference of two texts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from brainpy_probe.ir import identity
 
 
 @pytest.mark.parametrize(
-    ("left", "right", "said"),
+    ("left", "right", "message"),
     [
         ("a\nb", "a\nb", ""),
         ("a\nb", "a\nc", "line 2 differs: 'b' and 'c'"),
@@ -16,5 +16,5 @@ from brainpy_probe.ir import identity
         ("a", "a\n", "one text is longer than the other"),
     ],
 )
-def test_difference_names_the_first_line(left: str, right: str, said: str) -> None:
-    assert identity.first_difference(left, right) == said
+def test_difference_names_the_first_line(left: str, right: str, message: str) -> None:
+    assert identity.first_difference(left, right) == message

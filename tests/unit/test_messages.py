@@ -1,4 +1,4 @@
-"""What is printed to stderr, whatever it is."""
+"""Messages on stderr: progress and warnings."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from brainpy_probe.progress import progress
 
 
 @pytest.mark.parametrize("notebook", [False, True])
-def test_progress_appears_on_a_terminal_alone(
+def test_progress_appears_only_on_a_terminal(
     notebook: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("brainpy_probe.progress._DELAY", 0.0)
-    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes the stream for a terminal
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then treats the stream as a terminal
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("JPY_PARENT_PID", raising=False)
     if notebook:
@@ -29,14 +29,14 @@ def test_progress_appears_on_a_terminal_alone(
     assert ("Reading the ops" in capsys.readouterr().err) is not notebook
 
 
-def test_a_warning_that_is_an_error_is_said_instead(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_warning_that_is_an_error_is_printed_instead(capsys: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        user_warnings.warn("what is wrong")
-    assert capsys.readouterr().err == "brainpy-probe: what is wrong\n"
+        user_warnings.warn("the message")
+    assert capsys.readouterr().err == "brainpy-probe: the message\n"
 
 
-def test_what_stderr_can_not_encode_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_characters_that_stderr_cannot_encode_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     content = io.BytesIO()
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(content, encoding="ascii"))
     print_to_stderr("gr\u00f6\u00dfer\n  than")

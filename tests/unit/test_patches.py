@@ -1,4 +1,4 @@
-"""Patches of a class go in and come out exactly, whoever else patches it."""
+"""Patches of a class are applied and removed exactly, even if another tool patches it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SEEN: list[str] = []
 
 
 class Target:
-    """A class to be patched."""
+    """A class that the tests patch."""
 
     def method(self, x: int) -> int:
         return x + 1
@@ -27,64 +27,70 @@ class Target:
         return -x
 
 
-class Heir(Target):
-    """A class that inherits what is to be patched."""
+class Subclass(Target):
+    """A class that inherits the patched attributes."""
 
 
 @pytest.fixture(autouse=True)
-def _targets_stay_as_they_are() -> Any:
+def _targets_are_restored() -> Any:
     SEEN.clear()
-    before = [dict(vars(cls)) for cls in (Target, Heir)]
+    before = [dict(vars(cls)) for cls in (Target, Subclass)]
     yield
-    assert [dict(vars(cls)) for cls in (Target, Heir)] == before
+    assert [dict(vars(cls)) for cls in (Target, Subclass)] == before
 
 
-def _note(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+def _record_call(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
     SEEN.append(wrapped.__name__)
     return wrapped(*args, **kwargs)
 
 
-def _others(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+def _other_wrapper(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
     SEEN.append("other")
     return wrapped(*args, **kwargs)
 
 
-METHOD = Patch(Target, "method", _note)
+METHOD = Patch(Target, "method", _record_call)
 
 
-ALL = [Patch(Target, name, _note) for name in ("method", "of_class", "alone")]
+ALL = [Patch(Target, name, _record_call) for name in ("method", "of_class", "alone")]
 
 
-def test_a_later_user_brings_what_is_not_in_yet() -> None:
+def test_a_later_user_adds_missing_patches() -> None:
     before = dict(vars(Target))
-    active, one, other = ActiveRecorders(), object(), object()
-    active.enter(one, ALL[:1])
-    active.enter(other, ALL)
+    active, first, second = ActiveRecorders(), object(), object()
+    active.enter(first, ALL[:1])
+    active.enter(second, ALL)
     assert (Target().method(1), Target.alone(3)) == (2, -3)
-    assert SEEN == ["method", "alone"], "and each is in but once"
+    assert SEEN == ["method", "alone"], "a patch was applied twice"
     with pytest.raises(AttributeError):
-        active.extend([Patch(Heir, "method", _note), Patch(Heir, "absent", _note)])
-    assert "method" not in vars(Heir), "all of them or none"
-    active.leave(other)
+        active.extend(
+            [Patch(Subclass, "method", _record_call), Patch(Subclass, "absent", _record_call)]
+        )
+    assert "method" not in vars(Subclass), "a part of the patches was applied"
+    active.leave(second)
     assert Target.alone(3) == -3
     assert SEEN == ["method", "alone", "alone"]
-    active.leave(one)
+    active.leave(first)
     assert dict(vars(Target)) == before
 
 
-def test_the_last_user_puts_the_very_same_objects_back() -> None:
+def test_the_last_user_restores_the_same_objects() -> None:
     before = dict(vars(Target))
-    active, one, other = ActiveRecorders(), object(), object()
-    active.enter(one, ALL)
-    active.enter(other, ALL)
+    active, first, second = ActiveRecorders(), object(), object()
+    active.enter(first, ALL)
+    active.enter(second, ALL)
     assert (Target().method(1), Target.of_class(2), Target.alone(3)) == (2, "Target 2", -3)
-    assert (Heir().method(1), Heir.of_class(2), Heir().alone(3)) == (2, "Heir 2", -3)
-    assert SEEN == ["method", "of_class", "alone"] * 2, "each call is seen once for all users"
-    active.leave(one)
-    assert active.users == (other,)
+    assert (Subclass().method(1), Subclass.of_class(2), Subclass().alone(3)) == (
+        2,
+        "Subclass 2",
+        -3,
+    )
+    assert SEEN == ["method", "of_class", "alone"] * 2, "a call was recorded once per user"
+    active.leave(first)
+    assert active.users == (second,)
     assert Target().method(1) == 2
     assert SEEN[6:] == ["method"]
-    active.leave(other)
+    active.leave(second)
     after = dict(vars(Target))
     assert list(after) == list(before)
     assert all(after[name] is before[name] for name in before)
@@ -93,29 +99,31 @@ def test_the_last_user_puts_the_very_same_objects_back() -> None:
 
 
 def test_users_are_distinguished_by_identity() -> None:
-    active, one, other = ActiveRecorders(), [1], [1]
-    active.enter(one, [METHOD])
-    active.enter(other, [METHOD])
-    active.leave(other)
+    active, first, second = ActiveRecorders(), [1], [1]
+    active.enter(first, [METHOD])
+    active.enter(second, [METHOD])
+    active.leave(second)
     assert len(active.users) == 1
-    assert active.users[0] is one
-    active.leave(one)
+    assert active.users[0] is first
+    active.leave(first)
 
 
-def test_an_inherited_attribute_is_inherited_again_afterwards() -> None:
+def test_a_patched_inherited_attribute_is_inherited_again() -> None:
     active = ActiveRecorders()
-    active.enter(0, [Patch(Heir, "method", _note)])
-    assert Heir().method(1) == Target().method(1) == 2
-    assert SEEN == ["method"], "the base class is left alone"
+    active.enter(0, [Patch(Subclass, "method", _record_call)])
+    assert Subclass().method(1) == Target().method(1) == 2
+    assert SEEN == ["method"], "the base class was patched"
     active.leave(0)
-    assert "method" not in vars(Heir)
-    assert Heir().method(1) == 2
+    assert "method" not in vars(Subclass)
+    assert Subclass().method(1) == 2
 
 
 @pytest.mark.parametrize(
-    "second", [Patch(int, "bit_length", _note), Patch(Heir, "not_there", _note)], ids=["int", "no"]
+    "second",
+    [Patch(int, "bit_length", _record_call), Patch(Subclass, "not_there", _record_call)],
+    ids=["int", "no"],
 )
-def test_a_patch_that_fails_takes_the_earlier_ones_out_again(second: Patch) -> None:
+def test_a_failing_patch_removes_the_earlier_ones(second: Patch) -> None:
     original = vars(Target)["method"]
     active = ActiveRecorders()
     with pytest.raises((TypeError, AttributeError)):
@@ -133,18 +141,20 @@ def test_another_tools_wrapper_over_ours_stays() -> None:
     active = ActiveRecorders()
     try:
         active.enter(0, [METHOD])
-        wrapt.wrap_function_wrapper(Target, "method", _others)
-        theirs = vars(Target)["method"]
+        wrapt.wrap_function_wrapper(Target, "method", _other_wrapper)
+        other = vars(Target)["method"]
         active.leave(0)
-        assert vars(Target)["method"] is theirs
+        assert vars(Target)["method"] is other
         for user in (1, 2):
             SEEN.clear()
             active.enter(user, [METHOD])
             assert Target().method(1) == 2
-            assert SEEN == ["other", "method"], "ours lies beneath theirs, once"
+            assert SEEN == ["other", "method"], (
+                "our wrapper is not below the other one, or there twice"
+            )
             active.leave(user)
-            assert vars(Target)["method"] is theirs
-        cast("Any", Target).method = theirs.__wrapped__
+            assert vars(Target)["method"] is other
+        cast("Any", Target).method = other.__wrapped__
         active.enter(3, [METHOD])
         active.leave(3)
         assert vars(Target)["method"] is original
@@ -152,7 +162,7 @@ def test_another_tools_wrapper_over_ours_stays() -> None:
         cast("Any", Target).method = original
 
 
-def test_a_tool_may_put_the_original_back_itself() -> None:
+def test_another_tool_can_restore_the_original() -> None:
     original = vars(Target)["method"]
     active = ActiveRecorders()
     active.enter(0, [METHOD])

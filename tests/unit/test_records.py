@@ -1,4 +1,4 @@
-"""Records of a capture: what an earlier version wrote is still read."""
+"""Records of a capture: those of earlier versions still load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arguments of capture(): checked before anything runs or is written."""
+"""The arguments of capture(): they are checked before the block runs and before any write."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from brainpy_probe.settings import ARGUMENTS, DIALECTS, DUMPS, Settings, variabl
     ids=repr,
 )
 def test_an_unknown_dialect_is_refused_at_the_call(dialect: Any, out: Path) -> None:
-    with pytest.raises(probe.UnknownDialect) as refusal:
+    with pytest.raises(probe.UnknownDialect) as error:
         probe.capture(out, dialect=dialect)
-    assert all(allowed in str(refusal.value) for allowed in DIALECTS)
-    assert isinstance(refusal.value, ValueError)
-    assert refusal.value.slug == "unknown-dialect"
+    assert all(allowed in str(error.value) for allowed in DIALECTS)
+    assert isinstance(error.value, ValueError)
+    assert error.value.slug == "unknown-dialect"
     assert not out.exists()
 
 
-def test_the_refusal_names_the_unknown_dialect(out: Path) -> None:
-    with pytest.raises(probe.UnknownDialect, match="'llvm'") as refusal:
+def test_the_error_names_the_unknown_dialect(out: Path) -> None:
+    with pytest.raises(probe.UnknownDialect, match="'llvm'") as error:
         probe.capture(out, dialect=["stablehlo", "llvm"])
-    assert "llvm" not in refusal.value.remedy
+    assert "llvm" not in error.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -54,45 +54,45 @@ def test_a_bad_argument_is_refused_at_the_call(
 
 @pytest.mark.parametrize("below", ["", "x", "x/y"])
 def test_a_folder_below_a_file_is_refused_at_the_call(below: str, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("mine")
+    (tmp_path / "file").write_text("content")
     with pytest.raises(probe.BadSetting, match="is a file"):
         probe.capture(tmp_path / "file" / below)
-    assert (tmp_path / "file").read_text() == "mine"
+    assert (tmp_path / "file").read_text() == "content"
 
 
-def test_the_call_alone_writes_and_patches_nothing(out: Path) -> None:
+def test_calling_capture_writes_and_patches_nothing(out: Path) -> None:
     probe.capture(out)
     assert not out.exists()
     assert ACTIVE.users == ()
 
 
 @pytest.mark.parametrize("words", ["mhlo,hlo", "MHLO, hlo", ["MHLO", "hlo"]], ids=repr)
-def test_words_are_the_same_in_python_as_in_the_shell(words: Any) -> None:
-    given = Settings.of_arguments(dialect=words, xla_dump="Text,dot", data="Full")
-    assert given.dialects == ("mhlo", "hlo")
-    assert given.xla_dump == ("text", "dot")
-    assert given.data == "full"
+def test_values_are_the_same_in_python_and_in_the_shell(words: Any) -> None:
+    settings = Settings.of_arguments(dialect=words, xla_dump="Text,dot", data="Full")
+    assert settings.dialects == ("mhlo", "hlo")
+    assert settings.xla_dump == ("text", "dot")
+    assert settings.data == "full"
 
 
-def test_dialects_keep_their_order_and_come_once() -> None:
-    asked = (dialect for dialect in ["mhlo", "hlo", "mhlo", "stablehlo", "hlo"])
-    assert Settings.of_arguments(dialect=asked).dialects == (
+def test_dialects_keep_their_order_without_duplicates() -> None:
+    dialects = (dialect for dialect in ["mhlo", "hlo", "mhlo", "stablehlo", "hlo"])
+    assert Settings.of_arguments(dialect=dialects).dialects == (
         "mhlo",
         "hlo",
         "stablehlo",
     )
 
 
-def test_one_table_drives_arguments_variables_and_fields() -> None:
+def test_arguments_and_fields_come_from_one_table() -> None:
     assert list(inspect.signature(probe.capture).parameters) == list(ARGUMENTS)
-    assert [one.field for one in ARGUMENTS.values()] == list(Settings.__struct_fields__)
+    assert [argument.field for argument in ARGUMENTS.values()] == list(Settings.__struct_fields__)
 
 
 @pytest.mark.parametrize("value", [None, "", "0", "OFF", "False", "no"], ids=repr)
 def test_the_environment_is_off_by_default(value: str | None) -> None:
     other = {"BRAINPY_PROBE_DIALECT": "llvm", "BRAINPY_PROBE_FOO": "1"}
-    given = {} if value is None else {"BRAINPY_PROBE": value}
-    assert Settings.of_environment(other | given) is None
+    environment = {} if value is None else {"BRAINPY_PROBE": value}
+    assert Settings.of_environment(other | environment) is None
 
 
 def test_the_environment_mirrors_the_arguments(tmp_path: Path) -> None:
@@ -107,19 +107,19 @@ def test_the_environment_mirrors_the_arguments(tmp_path: Path) -> None:
     assert Settings.of_environment(words) == Settings.of_arguments(
         out=tmp_path, dialect=["mhlo", "hlo"], xla_dump=["text", "dot"], data="full", strict=True
     )
-    for on in ("1", "on", "True", "YES"):
-        empty = dict.fromkeys(words, "") | {"BRAINPY_PROBE": on}
+    for value in ("1", "on", "True", "YES"):
+        empty = dict.fromkeys(words, "") | {"BRAINPY_PROBE": value}
         assert Settings.of_environment(empty) == Settings()
-    there = Settings.of_environment({"BRAINPY_PROBE": "nothing-else"})
-    assert there is not None
-    assert there.out == "nothing-else"
+    settings = Settings.of_environment({"BRAINPY_PROBE": "nothing-else"})
+    assert settings is not None
+    assert settings.out == "nothing-else"
 
 
 @pytest.mark.parametrize(
     ("word", "dumps"),
     [("1", DUMPS), ("true", DUMPS), ("0", ()), ("False", ()), ("html", ("html",))],
 )
-def test_dumps_are_all_or_none_or_some(word: str, dumps: tuple[str, ...]) -> None:
+def test_dumps_can_be_all_none_or_some(word: str, dumps: tuple[str, ...]) -> None:
     found = Settings.of_environment({"BRAINPY_PROBE": "1", "BRAINPY_PROBE_XLA_DUMP": word})
     assert found is not None
     assert found.xla_dump == dumps
@@ -136,19 +136,17 @@ def test_dumps_are_all_or_none_or_some(word: str, dumps: tuple[str, ...]) -> Non
         ("out", " ", "Give a non-empty str"),
     ],
 )
-def test_a_bad_word_is_refused_by_its_variables_name(
-    argument: str, word: str, allowed: str
-) -> None:
-    with pytest.raises(probe.BadSetting) as refusal:
+def test_a_bad_value_is_refused_with_its_variable(argument: str, word: str, allowed: str) -> None:
+    with pytest.raises(probe.BadSetting) as error:
         Settings.of_environment({"BRAINPY_PROBE": "1", variable(argument): word})
-    assert str(refusal.value).startswith(f"{variable(argument)}={word!r}: ")
-    assert allowed in str(refusal.value)
+    assert str(error.value).startswith(f"{variable(argument)}={word!r}: ")
+    assert allowed in str(error.value)
 
 
 def test_an_unknown_variable_is_refused() -> None:
-    given = {"BRAINPY_PROBE": "1", "BRAINPY_PROBE_DIALECTS": "mhlo"}
+    environment = {"BRAINPY_PROBE": "1", "BRAINPY_PROBE_DIALECTS": "mhlo"}
     with pytest.raises(
         probe.BadSetting, match="Unknown environment variable BRAINPY_PROBE_DIALECTS"
-    ) as refusal:
-        Settings.of_environment(given)
-    assert all(variable(argument) in str(refusal.value) for argument in ARGUMENTS)
+    ) as error:
+        Settings.of_environment(environment)
+    assert all(variable(argument) in str(error.value) for argument in ARGUMENTS)

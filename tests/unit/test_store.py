@@ -1,4 +1,4 @@
-"""A capture folder is written whole or not at all, and nothing is written through a link."""
+"""Writing of capture folders: atomic files, digests, and processes that share a parent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.processes import file_size_limit, start_python
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_write_that_fails_half_way_keeps_the_old_file(tmp_path: Path) -> None:
+def test_a_write_that_fails_midway_keeps_the_old_file(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.write("a/text", "kind", b"old")
     with file_size_limit(1000), pytest.raises(OSError, match="large"):
@@ -26,7 +26,7 @@ def test_a_write_that_fails_half_way_keeps_the_old_file(tmp_path: Path) -> None:
     assert (folder.path / "a/text").read_bytes() == b"old"
 
 
-def test_a_write_whose_rename_fails_leaves_no_temporary_file(tmp_path: Path) -> None:
+def test_a_failed_rename_leaves_no_temporary_file(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     (folder.path / "taken").mkdir()
     with pytest.raises(OSError, match="taken"):
@@ -35,7 +35,7 @@ def test_a_write_whose_rename_fails_leaves_no_temporary_file(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("size", [0, 10, (1 << 20) + 3, 5 << 20])
-def test_a_file_in_pieces_has_a_digest_as_a_whole_and_for_each(size: int, tmp_path: Path) -> None:
+def test_a_file_of_pieces_has_a_digest_for_each_and_for_all(size: int, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     pieces = [b"head", memoryview(os.urandom(size)), b"", os.urandom(7)]
     before = threading.active_count()
@@ -47,13 +47,13 @@ def test_a_file_in_pieces_has_a_digest_as_a_whole_and_for_each(size: int, tmp_pa
     assert each == [digest_of(piece) for piece in pieces]
 
 
-def test_folders_made_in_one_second_are_different_ones(tmp_path: Path) -> None:
+def test_folders_created_in_one_second_have_other_names(tmp_path: Path) -> None:
     folders = [RunFolder(tmp_path).path for _ in range(20)]
     assert len(set(folders)) == len(list(tmp_path.iterdir())) == 20
 
 
 def test_processes_that_share_a_parent_lose_nothing(tmp_path: Path) -> None:
-    # As if on several machines of one name with a common disk: every process is number 1.
+    # Every process has the id 1, as on several machines of one name with a shared disk.
     source = (
         "import os, sys; os.getpid = lambda: 1\n"
         "from brainpy_probe.format.folder import RunFolder\n"
@@ -69,12 +69,12 @@ def test_processes_that_share_a_parent_lose_nothing(tmp_path: Path) -> None:
     assert written == sorted(f"{number}-{n}" for number in range(8) for n in range(20))
 
 
-def test_a_folder_that_is_no_capture_is_not_found(tmp_path: Path) -> None:
+def test_a_folder_without_a_capture_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no capture in"):
         probe.load(tmp_path)
 
 
-def test_a_line_is_written_where_the_last_whole_line_ends(tmp_path: Path) -> None:
+def test_a_line_replaces_a_truncated_last_line(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     end = append_at(journal, 0, b"one\n")
     journal.write_bytes(b"one\na line that was cut")
