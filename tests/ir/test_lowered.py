@@ -295,7 +295,7 @@ def _text(body: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("first_key", "second_key"),
+    ("first", "second"),
     [
         pytest.param(
             "%cst = stablehlo.constant dense<1.0> : tensor<f32>\n%0 = add %arg0, %cst",
@@ -314,12 +314,12 @@ def _text(body: str) -> str:
         ),
     ],
 )
-def test_names_and_positions_do_not_change_a_text(one: str, other: str) -> None:
-    assert _text(one) == _text(other)
+def test_names_and_positions_do_not_change_a_text(first: str, second: str) -> None:
+    assert _text(first) == _text(second)
 
 
 @pytest.mark.parametrize(
-    ("first_key", "second_key"),
+    ("first", "second"),
     [
         pytest.param("%0 = sub %arg0, %arg1", "%0 = sub %arg1, %arg0", id="operands"),
         pytest.param(
@@ -342,8 +342,8 @@ def test_names_and_positions_do_not_change_a_text(one: str, other: str) -> None:
         pytest.param("%1:2 = f\n%2 = neg %1#0", "%1:2 = f\n%2 = neg %1#1", id="results"),
     ],
 )
-def test_other_programs_have_other_texts(one: str, other: str) -> None:
-    assert _text(one) != _text(other)
+def test_other_programs_have_other_texts(first: str, second: str) -> None:
+    assert _text(first) != _text(second)
 
 
 @pytest.mark.parametrize("name", ["loop", "factors"])
