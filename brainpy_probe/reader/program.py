@@ -283,9 +283,9 @@ class Program(ProgramFiles):
         """Return the stored results of the simulation."""
         return self.data("results") if any(spec.file for spec in self.results) else {}
 
-    def _task(self, what: Task, **more: Any) -> ProgramTask:
+    def _task(self, action: Task, **more: Any) -> ProgramTask:
         return ProgramTask(
-            what=what,
+            action=action,
             folder=str(self._folder),
             record=self.record,
             environment=self.environment,

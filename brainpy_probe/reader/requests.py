@@ -63,7 +63,7 @@ class ProgramTask(msgspec.Struct, frozen=True, kw_only=True, tag="program"):
 
     Attributes
     ----------
-    what : str
+    action : str
         ``costs``, ``dataflow``, ``explain``, ``listing``, ``op_graph``, ``replay``, ``drive`` or
         ``measure``.
     folder : str
@@ -84,7 +84,7 @@ class ProgramTask(msgspec.Struct, frozen=True, kw_only=True, tag="program"):
         The names of the arguments whose arrays follow the request.
     """
 
-    what: Task
+    action: Task
     folder: str
     record: ProgramRecord
     environment: Environment
@@ -145,7 +145,7 @@ _ERRORS: dict[str, Callable[[str, str], ProbeError]] = {
 def ask(task: ProgramTask, limits: Limits, kind: type[_Found]) -> _Found:
     """Analyse a program in a worker, and return the result, a record of type `kind`."""
     with _worker(task, limits) as worker:
-        found = _answer(worker, limits, f"{_DOING[task.what]} {task.record.name}")
+        found = _answer(worker, limits, f"{_DOING[task.action]} {task.record.name}")
     return msgspec.convert(found, kind)
 
 
@@ -165,7 +165,7 @@ def ask_replay(
 
     from brainpy_probe.analysis.replaying.replay import Replay
 
-    doing = f"{_DOING[task.what]} {task.record.name}"
+    doing = f"{_DOING[task.action]} {task.record.name}"
     contents = [as_bytes(overrides[name]) for name in task.overrides]
     results = {}
     with _worker(task, limits, contents) as worker:

@@ -61,7 +61,7 @@ def _answer(
             if isinstance(task, Conversion):
                 error = DamagedCapture(f"{task.record.name} can't be converted: {reason}", _REMEDY)
             else:
-                verb = _VERBS[task.what]
+                verb = _VERBS[task.action]
                 error = CannotReplay(f"{task.record.name} can't be {verb}: {reason}", _REMEDY)
         return Answer(slug=error.slug, message=error.message, remedy=error.remedy), []
 
@@ -76,17 +76,17 @@ def _run(
     program = Program(Path(task.folder), task.record, task.environment, task.plain, None)
     if task.step and program.step is not None:
         program = program.step
-    if task.what == "costs":
+    if task.action == "costs":
         return Answer(found=program.costs), []
-    if task.what == "dataflow":
+    if task.action == "dataflow":
         return Answer(found=program.dataflow), []
-    if task.what == "explain":
+    if task.action == "explain":
         return Answer(found=program.explain()), []
-    if task.what == "listing":
+    if task.action == "listing":
         return Answer(found=program.listing(compiles=task.compiles)), []
-    if task.what == "op_graph":
+    if task.action == "op_graph":
         return Answer(found=program.op_graph()), []
-    if task.what == "measure":
+    if task.action == "measure":
         return Answer(found=program.measure()), []
     return _replay(program, task, stream)
 
@@ -104,7 +104,7 @@ def _block_imports(task: ProgramTask | Conversion) -> None:
 
 def _needs_jax(task: ProgramTask) -> bool:
     """Return whether a task needs JAX: for the kernels or the device of a program that it runs."""
-    if task.what in ("costs", "dataflow", "op_graph", "explain"):
+    if task.action in ("costs", "dataflow", "op_graph", "explain"):
         return False
     fidelity = task.record.fidelity
     return bool(fidelity.custom_calls) or not fidelity.placement.on_cpu
@@ -113,7 +113,7 @@ def _needs_jax(task: ProgramTask) -> bool:
 def _replay(
     program: Program, task: ProgramTask, stream: IO[bytes]
 ) -> tuple[Answer, list[bytes | memoryview]]:
-    if isinstance(program, Step) and task.what == "drive":
+    if isinstance(program, Step) and task.action == "drive":
         specs, replayed = program.loop.results, program.drive()
     else:
         overrides = _overrides(program.record, task.overrides, stream)

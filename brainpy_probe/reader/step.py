@@ -164,9 +164,9 @@ class Step(Program):
     def _captured_results(self) -> dict[str, np.ndarray[Any, Any]]:
         return self.data("results") if any(spec.file for spec in self.loop.results) else {}
 
-    def _task(self, what: Task, **more: Any) -> ProgramTask:
+    def _task(self, action: Task, **more: Any) -> ProgramTask:
         return ProgramTask(
-            what=what,
+            action=action,
             folder=str(self._folder),
             record=self.loop.record,
             environment=self.environment,

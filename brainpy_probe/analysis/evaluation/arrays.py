@@ -272,8 +272,8 @@ def combination(function: Function, reducer: Reducer) -> Callable[[Array, Array]
     ufunc = _ufunc(function)
     if ufunc is not None:
         return lambda old, new: ufunc(old, new)
-    one = reducer(function)
-    return lambda old, new: np.vectorize(one)(old, new).astype(old.dtype)
+    combine = reducer(function)
+    return lambda old, new: np.vectorize(combine)(old, new).astype(old.dtype)
 
 
 _OPERATIONS: dict[str, Callable[[Term, Sequence[Array], Reducer], Array | None]] = {

@@ -27,7 +27,7 @@ __all__ = ["CannotEvaluate", "Evaluator"]
 
 # Maximum number of iterations of an inner loop and the loops within it: each takes NumPy about a
 # millisecond.
-_MOST_ITERATIONS = 5000
+_MAX_ITERATIONS = 5000
 # Number of iterations with floats after which rounding errors may have any size.
 _MANY_ROUNDINGS = 50
 
@@ -42,7 +42,7 @@ class _Iterations:
     def add(self, carried: Sequence[Array]) -> None:
         self.count += 1
         self.rounded += any(value.dtype.kind not in "biu" for value in carried)
-        if self.count > _MOST_ITERATIONS:
+        if self.count > _MAX_ITERATIONS:
             raise CannotEvaluate("an inner loop runs too long")
 
 

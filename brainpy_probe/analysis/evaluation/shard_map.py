@@ -24,10 +24,10 @@ from brainpy_probe.analysis.explanation.order import in_order
 from brainpy_probe.analysis.explanation.terms import Function, Term
 from brainpy_probe.format.arrays import Array
 
-__all__ = ["OnDevice", "shard_map"]
+__all__ = ["DeviceEvaluator", "shard_map"]
 
 # Maximum number of devices: more take NumPy too long.
-_MOST_DEVICES = 64
+_MAX_DEVICES = 64
 _AXIS = re.compile(r'"([^"\\]+)"=(\d+)')
 _NAME = re.compile(r'"([^"\\]+)"')
 _SHARDING = re.compile(r"<@([\w.$-]+), \[([^\[\]]*)\](?:, replicated=\{[^{}]*\})?>")
@@ -36,12 +36,12 @@ _ALONG = re.compile(
 )
 # Maximum number of iterations of a loop with collective operations: more take too long, and
 # rounding errors accumulate.
-_MOST_ITERATIONS = 50
+_MAX_ITERATIONS = 50
 
-Within = Callable[[Function, Sequence[Array]], "OnDevice"]
+Within = Callable[[Function, Sequence[Array]], "DeviceEvaluator"]
 
 
-class OnDevice(Protocol):
+class DeviceEvaluator(Protocol):
     """An evaluator of the operations of one device."""
 
     moved: float
@@ -58,7 +58,7 @@ class OnDevice(Protocol):
     def evaluate(self, term: Term) -> Array:
         """Evaluate a term whose operands are known."""
 
-    def within(self, function: Function, arguments: Sequence[Array]) -> OnDevice:
+    def within(self, function: Function, arguments: Sequence[Array]) -> DeviceEvaluator:
         """Return an evaluator of a region, for some arguments."""
 
     def reducer(self, function: Function) -> Callable[..., Array]:
@@ -79,8 +79,8 @@ class _Mesh:
         axes = ", ".join(f'"{axis}"={size}' for axis, size in found)
         if printed != f"<[{axes}]>":  # it may list device numbers
             raise CannotEvaluate(f"its mesh can't be read: {printed or name}")
-        if math.prod(sizes.values()) > _MOST_DEVICES:
-            raise CannotEvaluate(f"a shard_map over more than {_MOST_DEVICES} devices")
+        if math.prod(sizes.values()) > _MAX_DEVICES:
+            raise CannotEvaluate(f"a shard_map over more than {_MAX_DEVICES} devices")
         return cls(sizes)
 
     @property
@@ -169,40 +169,40 @@ class _Body:
         self, function: Function, arguments: Sequence[_Parts], within: Sequence[Within]
     ) -> list[_Parts]:
         """Return the results of a region on each device, from its arguments on each."""
-        on = [
+        evaluators = [
             make(function, [parts[number] for parts in arguments])
             for number, make in enumerate(within)
         ]
         controls: dict[tuple[int, ...], list[_Parts]] = {}
         for term in in_order(function.results):
-            if on[0].knows(term):
+            if evaluators[0].knows(term):
                 continue
             if term.op == "shard_map" or _communicates(term):
                 key = tuple(map(id, (*term.regions, *term.operands)))
                 if key not in controls:
-                    controls[key] = self._control(term, on)
+                    controls[key] = self._control(term, evaluators)
                 found = controls[key][term.result]
             elif term.op == "partition_id":
-                found = [np.asarray(number, term.dtype) for number in range(len(on))]
+                found = [np.asarray(number, term.dtype) for number in range(len(evaluators))]
             elif term.op in _COLLECTIVES:
-                found = self._collective_results(term, on)
+                found = self._collective_results(term, evaluators)
             else:
-                found = [one.evaluate(term) for one in on]
-            for one, value in zip(on, found, strict=True):
-                one.assign(term, value)
-        return [[one.known(result) for one in on] for result in function.results]
+                found = [each.evaluate(term) for each in evaluators]
+            for evaluator, value in zip(evaluators, found, strict=True):
+                evaluator.assign(term, value)
+        return [[each.known(result) for each in evaluators] for result in function.results]
 
-    def _control(self, term: Term, on: Sequence[OnDevice]) -> list[_Parts]:
+    def _control(self, term: Term, evaluators: Sequence[DeviceEvaluator]) -> list[_Parts]:
         """Return all results of an inner ``shard_map``, call, loop or condition on each device."""
-        operands: list[_Parts] = [[one.known(o) for one in on] for o in term.operands]
-        within = [one.within for one in on]
+        operands: list[_Parts] = [[each.known(o) for each in evaluators] for o in term.operands]
+        within = [each.within for each in evaluators]
         if term.op == "shard_map":
             return self.results(term, operands, within)
         if term.op == "call":
             return self._region(term.regions[0], operands, within)
         if term.op == "while":
             condition, body = term.regions
-            for _ in range(_MOST_ITERATIONS):
+            for _ in range(_MAX_ITERATIONS):
                 if not _common_scalar(self._region(condition, operands, within)[0]):
                     return operands
                 operands = self._region(body, operands, within)
@@ -236,21 +236,21 @@ class _Body:
 
     # --- Collective operations ------------------------------------------------------------------
 
-    def _collective_results(self, term: Term, on: Sequence[OnDevice]) -> list[Array]:
+    def _collective_results(self, term: Term, evaluators: Sequence[DeviceEvaluator]) -> list[Array]:
         """Return the result of a collective operation on each device."""
         # A collective operation on several arrays has a result for each.
-        parts = [one.known(term.operands[term.result]) for one in on]
+        parts = [each.known(term.operands[term.result]) for each in evaluators]
         if term.op == "collective_permute":
             return _permuted(term, parts)
-        combine = combination(term.regions[0], on[0].reducer) if term.regions else None
+        combine = combination(term.regions[0], evaluators[0].reducer) if term.regions else None
         found = [np.empty(0)] * len(parts)
         for group in self._groups(term):
             given = [parts[number] for number in group]
             made = _COLLECTIVES[term.op](term, given, combine)
-            if on[0].moved and combine is not None and given[0].dtype.kind == "f":
+            if evaluators[0].moved and combine is not None and given[0].dtype.kind == "f":
                 # XLA may add in another order, as in a sum.
                 sizes = _COLLECTIVES[term.op](term, list(map(np.abs, given)), combine)
-                moved = given[0].dtype.type(on[0].moved)
+                moved = given[0].dtype.type(evaluators[0].moved)
                 made = [value + size * moved for value, size in zip(made, sizes, strict=True)]
             for number, value in zip(group, made, strict=True):
                 found[number] = value

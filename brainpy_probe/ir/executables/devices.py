@@ -76,16 +76,16 @@ class SingleDeviceProgram:
     ----------
     loaded : LoadedExecutable
         The compiled program.
-    on : Devices
+    devices : Devices
         The device.
     """
 
     loaded: Executable
-    on: Devices
+    devices: Devices
 
     def put(self, arrays: Sequence[Array]) -> list[Buffer]:
         """Place arrays on the device."""
-        return [self.on.put(array, self.on.devices[0]) for array in arrays]
+        return [self.devices.put(array, self.devices.devices[0]) for array in arrays]
 
     def run(self, arguments: Sequence[Buffer]) -> list[Buffer]:
         """Run the program on placed arrays, and wait for its results."""
