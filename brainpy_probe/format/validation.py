@@ -213,6 +213,15 @@ def _tensor(spec: TensorSpec, listed: set[str]) -> Iterator[str]:
         yield f"a file that the program does not list: {spec.file!r}"
     if spec.file and not spec.digest:
         yield "a file without a digest"
+    for part in spec.parts:
+        ends = map(sum, zip(part.start, part.shape, strict=False))
+        sizes = {len(part.start), len(part.shape), len(spec.shape)}
+        if len(sizes) > 1 or any(e > s for e, s in zip(ends, spec.shape, strict=False)):
+            yield f"a part from {part.start} of shape {part.shape}, in an array of {spec.shape}"
+    if spec.parts and (spec.digest or spec.file):
+        yield "both its value and parts of it"
+    for part in spec.parts:
+        yield from _tensor(part.spec(spec), listed)
 
 
 def _steps(spec: TensorSpec, states: set[str]) -> Iterator[str]:

@@ -175,6 +175,32 @@ class ProgramFiles(Shown):
             for spec in stored
         }
 
+    def parts(self, kind: str = "data") -> dict[str, dict[tuple[int, ...], np.ndarray[Any, Any]]]:
+        """Return the parts that this process has of arrays that span processes.
+
+        The parts are by group and name of the array, and by the index of their first element.
+
+        Parameters
+        ----------
+        kind : str
+            ``"data"`` for the arguments, ``"results"`` for the results.
+
+        Raises
+        ------
+        DamagedCapture
+            If a file is missing, was changed, or does not match the manifest.
+        """
+        specs = self.results if kind == "results" else self.arguments
+        written = {file.path: file for file in self.record.files}
+        found: dict[str, dict[tuple[int, ...], np.ndarray[Any, Any]]] = {}
+        for spec in specs:
+            for part in spec.parts:
+                if part.file:
+                    raw = read_arrays(self._folder, written[part.file])
+                    array = check_array(self._folder / part.file, part.spec(spec), raw)
+                    found.setdefault(spec.path, {})[part.start] = array
+        return found
+
     def _file(self, kind: str) -> WrittenFile:
         (file,) = (file for file in self.record.files if file.kind == kind)
         return file

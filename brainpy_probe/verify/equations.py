@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from brainpy_probe.analysis.evaluation.proof import Proof, StepProof, prove
+from brainpy_probe.analysis.replaying.compiling import arguments_of
 from brainpy_probe.errors import BadSetting, CannotReplay, DamagedCapture, describe_error
 from brainpy_probe.reader.program import Program
 from brainpy_probe.reader.program_source import stablehlo
@@ -36,11 +37,9 @@ def check_equations(program: Program) -> Iterator[Check | str]:
     yield f"evaluating the equations of {subject}"
     try:
         arrays = program.data()
-        if any(spec.path not in arrays for spec in program.arguments):
-            raise BadSetting("Not all of its arguments are stored.", "Capture with data='inputs'.")
+        given = arguments_of(program.record, arrays)
         content, _ = stablehlo(program)
-        arguments = [arrays[spec.path] for spec in program.arguments]
-        proof = prove(program.record, content, arguments)
+        proof = prove(program.record, content, given)
     except (BadSetting, CannotReplay, DamagedCapture) as error:
         yield undecided(subject, _NAME, str(error))
     except Exception as error:  # if manifest and program disagree, XLA raises many classes

@@ -136,8 +136,9 @@ def check_arrays(folder: Path, program: ProgramRecord) -> Iterator[Check]:
     subject, name = f"program {program.index}", "arrays"
     stored: dict[str, list[TensorSpec]] = {}
     for spec in (*program.arguments, *program.results):
-        if spec.file:
-            stored.setdefault(spec.file, []).append(spec)
+        for one in (spec, *(part.spec(spec) for part in spec.parts)):
+            if one.file:
+                stored.setdefault(one.file, []).append(one)
     if not stored:
         yield undecided(subject, name, "no arrays are stored: capture(data='none')")
         return

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import brainpy_probe as probe
 from brainpy_probe.verify.api import verify
+from tests.altering import alter
 from tests.commands import run
 from tests.eras import SINCE_2_7
 from tests.processes import run_script
@@ -114,13 +118,34 @@ def test_show_puts_the_ranks_of_a_folder_in_one_table() -> None:
     assert "rank 0 of 4" in run("show", first)[1]
 
 
+def test_the_parts_of_all_ranks_are_the_arrays_of_the_run(tmp_path: Path) -> None:
+    captures = list(filterfalse(_second, map(probe.load, _folder().glob("run-*"))))
+    whole = {}
+    for kind in ("data", "results"):
+        array = whole[kind] = np.full(8, np.nan, np.float32)
+        for capture in captures:
+            ((start,), part) = next(iter(capture.programs[0].parts(kind)["state/x"].items()))
+            assert part.shape == (8 // RANKS,)
+            array[start : start + len(part)] = part
+    (program,) = captures[0].programs
+    assert "this one has x[" in str(program)
+    replayed = program.replay(overrides={"state/x": whole["data"]})
+    assert replayed.results["state/x"].tobytes() == whole["results"].tobytes()
+
+    copy = shutil.copytree(captures[0].path, tmp_path / "copy")
+    alter(copy, lambda m: m["programs"][0]["arguments"][0]["parts"][0].update(start=[7]))
+    with pytest.raises(probe.ProbeError, match="a part from"):
+        probe.load(copy)
+
+
 def test_a_state_that_spans_ranks_has_a_program_and_no_values() -> None:
     _, path, notes = made_once("ranks", _captured)
     (note,) = notes
-    assert note.startswith("Each process has only a part of x: its values are not recorded")
+    assert note.startswith("Each process has only a part of x, and records only that part.")
     (program,) = probe.load(path).programs
     state = {spec.path: spec for spec in program.arguments}["state/x"]
     assert (state.file, state.digest, state.sharding) == ("", "", '<@mesh, [{"n"}]>')
+    assert "state/x" not in program.data()
     assert program.fidelity.placement.devices == RANKS
     verified = verify(path)
     assert [check for check in verified.checks if check.outcome == "failed"] == []

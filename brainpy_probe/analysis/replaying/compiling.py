@@ -54,7 +54,7 @@ def arguments_of(record: ProgramRecord, arrays: Mapping[str, Array]) -> list[Arr
         raise CannotReplay(
             f"{record.name} can't be run again: the capture has no value of {', '.join(missing)}.",
             "The run took over their memory (donate_argnums), or each of its processes had a part "
-            "of them. Pass the values as overrides.",
+            "of them (program.parts() of each rank's capture). Pass the values as overrides.",
         )
     return [arrays[spec.path] for spec in record.arguments]
 

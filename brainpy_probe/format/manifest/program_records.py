@@ -19,6 +19,7 @@ from brainpy_probe.format.manifest.common_records import (
 )
 from brainpy_probe.format.manifest.cost_records import Measured
 from brainpy_probe.format.manifest.definition_records import ModelDefinition
+from brainpy_probe.format.manifest.part_records import Part
 
 __all__ = [
     "GROUPS",
@@ -103,6 +104,8 @@ class TensorSpec(Record, frozen=True, kw_only=True):
         How the value is distributed over the devices, as the texts write it: Shardy's
         ``<@mesh, [{"n"}]>`` from JAX 0.10 on, XLA's ``{devices=[4]<=[4]}`` before. Empty if the
         program does not specify it.
+    parts : tuple of Part
+        The parts that this process has of an array that spans processes, in place of the array.
     """
 
     name: str
@@ -120,6 +123,7 @@ class TensorSpec(Record, frozen=True, kw_only=True):
     loop_path: str = ""
     loop_axis: NonNegativeInt | None = None
     sharding: str = ""
+    parts: tuple[Part, ...] = ()
 
     @property
     def path(self) -> str:

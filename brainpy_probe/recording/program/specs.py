@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
+from brainpy_probe.compat.types import Array
+from brainpy_probe.format.manifest.part_records import Part
 from brainpy_probe.format.manifest.program_records import TensorSpec
 from brainpy_probe.ir.dialects import Lowered
 from brainpy_probe.recording.program import tensors
 from brainpy_probe.recording.program.closed import ClosedProgram, NamedValue
 
-__all__ = ["argument_specs", "result_specs"]
+__all__ = ["argument_specs", "part_entry", "result_specs"]
 
 
 def argument_specs(
@@ -81,8 +83,26 @@ def _spec(item: NamedValue, sharding: str, stored: Mapping[str, tensors.Stored])
         loop_axis=item.loop_axis,
         sharding=sharding,
     )
+    parts = tuple(
+        _part(start, value, stored[part_entry(item, start)])
+        for start, value in tensors.own_parts(item.value).items()
+        if part_entry(item, start) in stored and item.loop_axis is None
+    )
+    spec = replace(spec, parts=parts)
     place = stored.get(item.loop_path or item.path)
     if place is None or item.loop_axis is not None:
         return spec
     file = "" if place.file is None else place.file.path
     return replace(spec, digest=place.digest, file=file, entry=place.entry)
+
+
+def part_entry(item: NamedValue, start: Sequence[int]) -> str:
+    """Return the name in a file of a part of an array: ``state/x@4,0``."""
+    return f"{item.loop_path or item.path}@{','.join(map(str, start))}"
+
+
+def _part(start: Sequence[int], value: Array, place: tensors.Stored) -> Part:
+    file = "" if place.file is None else place.file.path
+    return Part(
+        start=tuple(start), shape=value.shape, digest=place.digest, file=file, entry=place.entry
+    )

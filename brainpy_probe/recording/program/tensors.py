@@ -18,7 +18,15 @@ from brainpy_probe.format.folder import RunFolder
 from brainpy_probe.format.manifest.common_records import WrittenFile
 from brainpy_probe.format.manifest.program_records import ProgramRecord
 
-__all__ = ["ArrayFiles", "Digests", "Stored", "lowered_type", "spans_processes", "to_numpy"]
+__all__ = [
+    "ArrayFiles",
+    "Digests",
+    "Stored",
+    "lowered_type",
+    "own_parts",
+    "spans_processes",
+    "to_numpy",
+]
 
 # An array of at least this many bytes that is already in a file is not written again. Smaller
 # arrays are repeated, so that more files are complete.
@@ -39,6 +47,21 @@ def spans_processes(value: Array) -> bool:
     return isinstance(value, jax.Array) and not (
         value.is_fully_addressable or value.is_fully_replicated
     )
+
+
+def own_parts(value: Array) -> dict[tuple[int, ...], Array]:
+    """Return the parts that this process has of an array that spans processes, each once.
+
+    The key of a part is where it starts along each axis. Empty for random keys, whose axes are not
+    those of the lowered program.
+    """
+    if not spans_processes(value) or value.is_deleted() or jax_tracing.is_key(value):
+        return {}
+    found: dict[tuple[int, ...], Array] = {}
+    for shard in value.addressable_shards:
+        start = tuple(span.start or 0 for span in shard.index)
+        found.setdefault(start, shard.data)
+    return found
 
 
 def lowered_type(value: Array) -> tuple[tuple[int, ...], str, int, str]:

@@ -32,7 +32,7 @@ from brainpy_probe.recording.model.definitions import read_definition
 from brainpy_probe.recording.program import tensors
 from brainpy_probe.recording.program.closed import ClosedProgram, NamedValue
 from brainpy_probe.recording.program.lowering import LoweredProgram, RenderedProgram
-from brainpy_probe.recording.program.specs import argument_specs, result_specs
+from brainpy_probe.recording.program.specs import argument_specs, part_entry, result_specs
 from brainpy_probe.settings import Settings
 
 __all__ = ["WrittenProgram", "is_donated", "known_values", "write", "write_ahead"]
@@ -298,7 +298,7 @@ def _store(
     name: str, kind: str, group: list[NamedValue], settings: Settings, arrays: tensors.ArrayFiles
 ) -> dict[str, tensors.Stored]:
     """Write values, or only compute their digests, or neither, as the settings request."""
-    values = known_values(group)
+    values = {**known_values(group), **_parts(group)}
     if settings.data == "none":
         return {}
     if kind == "data" or settings.data == "full":
@@ -322,6 +322,15 @@ def known_values(group: list[NamedValue]) -> NamedArrays:
         if not isinstance(item.value, jax.ShapeDtypeStruct)
         and not is_donated(item.value)
         and not tensors.spans_processes(item.value)
+    }
+
+
+def _parts(group: list[NamedValue]) -> NamedArrays:
+    """Return this process's parts of arrays that span processes, by their entries."""
+    return {
+        part_entry(item, start): part
+        for item in group
+        for start, part in tensors.own_parts(item.value).items()
     }
 
 

@@ -39,6 +39,6 @@ def spanning_notes(values: Iterable[NamedValue]) -> tuple[str, ...]:
     if not names:
         return ()
     return (
-        f"Each process has only a part of {', '.join(names)}: its values are not recorded, and the "
-        "program can't be replayed without them.",
+        f"Each process has only a part of {', '.join(names)}, and records only that part. The "
+        "program can't be replayed without the parts of the others.",
     )

@@ -12,6 +12,7 @@ from rich.text import Text
 from brainpy_probe.analysis.finding import Finding
 from brainpy_probe.analysis.findings import find
 from brainpy_probe.characters import in_one_line
+from brainpy_probe.format.manifest.part_records import Part
 from brainpy_probe.format.manifest.program_records import (
     KIND_NAMES,
     PortableProgram,
@@ -213,6 +214,9 @@ def _remarks(program: ProgramRecord) -> list[str]:
         )
     if fidelity.unused:
         remarks.append(f"The program does not read {', '.join(fidelity.unused)}.")
+    parts = [_part(spec.name, part) for spec in program.arguments for part in spec.parts]
+    if parts:
+        remarks.append(f"Of arrays that span processes, this one has {', '.join(parts)}.")
     remarks += fidelity.notes
     if program.unmeasured:
         remarks.append(f"Not measured: {program.unmeasured}")
@@ -221,6 +225,12 @@ def _remarks(program: ProgramRecord) -> list[str]:
             own = [note for note in form.fidelity.notes if note not in fidelity.notes]
             remarks += [f"{name}: {note}" for note in own]
     return remarks
+
+
+def _part(name: str, part: Part) -> str:
+    """Return the part of an array, as in ``E.V[0:50]``."""
+    spans = zip(part.start, part.shape, strict=True)
+    return f"{name}[{', '.join(f'{first}:{first + size}' for first, size in spans)}]"
 
 
 def _problems(call: CallRecord) -> list[Any]:
