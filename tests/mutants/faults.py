@@ -313,6 +313,13 @@ _COMPAT_AND_IR = (
         "tests/devices/test_ranks.py",
     ),
     Fault(
+        "a rank's part of an array has no place in it",
+        "own_parts",
+        "span.start or 0 for span",
+        "0 for span",
+        "tests/devices/test_ranks.py",
+    ),
+    Fault(
         "a kernel with threads is called directly",
         "_register_direct",
         "known.kernel.targetoptions.get('parallel')",
