@@ -18,7 +18,7 @@ from benchmarks.report import show
 
 
 def main(words: list[str] | None = None) -> None:
-    """Measure cases, or show what was measured."""
+    """Measure cases, or show the measurements of a file."""
     parser = argparse.ArgumentParser("python -m benchmarks", description=benchmarks.__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="one round of small networks")
@@ -43,8 +43,8 @@ def main(words: list[str] | None = None) -> None:
         with Progress(console=Console(stderr=True)) as progress:
             total = sum(case.rounds * len(case.ways) for case in chosen)
             task = progress.add_task("", total=total)
-            described = lambda text: progress.update(task, description=text)  # noqa: E731
-            for _ in measure(chosen, options.file, described):
+            describe = lambda text: progress.update(task, description=text)  # noqa: E731
+            for _ in measure(chosen, options.file, describe):
                 progress.advance(task)
     console.print(_machine())
     show(read(options.file), console)

@@ -1,4 +1,4 @@
-"""The cases: which networks are run, in which ways, and how often."""
+"""The benchmark cases: networks, ways of running them, and numbers of rounds."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ __all__ = ["PLAIN", "Case", "Figures", "Way", "Work", "all_cases"]
 
 PLAIN = "plain"
 Kind = Literal["plain", "probe", "old", "jax-dump", "xla-flags"]
-# What a process measures, by name: seconds, bytes, counts.
+# The figures of a process by name: seconds, bytes, counts.
 Figures = dict[str, float]
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """What one process does.
+    """The work of one process.
 
     Attributes
     ----------
     task : str
         The function of :mod:`benchmarks.child` that does it.
     size : float
-        EINet's scale, a number of components or neurons, or bytes.
+        The scale of EINet, a number of components or neurons, or a number of bytes.
     steps, runs : int
-        Time steps in a run, and how many runs.
+        The number of time steps per run, and the number of runs.
     kind : str
-        ``plain``; ``probe``, with ``options`` for ``capture()``; ``old``, as by editing BrainPy;
+        ``plain``; ``probe``, with ``options`` for ``capture()``; ``old``, with an edited BrainPy;
         ``jax-dump`` and ``xla-flags``, which set the environment variable of that name.
     folder : str
-        Where the process writes.
+        The folder to which the process writes.
     """
 
     task: str = "run"
@@ -45,7 +45,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Way:
-    """One way of running a network: ``options`` are arguments of ``capture()``."""
+    """A way of running a network; ``options`` are arguments of ``capture()``."""
 
     kind: Kind = "probe"
     options: dict[str, Any] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Case:
-    """A network and the ways in which it is run."""
+    """A network and the ways of running it."""
 
     name: str
     work: Work
@@ -61,7 +61,7 @@ class Case:
     rounds: int
 
     def work_of(self, way: str, folder: str) -> Work:
-        """Return what the process of a way does."""
+        """Return the work of the process for a way of running."""
         chosen = self.ways[way]
         # The old way leaks its trace into the model: a second run fails.
         runs = 1 if chosen.kind == "old" else self.work.runs

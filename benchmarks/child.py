@@ -1,4 +1,4 @@
-"""A process that is measured: does the work that its argument describes, and prints its figures."""
+"""The measured process: does the work that its argument describes, and prints its figures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["main"]
 
 ROOT = Path(__file__).parent.parent
 _COMPILED = "/jax/core/compile/backend_compile_duration"
-# Memory and median seconds are read after the first calls, which fill caches.
+# The growth of memory is measured after the first calls, which fill caches.
 _SETTLED = 10
 
 
@@ -49,7 +49,7 @@ def run(work: Work) -> Figures:
         scope = probe.capture(folder, strict=True, **work.options)
     walls, added, resident = [], [], []
     with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the peak so far
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak of memory on Linux
     with scope as cap:
         for _ in range(work.runs):
             begun = time.perf_counter()
@@ -69,13 +69,13 @@ def run(work: Work) -> Figures:
         figures |= {"again": statistics.median(walls[1:]), "all": sum(walls) / len(walls)}
         figures["added again"] = statistics.median(added[1:])
     if len(walls) > 2 * _SETTLED:
-        left = resident[-1] - resident[_SETTLED]
-        figures["left"] = left / (len(walls) - 1 - _SETTLED)
+        growth = resident[-1] - resident[_SETTLED]
+        figures["left"] = growth / (len(walls) - 1 - _SETTLED)
     return figures
 
 
 class _OldWay:
-    """Traces each ``_predict`` again, and writes its text to a file, as edited lines did."""
+    """Traces each ``_predict`` a second time and writes its text, as an edited BrainPy does."""
 
     def __init__(self, file: Path, dialect: str) -> None:
         self.file, self.dialect, self.added = file, dialect, 0.0
@@ -100,7 +100,7 @@ class _OldWay:
 
 
 def _memory(name: str) -> float:
-    """Return bytes of memory by Linux's name for them; elsewhere the peak so far."""
+    """Return a memory figure of Linux in bytes, by its name; on other systems, the peak."""
     try:
         found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     except OSError:
@@ -110,7 +110,7 @@ def _memory(name: str) -> float:
 
 
 def start(_: Work) -> Figures:
-    """Process brainpy_probe.pth, and for comparison a file of the same length without code."""
+    """Time the processing of brainpy_probe.pth, minus that of a comment of the same length."""
     line = (ROOT / "brainpy_probe.pth").read_text()
     with tempfile.TemporaryDirectory() as folder:
         seconds = {}
@@ -123,7 +123,7 @@ def start(_: Work) -> Figures:
 
 
 def import_package(_: Work) -> Figures:
-    """Import the package; a process before it has filled the disk's cache."""
+    """Import the package; an earlier process has filled the disk cache."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "brainpy_probe"]:
         raise RuntimeError(f"{name} is already imported")
     begun = time.perf_counter()
@@ -140,9 +140,9 @@ def write_arrays(work: Work) -> Figures:
     from brainpy_probe.format.folder import RunFolder
     from brainpy_probe.recording.program.tensors import ArrayFiles
 
-    draw = np.random.default_rng(0)
-    large = [draw.integers(0, 10_000, int(work.size) // 16, dtype=np.int32) for _ in range(4)]
-    small = [draw.random(10_000, dtype=np.float32) for _ in range(24)]
+    rng = np.random.default_rng(0)
+    large = [rng.integers(0, 10_000, int(work.size) // 16, dtype=np.int32) for _ in range(4)]
+    small = [rng.random(10_000, dtype=np.float32) for _ in range(24)]
     values = {f"constants/{n}": jnp.asarray(array) for n, array in enumerate([*large, *small])}
     figures = {}
     for name in ("warm-up", "seconds"):
@@ -184,14 +184,14 @@ def repeat_step(work: Work) -> Figures:
         return (time.perf_counter() - begun) / work.runs
 
     seconds()
-    plain, captured, programs, left = [], [], 0, 0.0
+    plain, captured, programs, growth = [], [], 0, 0.0
     for _ in range(3):
         plain.append(seconds())
         with probe.capture(work.folder, data="none", strict=True) as cap:
             step(jnp.float32(1.0))
             before = _memory("VmRSS")
             captured.append(seconds())
-            left = max(left, _memory("VmRSS") - before)
+            growth = max(growth, _memory("VmRSS") - before)
         programs = max(programs, len(cap.programs))
     added = statistics.median(b - a for a, b in zip(plain, captured, strict=True))
     return {
@@ -199,12 +199,12 @@ def repeat_step(work: Work) -> Figures:
         "captured": statistics.median(captured),
         "added microseconds": added * 1e6,
         "programs": float(programs),
-        "left": left,
+        "left": growth,
     }
 
 
 def index_calls(work: Work) -> Figures:
-    """Add calls with a module each to an index and read it, for a quarter of them and for all."""
+    """Append calls with one module each to a manifest and read it, for a quarter and for all."""
     few = _indexed(work.runs // 4, Path(work.folder) / "few")
     many = _indexed(work.runs, Path(work.folder) / "many")
     return {**many, **{f"{name} ratio": many[name] / few[name] for name in many}}
@@ -232,8 +232,8 @@ def _indexed(count: int, parent: Path) -> Figures:
         origin="compiled", seconds=Timing(), arguments=(), reason="same", why="", files=(),
     )  # fmt: skip
     folder = RunFolder(parent)
-    here = Environment(host="", pid=0, python="", backend="cpu", versions={})
-    folder.write_manifest(Manifest(created="", environment=here, settings=Settings()))
+    environment = Environment(host="", pid=0, python="", backend="cpu", versions={})
+    folder.write_manifest(Manifest(created="", environment=environment, settings=Settings()))
     additions = [
         Addition(
             calls=(msgspec.structs.replace(call, index=n),),
@@ -254,7 +254,7 @@ def _indexed(count: int, parent: Path) -> Figures:
 
 
 def read_capture(work: Work) -> Figures:
-    """Capture a run, replay it and verify it, each against the first plain run."""
+    """Capture a run, replay it and verify it; compare the times with the first plain run."""
     import brainpy_probe as probe
     from benchmarks.networks import runner_of
     from brainpy_probe.verify.api import verify
@@ -271,12 +271,12 @@ def read_capture(work: Work) -> Figures:
     replay = time.perf_counter() - begun
     begun = time.perf_counter()
     assert verify(cap.path).passed
-    proof = time.perf_counter() - begun
+    verification = time.perf_counter() - begun
     return {
         "replay": replay,
         "replay ratio": replay / plain,
-        "verify": proof,
-        "verify ratio": proof / plain,
+        "verify": verification,
+        "verify ratio": verification / plain,
     }
 
 

@@ -1,13 +1,15 @@
-"""EINet's time by component, beside a timing by hand of each synapse group alone.
+"""Compares EINet's profiled time by component with a separate timing of each synapse group.
 
     python benchmarks/components.py --scale 1 --duration 300
 
-Prints of each group its share of the four groups' time: as the profile has it, and as the group
-takes by itself, given the spikes of the same run. Then of three groups, of which the last has four
-times the synapses in a second run, the time in that run beside the time in the first; and what a
-dense comm takes beside one for events. Exit code 1 if the shares differ by more than 5 points, if
-less than 95 % of the loop's time is a component's, if another component takes longer, if the group
-with more synapses does not, or if events don't pay.
+For each group, it prints the share of the time of all four groups: from the profile, and when each
+group runs alone on the spikes of the same run. For three groups, of which the last has four times
+the synapses in a second run, it prints the ratio of the times of both runs. It also prints the
+ratio of the times of a dense comm and an event-driven one.
+
+The exit code is 1 if the shares differ by more than 5 percentage points, if components have less
+than 95 % of the loop's time, if another component takes longer than a group, if the group with more
+synapses does not take longer, or if the event-driven comm is not faster.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ GROUPS = {"E2E": "E", "E2I": "E", "I2E": "I", "I2I": "I"}
 
 
 def profiled(scale: float, duration: float) -> tuple[Any, dict[str, Any]]:
-    """Capture a run; return what was measured, and the spikes of each population."""
+    """Capture a run; return the measured times, and the spikes of each population."""
     bm.random.seed(1)
     runner = bp.DSRunner(
         EINet(scale),
@@ -48,30 +50,32 @@ def profiled(scale: float, duration: float) -> tuple[Any, dict[str, Any]]:
     return measured, spikes
 
 
-def by_hand(scale: float, spikes: dict[str, Any], repeat: int = 3) -> dict[str, float]:
-    """Return the seconds of each group alone, compiled as a loop of its own, the fastest of some.
+def time_separately(scale: float, spikes: dict[str, Any], repeat: int = 3) -> dict[str, float]:
+    """Return the seconds of each group in its own compiled loop, the fastest of several runs.
 
-    The groups take turns, so that what else the machine does falls on all of them.
+    The groups take turns, so that other load on the machine affects all of them.
     """
     net = EINet(scale)
     loops = {}
     for name, pre in GROUPS.items():
         group = getattr(net, name)
-        loop = bm.jit(lambda given, group=group: bm.for_loop(group.update, given, jit=True))
+        loop = bm.jit(
+            lambda pre_spikes, group=group: bm.for_loop(group.update, pre_spikes, jit=True)
+        )
         loops[name] = loop, jax.numpy.asarray(spikes[pre])
         jax.block_until_ready(loop(loops[name][1]))
     seconds = dict.fromkeys(GROUPS, float("inf"))
     for _ in range(repeat):
-        for name, (loop, given) in loops.items():
+        for name, (loop, pre_spikes) in loops.items():
             begun = time.perf_counter()
-            jax.block_until_ready(loop(given))
+            jax.block_until_ready(loop(pre_spikes))
             jax.block_until_ready(getattr(net, name).syn.g.value)
             seconds[name] = min(seconds[name], time.perf_counter() - begun)
     return seconds
 
 
 class Groups(bp.DynamicalSystem):
-    """Some comms from the same spikes, another fourth of the neurons in each step."""
+    """Several comms with the same input: in each step, another quarter of the neurons spikes."""
 
     def __init__(self, size: int, comms: dict[str, tuple[str, float]]) -> None:
         super().__init__()
@@ -81,13 +85,13 @@ class Groups(bp.DynamicalSystem):
             setattr(self, name, getattr(bp.dnn, kind)(conn, 0.1))
 
     def update(self) -> Any:
-        """Sum what the comms make of a step's spikes."""
+        """Sum the outputs of the comms for the spikes of a step."""
         spikes = (bm.arange(self.size) + bp.share["i"]) % 4 == 0
         return sum(getattr(self, name)(spikes).sum() for name in self.names)
 
 
-def each_comm(comms: dict[str, tuple[str, float]], size: int = 4000) -> dict[str, float]:
-    """Return the seconds that each of some comms takes, given its class and its probability."""
+def time_comms(comms: dict[str, tuple[str, float]], size: int = 4000) -> dict[str, float]:
+    """Return the seconds of each comm; `comms` has the class and the probability of each."""
     runner = bp.DSRunner(Groups(size, comms), progress_bar=False, monitors={})
     with tempfile.TemporaryDirectory() as out, probe.capture(out, profile=True, data="none") as cap:
         runner.run(50.0)
@@ -96,50 +100,50 @@ def each_comm(comms: dict[str, tuple[str, float]], size: int = 4000) -> dict[str
 
 
 def rows_and_synapses() -> bool:
-    """Print how each group's time grows when one has four times the synapses; return if it does."""
+    """Print how times grow with four times the synapses in C; return whether only C grows."""
     kind = "EventCSRLinear"
-    before = each_comm({"A": (kind, 0.05), "B": (kind, 0.05), "C": (kind, 0.05)})
-    after = each_comm({"A": (kind, 0.05), "B": (kind, 0.05), "C": (kind, 0.2)})
+    before = time_comms({"A": (kind, 0.05), "B": (kind, 0.05), "C": (kind, 0.05)})
+    after = time_comms({"A": (kind, 0.05), "B": (kind, 0.05), "C": (kind, 0.2)})
     grown = {name: after[name] / before[name] for name in before}
-    told = ", ".join(f"{name} {ratio:.2f}" for name, ratio in grown.items())
-    print(f"time when C has four times the synapses, beside before: {told}")
+    ratios = ", ".join(f"{name} {ratio:.2f}" for name, ratio in grown.items())
+    print(f"time with four times the synapses in C over the time before: {ratios}")
     return grown["C"] > 1.5 * max(grown["A"], grown["B"])
 
 
 def dense_and_events() -> bool:
-    """Print what a dense comm takes beside one for events; return if that takes less."""
-    found = each_comm({"dense": ("MaskedLinear", 0.05), "events": ("EventCSRLinear", 0.05)}, 2000)
+    """Compare a dense comm with an event-driven one; return whether the latter is faster."""
+    found = time_comms({"dense": ("MaskedLinear", 0.05), "events": ("EventCSRLinear", 0.05)}, 2000)
     print(f"MaskedLinear takes {found['dense'] / found['events']:.1f} times EventCSRLinear's time")
     return found["events"] < found["dense"]
 
 
 def main() -> None:
-    """Measure, print, and judge."""
+    """Measure and print; exit with 1 if a condition is not met."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scale", type=float, default=1.0, help="1 is 20,000 neurons")
     parser.add_argument("--duration", type=float, default=300.0, help="ms of model time")
     options = parser.parse_args()
 
     measured, spikes = profiled(options.scale, options.duration)
-    alone = by_hand(options.scale, spikes)
-    whole: dict[str, float] = {}
+    alone = time_separately(options.scale, spikes)
+    profiled_seconds: dict[str, float] = {}
     for component in measured.components:
         top = component.component.partition(".")[0]
-        whole[top] = whole.get(top, 0.0) + component.seconds
-    in_profile = sum(whole[name] for name in GROUPS)
-    in_hand = sum(alone.values())
-    print(f"{100 * measured.mapped:.1f} % of the loop's {measured.loop:.3f} s is a component's")
-    apart = 0.0
+        profiled_seconds[top] = profiled_seconds.get(top, 0.0) + component.seconds
+    profiled_total = sum(profiled_seconds[name] for name in GROUPS)
+    separate_total = sum(alone.values())
+    print(f"{100 * measured.mapped:.1f} % of the loop's {measured.loop:.3f} s has a component")
+    difference = 0.0
     for name in GROUPS:
-        shares = 100 * whole[name] / in_profile, 100 * alone[name] / in_hand
-        apart = max(apart, abs(shares[0] - shares[1]))
-        print(f"{name}  {shares[0]:5.1f} %  by hand {shares[1]:5.1f} %  ({alone[name]:.3f} s)")
-    others = {name: s for name, s in whole.items() if name not in GROUPS}
+        shares = 100 * profiled_seconds[name] / profiled_total, 100 * alone[name] / separate_total
+        difference = max(difference, abs(shares[0] - shares[1]))
+        print(f"{name}  {shares[0]:5.1f} %  alone {shares[1]:5.1f} %  ({alone[name]:.3f} s)")
+    others = {name: s for name, s in profiled_seconds.items() if name not in GROUPS}
     print("others:", ", ".join(f"{name} {seconds:.4f} s" for name, seconds in others.items()))
-    first = min(whole[name] for name in GROUPS) > max(others.values())
+    groups_dominate = min(profiled_seconds[name] for name in GROUPS) > max(others.values())
     grows, pays = rows_and_synapses(), dense_and_events()
-    if apart > 5 or measured.mapped < 0.95 or not (first and grows and pays):
-        sys.exit("not as it should be")
+    if difference > 5 or measured.mapped < 0.95 or not (groups_dominate and grows and pays):
+        sys.exit("a condition in the description of this script is not met")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ class MeasurementFailed(RuntimeError):
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of one process: a line of the file."""
+    """The figures of one process: one line of the file."""
 
     case: str
     way: str
@@ -36,14 +36,14 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
 def measure(
     cases: list[Case], file: Path, progress: Callable[[str], object]
 ) -> Iterator[Measurement]:
-    """Measure cases, and yield each process's figures once they are in the file.
+    """Measure cases, and yield the figures of each process after appending them to a file.
 
     Parameters
     ----------
     cases : list of Case
-        What to measure.
+        The cases to measure.
     file : Path
-        A file of JSON lines; lines that it has stay.
+        A file of JSON lines; existing lines are kept.
     progress : callable
         Called with a description of each process before it starts.
     """
@@ -68,12 +68,12 @@ def read(file: Path) -> list[Measurement]:
 
 
 def figures_of(work: Work) -> Figures:
-    """Have a fresh process do some work.
+    """Run work in a new process, and return its figures.
 
     Raises
     ------
     MeasurementFailed
-        If the process ends with another exit code than 0.
+        If the exit code of the process is not 0.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_INHERITED)}
     environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}

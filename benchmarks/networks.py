@@ -28,7 +28,7 @@ def _einet(scale: float) -> tuple[Any, list[Any], list[str]]:
 
 
 def _components(number: float) -> tuple[Any, list[Any], list[str]]:
-    """Half of them populations of ten neurons, in a ring; half of them the synapses between."""
+    """Build a ring: half of the components are populations of ten neurons, half are synapses."""
     import brainpy as bp
 
     net: Any = bp.DynSysGroup()
@@ -53,7 +53,7 @@ def _einet_runner(size: float, **options: Any) -> Any:
 
 
 def _batch_first(size: float) -> Any:
-    """Make a monitor with the batch as its first axis: the runner swaps its axes."""
+    """Build a runner with a monitor whose first axis is the batch: the runner swaps its axes."""
     import brainpy as bp
     import brainpy.math as bm
 
@@ -69,7 +69,7 @@ def _batch_first(size: float) -> Any:
 
 
 def _numpy_weights(size: float) -> Any:
-    """Make twenty NumPy arrays of so many numbers, which JAX copies at each trace."""
+    """Build a model with twenty NumPy arrays of this size, which JAX copies at each trace."""
     import brainpy as bp
     import brainpy.math as bm
     import numpy as np
@@ -84,15 +84,15 @@ def _numpy_weights(size: float) -> Any:
             for weight in self.weights:
                 self.x.value = self.x * 0.5 + weight
 
-    return bp.DSRunner(Weights(), monitors={"x": _first}, progress_bar=False)
+    return bp.DSRunner(Weights(), monitors={"x": _zero}, progress_bar=False)
 
 
-def _first(*_: Any) -> Any:
+def _zero(*_: Any) -> Any:
     return 0.0
 
 
 def _made_in_update(size: float) -> Any:
-    """Make EINet with an array that ``update()`` makes, which therefore has no name."""
+    """Build EINet with an array that ``update()`` creates and that therefore has no name."""
     import brainpy as bp
     import numpy as np
 
@@ -113,7 +113,7 @@ def _einet_class() -> Any:
 
 
 def _loose_components(number: float) -> Any:
-    """Make components that are no attributes of the model: a closure holds them."""
+    """Build a model whose components are not its attributes but in a closure."""
     import brainpy as bp
 
     cells = [bp.neurons.LIF(10) for _ in range(int(number))]
@@ -131,7 +131,7 @@ def _loose_components(number: float) -> Any:
     return bp.DSRunner(Loose(), monitors=["lif.V"], progress_bar=False)
 
 
-# Networks for the costs of known calls.
+# Networks for the overhead of known calls, whose program was captured before.
 _KNOWN: dict[str, Callable[[float], Any]] = {
     "batch-first": _batch_first,
     "memory-efficient": lambda size: _einet_runner(size, memory_efficient=True),

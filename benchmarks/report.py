@@ -1,4 +1,4 @@
-"""Shows measurements: a table for each case, and the bars that the figures must meet."""
+"""Shows measurements: a table for each case, and the limits that the figures must meet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rounds = list[dict[str, Figures]]
 
 
 def rounds_of(found: Iterable[Measurement]) -> dict[str, Rounds]:
-    """Group measurements by case and round; a round that was interrupted is left out."""
+    """Group measurements by case and round; leave out an interrupted round."""
     grouped: dict[str, dict[int, dict[str, Figures]]] = {}
     for measurement in found:
         rounds = grouped.setdefault(measurement.case, {})
@@ -32,12 +32,12 @@ def rounds_of(found: Iterable[Measurement]) -> dict[str, Rounds]:
 
 
 def ratios(rounds: Rounds, way: str, name: str, to: str | None = None) -> list[float]:
-    """Return a figure of a way divided by one of the plain run, in each round that has both."""
+    """Return the ratio of a figure of a way to one of the plain run, for each round with both."""
     return quotients(rounds, (way, name), (PLAIN, to or name))
 
 
 def quotients(rounds: Rounds, over: tuple[str, str], under: tuple[str, str]) -> list[float]:
-    """Return a figure divided by another one, each given by way and name, in each round."""
+    """Return the ratio of two figures, each given by way and name, for each round."""
     return [
         figures[over[0]][over[1]] / figures[under[0]][under[1]]
         for figures in rounds
@@ -61,9 +61,9 @@ class Bar:
     Attributes
     ----------
     figure : callable
-        Returns the figure in each round of the case.
+        Returns the figure for each round of the case.
     limit : float
-        The largest figure that meets the bar; the smallest one with ``at_least``.
+        The largest figure that meets the bar; with ``at_least``, the smallest.
     """
 
     name: str
@@ -89,7 +89,7 @@ def _share(way: str, name: str, to: str) -> Callable[[Rounds], list[float]]:
 
 
 def _known_call(rounds: Rounds) -> list[float]:
-    """Return the milliseconds that a known call adds, or 0 if they are under 1 % of the run."""
+    """Return the milliseconds that a known call adds, or 0 below 1 % of the run."""
     return [
         1e3 * figures["none"]["added again"]
         if figures["none"]["added again"] > figures[PLAIN]["again"] / 100

@@ -14,7 +14,7 @@ import brainpy_probe as probe
 from brainpy_probe.compat.versions import ECOSYSTEM
 from brainpy_probe.verify.api import verify
 
-pytest.importorskip("braincell", reason="the stack 'ecosystem' has it")
+pytest.importorskip("braincell", reason="only the stack 'ecosystem' has it")
 
 import brainmass
 import brainpy
@@ -32,7 +32,7 @@ _leaves = jax.tree_util.tree_leaves
 
 
 def _cell() -> Callable[[], Any]:
-    """Return the run of a cell of two compartments with sodium and potassium channels."""
+    """Return a function that runs a cell of two compartments with sodium and potassium channels."""
     soma = Branch.from_lengths(lengths=[20.0] * u.um, radii=[10.0, 10.0] * u.um, type="soma")
     dendrite = Branch.from_lengths(lengths=[99.0] * u.um, radii=[2.0, 1.0] * u.um, type="dendrite")
     morphology = Morphology.from_root(soma, name="soma")
@@ -52,7 +52,7 @@ def _cell() -> Callable[[], Any]:
 
 
 def _nodes() -> Callable[[], Any]:
-    """Return the run of a whole-brain model of three nodes."""
+    """Return a function that runs a whole-brain model of three nodes."""
     nodes = brainmass.HopfStep(in_size=3, a=0.25, w=0.3)
     simulator = brainmass.Simulator(nodes, dt=0.1 * u.ms)
     return lambda: simulator.run(2.0 * u.ms, monitors=["x"])
@@ -73,7 +73,7 @@ class _Spiking(brainstate.nn.Module):
 
 
 def _spikes() -> Callable[[], Any]:
-    """Return the run of a spiking layer in a loop."""
+    """Return a function that runs a spiking layer in a loop."""
     net = _Spiking()
     brainstate.nn.init_all_states(net)
 
@@ -95,7 +95,7 @@ class _Rnn(brainstate.nn.Module):
 
 
 def _online() -> Callable[[], Any]:
-    """Return one step of online learning."""
+    """Return a function that runs one step of online learning."""
     inputs = np.linspace(-1, 1, 10, dtype="float32").reshape(5, 2, 1)
     model = _Rnn()
     online = braintrace.compile(model, "D_RTRL", inputs[0], batch_size=2)
@@ -115,7 +115,7 @@ def _online() -> Callable[[], Any]:
 
 
 def _nest() -> Callable[[], Any]:
-    """Return the run of a neuron with a voltmeter."""
+    """Return a function that runs a neuron with a voltmeter."""
     simulator = brainspike.Simulator(dt=0.1 * u.ms)
     neuron = simulator.create(brainspike.iaf_psc_alpha, 1, I_e=376.0 * u.pA)
     voltmeter = simulator.create(brainspike.voltmeter)
@@ -124,7 +124,7 @@ def _nest() -> Callable[[], Any]:
 
 
 SODIUM = "ion_channels.na.channels.Na_HH1952"
-# The maker of a run; its kind; states with their units; components of its program.
+# The function that builds a run; its kind; states with units; components of its program.
 MODELS: dict[str, tuple[Callable[[], Callable[[], Any]], str, dict[str, str], set[str]]] = {
     "braincell": (_cell, "jit", {"V": "mV", f"{SODIUM}.p": ""}, {SODIUM}),
     "brainmass": (_nodes, "jit", {"x": "", "y": ""}, {"HopfStep"}),

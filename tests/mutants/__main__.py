@@ -1,11 +1,11 @@
-"""Runs the faults: ``python -m tests.mutants [WORD ...]`` takes those whose name has a word.
+"""Runs the faults: ``python -m tests.mutants [WORD ...]`` selects faults by words in their names.
 
-Each is put into a copy of this checkout, and the tests that it names are run there until one
-fails. A test that fails without the fault as well catches nothing: those that failed are run once
-more on an unchanged copy. The exit code is 1 if a fault was not caught.
+Each fault is applied to a copy of this checkout, and its tests run there until one fails. The tests
+that failed then run again on an unchanged copy: a test that also fails there does not catch a
+fault. The exit code is 1 if a fault was not caught.
 
-Importing BrainPy and JAX takes longer than most tests: processes that have done so fork for each
-fault. Neither has started a thread of its own by then, as XLA has no device yet.
+Importing BrainPy and JAX takes longer than most tests, so that processes that have imported them
+fork for each fault. At that time neither has started a thread, because XLA has no device yet.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Literal, NamedTuple
 import pytest
 
 from tests.mutants.faults import FAULTS
-from tests.mutants.patching import Fault, broken
+from tests.mutants.patching import Fault, with_fault
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = "brainpy_probe"
@@ -36,8 +36,8 @@ _FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/\S+?::.+?)(?: - .*)?$", re.MULTI
 _OPTIONS = ["-q", "-p", "no:randomly", "-p", "no:cacheprovider", "--timeout=120"]
 
 
-class Ran(NamedTuple):
-    """What became of a fault."""
+class Result(NamedTuple):
+    """The outcome of running the tests of a fault."""
 
     fault: Fault
     outcome: Literal["caught", "SURVIVED", "BROKEN"]
@@ -46,7 +46,7 @@ class Ran(NamedTuple):
     output: str
 
 
-def _copied(folder: Path) -> Path:
+def _copy_checkout(folder: Path) -> Path:
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],  # noqa: S607
         cwd=ROOT,
@@ -61,7 +61,7 @@ def _copied(folder: Path) -> Path:
 
 
 def _pytest(checkout: Path, arguments: list[str]) -> tuple[int, str]:
-    """Run tests of a checkout in a forked process; return the exit code and what it printed."""
+    """Run tests of a checkout in a forked process; return the exit code and the output."""
     with tempfile.TemporaryFile() as printed:
         child = os.fork()
         if not child:
@@ -73,7 +73,7 @@ def _pytest(checkout: Path, arguments: list[str]) -> tuple[int, str]:
                 name for name in sys.modules if name.partition(".")[0] in ("tests", PACKAGE)
             ]:
                 del sys.modules[name]
-            # What tests share is of this fault alone.
+            # Shared captures of the tests are those of this fault only.
             shared = tempfile.mkdtemp(dir=checkout.parent)
             os.environ |= {"JAX_PLATFORMS": "cpu", "PROBE_TESTS_FOLDER": shared}
             code = pytest.main([*_OPTIONS, *arguments])
@@ -84,8 +84,8 @@ def _pytest(checkout: Path, arguments: list[str]) -> tuple[int, str]:
         return os.waitstatus_to_exitcode(status), printed.read().decode(errors="replace")
 
 
-def _run(fault: Fault, checkout: Path) -> Ran:
-    path, source = broken(checkout / PACKAGE, fault)
+def _run(fault: Fault, checkout: Path) -> Result:
+    path, source = with_fault(checkout / PACKAGE, fault)
     original = path.read_text()
     begun = time.perf_counter()
     try:
@@ -96,26 +96,26 @@ def _run(fault: Fault, checkout: Path) -> Ran:
     seconds = time.perf_counter() - begun
     failed = _FAILED.search(output)
     if code == 1 and failed is not None:
-        return Ran(fault, "caught", seconds, failed[1], output)
-    return Ran(fault, "SURVIVED" if code == 0 else "BROKEN", seconds, "", output)
+        return Result(fault, "caught", seconds, failed[1], output)
+    return Result(fault, "SURVIVED" if code == 0 else "BROKEN", seconds, "", output)
 
 
 def _work(faults: Sequence[Fault], checkout: Path, results: Path) -> None:
-    """Run some faults in this process's forks, and write what became of them."""
+    """Run faults in forks of this process, and write their results to a file."""
     done = []
     for fault in faults:
-        ran = _run(fault, checkout)
-        print(f"{ran.outcome:8} {ran.seconds:5.1f} s  {fault.name}: {ran.by}", flush=True)
-        done.append(ran)
+        result = _run(fault, checkout)
+        print(f"{result.outcome:8} {result.seconds:5.1f} s  {fault.name}: {result.by}", flush=True)
+        done.append(result)
     results.write_bytes(pickle.dumps(done))
 
 
-def _all_run(faults: Sequence[Fault], parent: Path) -> tuple[list[Ran], str]:
-    """Run faults in some processes; return what became of them, and which tests fail anyway."""
+def _run_all(faults: Sequence[Fault], parent: Path) -> tuple[list[Result], str]:
+    """Run faults in several processes; return the results, and output of tests that fail anyway."""
     folders = [parent / str(number) for number in range(WORKERS)]
     children = []
     for number, folder in enumerate(folders):
-        checkout = _copied(folder / "checkout")
+        checkout = _copy_checkout(folder / "checkout")
         child = os.fork()
         if not child:
             try:
@@ -123,34 +123,34 @@ def _all_run(faults: Sequence[Fault], parent: Path) -> tuple[list[Ran], str]:
             except BaseException:
                 traceback.print_exc()
             finally:
-                os._exit(0)  # the folder is the parent's to remove
+                os._exit(0)  # without cleanup: the parent removes the folder
         children.append(child)
     for child in children:
         os.waitpid(child, 0)
-    done: list[Ran] = []
+    done: list[Result] = []
     for folder in folders:
         if (folder / "results").exists():
             done += pickle.loads((folder / "results").read_bytes())  # noqa: S301
-    by = sorted({ran.by for ran in done if ran.by})
+    by = sorted({result.by for result in done if result.by})
     code, output = _pytest(folders[0] / "checkout", by) if by else (0, "")
     return done, output if code else ""
 
 
 def main(words: list[str]) -> int:
-    """Run the faults, print what became of them, and return the exit code."""
+    """Run the faults, print the results, and return the exit code."""
     chosen = [fault for fault in FAULTS if not words or any(word in fault.name for word in words)]
     for fault in chosen:
-        broken(ROOT / PACKAGE, fault)
+        with_fault(ROOT / PACKAGE, fault)
     for name in ("jax", "brainpy", "typer.testing"):
         importlib.import_module(name)
     with tempfile.TemporaryDirectory(prefix="brainpy-probe-mutants-") as folder:
-        done, failing = _all_run(chosen, Path(folder))
-    for ran in done:
-        if ran.outcome != "caught":
-            print(f"\n=== {ran.outcome}: {ran.fault}\n{ran.output[-1500:]}")
+        done, failing = _run_all(chosen, Path(folder))
+    for result in done:
+        if result.outcome != "caught":
+            print(f"\n=== {result.outcome}: {result.fault}\n{result.output[-1500:]}")
     if failing:
-        print(f"\n=== these fail without a fault\n{failing[-3000:]}")
-    caught = sum(ran.outcome == "caught" for ran in done)
+        print(f"\n=== tests that fail without a fault\n{failing[-3000:]}")
+    caught = sum(result.outcome == "caught" for result in done)
     print(f"\n{caught} of {len(chosen)} faults were caught")
     return int(caught < len(chosen) or bool(failing))
 

@@ -1,4 +1,4 @@
-"""The deliberate faults, by layer; each names the tests of which one must fail."""
+"""The deliberate faults, by layer. Of the tests that a fault names, at least one must fail."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ __all__ = ["FAULTS"]
 
 _FORMAT = (
     Fault(
-        "a number is taken for a flag",
+        "a number is accepted as a boolean",
         "_flag",
         "not isinstance(value, bool)",
         "False",
         "tests/unit/test_settings.py",
     ),
     Fault(
-        "a file is taken for a folder",
+        "a file is accepted as a folder",
         "_folder",
         "not existing.is_dir()",
         "False",
@@ -36,7 +36,7 @@ _FORMAT = (
         "tests/verify/test_hostile.py -k terminal or control",
     ),
     Fault(
-        "control characters stand in JSON",
+        "control characters are printed in JSON",
         "visible_json",
         "_HIDDEN.sub(lambda match: _escape(ord(match[0])), text)",
         "text",
@@ -64,14 +64,14 @@ _FORMAT = (
         "tests/unit/test_store.py",
     ),
     Fault(
-        "a line is written behind a torn one",
+        "a line is appended to a truncated one",
         "append_at",
         "if size > end:",
         "if False:",
         "tests/unit/test_store.py",
     ),
     Fault(
-        "a line without room stays in part",
+        "a line that the disk cannot hold is truncated",
         "append_at",
         "except BaseException:\n            with contextlib.suppress(OSError):\n"
         "                os.ftruncate(file, end)",
@@ -121,56 +121,56 @@ _FORMAT = (
         "tests/verify/test_verify.py -k array",
     ),
     Fault(
-        "a path may lead out of the folder",
+        "a path can leave the folder",
         "_is_within_folder",
         "return len(name)",
         "return True or len(name)",
         "tests/verify/test_store.py -k outside",
     ),
     Fault(
-        "one file may have two digests",
+        "one file can have two digests",
         "_files",
         "(other.size, other.digest) != (file.size, file.digest)",
         "False",
         "tests/verify/test_hostile.py -k contradicts",
     ),
     Fault(
-        "an array's size may contradict its shape",
+        "an array's size can contradict its shape",
         "_tensor",
         "if bits >= 8 and",
         "if False and",
         "tests/verify/test_hostile.py -k contradicts",
     ),
     Fault(
-        "a key may come twice",
+        "JSON can have duplicate keys",
         "_refuse_duplicates",
         "len({key for key, _ in pairs}) < len(pairs)",
         "False",
         "tests/verify/test_hostile.py -k json",
     ),
     Fault(
-        "a folder that was removed is made again",
+        "a removed folder is created again",
         "RunFolder._check",
         "if not same:",
         "if False:",
         "tests/capture/test_failures.py",
     ),
     Fault(
-        "files that are gone are not missed",
+        "missing files are not reported",
         "RunFolder.finish",
         "if missing:",
         "if False:",
         "tests/capture/test_failures.py",
     ),
     Fault(
-        "a long name is not cut",
+        "a long name is not truncated",
         "safe_name",
         "if len(safe) <= _LONGEST:",
         "if True:",
         "tests/capture/test_messages.py -k long",
     ),
     Fault(
-        "a torn line of the journal is read",
+        "a truncated line of the journal is read",
         "_read_journal",
         ".split(b'\\n')[:-1]",
         ".split(b'\\n')",
@@ -180,14 +180,14 @@ _FORMAT = (
 
 _COMPAT_AND_IR = (
     Fault(
-        "a missing member is not missed",
+        "a missing member is not reported",
         "find",
         "getattr(found, member)",
         "pass",
         "tests/capture/test_guard.py tests/cli/test_cli.py -k missing or doctor",
     ),
     Fault(
-        "an untested version is not said",
+        "an untested version is not reported",
         "untested",
         "warn(sentence)",
         "pass",
@@ -201,28 +201,28 @@ _COMPAT_AND_IR = (
         "tests/unit/test_identity.py",
     ),
     Fault(
-        "a text that is printed otherwise passes",
+        "a text that prints differently passes",
         "reparse",
         "parsed=not difference",
         "parsed=True",
         "tests/ir/test_dialects.py -k printed",
     ),
     Fault(
-        "MHLO that leads elsewhere passes",
+        "MHLO of another program passes",
         "Lowered._mhlo",
         "returns=not difference",
         "returns=True",
         "tests/ir/test_lowered.py",
     ),
     Fault(
-        "a location's escapes are not read",
+        "escapes in a location are not decoded",
         "_unescape",
         "return value.decode(errors='replace')",
         "return printed",
         "tests/capture/test_names.py",
     ),
     Fault(
-        "a call that nothing names is run",
+        "a call that is not in the manifest runs",
         "check_calls",
         "if hidden:",
         "if False:",
@@ -243,7 +243,7 @@ _COMPAT_AND_IR = (
         "tests/ir/test_lowered.py",
     ),
     Fault(
-        "any reduction is taken for a sum",
+        "any reduction is rewritten as a sum",
         "_adds",
         "names == ['stablehlo.add', 'stablehlo.return'] and",
         "True or",
@@ -306,7 +306,7 @@ _COMPAT_AND_IR = (
         "tests/devices/test_cuda.py",
     ),
     Fault(
-        "captures of other runs are taken for ranks",
+        "captures of other runs count as ranks",
         "ranks_of",
         "(rank.session, rank.capture) == (own.session, own.capture)",
         "True",
@@ -327,7 +327,7 @@ _COMPAT_AND_IR = (
         "tests/ir/test_kernels.py",
     ),
     Fault(
-        "a kernel's failure is not noticed",
+        "the failure of a kernel is ignored",
         "_source",
         "'    return fallback(frame)', 'return 0'",
         "'    return 0', 'return 0'",
@@ -358,7 +358,7 @@ _ANALYSIS_AND_READER = (
         "tests/verify/test_bits.py -k other",
     ),
     Fault(
-        "the time of a rewritten product goes to its user",
+        "the time of a rewritten product counts for its consumer",
         "_computation_shares",
         "or of_reshape(op)",
         "",
@@ -386,7 +386,7 @@ _ANALYSIS_AND_READER = (
         "tests/verify/test_findings.py -k each_cause_and_model",
     ),
     Fault(
-        "time at once is counted twice",
+        "concurrent time counts twice",
         "_self_times",
         "(now - previous) / len(active)",
         "now - previous",
@@ -400,7 +400,7 @@ _ANALYSIS_AND_READER = (
         "tests/verify/test_hostile_programs.py -k never_ends",
     ),
     Fault(
-        "the first program's text is given",
+        "a capture returns the text of its first program",
         "Capture.text",
         "reversed(self.calls)",
         "self.calls",
@@ -417,14 +417,14 @@ _VERIFY_AND_SHELL = (
         "tests/verify/test_dataflow.py",
     ),
     Fault(
-        "text is taken for markup",
+        "text is not escaped in HTML",
         "escaped",
         "html.escape(in_one_line(str(value)))",
         "str(value)",
         "tests/report/test_report.py",
     ),
     Fault(
-        "a library's line is taken for the user's",
+        "a line of a library counts as the user's",
         "user_frame",
         "is_user_code(frame.f_code, _module(frame))",
         "True",
@@ -459,14 +459,14 @@ _VERIFY_AND_SHELL = (
         "tests/verify/test_verify.py",
     ),
     Fault(
-        "another file passes",
+        "an altered file passes",
         "_fault",
         "digest_of_file(descriptor) != file.digest",
         "False",
         "tests/verify/test_verify.py -k flipped",
     ),
     Fault(
-        "a portable form that is not there passes",
+        "a missing portable program passes",
         "_check_program",
         "elif settings.portable and program.files:",
         "elif False:",
@@ -494,14 +494,14 @@ _VERIFY_AND_SHELL = (
         "tests/verify/test_hostile_programs.py -k ends_its_reader",
     ),
     Fault(
-        "a dot file may name others",
+        "a dot file can refer to other files",
         "_lay_out",
         "if named:",
         "if False:",
         "tests/cli/test_graph.py",
     ),
     Fault(
-        "strictness is not heard",
+        "BRAINPY_PROBE_STRICT is ignored",
         "start",
         "if asks_for_strictness(os.environ):",
         "if False:",
@@ -515,7 +515,7 @@ _VERIFY_AND_SHELL = (
         "tests/startup/test_launch.py",
     ),
     Fault(
-        "wrong usage is a failure",
+        "wrong usage exits with 1 instead of 2",
         "exit_on_error",
         "raise typer.Exit(USAGE)",
         "raise typer.Exit(FAILED)",
@@ -532,14 +532,14 @@ _VERIFY_AND_SHELL = (
 
 _RECORDING = (
     Fault(
-        "the probe's frames are in a module",
+        "a module has the probe's frames",
         "install_listeners",
         "jax_tracing.take('source-info').register_exclusion(str(Path(__file__).parents[2]))",
         "pass",
         "tests/capture/test_untouched.py -k frame",
     ),
     Fault(
-        "two runs in a call are one",
+        "two runs in a call count as one",
         "RunningCall.run",
         "if times > 1:",
         "if False:",
@@ -560,56 +560,56 @@ _RECORDING = (
         "tests/capture/test_consistency.py",
     ),
     Fault(
-        "another number of steps fits",
+        "another number of steps is accepted",
         "_Check.steps",
         "if length != steps:",
         "if False:",
         "tests/capture/test_consistency.py",
     ),
     Fault(
-        "other results of the same fit",
+        "other results of the same program are accepted",
         "KnownResults.require_same",
         "if self._known.setdefault(key, results) != results:",
         "if False:",
         "tests/capture/test_consistency.py",
     ),
     Fault(
-        "a program with other names is the same",
+        "a program with other names is reused",
         "require_same_signature",
         "[item[:2] for item in ours] != recorded",
         "False",
         "tests/capture/test_consistency.py -k another_known",
     ),
     Fault(
-        "patches stay",
+        "patches are not removed",
         "ActiveRecorders.leave",
         "self._remove_from(0)",
         "pass",
         "tests/unit/test_patches.py",
     ),
     Fault(
-        "another tool's wrapper is taken out",
+        "another tool's wrapper is removed",
         "_Installed.remove",
         "self.current() is not self.wrapper",
         "False",
         "tests/unit/test_patches.py",
     ),
     Fault(
-        "a copy is a wrapper",
+        "a copy of a patched function is a wrapper",
         "_CopiesOriginal.__deepcopy__",
         "copy.deepcopy(self.__wrapped__, memo)",
         "self",
         "tests/capture/test_pickling.py",
     ),
     Fault(
-        "a fault of ours is raised into the run",
+        "an error of the probe is raised into the run",
         "Guard.__exit__",
         "return True",
         "return False",
         "tests/capture/test_guard.py",
     ),
     Fault(
-        "each failure is said",
+        "each repeated failure is reported",
         "FailureLog.report",
         "if is_first:",
         "if True:",
@@ -630,14 +630,14 @@ _RECORDING = (
         "tests/capture/test_rewind.py",
     ),
     Fault(
-        "a changed NumPy array is not seen",
+        "a changed NumPy array is not detected",
         "_inspect_numpy",
         "values += [obj.shape, str(obj.dtype), content]",
         "decides += [thing.shape, str(thing.dtype)]",
         "tests/capture/test_eager.py",
     ),
     Fault(
-        "a step that reads files is known again",
+        "a step that reads files is reused",
         "require_deterministic",
         "raise NotComparable(f'it uses {module}')",
         "pass",
@@ -658,21 +658,21 @@ _RECORDING = (
         "tests/capture/test_reasons.py",
     ),
     Fault(
-        "a callback's address is part of a module",
+        "a callback's address changes a module",
         "_remove_addresses",
         "if not address.isdecimal():",
         "if True:",
         "tests/capture/test_reasons.py -k address",
     ),
     Fault(
-        "phases that were missed are zero",
+        "unmeasured phases are zero",
         "Stopwatch.timing",
         "unmeasured |= {'trace', 'lower', 'compile'}",
         "pass",
         "tests/capture/test_timing.py",
     ),
     Fault(
-        "a cleared listener stays away",
+        "a cleared listener is not registered again",
         "listen_to_jax",
         "jax.monitoring.register_event_duration_secs_listener(_duration_event)",
         "pass",
@@ -693,7 +693,7 @@ _RECORDING = (
         "tests/capture/test_names.py",
     ),
     Fault(
-        "a model that holds something else is still",
+        "a changed model counts as unchanged",
         "Structure.is_unchanged",
         "if id(values[position]) != known:",
         "if False:",
@@ -707,14 +707,14 @@ _RECORDING = (
         "tests/verify/test_costs.py -k would_be_part_of_the_key",
     ),
     Fault(
-        "BrainPy's own checks stay",
+        "BrainPy's own checks remain",
         "drop_callbacks",
         "_drop_brainpy_callbacks(step)",
         "pass",
         "tests/verify/test_findings.py -k checks_off",
     ),
     Fault(
-        "the portable form is as it is",
+        "the portable program is not rewritten",
         "_lower",
         "lowered.make_portable()",
         "pass",
@@ -742,14 +742,14 @@ _RECORDING = (
         "tests/capture/test_which_run.py -k implementation",
     ),
     Fault(
-        "a fork writes into its parent's folder",
+        "a fork writes to its parent's folder",
         "Session._is_inherited",
         "os.getpid() != self.folder.index.begun.environment.pid",
         "False",
         "tests/startup/test_autostart.py -k fork",
     ),
     Fault(
-        "what ends after the block is recorded",
+        "a run that ends after the block is recorded",
         "Session._in_own_context",
         "None if self._closed else record(watch)",
         "record(watch)",
@@ -763,7 +763,7 @@ _RECORDING = (
         "tests/capture/test_failures.py",
     ),
     Fault(
-        "a process does not end its capture",
+        "a process does not finish its capture",
         "ProcessCapture.begin",
         "atexit.register(self.finish)",
         "pass",
@@ -826,7 +826,7 @@ _RECORDING = (
         "tests/capture/test_program.py -k digests",
     ),
     Fault(
-        "a Variable that is lost is not told",
+        "a lost Variable is not reported",
         "lost_variables",
         "isinstance(brainpy_model.raw_value(variable), tracer)",
         "False",
@@ -861,7 +861,7 @@ _RECORDING = (
         "tests/capture/test_standalone.py -k raises",
     ),
     Fault(
-        "a training step is a jit",
+        "a training step is recorded as a jit",
         "mark_training",
         "call.kind = 'fit'",
         "pass",
@@ -882,7 +882,7 @@ _RECORDING = (
         "tests/capture/test_standalone.py -k units",
     ),
     Fault(
-        "a thread's module goes to an ended call",
+        "a thread's module counts for an ended call",
         "RunningCall.add_compilation",
         "return not self._ended",
         "return True",

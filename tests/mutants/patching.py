@@ -1,7 +1,7 @@
-"""Puts a fault into a copy of the package's source, by function and snippet.
+"""Applies a fault to a copy of the package's source, by function and snippet.
 
-A function is compared as Python prints its syntax tree, without docstrings, comments and line
-breaks: rewording or reformatting the source does not disturb a fault. A snippet that is not found
+A function is compared as `ast.unparse` prints it, without docstrings, comments and line breaks, so
+that rewording or reformatting the source does not break a fault. A snippet that does not occur
 exactly once is an error.
 """
 
@@ -13,26 +13,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Fault", "NotFound", "broken"]
+__all__ = ["Fault", "NotFound", "with_fault"]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One deliberate fault.
+    """A deliberate fault.
 
     Parameters
     ----------
     name : str
-        What the package does wrong with it.
+        The wrong behaviour that it causes.
     function : str
         The qualified name of a function of the package: ``Session.close``. Its module is searched.
     old : str
         A snippet of the function, as `ast.unparse` prints it.
     new : str
-        What stands there instead.
+        Its replacement.
     tests : str
-        The arguments of pytest that name the tests of which one must fail; ``-k`` takes the rest
-        of the words.
+        The arguments of pytest that select the tests; at least one must fail. ``-k`` takes the
+        rest of the words.
     """
 
     name: str
@@ -49,41 +49,41 @@ class Fault:
 
 
 class NotFound(Exception):
-    """A fault does not fit the source any more."""
+    """A fault no longer fits the source."""
 
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def broken(package: Path, fault: Fault) -> tuple[Path, str]:
+def with_fault(package: Path, fault: Fault) -> tuple[Path, str]:
     """Return the file that holds a fault's function, and its source with the fault in it.
 
     Raises
     ------
     NotFound
-        The function, or the snippet within it, is not there exactly once.
+        If the function, or the snippet within it, does not occur exactly once.
     """
-    there = False
+    function_exists = False
     found: list[tuple[Path, str]] = []
     for path in sorted(package.rglob("*.py")):
         source = path.read_text()
         for function, text in _functions(source, fault.function):
-            there = True
+            function_exists = True
             if text.count(fault.old) == 1:
-                new = _replaced(source, function, text.replace(fault.old, fault.new))
+                new = _replace(source, function, text.replace(fault.old, fault.new))
                 found.append((path, new))
     if len(found) != 1:
-        what = f"{len(found)} functions with" if there else "no such function for"
-        raise NotFound(f"{fault.name!r}: {fault.function} has {what} {fault.old!r}")
+        problem = f"{len(found)} functions with" if function_exists else "no such function for"
+        raise NotFound(f"{fault.name!r}: {fault.function} has {problem} {fault.old!r}")
     compile(found[0][1], str(found[0][0]), "exec")
     return found[0]
 
 
 def _functions(source: str, name: str) -> Iterator[tuple[_Function, str]]:
-    """Yield the functions of a qualified name, and how each is printed."""
+    """Yield the functions with a qualified name, each with its printed source."""
     parts = name.split(".")
     if all(part in source for part in parts):
-        for function in _named(_tree(source), parts):
+        for function in _find(_tree(source), parts):
             yield function, ast.unparse(function)
 
 
@@ -97,16 +97,16 @@ def _tree(source: str) -> ast.Module:
     return tree
 
 
-def _named(tree: ast.AST, parts: list[str]) -> Iterator[_Function]:
+def _find(tree: ast.AST, parts: list[str]) -> Iterator[_Function]:
     for node in getattr(tree, "body", ()):
         if isinstance(node, (*_Function.__args__, ast.ClassDef)) and node.name == parts[0]:
             if len(parts) > 1:
-                yield from _named(node, parts[1:])
+                yield from _find(node, parts[1:])
             elif isinstance(node, _Function):
                 yield node
 
 
-def _replaced(source: str, function: _Function, text: str) -> str:
+def _replace(source: str, function: _Function, text: str) -> str:
     lines = source.splitlines()
     begin = min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)]) - 1
     indented = [f"{' ' * function.col_offset}{line}" for line in text.splitlines()]
