@@ -61,7 +61,7 @@ class ProbeError(Exception):
 
 
 # Maximum number of characters quoted from a line: MLIR's messages have words of any length.
-_LONGEST = 500
+_MAX_QUOTED = 500
 
 
 def first_line(error: BaseException) -> str:
@@ -72,7 +72,7 @@ def first_line(error: BaseException) -> str:
     """
     lines = str(error).strip().splitlines() or [type(error).__name__]
     line = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
-    return line.rstrip(".") if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
+    return line.rstrip(".") if len(line) <= _MAX_QUOTED else f"{line[:_MAX_QUOTED]}..."
 
 
 def describe_error(error: BaseException) -> str:

@@ -30,7 +30,7 @@ from brainpy_probe.ir.placement import computes_parts
 __all__ = ["Measuring", "measure"]
 
 # Number of steps in a trace that is written for the user.
-_STRETCH = 20
+_TRACED_STEPS = 20
 
 
 @dataclass(frozen=True, repr=False)
@@ -318,6 +318,6 @@ def _stretch(events: Sequence[profiler.Event], ops: LoopOps) -> list[profiler.Ev
     starts = [n for n, event in enumerate(single) if event.op == single[0].op]
     if len(starts) < 3:
         return single
-    first = max(0, (len(starts) - _STRETCH) // 2)
-    last = min(first + _STRETCH, len(starts) - 1)
+    first = max(0, (len(starts) - _TRACED_STEPS) // 2)
+    last = min(first + _TRACED_STEPS, len(starts) - 1)
     return single[starts[first] : starts[last]]

@@ -30,7 +30,7 @@ JOURNAL = "journal.jsonl"
 # Minimum number of digits of the numbers in folder names.
 _DIGITS: dict[Literal["programs", "modules"], int] = {"programs": 3, "modules": 4}
 # Maximum length of a name in a path. Systems allow 255 characters; the probe adds to some names.
-_LONGEST = 120
+_MAX_NAME = 120
 
 
 class RunFolder:
@@ -223,10 +223,10 @@ def _identity(folder: Path) -> tuple[int, int]:
 def safe_name(name: str) -> str:
     """Return a name that is valid in a path on any system; a long name is cut and gets a digest."""
     safe = re.sub(r"[^A-Za-z0-9_-]+", "_", name) or "unnamed"
-    if len(safe) <= _LONGEST:
+    if len(safe) <= _MAX_NAME:
         return safe
     digest = digest_of(name.encode(errors="surrogateescape"))[:8]
-    return f"{safe[: _LONGEST - 1 - len(digest)]}-{digest}"
+    return f"{safe[: _MAX_NAME - 1 - len(digest)]}-{digest}"
 
 
 def _new_folder(parent: Path, rank: int | None) -> Path:

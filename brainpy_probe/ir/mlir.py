@@ -47,7 +47,7 @@ READABLE_ELEMENTS = 16
 UNINITIALISED = "AllocateBuffer"
 _CALLBACK = re.compile(r"callback", re.IGNORECASE)
 # Bytes of the widest element, a complex128.
-_WIDEST = 16
+_MAX_ELEMENT_BYTES = 16
 # Custom calls that XLA itself implements on every platform: annotations (up to 0.4.30, and in VHLO
 # from 0.10 on), and arrays whose values do not matter (0.12.0, where JAX lowers a scan for a GPU).
 _OF_XLA = re.compile(
@@ -132,7 +132,7 @@ def large_constants(ops: Iterable[MlirOperation]) -> list[tuple[str, int]]:
             continue
         shaped = ir.ShapedType(operation.results[0].type)
         elements = math.prod(shaped.shape)
-        if elements * _WIDEST <= LARGE_CONSTANT:
+        if elements * _MAX_ELEMENT_BYTES <= LARGE_CONSTANT:
             continue
         size = elements * _bits(shaped.element_type) // 8
         if (

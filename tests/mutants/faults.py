@@ -165,7 +165,7 @@ _FORMAT = (
     Fault(
         "a long name is not truncated",
         "safe_name",
-        "if len(safe) <= _LONGEST:",
+        "if len(safe) <= _MAX_NAME:",
         "if True:",
         "tests/capture/test_messages.py -k long",
     ),
@@ -266,7 +266,7 @@ _COMPAT_AND_IR = (
     Fault(
         "a program of several devices runs on one",
         "choose",
-        "found = cpu(count) if count <= _MOST else cpu()",
+        "found = cpu(count) if count <= _MAX_HOST_DEVICES else cpu()",
         "found = cpu()",
         "tests/devices/test_sharding.py",
     ),

@@ -212,7 +212,7 @@ def test_a_report_describes_the_chosen_programs(
     assert numbers == [0]
     assert "brainpy-probe report RUN --program 1" in page
     # A page holds the programs that took the most time; at least one of them.
-    monkeypatch.setattr("brainpy_probe.report.page.page._LARGEST", 1)
+    monkeypatch.setattr("brainpy_probe.report.page.page._MAX_CHARACTERS", 1)
     assert described(None)[0] == [1]
     with pytest.raises(probe.BadSetting, match="no program 9"):
         several.report(tmp_path / "x.html", programs=[9])

@@ -11,7 +11,7 @@ __all__ = ["changed_numbers", "mark", "renamed", "tokens"]
 _TOKEN = re.compile(r"[^\W\d][\w.]*'*|\d+(?:\.\d+)?(?:e[+-]?\d+)?|\s+|\*\*|[<>=!]=|.")
 _NUMBER = re.compile(r"-?\d")
 # SequenceMatcher takes quadratic time in the length of two unequal texts.
-_LONGEST = 4000
+_MAX_CHARACTERS = 4000
 
 
 def tokens(text: str) -> list[str]:
@@ -27,7 +27,7 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
 def mark(old: str, new: str) -> tuple[str, str]:
     """Return both expressions with their differing parts in ``[-...-]`` and ``{+...+}``."""
     left, right = tokens(old), tokens(new)
-    if len(left) > _LONGEST or len(right) > _LONGEST:
+    if len(left) > _MAX_CHARACTERS or len(right) > _MAX_CHARACTERS:
         return old, new
     marked: tuple[list[str], list[str]] = ([], [])
     for kind, i, j, k, m in SequenceMatcher(None, left, right, autojunk=False).get_opcodes():

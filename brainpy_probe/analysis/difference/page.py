@@ -15,7 +15,7 @@ from brainpy_probe.analysis.difference.records import (
 
 __all__ = ["page"]
 
-_MOST_NAMES = 8
+_MAX_NAMES = 8
 
 
 def page(difference: Difference) -> str:
@@ -50,13 +50,13 @@ def _sorted(difference: Difference) -> list[tuple[str, tuple[str, str]]]:
 
 
 def _costs(costs: Sequence[CostChange]) -> Iterator[str]:
-    for cost in costs[:_MOST_NAMES]:
+    for cost in costs[:_MAX_NAMES]:
         yield (
             f"costs: {cost.component} {cost.old_flops:,.0f} -> {cost.new_flops:,.0f} flops, "
             f"{cost.old_bytes:,} -> {cost.new_bytes:,} bytes in a step"
         )
-    if len(costs) > _MOST_NAMES:
-        yield f"costs: {len(costs) - _MOST_NAMES} more components"
+    if len(costs) > _MAX_NAMES:
+        yield f"costs: {len(costs) - _MAX_NAMES} more components"
 
 
 def _signature(change: SignatureChange) -> str:
@@ -106,5 +106,5 @@ def _group(name: str) -> str:
 
 def _listed(names: Iterable[str]) -> str:
     found: Sequence[str] = list(names)
-    more = f" and {len(found) - _MOST_NAMES} more" if len(found) > _MOST_NAMES else ""
-    return ", ".join(found[:_MOST_NAMES]) + more
+    more = f" and {len(found) - _MAX_NAMES} more" if len(found) > _MAX_NAMES else ""
+    return ", ".join(found[:_MAX_NAMES]) + more

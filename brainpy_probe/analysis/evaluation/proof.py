@@ -28,9 +28,9 @@ __all__ = ["Proof", "StepProof", "prove"]
 
 Arrays = Mapping[str, Array]
 # Maximum number of steps that are tried to find one with spikes and one without.
-_MOST_TRIED = 8
+_MAX_STEPS_TRIED = 8
 # How far values are moved to check whether rounding explains a difference: 4 ulps of a float32.
-_MOVED = 4 * float(np.finfo(np.float32).eps)
+_PERTURBATION = 4 * float(np.finfo(np.float32).eps)
 
 
 @dataclass
@@ -125,8 +125,8 @@ def _candidates(step: Step, run: Callable[[int], Arrays]) -> Iterator[int]:
             rows = np.moveaxis(run(step.steps)[spec.path], spec.axis, 0)
             spikes = rows.reshape(len(rows), -1).any(axis=1)
             found += [int(np.argmax(spikes)), int(np.argmin(spikes))]
-    found += map(int, np.linspace(0, step.steps - 1, _MOST_TRIED))
-    yield from list(dict.fromkeys(found))[:_MOST_TRIED]
+    found += map(int, np.linspace(0, step.steps - 1, _MAX_STEPS_TRIED))
+    yield from list(dict.fromkeys(found))[:_MAX_STEPS_TRIED]
 
 
 def _runner(
@@ -188,7 +188,7 @@ def _compare(
             proof.equal.append(name)
             continue
         moved = moved or [
-            Evaluator(record, _with_moved_states(step, values, across), moved=along * _MOVED)
+            Evaluator(record, _with_moved_states(step, values, across), moved=along * _PERTURBATION)
             for across, along in ((0, -1), (0, 1), (-1, 0), (1, 0))
         ]
         others = [other.value(result.term).reshape(expected.shape) for other in moved]
@@ -219,7 +219,7 @@ def _with_moved_states(step: Step, values: Mapping[int, Array], sign: int) -> di
     states = {id(term) for term in step.carried.values()}
     states |= {id(term) for term in step.arguments if term.attributes["role"] == "state"}
     return {
-        key: (array * (1 + sign * _MOVED)).astype(array.dtype)
+        key: (array * (1 + sign * _PERTURBATION)).astype(array.dtype)
         if key in states and is_float(array.dtype)
         else array
         for key, array in values.items()

@@ -220,7 +220,7 @@ class _Chooser:
             if term.op in _CHAINS and operands[0].op == term.op:
                 deeper[0] -= 1  # a + b + c is one level
             depth = max(deeper, default=0)
-            if depth > _DEEPEST and seen_through(term) is term and not is_atom(term):
+            if depth > _MAX_DEPTH and seen_through(term) is term and not is_atom(term):
                 component = term.component if term.component in self.components else ""
                 name = f"{component}.x" if component else "shared"
                 self.add(term, self.numbered(name), component)
@@ -235,7 +235,7 @@ class _Chooser:
 
 
 # Printing an expression takes some Python frames for each level.
-_DEEPEST = 40
+_MAX_DEPTH = 40
 _CHAINS = ("add", "multiply")
 
 

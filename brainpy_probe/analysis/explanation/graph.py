@@ -264,7 +264,7 @@ def _exact(op: str, operands: Sequence[Term]) -> Fraction | None:
         return None
     found = _RATIONAL[op](*values)
     # A long chain of constants would have ever larger numbers.
-    return found if found.denominator < _LARGEST and abs(found.numerator) < _LARGEST else None
+    return found if found.denominator < _MAX_PART and abs(found.numerator) < _MAX_PART else None
 
 
-_LARGEST = 10**30
+_MAX_PART = 10**30

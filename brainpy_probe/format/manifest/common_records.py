@@ -29,11 +29,11 @@ __all__ = [
 
 # A float represents integers exactly up to this number. Larger numbers from a file might overflow
 # in arithmetic.
-_LARGEST_INT = 2**53
+_MAX_INT = 2**53
 
-NonNegativeInt = Annotated[int, Meta(ge=0, le=_LARGEST_INT)]
+NonNegativeInt = Annotated[int, Meta(ge=0, le=_MAX_INT)]
 DeviceCount = Annotated[int, Meta(ge=1, le=2**20)]
-BoundedInt = Annotated[int, Meta(ge=-_LARGEST_INT, le=_LARGEST_INT)]
+BoundedInt = Annotated[int, Meta(ge=-_MAX_INT, le=_MAX_INT)]
 BoundedFloat = Annotated[float, Meta(ge=-1e30, le=1e30)]
 Seconds = Annotated[float, Meta(ge=0.0, le=1e12)]
 Shape = Annotated[tuple[NonNegativeInt, ...], Meta(max_length=64)]

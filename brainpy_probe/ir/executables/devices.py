@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 # Maximum number of CPU devices that one host can provide.
-_MOST = 256
+_MAX_HOST_DEVICES = 256
 _HOST_DEVICES = "--xla_force_host_platform_device_count"
 
 
@@ -192,7 +192,7 @@ def of_jax(platform: str, count: int) -> Devices | None:
 
 def prepare(placements: Iterable[Placement]) -> None:
     """Make jaxlib create as many CPU devices as some programs need; see :func:`cpu`."""
-    counts = [p.devices for p in placements if p.devices <= _MOST]
+    counts = [p.devices for p in placements if p.devices <= _MAX_HOST_DEVICES]
     if max(counts, default=1) > 1:
         cpu(max(counts))
 
@@ -215,7 +215,7 @@ def choose(placement: Placement) -> tuple[Devices, Sequence[str]]:
         if own is not None:
             return own, ["XLA may choose other algorithms each time that it compiles"]
         reasons.append(f"it ran on {platform}, and here on a CPU")
-    found = cpu(count) if count <= _MOST else cpu()
+    found = cpu(count) if count <= _MAX_HOST_DEVICES else cpu()
     if len(found.devices) < count:
         found = cpu()
         reasons.append(f"it ran on {count} devices, and here on one")

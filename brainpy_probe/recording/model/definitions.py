@@ -32,8 +32,8 @@ __all__ = ["read_definition"]
 
 # Numeric attributes that follow from the size of a group.
 _SIZES = ("num",)
-_LARGEST = 1e30
-_LARGEST_INT = 2**53
+_MAX_FLOAT = 1e30
+_MAX_INT = 2**53
 
 
 def read_definition(components: list[tuple[str, Callable[[], Any]]]) -> ModelDefinition:
@@ -96,7 +96,7 @@ def _integrators(attributes: dict[str, Any]) -> list[Any]:
 def _derivatives(integrator: Any) -> Iterator[tuple[DerivativeDefinition, str]]:
     """Yield the derivatives of an integrator, each with the reason why its source is missing."""
     dt = getattr(integrator, "dt", None)
-    step = float(dt) if isinstance(dt, (int, float)) and abs(dt) < _LARGEST else None
+    step = float(dt) if isinstance(dt, (int, float)) and abs(dt) < _MAX_FLOAT else None
     for kind, variables, function in derivatives_of(integrator):
         try:
             source, problem = statements(function), ""
@@ -155,5 +155,5 @@ def _scalar(array: Array) -> float | None:
 def _number(value: float) -> float | None:
     """Return a number, or None if the manifest can't hold it."""
     if isinstance(value, int):
-        return value if abs(value) <= _LARGEST_INT else None
-    return value if math.isfinite(value) and abs(value) <= _LARGEST else None
+        return value if abs(value) <= _MAX_INT else None
+    return value if math.isfinite(value) and abs(value) <= _MAX_FLOAT else None

@@ -33,7 +33,7 @@ from brainpy_probe.compat.brainpy_model import (
 
 __all__ = ["Parts", "Structure", "Visit", "children", "name_part", "step_cost", "walk"]
 
-_LONG = 4096
+_MAX_ATOMS = 4096
 # Limits of a walk: some objects create new parts each time they are inspected.
 _MAX_OBJECTS = 100_000
 _MAX_COST = 200
@@ -96,7 +96,9 @@ def _parts(obj: Any, kind: int) -> tuple[Sequence[Any], list[Any]]:
             return [VALUE, *attributes], [raw_value(obj), *attributes.values()]
         if kind == _QUANTITY:
             return (MANTISSA,), [obj.mantissa]
-        if kind in (_ATOM, _LEAF) or (len(obj) > _LONG and isinstance(next(iter(obj)), _ATOMS)):
+        if kind in (_ATOM, _LEAF) or (
+            len(obj) > _MAX_ATOMS and isinstance(next(iter(obj)), _ATOMS)
+        ):
             return (), []
         if kind == _ITEMS:
             return range(len(obj)), list(obj)

@@ -10,7 +10,7 @@ from brainpy_probe.format.manifest.records import Uncaptured
 __all__ = ["UncapturedRuns"]
 
 # The names of the functions that are recorded.
-_MOST_NAMES = 20
+_MAX_NAMES = 20
 
 
 @dataclass
@@ -55,7 +55,7 @@ class UncapturedRuns:
             Uncaptured(
                 idiom=idiom,
                 count=len(kind.functions) or kind.runs,
-                functions=tuple(name for _, name in kind.functions.values())[:_MOST_NAMES],
+                functions=tuple(name for _, name in kind.functions.values())[:_MAX_NAMES],
             )
             for idiom, kind in self._kinds.items()
         )

@@ -12,7 +12,7 @@ from brainpy_probe.report.page.icicle import icicle
 
 __all__ = ["cost_section", "cost_table"]
 
-_MOST_ROWS = 3000
+_MAX_ROWS = 3000
 
 
 def cost_section(record: ProgramRecord, costs: Costs | None, fills: Mapping[str, str]) -> Html:
@@ -122,4 +122,4 @@ def cost_table(costs: Costs, measured: Measured | None) -> Html:
 
     titles = ["component", "class", *(["time"] if measured is not None else [])]
     titles += ["ops", "flops", "transcendental", "bytes moved", "state", "constants"]
-    return table(titles, list(visit("", 0))[:_MOST_ROWS], figures=len(titles) - 2)
+    return table(titles, list(visit("", 0))[:_MAX_ROWS], figures=len(titles) - 2)

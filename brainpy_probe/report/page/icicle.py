@@ -12,7 +12,7 @@ __all__ = ["icicle"]
 
 _WIDTH, _ROW = 1000.0, 30
 # Narrower components are not drawn.
-_NARROWEST = 0.7
+_MIN_WIDTH = 0.7
 _CHARACTER = 7.2
 
 
@@ -57,7 +57,7 @@ def icicle(
     def draw(name: str, x: float, depth: int) -> None:
         nonlocal deepest
         width = _WIDTH * total(name) / whole
-        if width < _NARROWEST:
+        if width < _MIN_WIDTH:
             return
         deepest = max(deepest, depth)
         share = 100 * total(name) / whole

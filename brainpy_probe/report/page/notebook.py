@@ -38,7 +38,7 @@ from brainpy_probe.showing import Listed
 __all__ = ["as_html"]
 
 # Maximum number of lines of a text: a browser is slow with all lines of a large text.
-_LINES = 400
+_MAX_LINES = 400
 
 
 def as_html(shown: object) -> str:
@@ -148,8 +148,8 @@ def _(shown: Program) -> Html:
 
 def _text(title: str, text: str) -> Html:
     lines = text.split("\n")
-    cut = f", the first {_LINES} lines" if len(lines) > _LINES else ""
-    shown = visible_text("\n".join(lines[:_LINES]))
+    cut = f", the first {_MAX_LINES} lines" if len(lines) > _MAX_LINES else ""
+    shown = visible_text("\n".join(lines[:_MAX_LINES]))
     return _folded(f"{title}: {len(lines):,} lines{cut}", tag("pre", shown))
 
 

@@ -27,9 +27,9 @@ __all__ = ["page_of", "report_page", "resource"]
 
 # Maximum number of characters of all described programs together: a larger page opens slowly, and
 # is too large to send to others.
-_LARGEST = 2_000_000
+_MAX_CHARACTERS = 2_000_000
 # Maximum number of rows in the table of the other programs.
-_MOST_ROWS = 400
+_MAX_ROWS = 400
 # In the script element, "<" could end the element.
 _ESCAPED = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
@@ -72,7 +72,7 @@ def report_page(
             lambda what, done=done: step(what, done, len(chosen)),  # type: ignore[misc]
         )
         size = part.size + sum(other.size for other in parts.values())
-        if programs is None and parts and size > _LARGEST:
+        if programs is None and parts and size > _MAX_CHARACTERS:
             break
         parts[number] = part
     left = [number for number in range(len(known)) if number not in parts]
@@ -140,7 +140,7 @@ def _others(manifest: Manifest, left: Sequence[int]) -> Html:
             len(record.arguments),
             len(record.results),
         )
-        for record in (manifest.programs[number] for number in left[:_MOST_ROWS])
+        for record in (manifest.programs[number] for number in left[:_MAX_ROWS])
     ]
     are = "1 program is" if len(left) == 1 else f"{len(left)} programs are"
     first = left[:2]

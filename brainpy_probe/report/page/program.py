@@ -26,7 +26,7 @@ from brainpy_probe.report.pictures.svg import draw_model
 __all__ = ["ProgramPart", "arguments_table", "parts_html", "program_part"]
 
 _T = TypeVar("_T")
-_MOST_ROWS = 3000
+_MAX_ROWS = 3000
 
 
 @dataclass
@@ -247,7 +247,7 @@ def arguments_table(record: ProgramRecord) -> Html:
             )
         )
     titles = ("name", "role", "is", "type", "bytes")
-    return table(titles, rows[:_MOST_ROWS], figures=1)
+    return table(titles, rows[:_MAX_ROWS], figures=1)
 
 
 def _arguments(record: ProgramRecord) -> Html:

@@ -33,8 +33,8 @@ _BAR, _ROW = 720, 24
 _LABEL, _WIDEST_LABEL, _CHARACTER = 230.0, 400.0, 6.6
 # Seconds of the probe above which they are written next to a call's bar.
 _SHOWN_PROBE = 0.1
-_MOST_CALLS = 80
-_MOST_MODULES = 400
+_MAX_CALLS = 80
+_MAX_MODULES = 400
 
 
 def section(name: str, title: str, *content: Html | str) -> Html:
@@ -141,7 +141,7 @@ def calls(manifest: Manifest) -> Html:
     """Return the calls on a time line, and the modules that were compiled again."""
     if not manifest.calls:
         return section("calls", "Calls", tag("p", "No call was recorded."))
-    shown = manifest.calls[:_MOST_CALLS]
+    shown = manifest.calls[:_MAX_CALLS]
     longest = max(_length(call) for call in shown) or 1.0
     names = [_call_name(call) for call in shown]
     left = max(_LABEL, min(_CHARACTER * max(map(len, names)), _WIDEST_LABEL))
@@ -231,7 +231,7 @@ def module_table(modules: Sequence[ModuleRecord]) -> Html:
             seconds(module.seconds.lower),
             seconds(module.seconds.compile),
         )
-        for module in modules[:_MOST_MODULES]
+        for module in modules[:_MAX_MODULES]
     ]
     titles = ("module", "name", "call", "line", "from", "why", "trace s", "lower s", "compile s")
     return table(titles, rows, figures=3)

@@ -16,8 +16,8 @@ __all__ = ["draw_model", "model_dot"]
 
 _MARGIN = 40.0
 # If there are more arrows, a label is shown only while the pointer is over its arrow.
-_LABELLED = 40
-_SHOWN = 3
+_MAX_LABELLED_ARROWS = 40
+_MAX_LABELS = 3
 _STEEP = 20.0
 _STYLE = (
     "text{font:12px system-ui,sans-serif;text-anchor:middle;fill:#111}"
@@ -44,7 +44,7 @@ def draw_model(model: Model, colours: Colours, *, standalone: bool = True) -> st
         style.
     """
     boxes = place(model)
-    labelled = len(model.arrows) <= _LABELLED
+    labelled = len(model.arrows) <= _MAX_LABELLED_ARROWS
     pairs = {(arrow.source, arrow.target) for arrow in model.arrows}
     runner = {node.name for node in model.nodes if node.is_runner}
     # In a large model the runner's arrows, one for each population, would cover the others.
@@ -133,9 +133,9 @@ def _arrow(
         # The point in the middle of the curve.
         x = (start[0] + 2 * middle[0] + end[0]) / 4
         y = (start[1] + 2 * middle[1] + end[1]) / 4
-        shown = list(arrow.values[:_SHOWN])
-        if len(arrow.values) > _SHOWN:
-            shown[-1] = f"and {len(arrow.values) - _SHOWN + 1} more"
+        shown = list(arrow.values[:_MAX_LABELS])
+        if len(arrow.values) > _MAX_LABELS:
+            shown[-1] = f"and {len(arrow.values) - _MAX_LABELS + 1} more"
         # The label of a steep arrow is on the arrow's own side.
         side = middle[0] - (a.x + b.x) / 2
         anchor = "middle" if abs(side) < _STEEP else "start" if side > 0 else "end"
@@ -200,8 +200,8 @@ def model_dot(model: Model, colours: Colours) -> str:
             f'height={box.height / 72:.2f} fixedsize=true fillcolor="{colours.fill(node.name)}"]'
         )
     for arrow in model.arrows:
-        label = "\\n".join(_quoted(shortened(value, 28)) for value in arrow.values[:_SHOWN])
-        text = f' [label="{label}"]' if len(model.arrows) <= _LABELLED else ""
+        label = "\\n".join(_quoted(shortened(value, 28)) for value in arrow.values[:_MAX_LABELS])
+        text = f' [label="{label}"]' if len(model.arrows) <= _MAX_LABELLED_ARROWS else ""
         lines.append(f"{numbers[arrow.source]} -> {numbers[arrow.target]}{text}")
     return "\n".join([*lines, "}"])
 

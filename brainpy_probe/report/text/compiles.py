@@ -24,7 +24,7 @@ REASONS: dict[Reason, str] = {
     "values": "other constants",
     "code": "other code",
 }
-_NAME = 24
+_NAME_WIDTH = 24
 
 
 def compiles_table(manifest: Manifest) -> Group:
@@ -42,7 +42,7 @@ def compiles_table(manifest: Manifest) -> Group:
     )  # fmt: skip
     for cause in rows:
         table.add_row(
-            shortened(cause.place or "unknown", _NAME),
+            shortened(cause.place or "unknown", _NAME_WIDTH),
             REASONS[cause.reason],
             f"{len(cause.modules)}",
             *(seconds(getattr(cause.seconds, name)) for name in ("trace", "lower", "compile")),

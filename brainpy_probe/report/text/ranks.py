@@ -16,7 +16,7 @@ from brainpy_probe.quantities import duration, ranges, seconds
 __all__ = ["HEAD", "facts_of", "ranks_table", "rows_of"]
 
 HEAD = ("rank", "calls", "compile", "run", "wall", "capture")
-_MODULES = 6
+_MAX_MODULES = 6
 
 
 def ranks_table(folder: Path, ranks: Ranks) -> Group:
@@ -72,10 +72,10 @@ def facts_of(ranks: Ranks) -> Iterator[str]:
     names: dict[str, list[ModuleOnSome]] = {}
     for module in ranks.modules:
         names.setdefault(module.name, []).append(module)
-    for name, modules in list(names.items())[:_MODULES]:
+    for name, modules in list(names.items())[:_MAX_MODULES]:
         yield f"{name}: {_modules(modules)}."
-    if len(names) > _MODULES:
-        yield f"{len(names) - _MODULES} more modules were not compiled by all ranks."
+    if len(names) > _MAX_MODULES:
+        yield f"{len(names) - _MAX_MODULES} more modules were not compiled by all ranks."
 
 
 def _program(program: ProgramOfRanks, ranks: Ranks) -> str:

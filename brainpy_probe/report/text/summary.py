@@ -40,22 +40,22 @@ __all__ = [
 ]
 
 WIDTH = 80
-_WIDEST = 120
+_MAX_WIDTH = 120
 # Maximum number of lines of calls, programs, problems and findings.
 _CALLS, _PROGRAMS, _PROBLEMS, _FINDINGS = 6, 4, 4, 6
-_MESSAGE = 150
+_MAX_MESSAGE = 150
 _MORE = "show --all: everything, with remedies; show --compiles: by line of your code"
 # The width above which each phase has a column.
-_WIDE = 76
+_WIDE_TERMINAL = 76
 # With this many columns or more, the name of the model has only one line.
-_ROOM = 24
+_MIN_NAME_WIDTH = 24
 
 
 def terminal_width() -> int:
     """Return the number of columns of the terminal on stdout; 80 without a terminal."""
     if not sys.stdout.isatty():
         return WIDTH
-    return max(40, min(shutil.get_terminal_size().columns, _WIDEST))
+    return max(40, min(shutil.get_terminal_size().columns, _MAX_WIDTH))
 
 
 def as_plain_text(content: RenderableType, width: int = WIDTH) -> str:
@@ -154,7 +154,7 @@ def _ran(call: CallRecord) -> str:
 def _calls(manifest: Manifest, width: int) -> Group:
     rows = list(_folded(manifest.calls))
     shown = [(_counts(calls[0]), calls) for calls in rows[:_CALLS]]
-    phases = phases_of(manifest.calls) if width >= _WIDE else ["compile", "wall"]
+    phases = phases_of(manifest.calls) if width >= _WIDE_TERMINAL else ["compile", "wall"]
     # A column without values is left out.
     counts = [name for name in ("steps", "runs") if any(found[name] for found, _ in shown)]
     heads = [*counts, "program", *phases, "probe"]
@@ -169,7 +169,7 @@ def _calls(manifest: Manifest, width: int) -> Group:
     ]
     taken = sum(max(map(len, column)) + 2 for column in zip(heads, *cells, strict=True))
     room = width - taken
-    room = room if room >= _ROOM else 2 * max(room, 18)  # two lines
+    room = room if room >= _MIN_NAME_WIDTH else 2 * max(room, 18)  # two lines
     table = plain_table(
         Column("calls", overflow="fold"),
         *(Column(name, justify="right", no_wrap=True) for name in heads),
@@ -347,7 +347,7 @@ def _problems(manifest: Manifest, width: int) -> list[Text]:
     for (message, style), numbers in calls.items():
         of = f"call{'s' * (len(numbers) > 1)} {ranges(numbers)}"
         separator = " " if message.startswith("raised") else ": "
-        text = shortened(in_one_line(f"{of}{separator}{message}"), max(_MESSAGE, width))
+        text = shortened(in_one_line(f"{of}{separator}{message}"), max(_MAX_MESSAGE, width))
         lines.append(Text(f"! {text}", style=style, overflow="fold"))
     for module in manifest.lost_modules:
         lines.append(Text(f"! {module.name} was compiled and could not be recorded", style="red"))

@@ -35,7 +35,7 @@ _REDUCTIONS = {
     ("maximum", None): "max", ("minimum", None): "min",
 }  # fmt: skip
 _SUMS_OF_PARTS = {"add": "psum", "maximum": "pmax", "minimum": "pmin"}
-_LONGEST_ARRAY = 8
+_MAX_ELEMENTS = 8
 
 
 def number(value: Any) -> str:
@@ -125,7 +125,7 @@ class Printer:
     def _constant(self, term: Term) -> tuple[str, int]:
         if is_constant(term):
             text = decimal(term.exact) or number(term.value[()])
-        elif np.size(term.value) <= _LONGEST_ARRAY:
+        elif np.size(term.value) <= _MAX_ELEMENTS:
             text = f"[{', '.join(number(value) for value in np.ravel(term.value))}]"
         else:
             text = f"array{list(term.shape)}"
