@@ -27,7 +27,7 @@ from brainpy_probe.compat.brainpy_model import (
 from brainpy_probe.compat.brainpy_runner import holder_classes
 from brainpy_probe.libraries import is_user_module, may_hold_models
 from brainpy_probe.recording.identity_dict import IdentityDict
-from brainpy_probe.recording.tracing.usercode import names_in
+from brainpy_probe.recording.tracing.determinism import names_in
 
 __all__ = [
     "Namespace",

@@ -20,9 +20,9 @@ from brainpy_probe.compat.types import Args, Kwargs
 from brainpy_probe.errors import first_line
 from brainpy_probe.recording.calls import RunningCall
 from brainpy_probe.recording.patches import ACTIVE
-from brainpy_probe.recording.tracing.contents import argument_signature
-from brainpy_probe.recording.tracing.recognition import StepDependencies, global_random_states
-from brainpy_probe.recording.tracing.rewind import first_items, side_effects_undone
+from brainpy_probe.recording.tracing.object_contents import argument_signature
+from brainpy_probe.recording.tracing.side_effects import first_items, side_effects_undone
+from brainpy_probe.recording.tracing.step_dependencies import StepDependencies, global_random_states
 from brainpy_probe.recording.tracing.traces import StepTrace
 
 __all__ = ["trace_step"]

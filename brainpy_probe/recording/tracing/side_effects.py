@@ -27,7 +27,7 @@ from brainpy_probe.compat import brainpy_model, brainpy_runner
 from brainpy_probe.compat.types import Runner
 from brainpy_probe.libraries import is_user_module
 from brainpy_probe.recording.model.tree import children, walk
-from brainpy_probe.recording.tracing.usercode import names_in
+from brainpy_probe.recording.tracing.determinism import names_in
 
 __all__ = ["first_items", "side_effects_undone"]
 

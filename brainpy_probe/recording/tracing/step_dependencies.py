@@ -18,8 +18,8 @@ import numpy as np
 from brainpy_probe.compat import brainpy_runner, jax_tracing
 from brainpy_probe.compat.types import Runner
 from brainpy_probe.libraries import is_user_module
-from brainpy_probe.recording.tracing.contents import comparable_state, inspect
-from brainpy_probe.recording.tracing.usercode import NotComparable
+from brainpy_probe.recording.tracing.determinism import NotComparable
+from brainpy_probe.recording.tracing.object_contents import comparable_state, inspect
 
 __all__ = ["StepDependencies", "global_random_states"]
 

@@ -28,19 +28,19 @@ from brainpy_probe.compat import brainpy_model
 from brainpy_probe.format.digests import digest_of
 from brainpy_probe.libraries import is_user_module
 from brainpy_probe.recording.patches import unwrapped
+from brainpy_probe.recording.tracing.determinism import (
+    NotComparable,
+    UsedNames,
+    require_deterministic,
+    require_deterministic_builtin,
+    used_names,
+)
 from brainpy_probe.recording.tracing.equality import (
     ByEquality,
     ByIdentity,
     ByReference,
     is_constant,
     is_made_in_python,
-)
-from brainpy_probe.recording.tracing.usercode import (
-    NotComparable,
-    UsedNames,
-    require_deterministic,
-    require_deterministic_builtin,
-    used_names,
 )
 
 __all__ = ["argument_signature", "comparable_state", "inspect"]
