@@ -447,7 +447,7 @@ _VERIFY_AND_SHELL = (
     Fault(
         "a report has no end",
         "report_page",
-        "size > _LARGEST",
+        "size > _MAX_CHARACTERS",
         "False",
         "tests/report/test_report.py -k chosen",
     ),
