@@ -38,7 +38,7 @@ class Steps:
         Parameters
         ----------
         title : str
-            What is being done.
+            The name of the step.
         done, total : int, optional
             The number of finished steps, and of all steps.
         """
@@ -82,7 +82,7 @@ def progress(title: str, total: int | None = None) -> Iterator[Steps]:
     Parameters
     ----------
     title : str
-        What is being done.
+        The name of the work.
     total : int, optional
         The number of steps, if it is known.
     """

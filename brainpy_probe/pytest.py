@@ -137,7 +137,7 @@ def _write(path: Path, programs: list[Program]) -> None:
 
 
 def _difference(path: Path, programs: list[Program]) -> str:
-    """Return what differs from a snapshot as text; empty if nothing does."""
+    """Return the differences from a snapshot as text; empty if there are none."""
     from brainpy_probe.analysis.difference.programs import compare
     from brainpy_probe.analysis.difference.snapshot import read_snapshot
     from brainpy_probe.errors import ProbeError

@@ -336,8 +336,8 @@ def _notes(record: ProgramRecord, counts: _CostCounts) -> tuple[str, ...]:
             "or the step was traced before the capture was opened."
         )
     if counts.inner["while"]:
-        inner = count_phrase(counts.inner["while"], "inner loop repeats", "inner loops repeat")
-        notes.append(f"What {inner} is counted once, because XLA does not count how often.")
+        loops = count_phrase(counts.inner["while"], "inner loop is", "inner loops are")
+        notes.append(f"The ops of {loops} counted once, because XLA does not count iterations.")
     if counts.inner["conditional"]:
         inner = count_phrase(counts.inner["conditional"], "conditional", "conditionals")
         notes.append(f"Of {inner} the costliest branch is counted.")

@@ -227,7 +227,7 @@ class _Walk:
         if op is self.loop:
             return self._time_loop(op, operands[0])
         if op.opcode == "while":
-            # A loop within a step: what enters it may also come from its body.
+            # A loop within a step: a value that enters it may also come from its body.
             body = self._body(op)
             once = self._enter(body, operands, owner, "", {}, counted=counted)
             both = _union(operands[0], once)

@@ -35,9 +35,9 @@ class Finding(Shown, msgspec.Struct, frozen=True, kw_only=True):
     slug : str
         The kind of finding.
     sentence : str
-        What was found, with figures.
+        The fact, with figures.
     remedy : str
-        What to do about it.
+        The action that the user can take.
     model : str
         The model's class; empty if the finding is not about a model.
     count : int

@@ -85,7 +85,7 @@ NAMES.update(
             "XLA's profiler",
             ("jaxlib._profiler:",),
             "jaxlib 0.10.2, 0.12.0: ProfilerSession, ProfileOptions; up to 0.4.30 jaxlib has no "
-            "reader for what xla_extension.profiler writes",
+            "reader for the output of xla_extension.profiler",
             era="brainstate",
             optional=True,
         ),

@@ -1,4 +1,4 @@
-"""What JAX passes to XLA's compiler for CUDA."""
+"""Settings that JAX passes to XLA's compiler for CUDA."""
 
 from __future__ import annotations
 

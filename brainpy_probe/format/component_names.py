@@ -40,7 +40,7 @@ _TRACED = re.compile(r"(?:jit|pjit)\(|eval_jaxpr$|closed_call$")
 # Pseudo-components: the runner's work in a step, before and after the model's update.
 INPUTS = "runner.inputs"
 MONITORS = "runner.monitors"
-# Time and cost without a component: the loop over time itself, what runs before and after the loop,
+# Time and cost without a component: the loop over time itself, the ops before and after the loop,
 # and the time between two ops.
 LOOP = "(loop)"
 OUTSIDE = "(outside the loop)"

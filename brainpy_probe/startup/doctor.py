@@ -65,7 +65,7 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True):
     started : bool
         Whether the activation ran in this process.
     problem : str
-        What is wrong with the variables; empty if they are valid.
+        The problem with the variables; empty if they are valid.
     """
 
     files: tuple[str, ...]

@@ -17,14 +17,14 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     subject : str
-        What was checked: ``files``, ``program 0``, ``program 0, portable``, ``module 3``.
+        The object of the check: ``files``, ``program 0``, ``program 0, portable``, ``module 3``.
     name : str
         The check.
     outcome : str
         ``passed``; ``failed``; ``noted``: a remark, not a fault; ``undecided``: this capture does
         not contain enough to decide.
     reason : str
-        What was found; for a fault, the file.
+        The result in words; for a fault, the file.
     """
 
     subject: str

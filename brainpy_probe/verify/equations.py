@@ -21,7 +21,7 @@ def check_equations(program: Program) -> Iterator[Check | str]:
 
     Booleans and integers must be equal, floats within 4 units in the last place. A greater
     difference passes only if the rounding of a function such as exp, or of a state, explains it;
-    the check lists these. What NumPy can't evaluate is listed too.
+    the check lists these. Results that NumPy can't evaluate are listed too.
 
     Parameters
     ----------

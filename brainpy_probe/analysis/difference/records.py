@@ -99,7 +99,7 @@ class CostChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Difference(Shown, msgspec.Struct, frozen=True, kw_only=True):
-    """What changed from one captured program to another.
+    """The changes from one captured program to another.
 
     Attributes
     ----------
@@ -129,9 +129,9 @@ class Difference(Shown, msgspec.Struct, frozen=True, kw_only=True):
     modules : tuple of (int, float)
         Number of modules and their seconds of compilation, old and new.
     environment : dict
-        What differs in the environment: old and new, by name.
+        The differences between the environments: old and new, by name.
     notes : tuple of str
-        What could not be compared, and differences that do not decide ``same``.
+        Aspects that could not be compared, and differences that do not decide ``same``.
     """
 
     old: str

@@ -177,7 +177,7 @@ def _compare(
             proof.unevaluated[name] = f"NumPy fails: {describe_error(error)}"
             continue
         if step.loops and result.spec.axis is None and value.size * step.steps == expected.size > 1:
-            # A jitted function that runs a loop returns what the loop has recorded.
+            # A jitted function that runs a loop returns the values that the loop recorded.
             proof.unevaluated[name] = "its axis over the steps is not recorded"
             continue
         if value.size == expected.size:

@@ -1,4 +1,4 @@
-"""Digests of what a program computes, which depend only on its names and operations.
+"""Digests of a program's computation, which depend only on its names and operations.
 
 They are equal for captures of the same model in other processes and with other versions of BrainPy
 and JAX, if these lower the model to the same operations. The code of kernels is not included.

@@ -1,4 +1,4 @@
-"""Definitions of BrainPy's kernels: what each of them computes.
+"""Definitions of BrainPy's kernels: the computation of each kernel.
 
 A program calls a kernel by the name under which brainevent registered it with XLA, which is a
 digest of the kernel's content. The program's record has the kernel's name in brainevent.

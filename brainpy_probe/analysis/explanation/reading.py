@@ -68,7 +68,7 @@ class Result:
 
 @dataclass
 class Step:
-    """What a program computes in each step.
+    """The computation of a program in each step.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class Step:
     each, by name.
         name.
     notes : list of str
-        What is not in the results.
+        Parts of the program that are not in the results.
     """
 
     terms: Terms

@@ -142,7 +142,7 @@ class ComponentExplanation(msgspec.Struct, frozen=True, kw_only=True):
     definition : ClassDefinition or None
         Its class with the equations of the docstring; None if they were not recorded.
     derivatives : tuple of DerivativeDefinition
-        What it integrates, and how.
+        Its derivatives, and how they are integrated.
     parameters : tuple of ParameterValue
         Its parameters.
     states : tuple of StateDescription
@@ -185,7 +185,7 @@ class Explanation(Shown, msgspec.Struct, frozen=True, kw_only=True):
     shared : tuple of Equation
         Equations that belong to no component, such as ``t``.
     recorded : tuple of Equation
-        What the program returns for each step: monitors and outputs.
+        The values that the program returns for each step: monitors and outputs.
     functions : dict
         The definitions of functions in the expressions: ``exprel(z)``.
     opaque : tuple of str
@@ -193,7 +193,7 @@ class Explanation(Shown, msgspec.Struct, frozen=True, kw_only=True):
     digests : dict
         The digests of each result, by group and name, as ``state/E.V``.
     notes : tuple of str
-        What an expression does not show, and what was not recorded.
+        Parts that an expression does not show, and parts that were not recorded.
     """
 
     name: str

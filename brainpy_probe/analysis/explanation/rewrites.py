@@ -1,4 +1,4 @@
-"""Recognises what a group of operations computes. Each rule is exact in the reals."""
+"""Recognises the function that a group of operations computes. Each rule is exact in the reals."""
 
 from __future__ import annotations
 

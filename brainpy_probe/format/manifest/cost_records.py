@@ -1,4 +1,4 @@
-"""Records of what a program's components cost, and how long they ran."""
+"""Records of the costs and the run times of a program's components."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class ComponentDefinition(Record, frozen=True, kw_only=True):
     cls : int
         The position of its class in :attr:`ModelDefinition.classes`.
     derivatives : tuple of int
-        The positions of what it integrates in :attr:`ModelDefinition.derivatives`.
+        The positions of its derivatives in :attr:`ModelDefinition.derivatives`.
     parameters : tuple of ParameterValue
         Its parameters.
     units : dict
@@ -109,18 +109,18 @@ class ComponentDefinition(Record, frozen=True, kw_only=True):
 
 
 class ModelDefinition(Record, frozen=True, kw_only=True):
-    """The definition of a model, by component. What several components share is recorded once.
+    """The definition of a model, by component. Shared definitions are recorded once.
 
     Attributes
     ----------
     classes : tuple of ClassDefinition
         The classes of the components.
     derivatives : tuple of DerivativeDefinition
-        What the components integrate.
+        The derivatives that the components integrate.
     components : dict
         The definition of each component by its name in the model tree.
     notes : tuple of str
-        What could not be read, with the reason.
+        Parts that could not be read, with the reason.
     """
 
     classes: tuple[ClassDefinition, ...] = ()
@@ -134,7 +134,7 @@ class ModelDefinition(Record, frozen=True, kw_only=True):
         return None if found is None or found.cls >= len(self.classes) else self.classes[found.cls]
 
     def derivatives_of(self, component: str) -> tuple[DerivativeDefinition, ...]:
-        """Return what a component integrates."""
+        """Return the derivatives that a component integrates."""
         found = self.components.get(component)
         numbers = () if found is None else found.derivatives
         return tuple(self.derivatives[n] for n in numbers if n < len(self.derivatives))

@@ -185,7 +185,7 @@ class ModuleFacts(Record, frozen=True, kw_only=True):
     large_constants : int
         Total bytes of its constants larger than 1 KiB.
     notes : tuple of str
-        What could not be read, with the reason.
+        Parts that could not be read, with the reason.
     """
 
     name: str

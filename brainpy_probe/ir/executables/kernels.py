@@ -33,7 +33,7 @@ __all__ = ["call_directly", "check_calls", "register", "unregistered"]
 _HANDLERS = PrivateName(
     "brainevent's handlers of its kernels, by the names of their custom calls",
     ("brainevent._op.numba_ffi:_NUMBA_CPU_FFI_HANDLES",),
-    "brainevent 0.2.1, 0.3.0; .kernel is the numba function, ._callback what XLA calls",
+    "brainevent 0.2.1, 0.3.0; .kernel is the numba function, XLA calls ._callback",
     era="brainstate",
 )
 

@@ -56,7 +56,7 @@ def explain(
             f"The same program again: BrainPy builds a new function {_per()}, "
             "which JAX then traces and compiles again."
             if by_run
-            else "The same program again: JAX finds what it compiled by the function and its "
+            else "The same program again: JAX looks up compiled code by the function and its "
             "arguments, not by the program."
         )
     last = before[-1]
@@ -90,7 +90,7 @@ def _content_changes(last: MlirModule, now: MlirModule) -> tuple[Reason, str]:
         # A length may differ that no argument has, because JAX drops arguments that nothing reads.
         results = mlir.result_types(last), mlir.result_types(now)
         changed = _changes(*results, lambda n: f"result {n}")
-    return changed or ("code", "Another program: its operations differ, or what they are given.")
+    return changed or ("code", "Another program: its operations or their operands differ.")
 
 
 def _per() -> str:

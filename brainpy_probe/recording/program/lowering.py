@@ -207,7 +207,7 @@ def _without_dead_code(closed: ClosedProgram) -> _Function:
 
 
 def _for_one_device(function: _Function, jaxpr: ClosedJaxpr | None) -> _Function:
-    """Replace what only BrainPy or several devices support by what other compilers support.
+    """Replace parts that other compilers do not support by plain StableHLO.
 
     This replaces BrainPy's own kernels (an old BrainPy chooses them before the trace), and the
     bodies that a model computes on several devices. The new function returns a list of results.

@@ -237,7 +237,7 @@ def _fidelity(program: LoweredProgram, closed: ClosedProgram, *notes: str) -> Fi
 
 
 def _portable(place: str, rendered: RenderedProgram, folder: RunFolder) -> PortableProgram | None:
-    """Write the portable version, if requested. Its notes list what is not portable."""
+    """Write the portable version, if requested. Its notes list the parts that are not portable."""
     closed, portable = rendered.closed, rendered.portable
     if portable is None:
         return None

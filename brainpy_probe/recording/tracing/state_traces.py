@@ -1,4 +1,4 @@
-"""Records what BrainPy traces from 2.7 on, where brainstate keeps the state.
+"""Records the traces of BrainPy from 2.7 on, where brainstate keeps the state.
 
 A run belongs to a runner, or is an outermost loop, condition or jitted function of brainstate.
 """

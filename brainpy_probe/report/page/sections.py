@@ -43,7 +43,7 @@ def section(name: str, title: str, *content: Html | str) -> Html:
 
 
 def head(name: str, manifest: Manifest) -> Html:
-    """Return the head: what ran, where, the proofs, the problems and the findings."""
+    """Return the head: the runs, the environment, the proofs, the problems and the findings."""
     where = manifest.environment
     ran = list(dict.fromkeys(call.model or call.name for call in manifest.calls)) or ["no network"]
     versions = [

@@ -20,7 +20,7 @@ _MAX_MODULES = 6
 
 
 def ranks_table(folder: Path, ranks: Ranks) -> Group:
-    """Return what each rank ran, and what differs between them.
+    """Return the runs of each rank, and the differences between the ranks.
 
     Parameters
     ----------

@@ -135,7 +135,7 @@ def _times(known: Sequence[ComponentCost], measured: Measured, links: Links) -> 
         "Measured with XLA's profiler: the captured program was compiled again and run on the "
         f"captured arrays, in {measured.seconds:.3f} s without the profiler and in "
         f"{measured.profiled:.3f} s with it. A share is the part of the loop's time in which a "
-        "component's ops ran; that of the last line is what is assigned to components."
+        "component's ops ran; the last line's share is assigned to components."
     )
     parts = [Text(note, style="dim")]
     if measured.profiled > 2 * measured.seconds:

@@ -1,4 +1,4 @@
-"""Evaluates on one device what a model computes on several devices.
+"""Evaluates on one device a computation that a model distributes over several devices.
 
 The body of a ``shard_map`` or ``pmap`` computes one part of each array, and reads other parts by
 collective operations such as ``psum``. ``jax.vmap`` with the names of the mesh's axes computes all

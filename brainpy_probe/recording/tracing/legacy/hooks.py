@@ -1,4 +1,4 @@
-"""Records what BrainPy traces up to 2.6, where BrainPy itself keeps the Variables.
+"""Records the traces of BrainPy up to 2.6, where BrainPy itself keeps the Variables.
 
 From 2.4 on, a run is one ``jax.lax.scan`` outside of any jit; its jaxpr is a parameter of the scan
 primitive that JAX binds. Before 2.4, and if a runner compiles its step, a run is a call of a
