@@ -216,8 +216,8 @@ class CannotWrite(ProbeError, OSError):
 
     Parameters
     ----------
-    The folder in which the capture folder was to be created.
-        The folder in which it was to be created.
+    parent : str
+        The folder in which the capture folder was to be created.
     error : OSError
         The system's error.
     """

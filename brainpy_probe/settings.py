@@ -171,6 +171,7 @@ def asks_for_strictness(environment: Mapping[str, str]) -> bool:
 
 
 def _folder(out: str | os.PathLike[str] | None) -> str:
+    """Check the argument ``out``; return the folder as a string."""
     if out is None:
         return DEFAULT_OUT
     try:

@@ -63,6 +63,7 @@ def causes(manifest: Manifest) -> tuple[Cause, ...]:
 
 
 def _causes(manifest: Manifest) -> Iterator[Cause]:
+    """Yield one cause for each line of code, function and reason."""
     groups: dict[tuple[str, str, Reason], list[ModuleRecord]] = {}
     for module in manifest.modules:
         groups.setdefault((module.place, module.function, module.reason), []).append(module)

@@ -288,6 +288,7 @@ def _input_length(record: ProgramRecord) -> int:
 
 
 def _rows(record: ProgramRecord, counts: _CostCounts) -> tuple[ComponentCost, ...]:
+    """Return the cost of each component, the model first, then of the ops without a component."""
     components = record.components
     without_component = component_names.LOOP if counts.loop is None else component_names.OUTSIDE
     once = {name or without_component: counted for name, counted in counts.once.items()}
@@ -329,6 +330,7 @@ def _parent(name: str, components: Mapping[str, str]) -> str:
 
 
 def _notes(record: ProgramRecord, counts: _CostCounts) -> tuple[str, ...]:
+    """Return the limitations of the counts."""
     notes = []
     if not record.components:
         notes.append(

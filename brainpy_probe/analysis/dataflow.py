@@ -38,8 +38,8 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
         Its dtype and shape, as ``float32[1000]``.
     nbytes : int
         Its size in bytes.
-    Whether it is the state's value at the end of the previous step.
-        Whether it is the state's value from the end of the step before.
+    delayed : bool
+        Whether it is the state's value at the end of the previous step.
     """
 
     source: str
@@ -202,6 +202,7 @@ class _Walk:
         *,
         counted: bool,
     ) -> _Origins:
+        """Return the origins of an op's value, and record the values that flow to its component."""
         given = _flat(tuple(operands))
         if not counted or not owner or owner == component_names.SHARED:
             return given
@@ -223,6 +224,7 @@ class _Walk:
         *,
         counted: bool,
     ) -> _Value:
+        """Walk over the computations that an op calls; return the origins of its result."""
         called = [self.module.computations[number] for number in op.called]
         if op is self.loop:
             return self._time_loop(op, operands[0])
@@ -245,6 +247,7 @@ class _Walk:
         return self._enter(called[0], operands, owner, prefix, states, counted=counted)
 
     def _time_loop(self, op: hlo.Instruction, start: _Value) -> _Value:
+        """Walk over one step of the loop over time; return the origins of its result."""
         carried = _elements(start)
         states = {}
         for number, element in enumerate(carried):
@@ -261,6 +264,7 @@ class _Walk:
         return result
 
     def _body(self, op: hlo.Instruction) -> hlo.Computation:
+        """Return the body of a loop."""
         # The condition's result is one truth value.
         bodies = [self.module.computations[number] for number in op.called]
         return next(
@@ -270,6 +274,7 @@ class _Walk:
         )
 
     def _flow(self, origins: Iterable[_Origin], target: str) -> None:
+        """Record that values flow to a component."""
         self.seen.add(target)
         for origin in origins:
             if origin.component and origin.component != target:

@@ -309,6 +309,7 @@ def _hlo_listing(
     owners: Sequence[str],
     within: dict[str, list[int]],
 ) -> HloListing:
+    """Return the listing of HLO lines, each with its component and its StableHLO lines."""
     links: list[tuple[int, ...]] = []
     for line, numbers in zip(lines, own, strict=True):
         found = set(numbers)

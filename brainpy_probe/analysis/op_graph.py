@@ -79,6 +79,7 @@ class _Reader:
     ops: list[Op] = field(default_factory=list)
 
     def read(self) -> list[Op]:
+        """Return the ops of the program."""
         self.owners = Owners(self.record.components)
         self.loop = time_loop(self.module, self.record)
         arguments = [
@@ -105,11 +106,13 @@ class _Reader:
         return self.ops
 
     def _holder(self, role: str, name: str) -> str:
+        """Return the component that holds an argument or result, or a pseudo-component."""
         if role in ("state", "constant"):
             return component_names.enclosing_component(name, self.record.components)
         return f"runner.{GROUPS[role]}"  # type: ignore[index]
 
     def _add(self, op: Op) -> int:
+        """Add an op; return its position."""
         self.ops.append(op)
         return len(self.ops) - 1
 
@@ -131,6 +134,7 @@ class _Reader:
         parameters: Sequence[_Value],
         owner: str,
     ) -> _Value:
+        """Read an instruction; return its value."""
         if op.opcode == "parameter":
             return parameters[op.parameter]
         if op.opcode == "constant":

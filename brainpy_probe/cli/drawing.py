@@ -206,6 +206,7 @@ def _draw_dot_files(
     out: Path | None,
     collapses: bool,
 ) -> None:
+    """Draw XLA's dot files, as one page or as one picture each."""
     from brainpy_probe.report.api import all_groups
     from brainpy_probe.report.page.gallery import gallery
     from brainpy_probe.report.pictures.xla import draw, write_next_to

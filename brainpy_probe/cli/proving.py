@@ -204,6 +204,7 @@ def _drive(program: Program, *, given: bool) -> Replay:
 
 
 def _arrays(overrides: list[str]) -> dict[str, Any]:
+    """Read the arrays that ``--override`` names."""
     import numpy as np
 
     arrays = {}

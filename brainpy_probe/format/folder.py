@@ -230,6 +230,7 @@ def safe_name(name: str) -> str:
 
 
 def _new_folder(parent: Path, rank: int | None) -> Path:
+    """Create a folder with a name that no other capture has."""
     parent.mkdir(parents=True, exist_ok=True)
     host = re.sub(r"[^A-Za-z0-9.-]+", "-", socket.gethostname()) or "host"
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())

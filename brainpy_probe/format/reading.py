@@ -158,6 +158,7 @@ def _read_index(folder: Path) -> tuple[bytes, Manifest, list[bytes]]:
 
 
 def _decode_manifest(source: Path, content: bytes) -> Manifest:
+    """Decode a manifest, after checking its format and version."""
     try:
         head = msgspec.json.decode(content, type=_Head)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -80,6 +80,7 @@ def _faults(source: Path, manifest: Manifest) -> Iterator[str]:
 
 
 def _references(source: Path, manifest: Manifest) -> Iterator[str]:
+    """Check that records are numbered without gaps, and refer to existing records."""
     programs, calls = range(len(manifest.programs)), range(len(manifest.calls))
     for kind, records in (
         ("calls", manifest.calls),
@@ -125,6 +126,7 @@ def _is_within_folder(name: str) -> bool:
 
 
 def _program(program: ProgramRecord) -> Iterator[str]:
+    """Check that a program's record is consistent."""
     listed = {file.path for file in program.files}
     yield from _signature(program, listed)
     if program.step is not None:
@@ -202,6 +204,7 @@ def _kinds(files: Iterable[WrittenFile], allowed: set[str] | None) -> Iterator[s
 
 
 def _tensor(spec: TensorSpec, listed: set[str]) -> Iterator[str]:
+    """Check that the record of an argument or result is consistent."""
     digits = re.search(r"[0-9]+", spec.dtype)
     bits = 8 if spec.dtype == "bool" else int(digits.group()) if digits else 0
     size = math.prod(spec.shape) * (bits // 8)

@@ -262,6 +262,7 @@ def _repetitions(operands: Sequence[int]) -> tuple[int, ...]:
 
 
 def _computation(content: bytes) -> Computation:
+    """Read an HloComputationProto."""
     name, number, root = "", 0, 0
     instructions: dict[int, Instruction] = {}
     for field_number, value in protobuf.fields(content):
@@ -278,6 +279,7 @@ def _computation(content: bytes) -> Computation:
 
 
 def _instruction(content: bytes) -> Instruction:
+    """Read an HloInstructionProto."""
     texts: dict[int, bytes] = {}
     numbers: dict[int, int] = {}
     lists: dict[int, tuple[int, ...]] = {_OPERANDS: (), _CALLED: ()}

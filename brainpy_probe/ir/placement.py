@@ -65,6 +65,7 @@ def shardings(module: MlirModule) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _shardings(module: MlirModule, kind: str, count: int) -> tuple[str, ...]:
+    """Return the shardings in the attributes of main's arguments or results."""
     ir = bindings.take("mlir")
     attributes = mlir.main(module).operation.attributes
     if kind not in attributes:

@@ -34,9 +34,9 @@ class Loop:
     ----------
     steps : int
         The number of steps.
-    The loop operand of each argument of main that the loop carries and changes, by the
-    argument's position.
-        The loop operand of each argument of main that the loop carries and changes, by position.
+    carried : dict
+        The loop operand of each argument of main that the loop carries and changes, by the
+        argument's position.
     """
 
     steps: int
@@ -238,6 +238,7 @@ class _DataFlow:
         self._known: dict[str, tuple[frozenset[int], ...]] = {}
 
     def of(self, block: MlirBlock) -> tuple[frozenset[int], ...]:
+        """Return, for each value that a block returns, the arguments on which it depends."""
         known: dict[Any, frozenset[int]] = {
             argument: frozenset([number]) for number, argument in enumerate(block.arguments)
         }

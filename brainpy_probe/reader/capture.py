@@ -149,9 +149,9 @@ class Capture(Shown):
             The file. By default ``NAME.html`` in the current folder, with the capture's name.
         open : bool
             Whether to open it in a browser.
-        The numbers of the programs to describe. By default, the programs whose calls took the most
-        time, as long as the page keeps a sensible size; the page lists the others.
-            time, as long as the page keeps a sensible size; the page lists the others.
+        programs : sequence of int, optional
+            The numbers of the programs to describe. By default, the programs whose calls took the
+            most time, as long as the page keeps a sensible size; the page lists the others.
 
         Returns
         -------

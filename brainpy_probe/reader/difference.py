@@ -62,6 +62,7 @@ def diff(
 
 
 def _diff(old: Capture, new: Capture, number: int, ignored: tuple[Aspect, ...]) -> Difference:
+    """Compare a program of two captures."""
     before, after = (_program(capture, number) for capture in (old, new))
     difference, names = compare(
         Side(before.record, before.explain()),
@@ -98,6 +99,7 @@ def _program(capture: Capture, number: int) -> Program:
 
 
 def _costs(old: Program, new: Program, names: Mapping[str, str]) -> Iterator[CostChange]:
+    """Yield the components whose costs differ."""
     before = {row.component: row.step for row in old.costs.components}
     after = {old_name(row.component, names): row.step for row in new.costs.components}
     for name in {**before, **after}:

@@ -69,6 +69,7 @@ def _answer(
 def _run(
     task: ProgramTask | Conversion, stream: IO[bytes]
 ) -> tuple[Answer, list[bytes | memoryview]]:
+    """Run a task; return the answer, and the bytes that follow it."""
     if isinstance(task, Conversion):
         module = CompiledModule(Path(task.folder), task.record, None)
         text = module.convert(task.dialect).encode()
@@ -113,6 +114,7 @@ def _needs_jax(task: ProgramTask) -> bool:
 def _replay(
     program: Program, task: ProgramTask, stream: IO[bytes]
 ) -> tuple[Answer, list[bytes | memoryview]]:
+    """Replay a program; return the answer, and the bytes of its results."""
     if isinstance(program, Step) and task.action == "drive":
         specs, replayed = program.loop.results, program.drive()
     else:

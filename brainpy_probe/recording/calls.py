@@ -261,8 +261,7 @@ class RunningCall:
         """Return whether an outermost loop or function that starts now may be the run.
 
         Within BrainPy's own ``_predict``, only the step of this runner may be the run. A user's
-        runner class may run its model without that method. Without a runner, the run is the
-        function itself.
+        runner class may run its model without it. Without a runner, the run is the function itself.
         """
         if self.is_standalone:
             return is_step

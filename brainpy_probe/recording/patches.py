@@ -203,6 +203,7 @@ class ActiveRecorders:
         )
 
     def _install(self, patch: Patch) -> None:
+        """Install a patch."""
         for covered in self._covered:
             if (covered.patch.owner, covered.patch.name) == (patch.owner, patch.name):
                 self._covered.remove(covered)

@@ -37,6 +37,7 @@ def _numbered(graph: OpGraph) -> tuple[range, tuple[Op, ...]]:
 
 
 def _node(number: int, op: Op) -> dict[str, Any]:
+    """Return an op as a node of Model Explorer."""
     facts = {
         "component": op.component,
         "constants": ", ".join(op.constants),

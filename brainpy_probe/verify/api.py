@@ -93,6 +93,7 @@ def verify(
 
 
 def _checks(capture: Capture, with_iree: bool, limits: Limits | None) -> Iterator[Check]:
+    """Yield the checks of the manifest, then the checks of the files and programs."""
     manifest = capture.manifest
     reason = (
         f"{MANIFEST} has format version {manifest.version}, and all its files are in the folder"

@@ -49,6 +49,7 @@ def check_equations(program: Program) -> Iterator[Check | str]:
 
 
 def _check(subject: str, proof: Proof) -> Check:
+    """Return the check of a proof."""
     if not proof.steps:
         return undecided(subject, _NAME, proof.problem)
     differing = _listed(proof, lambda step: step.differing)

@@ -113,6 +113,7 @@ def _check_program(
 def _checks_of_texts(
     subject: str, fidelity: Fidelity, files: tuple[WrittenFile, ...], settings: Settings
 ) -> list[Check]:
+    """Check that each requested dialect has a text or a reason."""
     checks = []
     kinds = {file.kind for file in files}
     for dialect in settings.dialects:
@@ -154,6 +155,7 @@ def check_arrays(folder: Path, program: ProgramRecord) -> Iterator[Check]:
 def _faults(
     folder: Path, program: ProgramRecord, path: str, specs: list[TensorSpec]
 ) -> Iterator[str]:
+    """Yield the arrays of a file that differ from the manifest."""
     file = next((file for file in program.files if file.path == path), None)
     if file is None:
         yield f"the manifest does not list {path} among the program's files"

@@ -123,8 +123,8 @@ class Job:
     ----------
     subject, name : str
         Subject and name of the check that fails if the job ends its process.
-    Yields checks, and a description of each step before it that may end the process.
-        Yields checks, and before each step that may end the process a description of the step.
+    run : callable
+        Yields checks, and a description before each step that may end the process.
     """
 
     subject: str

@@ -229,6 +229,7 @@ def _lacks(program: Program) -> bool:
 
 
 def _check_iree(folder: Path, subject: str, program: Program, expected: _Expected) -> Check:
+    """Run a program with IREE, and check the results."""
     name = "IREE"
     obstacle = _obstacle(program, expected)
     if obstacle:

@@ -52,8 +52,8 @@ class Texts:
         The version of the jaxlib that wrote them.
     calls : set of str
         The custom calls of a program according to the manifest.
-    Whether they are the texts of a portable program.
-        Whether it is a portable program.
+    plain : bool
+        Whether they are the texts of a portable program.
     """
 
     subject: str

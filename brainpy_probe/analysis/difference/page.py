@@ -24,6 +24,7 @@ def page(difference: Difference) -> str:
 
 
 def _lines(difference: Difference) -> Iterator[str]:
+    """Yield the lines of the text."""
     changed = sum(len(update.results) for update in difference.updates)
     if difference.same_program:
         yield f"same program: 0 of {difference.compared} results changed"

@@ -190,7 +190,6 @@ class Evaluator:
         to find the results that their rounding affects.
     iterations : _Iterations, optional
         The iterations of the inner loop that contains the terms.
-        The iterations of the inner loop that contains the terms.
     """
 
     def __init__(
@@ -266,6 +265,7 @@ class Evaluator:
         return value.astype(wanted, copy=False)
 
     def _computed(self, term: Term, operands: Sequence[Array]) -> Array:
+        """Compute the value of an operation from the values of its operands."""
         op = term.op
         if op in _ELEMENTWISE:
             return np.asarray(_ELEMENTWISE[op](*operands))

@@ -157,6 +157,7 @@ def _compare(
     before: Arrays,
     after: Arrays,
 ) -> StepProof:
+    """Compare the explanation with the program for one step."""
     proof = StepProof(number, _spikes(step, after))
     values = _values(step, number, arguments, before)
     evaluator = Evaluator(record, values)

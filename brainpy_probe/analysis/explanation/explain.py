@@ -177,6 +177,7 @@ class _Explainer:
         return list(found.values())
 
     def components(self, equations: Sequence[Equation]) -> Iterable[ComponentExplanation]:
+        """Yield the explanation of each component, in the order of evaluation."""
         rank = {equation.name: place for place, equation in enumerate(equations)}
         own: dict[str, list[Equation]] = {name: [] for name in self.record.components}
         for equation in equations:
@@ -238,6 +239,7 @@ class _Explainer:
         return dict.fromkeys(kernel_name(self.record, term) for term in unknown)
 
     def notes(self, equations: Sequence[Equation], recorded: Sequence[Equation]) -> Iterable[str]:
+        """Yield the notes of the explanation."""
         yield from self.step.notes
         read = {name for equation in (*equations, *recorded) for name in equation.reads}
         for name, first in self.step.starts.items():

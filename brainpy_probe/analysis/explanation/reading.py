@@ -75,20 +75,20 @@ class Step:
     terms : Terms
         All terms.
     results : list of Result
-        Whether a loop over time was found in the program.
+        The results.
     loops : bool
-        Whether the program has a loop over time, which was found.
+        Whether a loop over time was found in the program.
     steps : int
         The number of its steps; 1 if it has none.
     arguments : list of Term
         The arguments of the program, in order.
-    The values before a step that the loop carries, each by the result that receives its last
-    value: group and name, as ``state/E.V``.
+    carried : dict
+        The values before a step that the loop carries, each by the result that receives its last
+        value: group and name, as ``state/E.V``.
     counter : Term or None
         The number of the step, from 0.
-    The values carried from step to step that do not start as an argument: the first value of
-    each, by name.
-        name.
+    starts : dict
+        The first value of each carried value that does not start as an argument, by name.
     notes : list of str
         Parts of the program that are not in the results.
     """
@@ -224,6 +224,7 @@ class _Reader:
     def _enter_loop(
         self, op: MlirOperation, operands: list[Term], values: dict[Any, Term], caller: str
     ) -> list[Term]:
+        """Read the body of the loop over time; return the terms of the loop's results."""
         body = op.regions[1].blocks[0]
         returned = list(list(body.operations)[-1].operation.operands)
         counted = counter(op)

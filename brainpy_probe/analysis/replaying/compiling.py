@@ -164,6 +164,7 @@ def constants_of(record: ProgramRecord, arguments: Sequence[Array]) -> dict[int,
 
 
 def _missing_kernels(record: ProgramRecord, missing: Sequence[str], problem: str) -> CannotReplay:
+    """Return the error for kernels that can't be called here."""
     placement = record.fidelity.placement
     if not placement.on_cpu and choose(placement)[0].platform == "cpu":
         return CannotReplay(

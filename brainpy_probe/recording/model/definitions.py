@@ -115,6 +115,7 @@ def _derivatives(integrator: Any) -> Iterator[tuple[DerivativeDefinition, str]]:
 
 
 def _parameters(attributes: dict[str, Any]) -> Iterator[ParameterValue]:
+    """Yield the numbers and arrays among a component's public attributes."""
     state, array = state_class(), array_classes()
     for name, value in attributes.items():
         if name.startswith("_") or name in _SIZES or issubclass(type(value), state):

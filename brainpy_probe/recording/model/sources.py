@@ -63,6 +63,7 @@ def statements(function: Any) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=1024)
 def _statements(code: CodeType) -> tuple[str, ...]:
+    """Return the statements of the function to which a code object belongs."""
     # inspect.getsourcelines first looks for the module of the code: 0.2 s with JAX's 2,000 modules.
     first = code.co_firstlineno
     lines = inspect.getblock(linecache.getlines(code.co_filename)[first - 1 :])

@@ -141,6 +141,7 @@ def _function(event: Any) -> str:
 
 
 def _record_numba(span: Span, function: str) -> None:
+    """Assign a compilation by numba to the call or module of this thread, or to an open call."""
     watch, call = CURRENT_WATCH.get(), CURRENT_CALL.get()
     if watch is not None:
         _keep_phase(span, function)

@@ -44,8 +44,8 @@ class _ListenerState:
 
     Attributes
     ----------
-    How many times the listener was found missing: other code may call
-    ``jax.monitoring.clear_event_listeners()``. Phases around a loss were not measured.
+    losses : int
+        How many times the listener was found missing: other code may call
         ``jax.monitoring.clear_event_listeners()``. Phases around a loss were not measured.
     """
 

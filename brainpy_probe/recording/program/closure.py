@@ -65,6 +65,7 @@ def close(call: RunningCall, run: LoopRun | StepTrace, cache: FingerprintCache) 
 
 
 def _close_step(call: RunningCall, trace: StepTrace, cache: FingerprintCache) -> ClosedProgram:
+    """Make the closed program of a step, or of a function without a loop over time."""
     step = TracedStep(call, trace, cache)
     if trace is call.step:
         step.reasons.append("the run computed each operation by itself (jit=False)")

@@ -103,6 +103,7 @@ class _Hasher:
         return known[1]
 
     def _add_jaxpr(self, value: Jaxpr | ClosedJaxpr) -> None:
+        """Add a jaxpr of an equation's parameters, with its constants."""
         for constant in getattr(value, "consts", ()):
             self.feed(str((constant.shape, constant.dtype)).encode())
             number = self.lifted.get(id(constant))
@@ -115,6 +116,7 @@ class _Hasher:
         self.add({}, eqns, [*jaxpr.constvars, *jaxpr.invars, *jaxpr.outvars])
 
     def _add_param(self, value: Any) -> None:
+        """Add a parameter of an equation."""
         feed = self.feed
         if value is None or isinstance(value, (str, int, float)):
             feed(repr(value).encode())

@@ -70,6 +70,7 @@ def _specs(
 
 
 def _spec(item: NamedValue, sharding: str, stored: Mapping[str, tensors.Stored]) -> TensorSpec:
+    """Return the spec of an argument or result."""
     shape, dtype, nbytes, key = tensors.lowered_type(item.value)
     spec = TensorSpec(
         name=item.name,

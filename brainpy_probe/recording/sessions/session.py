@@ -261,6 +261,7 @@ class Session:
         raise error
 
     def _record_call(self, call: RunningCall, watch: Stopwatch) -> ProbeError | None:
+        """Write a call and its program, and add their records to the index."""
         reserved = self._programs.reserved(call)
         pending = self._pending.addition()
         minimal = minimal_record(call)

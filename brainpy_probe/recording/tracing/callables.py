@@ -67,6 +67,7 @@ def callable_key(function: Any) -> Hashable:
 
 
 def _key(obj: Any, depth: int, *, in_jax: bool) -> Hashable:
+    """Return the key of an object that a callable holds; see :func:`callable_key`."""
     if isinstance(obj, _SCALARS):
         return type(obj), repr(obj)
     if depth > _MAX_DEPTH:

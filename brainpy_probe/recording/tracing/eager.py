@@ -78,6 +78,7 @@ def _trace(
     args: Args,
     kwargs: Kwargs,
 ) -> _TracedStep:
+    """Trace one step with the first items of iterated inputs, and undo its side effects."""
     step = brainpy_runner.step_function(call.runner, call.shared_args)
 
     def step_with_items(*args: Any, iterated: list[Any]) -> Any:

@@ -281,6 +281,7 @@ _EVERY_CLASS = {
 
 
 def _inspect_function(obj: Any, values: list[Any], parts: list[Any], names: set[str]) -> None:
+    """Add a function's code, defaults, closure and globals."""
     code = obj.__code__
     values.append(ByIdentity(code))
     _add(obj.__defaults__ or (), values, parts)

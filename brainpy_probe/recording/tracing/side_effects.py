@@ -170,6 +170,7 @@ def _undo_generator(obj: Any) -> list[_Undo]:
 
 
 def _undo_items(obj: Any) -> list[_Undo]:
+    """Return the functions that restore a container's items."""
     if isinstance(obj, np.ndarray) and obj.flags.writeable:
         return [functools.partial(np.copyto, obj, obj.copy())]
     if isinstance(obj, (list, deque)):

@@ -92,6 +92,7 @@ class StepDependencies:
             return False
 
     def _has_same_content(self, runner: Runner, arguments: tuple[Any, ...]) -> bool:
+        """Return whether the reachable objects have the same values and types as before."""
         current: list[Any] = [_ABSENT] * len(self._rows)
         current[0] = [runner, *arguments, *self._read_settings()]
         names: set[str] = set()

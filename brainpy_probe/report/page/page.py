@@ -106,6 +106,7 @@ def _page(
     parts: Sequence[ProgramPart],
     left: Sequence[int],
 ) -> str:
+    """Return the page with the sections of all described programs."""
     body = join(
         [
             _contents(),

@@ -156,6 +156,7 @@ def _listing(
 
 
 def _part(read: _Read) -> ProgramPart:
+    """Return the sections of a program from the data that was read."""
     record = read.record
     components = list(record.components)
     known = dict.fromkeys(components)

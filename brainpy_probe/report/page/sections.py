@@ -184,6 +184,7 @@ def _length(call: CallRecord) -> float:
 
 
 def _bar(number: int, call: CallRecord, longest: float, left: float) -> Html:
+    """Return a call's bar on the time line."""
     y = number * _ROW
     x = left
     name = _call_name(call)

@@ -64,6 +64,7 @@ def _ends(node: Node) -> set[str]:
 
 
 def _place_bodies(bodies: Sequence[Node], boxes: dict[str, Box]) -> None:
+    """Place the populations in a row, on a circle, or in a grid."""
     count = len(bodies)
     columns = math.ceil(math.sqrt(1.6 * count))
     radius = max(230.0, 70.0 * count)
@@ -85,6 +86,7 @@ def _place_bodies(bodies: Sequence[Node], boxes: dict[str, Box]) -> None:
 def _place_projections(
     projections: Sequence[Node], boxes: dict[str, Box], bodies: Sequence[Node]
 ) -> None:
+    """Place each projection between its populations, or next to its only population."""
     middle_x = sum(boxes[node.name].x for node in bodies) / max(len(bodies), 1)
     middle_y = sum(boxes[node.name].y for node in bodies) / max(len(bodies), 1)
     in_row = len(bodies) <= _ROW
@@ -137,6 +139,7 @@ def _push_apart(boxes: dict[str, Box], fixed: set[str]) -> None:
 
 
 def _push(a: Box, b: Box, a_fixed: bool, b_fixed: bool) -> bool:
+    """Move two nodes apart if they overlap; return whether one was moved."""
     overlap_x = (a.width + b.width) / 2 + _MARGIN - abs(a.x - b.x)
     overlap_y = (a.height + b.height) / 2 + _MARGIN - abs(a.y - b.y)
     if overlap_x <= 0 or overlap_y <= 0 or (a_fixed and b_fixed):

@@ -92,6 +92,7 @@ def _text(text: str) -> str:
 
 
 def _node(node: Node, box: Box, model: Model, colours: Colours) -> str:
+    """Return a node as SVG."""
     radius = 4 if node.is_runner else 8 if node.link else box.height / 2
     left, top = box.x - box.width / 2, box.y - box.height / 2
     share = f", {100 * node.share:.0f} % {model.unit}" if node.share else ""
@@ -116,6 +117,7 @@ def _node(node: Node, box: Box, model: Model, colours: Colours) -> str:
 def _arrow(
     arrow: Arrow, boxes: Mapping[str, Box], *, is_pair: bool, labelled: bool, faint: bool
 ) -> str:
+    """Return an arrow with its label as SVG."""
     a, b = boxes[arrow.source], boxes[arrow.target]
     length = math.hypot(b.x - a.x, b.y - a.y) or 1.0
     # The two arrows of a pair bend to different sides.

@@ -256,6 +256,7 @@ _IMAGE = re.compile(r"<\s*img\b", re.IGNORECASE)
 
 
 def _lay_out(content: str, request: _Request) -> tuple[bytes, _Answer]:
+    """Lay out a graph with Graphviz; return the picture, and its size and format."""
     import pygraphviz
 
     graph: Any = pygraphviz.AGraph(string=content)

@@ -68,6 +68,7 @@ def _clusters(graph: Any) -> Iterator[Any]:
 
 
 def _collapse(graph: Any, cluster: Any, name: str, owners: dict[Any, str]) -> None:
+    """Replace the ops of a fusion by one node."""
     members = set(cluster.nodes())
     if not members:
         return

@@ -198,6 +198,7 @@ def _proof(check: Any) -> str:
 
 
 def _remarks(program: ProgramRecord) -> list[str]:
+    """Return the limitations of a program and the differences that its checks found."""
     fidelity = program.fidelity
     remarks = [f"{kind}: {check.detail}" for kind, check in fidelity.checks.items() if check.detail]
     remarks += [f"{kind} keeps {', '.join(names)}." for kind, names in fidelity.chlo.items()]

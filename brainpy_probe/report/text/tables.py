@@ -47,6 +47,7 @@ def costs_table(
 
 
 def _counts(costs: Costs, links: Links) -> Group:
+    """Return the table of XLA's counts."""
     # Few models have transcendental functions (exp, log, tanh), and the word is long.
     transcendental = costs.total.transcendentals > 0
     heads = ["ops", "flops", *["transcendental"] * transcendental]
@@ -102,6 +103,7 @@ def measured_table(measured: Measured) -> Group:
 
 
 def _times(known: Sequence[ComponentCost], measured: Measured, links: Links) -> Group:
+    """Return the table of measured times."""
     table = FittingTable("measured", "seconds", "share", "us/step", "calls", spare=("calls",))
     times = {time.component: time for time in measured.components}
     extra = set(times) - {row.component for row in known}
@@ -183,6 +185,7 @@ def _tree(
 def _sums(
     rows: Sequence[ComponentCost], times: dict[str, ComponentTime]
 ) -> dict[str, ComponentTime]:
+    """Add up the times of each component and its parts."""
     parents = {row.component: row.parent for row in rows}
     sums = {name: ComponentTime(component=name, seconds=0.0) for name in parents}
     for name, time in times.items():
@@ -222,6 +225,7 @@ def replay_table(replay: Replay) -> Group:
 
 
 def _comparison(result: Compared) -> Text:
+    """Return the comparison of a result as text."""
     if result.equal:
         return Text("equal")
     if result.equal is None:

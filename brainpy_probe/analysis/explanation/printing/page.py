@@ -36,6 +36,7 @@ def page(explanation: Explanation) -> str:
 
 
 def _head(explanation: Explanation) -> Iterator[str]:
+    """Yield the lines before the components."""
     steps = (
         f"each of {explanation.steps} steps (n = 0, 1, ...)" if explanation.loops else "one step"
     )

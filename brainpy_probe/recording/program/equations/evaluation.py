@@ -89,6 +89,7 @@ def _apply(
     drop: Predicate | None,
     rules: Mapping[str, Rule],
 ) -> Sequence[Array]:
+    """Evaluate an equation; return its results."""
     if _is_changed(eqn, lifted, drop, rules):
         rebuilt = _rebuild(eqn, operands, lifted, drop, rules)
         if rebuilt is not None:
