@@ -61,7 +61,7 @@ def test_a_disk_error_at_any_time_loses_nothing_silently(
     events: list[Any], truth: Manifest, tmp_path: Path, number: int, times: int
 ) -> None:
     counted = faults.record_with_fault(events, tmp_path / "none", faults.failing_disk(0, number, 0))
-    for point in _points(counted.points, 8, counted.written):
+    for point in _points(counted.points, 8, counted.index_writes):
         fault = faults.failing_disk(point, number, times)
         outcome = faults.record_with_fault(events, tmp_path / str(point), fault)
         faults.assert_consistent(outcome, truth, lost=1 if times == ONE_CALL else 99)

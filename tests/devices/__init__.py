@@ -1,1 +1,1 @@
-"""Devices other than one CPU device: several devices, programs for CUDA, ranks."""
+"""Devices other than a single CPU device: several devices, programs for CUDA, ranks."""

@@ -1,6 +1,6 @@
-"""Captures a network on four devices in each of the ways in which JAX distributes it.
+"""Captures a network on four devices, with each way of distributing arrays in JAX.
 
-A process of its own calls :func:`main`: the number of devices is set before JAX starts.
+:func:`main` runs in its own process, because the number of devices is set before JAX starts.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Distributed(eras.DynamicalSystem):
         self.weights, self.x = weights, bm.Variable(start)
 
     def over(self, *axes: str | None) -> NamedSharding:
-        """Return the placement over the mesh, by the axes of an array."""
+        """Return the sharding over the mesh, by the axes of an array."""
         return NamedSharding(self.mesh, PartitionSpec(*axes))
 
     def recurrent(self, x: Any) -> Any:
@@ -76,7 +76,7 @@ class Distributed(eras.DynamicalSystem):
         return found
 
     def over_two_axes(self, x: Any) -> Any:
-        """Return it from a part along one axis of a mesh, and along both."""
+        """Return the recurrent input from shards along one axis of a mesh and along both."""
         mesh = Mesh(np.array(jax.devices()).reshape(2, 2), ("a", "b"))
         some, both = PartitionSpec("a"), PartitionSpec(("a", "b"))
 
@@ -96,13 +96,13 @@ class Distributed(eras.DynamicalSystem):
         found = shard_map(halves, in_specs=(some, some), out_specs=some, **options)(self.weights, x)
         return found + shard_map(quarters, mesh=mesh, in_specs=both, out_specs=both)(x)
 
-    def update(self, *given: Any) -> Any:
+    def update(self, *arguments: Any) -> Any:
         x = bm.as_jax(self.x)
-        self.x.value = jnp.tanh(self.recurrent(x) + 0.9 * x + bm.as_jax(given[-1]))
+        self.x.value = jnp.tanh(self.recurrent(x) + 0.9 * x + bm.as_jax(arguments[-1]))
 
 
 def run(kind: str) -> list[Any]:
-    """Run the network, and return its monitor and its state."""
+    """Run the network; return its monitor and its state."""
     net = Distributed(kind)
     inputs: Any = jnp.sin(jnp.arange(STEPS * NEURONS, dtype=jnp.float32)).reshape(STEPS, NEURONS)
     if kind == "inputs":
@@ -113,7 +113,7 @@ def run(kind: str) -> list[Any]:
 
 
 def main(folder: str) -> tuple[list[str], list[bool]]:
-    """Run each kind without a capture and with one, and one kind with the program of a step too.
+    """Run each kind without and with a capture, and one kind with the program of a step.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Programs that are lowered for a GPU, on a machine without one."""
+"""Programs that are lowered for a GPU, on a machine without a GPU."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ pytestmark = [
     pytest.mark.skipif(not SINCE_2_7, reason="JAX up to 0.4.30 lowers for the present device"),
 ]
 
-# With event-driven synapses and running sums, and with random draws.
+# Networks with event-driven synapses and running sums, and with random draws.
 NETWORKS = ("einet", "noise")
 
-# The child process lowers for CUDA what it would lower for its own device. The kernels that
-# brainevent has for a GPU by default are compiled for the GPU that is there.
+# The child process lowers its programs for CUDA instead of its own device. It selects kernels in
+# JAX, because brainevent compiles its default GPU kernels for the GPU of the machine.
 _CAPTURE = """
 import json, sys
 import brainevent
@@ -73,24 +73,24 @@ def test_every_dialect_of_a_gpu_program_parses() -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_plain_program_of_a_gpu_runs_on_a_cpu(name: str) -> None:
-    plain = _program(name).portable
-    assert plain is not None
-    assert plain.fidelity.custom_calls == {}
-    assert plain.fidelity.chlo == {}
-    assert not re.search(r"custom_call|chlo\.", plain.text())
+def test_the_portable_program_of_a_gpu_runs_on_a_cpu(name: str) -> None:
+    portable = _program(name).portable
+    assert portable is not None
+    assert portable.fidelity.custom_calls == {}
+    assert portable.fidelity.chlo == {}
+    assert not re.search(r"custom_call|chlo\.", portable.text())
     subject = f"program {NETWORKS.index(name)}, portable"
     (replayed,) = [c for c in _verified().checks if (c.subject, c.name) == (subject, "replay")]
     assert replayed.outcome == "passed", replayed
 
 
-def test_a_gpu_program_is_replayed_here_in_agreement() -> None:
+def test_a_gpu_program_replays_on_a_cpu_in_agreement() -> None:
     replayed = _program("einet").replay()
     assert "it ran on cuda, and here on a CPU" in replayed.reasons
     assert replayed.verdict.outcome in ("bit for bit", "agrees")
 
 
-def test_a_program_runs_on_the_client_of_jax(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_replays_on_the_client_of_jax(monkeypatch: pytest.MonkeyPatch) -> None:
     of_jax = devices.of_jax
     monkeypatch.setattr(devices, "of_jax", lambda _, count: of_jax("cpu", count))
     replayed = _program("einet").within(None).replay()

@@ -1,4 +1,4 @@
-"""The captures of the processes of jax.distributed are put together."""
+"""The captures of the processes of jax.distributed are combined."""
 
 from __future__ import annotations
 

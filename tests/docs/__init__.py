@@ -1,1 +1,1 @@
-"""The examples and figures that the documentation shows."""
+"""The examples and figures of the documentation."""

@@ -1,22 +1,21 @@
-"""Runs what the README and the pages of the documentation show, and compares the outputs.
+"""Runs the commands and code of the README and the documentation, and compares their outputs.
 
-A comment before a fenced block says what it is:
+A comment before a fenced block defines its kind:
 
 - ``<!-- file NAME -->``: the content of a file.
 - ``<!-- run -->``: shell commands, ``python SCRIPT`` or ``brainpy-probe``; ``<!-- run 1 -->`` if
-  they end with this exit code. Any other line is run by a shell, for scripts that need a process of
-  their own.
+  their exit code is 1. A shell runs any other line, for scripts that need their own process.
 - ``<!-- python -->``: Python that reads captures. Each page has one namespace.
-- ``<!-- output -->``: what the block before it prints. ``...`` stands for lines that are left out.
-- ``<!-- output of COMMAND -->``: what another command of the pages prints, in place of one that
-  takes longer.
-- ``<!-- output, numbers vary -->``: likewise, but times, sizes and versions are not compared.
-- ``<!-- output, numbers and order vary -->``: nor the order of the lines.
-- ``<!-- output with JAX 0.12 -->``: compared with this version alone.
-- ``<!-- example -->``: code that is not run; ``<!-- layout -->``: text that nothing prints.
+- ``<!-- output -->``: the output of the previous block. ``...`` stands for omitted lines.
+- ``<!-- output of COMMAND -->``: the output of another command of the pages, instead of a slower
+  one.
+- ``<!-- output, numbers vary -->``: an output of which times, sizes and versions are not compared.
+- ``<!-- output, numbers and order vary -->``: nor is the order of the lines.
+- ``<!-- output with JAX 0.12 -->``: an output that is compared only with this version.
+- ``<!-- example -->``: code that does not run; ``<!-- layout -->``: text that no command prints.
 
-All pages are played in one folder, in the order of the site, so that a page can read the captures
-of an earlier one.
+All pages run in one folder, in the order of the site, so that a page can read the captures of an
+earlier page.
 """
 
 from __future__ import annotations
@@ -44,15 +43,15 @@ __all__ = [
     "README",
     "WITH_OTHER_COMMANDS",
     "Block",
-    "agrees",
+    "assert_agrees",
     "blocks",
     "capture_all",
-    "play",
+    "run_page",
 ]
 
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
-# These have commands of other programs, and their own test.
+# Pages with commands of other programs, which have their own test.
 WITH_OTHER_COMMANDS = (DOCS / "compilers" / "iree.md", DOCS / "guide" / "verification.md")
 
 _BLOCK = re.compile(
@@ -61,7 +60,7 @@ _BLOCK = re.compile(
     r"```\w+\n(.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-# Runs scripts one after another in one process, so that BrainPy is imported once.
+# Runs all scripts in one process, so that BrainPy is imported once.
 _DRIVER = """
 import contextlib, io, json, runpy, shlex, sys
 printed = {}
@@ -75,7 +74,7 @@ json.dump(printed, open("printed.json", "w"))
 
 
 class Block(NamedTuple):
-    """A fenced block of a page: its kind, the rest of the marker, and its content."""
+    """A fenced block of a page: its kind, the rest of its comment, and its content."""
 
     kind: str
     detail: str
@@ -83,7 +82,7 @@ class Block(NamedTuple):
 
     @property
     def command(self) -> str:
-        """The command whose output it shows; empty for the block before it."""
+        """The command whose output it shows; empty for the previous block."""
         return self.detail.removeprefix("of ").partition(",")[0] if "of " in self.detail else ""
 
 
@@ -105,7 +104,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def capture_all(folder: Path) -> tuple[Path, dict[str, str]]:
-    """Run the scripts of all pages in a folder; return it, and what each command prints."""
+    """Run the scripts of all pages in a folder; return the folder and each command's output."""
     (folder / "examples").symlink_to(ROOT / "examples")
     lines: list[str] = []
     for page in PAGES.values():
@@ -130,8 +129,8 @@ def capture_all(folder: Path) -> tuple[Path, dict[str, str]]:
     return folder, printed
 
 
-def play(page: Path, printed: dict[str, str]) -> None:
-    """Play a page in the current folder, and compare each output that it shows."""
+def run_page(page: Path, printed: dict[str, str]) -> None:
+    """Run a page in the current folder, and compare each output that it shows."""
     namespace: dict[str, object] = {}
     actual = ""
     for block in blocks(page):
@@ -145,24 +144,24 @@ def play(page: Path, printed: dict[str, str]) -> None:
                 exec(block.content, namespace)  # noqa: S102
             actual = out.getvalue()
         elif block.kind == "output":
-            agrees(printed.get(block.command, actual), block)
+            assert_agrees(printed.get(block.command, actual), block)
 
 
-def agrees(printed: str, block: Block) -> None:
-    """Assert that what was printed is what an output on a page shows."""
+def assert_agrees(printed: str, block: Block) -> None:
+    """Assert that a printed output agrees with the output on a page."""
     needed = re.match(r"with JAX ([\d.]+)", block.detail)
     if needed is not None and not version("jax").startswith(f"{needed[1]}."):
         return
-    wanted, got = (_compared(text, block.detail) for text in (block.content, printed))
+    expected, actual = (_comparable(text, block.detail) for text in (block.content, printed))
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    if not doctest.OutputChecker().check_output(wanted, got, flags):
-        raise AssertionError(f"printed:\n{got}\nshown on the page:\n{wanted}")
+    if not doctest.OutputChecker().check_output(expected, actual, flags):
+        raise AssertionError(f"printed:\n{actual}\nshown on the page:\n{expected}")
 
 
 def _run(line: str, code: int) -> str:
     program, *words = shlex.split(line)
     if program == "brainpy-probe":
-        ended, printed = run(*words)
+        exit_code, printed = run(*words)
     else:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
@@ -170,16 +169,16 @@ def _run(line: str, code: int) -> str:
             line = re.sub(r"(?<=127\.0\.0\.1:)\d+", str(free.getsockname()[1]), line)
         shell = ["/bin/bash", "-c", line]
         done = subprocess.run(shell, env=environment, capture_output=True, text=True, check=False)
-        ended, printed = done.returncode, done.stdout
-    assert ended == code, printed
+        exit_code, printed = done.returncode, done.stdout
+    assert exit_code == code, printed
     return printed
 
 
-def _plain(text: str) -> str:
-    """Return an output without what differs from run to run: folders, kernels, compile times."""
-    # How long XLA compiles decides whether there is this finding.
+def _without_varying_parts(text: str) -> str:
+    """Return an output without the parts that vary: folders, kernels and compilation times."""
+    # This finding depends on how long XLA compiles.
     text = re.sub(r"^slow-compile: .*\n(?:(?!\n|\S+: ).*\n)*", "", text, flags=re.MULTILINE)
-    # What was compiled before in the process.
+    # The modules depend on what the process has compiled before.
     text = re.sub(r"^modules: .*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"(brainevent_numba_ffi_)\w+", r"\1#", text)
     text = re.sub(r"^in /.*", "in FOLDER", text, flags=re.MULTILINE)
@@ -187,9 +186,9 @@ def _plain(text: str) -> str:
     return text.strip()
 
 
-def _compared(text: str, detail: str) -> str:
-    """Return what is compared of an output."""
-    text = _plain(text)
+def _comparable(text: str, detail: str) -> str:
+    """Return the part of an output that is compared."""
+    text = _without_varying_parts(text)
     if detail.endswith("order vary"):
         text = "\n".join(sorted(_without_numbers(line) for line in text.splitlines()))
     return (_without_numbers(text) if detail.endswith("vary") else text) + "\n"
@@ -199,5 +198,5 @@ def _without_numbers(text: str) -> str:
     """Return an output without times, sizes and versions, and without the widths of columns."""
     text = re.sub(r"\b\d[\d,.]*(?:e[+-]?\d+)?[kMG]?\b", "#", text)
     text = re.sub(r"# (?:us|ms|s|B|KB|MB)\b", "#", text)
-    # A table has a column for numba if BrainPy's kernels were not compiled before in the process.
+    # A table has a column for numba unless the process has compiled BrainPy's kernels before.
     return re.sub(r"#(?: #)+", "#", " ".join(text.replace(" numba", "").split()))

@@ -1,4 +1,4 @@
-"""EINet as it was written in 2022, unedited, captured through the environment alone."""
+"""EINet as written in 2022, unedited and captured with an environment variable."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ pytestmark = pytest.mark.every_stack
 
 EINET = ROOT / "examples" / "einet_2022.py"
 OPTIONS = ["--scale", "0.02", "--duration", "100"]
-# The script runs as it is; what its runner monitored is told besides.
-TELLING = """
+# Runs the script unchanged, and prints a digest of the monitor of its runner.
+PRINT_DIGEST = """
 import hashlib, runpy, sys
 import brainpy as bp, numpy as np
 run = bp.dyn.DSRunner.run
-def told(runner, *args, **kwargs):
+def run_and_print(runner, *args, **kwargs):
     result = run(runner, *args, **kwargs)
     print(hashlib.sha256(np.asarray(runner.mon["E.spike"]).tobytes()).hexdigest())
     return result
-bp.dyn.DSRunner.run = told
+bp.dyn.DSRunner.run = run_and_print
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -34,7 +34,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
     return Interpreter.make(tmp_path_factory.mktemp("einet"), with_pth=True)
 
 
-def test_its_capture_is_complete(python: Interpreter, tmp_path: Path) -> None:
+def test_the_capture_of_the_example_is_complete(python: Interpreter, tmp_path: Path) -> None:
     variables = {"BRAINPY_PROBE": "out", "BRAINPY_PROBE_DIALECT": "mhlo,hlo"}
     done = python.run([EINET, *OPTIONS], tmp_path, **variables)
     assert done.returncode == 0, done.stderr
@@ -54,9 +54,9 @@ def test_its_capture_is_complete(python: Interpreter, tmp_path: Path) -> None:
     assert {"constants/ExpCOBA.conn_mask.0", "state/ExpCOBA_4.g", "state/E.V"} < names
 
 
-def test_its_spikes_are_those_of_a_plain_run(python: Interpreter, tmp_path: Path) -> None:
-    plain = python.run(["-c", TELLING, EINET, *OPTIONS], tmp_path)
-    probed = python.run(["-c", TELLING, EINET, *OPTIONS], tmp_path, BRAINPY_PROBE="out")
+def test_a_capture_does_not_change_the_spikes(python: Interpreter, tmp_path: Path) -> None:
+    plain = python.run(["-c", PRINT_DIGEST, EINET, *OPTIONS], tmp_path)
+    probed = python.run(["-c", PRINT_DIGEST, EINET, *OPTIONS], tmp_path, BRAINPY_PROBE="out")
     assert plain.returncode == probed.returncode == 0, probed.stderr
     assert "spikes" in plain.stdout
     assert probed.stdout == plain.stdout

@@ -1,4 +1,4 @@
-"""The pages about IREE and verification, done word for word and in order in a fresh folder."""
+"""The pages about IREE and verification: all commands run in order in an empty folder."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 
 import brainpy_probe as probe
 from tests import eras
-from tests.docs.pages import WITH_OTHER_COMMANDS, agrees, blocks
+from tests.docs.pages import WITH_OTHER_COMMANDS, assert_agrees, blocks
 from tests.processes import ROOT
 
 
-@pytest.mark.skipif(not eras.SINCE_2_7, reason="its network is in the spelling of today's BrainPy")
-def test_the_pages_work_from_top_to_bottom(tmp_path: Path) -> None:
-    commands = _command(tmp_path / "bin")
+@pytest.mark.skipif(not eras.SINCE_2_7, reason="its network uses the API of BrainPy 2.7 and later")
+def test_the_commands_of_the_pages_run_in_order(tmp_path: Path) -> None:
+    commands = _command_folder(tmp_path / "bin")
     environment = {
         **os.environ,
         "PATH": os.pathsep.join(
@@ -33,7 +33,7 @@ def test_the_pages_work_from_top_to_bottom(tmp_path: Path) -> None:
         if block.kind == "file":
             (folder / block.detail).write_text(block.content)
         elif block.kind == "output":
-            agrees(printed, block)
+            assert_agrees(printed, block)
         else:
             done = subprocess.run(
                 ["/bin/bash", "-euo", "pipefail", "-c", block.content],
@@ -47,7 +47,7 @@ def test_the_pages_work_from_top_to_bottom(tmp_path: Path) -> None:
             printed = done.stdout
     (run,) = (folder / "handoff").glob("run-*")
     (program,) = probe.load(run).programs
-    # What IREE went on with is what XLA goes on with.
+    # IREE and XLA continue from the same state.
     following = {k: v for k, v in program.data("results").items() if k.startswith("state/")}
     following["inputs/indices"] = program.data()["inputs/indices"] + np.int32(200)
     spikes = program.replay(overrides=following).results["monitors/spike"]
@@ -55,8 +55,8 @@ def test_the_pages_work_from_top_to_bottom(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(folder / "spikes.npy"), spikes)
 
 
-def _command(folder: Path) -> Path:
-    """Make a folder with the shell command of this checkout."""
+def _command_folder(folder: Path) -> Path:
+    """Create a folder with the shell command of this checkout."""
     folder.mkdir()
     command = folder / "brainpy-probe"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m brainpy_probe "$@"\n')

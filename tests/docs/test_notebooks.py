@@ -1,4 +1,4 @@
-"""The notebooks in examples/ hold the outputs of a run, and print them today."""
+"""The notebooks in examples/ have the outputs of a run, and still print them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 
 from docs.notebooks import NOTEBOOKS, executed, printed
-from tests.docs.pages import Block, agrees
+from tests.docs.pages import Block, assert_agrees
 
 NAMES = [file.name for file in NOTEBOOKS]
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=NAMES)
-def test_a_notebook_prints_what_it_holds(file: Path, tmp_path: Path) -> None:
-    kept = import_module("nbformat").read(file, as_version=4)
-    for cell, today in zip(kept.cells, executed(file, tmp_path).cells, strict=True):
+def test_a_notebook_prints_its_stored_outputs(file: Path, tmp_path: Path) -> None:
+    stored = import_module("nbformat").read(file, as_version=4)
+    for cell, executed_cell in zip(stored.cells, executed(file, tmp_path).cells, strict=True):
         if cell.cell_type == "code":
             tags = cell.metadata.get("tags", [""])
-            agrees(printed(today), Block("output", tags[0], printed(cell)))
+            assert_agrees(printed(executed_cell), Block("output", tags[0], printed(cell)))
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=NAMES)

@@ -1,4 +1,4 @@
-"""The README and the pages show what their commands print today."""
+"""The README and the pages show the actual output of their commands."""
 
 from __future__ import annotations
 
@@ -10,26 +10,30 @@ import brainpy_probe as probe
 from brainpy_probe.compat.versions import TESTED
 from docs import generated
 from tests import eras
-from tests.docs.pages import DOCS, PAGES, README, WITH_OTHER_COMMANDS, capture_all, play
+from tests.docs.pages import DOCS, PAGES, README, WITH_OTHER_COMMANDS, capture_all, run_page
 from tests.processes import ROOT
 from tests.sharing import made_once
 
-_OWN = re.compile(r"https://github.com/brainpy-probe/brainpy-probe/(?:blob|tree)/main/([^)#\s]+)")
+_REPOSITORY_LINK = re.compile(
+    r"https://github.com/brainpy-probe/brainpy-probe/(?:blob|tree)/main/([^)#\s]+)"
+)
 
-today = pytest.mark.skipif(not eras.SINCE_2_7, reason="the outputs are those of today's BrainPy")
+since_2_7 = pytest.mark.skipif(
+    not eras.SINCE_2_7, reason="the outputs are those of BrainPy 2.7 and later"
+)
 
 
-@today
+@since_2_7
 @pytest.mark.parametrize(
     "name", [name for name, page in PAGES.items() if page not in WITH_OTHER_COMMANDS]
 )
-def test_a_page_shows_what_is_printed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_shows_the_actual_outputs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, printed = made_once("pages", capture_all)
     monkeypatch.chdir(folder)
-    play(PAGES[name], printed)
+    run_page(PAGES[name], printed)
 
 
-@today
+@since_2_7
 def test_the_captures_of_the_pages_are_complete_and_proved() -> None:
     folder, _ = made_once("pages", capture_all)
     captures = [probe.load(run) for run in folder.glob("*/run-*")]
@@ -40,7 +44,7 @@ def test_the_captures_of_the_pages_are_complete_and_proved() -> None:
         assert all(program.fidelity.proved for program in cap.programs)
 
 
-@today
+@since_2_7
 def test_einets_connectivity_and_variables_are_named_arguments() -> None:
     program = _einet()
     assert {spec.name for spec in program.arguments if spec.role == "constant"} == {
@@ -48,18 +52,18 @@ def test_einets_connectivity_and_variables_are_named_arguments() -> None:
         for group in ("E2E", "E2I", "I2E", "I2I")
         for array in ("indices", "indptr")
     }
-    given = {spec.name for spec in program.arguments if spec.role == "state"}
-    assert {"E.V", "I.spike", "E2I.syn.g"} < given
-    assert given == {spec.name for spec in program.results if spec.role == "state"}
+    states = {spec.name for spec in program.arguments if spec.role == "state"}
+    assert {"E.V", "I.spike", "E2I.syn.g"} < states
+    assert states == {spec.name for spec in program.results if spec.role == "state"}
     assert [spec.name for spec in program.results if spec.role == "monitor"] == ["E.spike"]
 
 
-@today
+@since_2_7
 def test_einets_texts_are_small_and_named() -> None:
     program = _einet()
     assert not program.fidelity.inlined_constants
     assert not program.fidelity.host_callbacks
-    # Written out, the connectivity alone would be twice as much.
+    # As constants, the connectivity alone would take twice as many bytes.
     assert len(program.text("hlo").encode()) < 150_000
     assert program.text("hlo").startswith("HloModule EINet")
     assert "module @EINet" in program.text("mhlo")
@@ -89,7 +93,7 @@ def test_every_page_is_in_the_navigation() -> None:
 
 def test_links_to_files_of_the_repository_resolve() -> None:
     for page in (*ROOT.glob("*.md"), *DOCS.rglob("*.md")):
-        for path in _OWN.findall(page.read_text()):
+        for path in _REPOSITORY_LINK.findall(page.read_text()):
             assert (ROOT / path).exists(), f"{page.name}: {path}"
     for page in ROOT.glob("*.md"):  # the build of the site checks the links between its pages
         for path in re.findall(r"\]\(([\w./-]+)[)#]", page.read_text()):
@@ -101,17 +105,17 @@ def test_the_readme_is_short() -> None:
 
 
 @pytest.mark.parametrize("name", generated.PAGES)
-def test_a_page_made_from_the_code_is_current(name: str) -> None:
-    made = generated.PAGES[name]()
-    assert made == (generated.REFERENCE / name).read_text(), "python -m docs.generated"
-    assert "|  |\n" not in made, "a field without a description"
+def test_a_generated_page_is_current(name: str) -> None:
+    generated_text = generated.PAGES[name]()
+    assert generated_text == (generated.REFERENCE / name).read_text(), "python -m docs.generated"
+    assert "|  |\n" not in generated_text, "a field has no description"
 
 
 def test_each_record_of_a_manifest_has_a_section() -> None:
     page = (generated.REFERENCE / "format-records.md").read_text()
     sections = set(re.findall(r"^## (\w+)$", page, re.MULTILINE))
     assert {"Manifest", "Addition", "CallRecord", "ProgramRecord", "TensorSpec"} <= sections
-    # A type that is no link is one of those in the first table.
+    # A type without a link is one of those in the first table.
     restricted = set(re.findall(r"^\| `(\w+)` \| [^|]+ \|$", page, re.MULTILINE))
     named = re.findall(r"^\| `\w+` \| ([^|]*) \|", page, re.MULTILINE)
     assert {name for kind in named for name in re.findall(r"(?<!\[)`([A-Z]\w+)`", kind)} <= (
@@ -132,12 +136,12 @@ def test_the_api_page_has_each_public_name() -> None:
     assert sorted(re.findall(r"^::: brainpy_probe\.(\w+)", page, re.M)) == sorted(probe.__all__)
 
 
-def test_the_tables_of_versions_are_those_of_the_package() -> None:
-    wanted = [(stack.name, stack.brainpy, stack.jax) for stack in TESTED]
+def test_the_tables_of_versions_agree_with_the_package() -> None:
+    expected = [(stack.name, stack.brainpy, stack.jax) for stack in TESTED]
     for page in (README, DOCS / "project" / "versions.md"):
         assert (
             re.findall(r"^\| `(\w+)` \| ([\d.\w]+) \| ([\d.]+) \|", page.read_text(), re.M)
-            == wanted
+            == expected
         )
 
 
@@ -146,7 +150,7 @@ def test_the_pictures_are_small() -> None:
         assert picture.stat().st_size < 250_000, picture.name
 
 
-def test_the_figures_of_the_readme_are_those_of_the_benchmarks() -> None:
+def test_the_figures_of_the_readme_are_in_the_benchmarks() -> None:
     (sentence,) = re.findall(
         r"^The old way takes (.*?)\(\[benchmarks", README.read_text(), re.M | re.S
     )

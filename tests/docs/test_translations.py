@@ -46,7 +46,7 @@ def test_the_links_are_the_same(chinese: str, english: str) -> None:
 
 
 def _links(page: str) -> Counter[str]:
-    """Return the targets of links; a page in one of the languages is that page."""
+    """Return the targets of links, without the language of a page."""
     targets = re.findall(r"\]\(([^)]+)\)", _BLOCK.sub("", page))
     same = [re.sub(r"\.zh-CN|\.zh\b|(?<=\.io/brainpy-probe/)zh/", "", target) for target in targets]
     return Counter(same)
@@ -59,7 +59,7 @@ def test_names_and_numbers_are_the_same(chinese: str, english: str) -> None:
 
 
 def _names(page: str) -> set[str]:
-    """Return what is written as code; a line may be broken within it."""
+    """Return the text in code spans, which can contain line breaks."""
     return {" ".join(name.split()) for name in re.findall(r"`([^`]+)`", _BLOCK.sub("", page))}
 
 
@@ -72,9 +72,9 @@ def _numbers(page: str) -> set[str]:
 def test_the_headings_have_the_same_anchors(chinese: str, english: str) -> None:
     if "](README.md)" in chinese:
         return  # no page links to a heading of the README
-    wanted = re.findall(r"^##+ (.+)$", _BLOCK.sub("", english), re.MULTILINE)
+    headings = re.findall(r"^##+ (.+)$", _BLOCK.sub("", english), re.MULTILINE)
     anchors = re.findall(r"^##+ .+ \{#([\w-]+)\}$", _BLOCK.sub("", chinese), re.MULTILINE)
-    assert anchors == [_anchor(heading) for heading in wanted]
+    assert anchors == [_anchor(heading) for heading in headings]
 
 
 def _anchor(heading: str) -> str:

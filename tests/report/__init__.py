@@ -1,1 +1,1 @@
-"""The shell commands and their output."""
+"""The report, its pictures, and the display of objects in notebooks."""

@@ -1,4 +1,4 @@
-"""Drives a headless Chromium by its debugging protocol, without a driver package."""
+"""Drives a headless Chromium with its debugging protocol, without a driver package."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 class _Socket:
-    """A connection to the browser (RFC 6455), for texts alone."""
+    """A WebSocket connection to the browser (RFC 6455), for text messages only."""
 
     def __init__(self, url: str) -> None:
         host, _, path = url.removeprefix("ws://").partition("/")
@@ -38,7 +38,7 @@ class _Socket:
             answer += self._exactly(1)
 
     def send(self, text: str) -> None:
-        """Send a text."""
+        """Send a text message."""
         content, mask = text.encode(), os.urandom(4)
         size = len(content)
         if size < 126:
@@ -51,7 +51,7 @@ class _Socket:
         self.socket.sendall(head + mask + masked)
 
     def receive(self) -> str:
-        """Return the next text."""
+        """Return the next text message."""
         content = b""
         while True:
             first, second = self._exactly(2)
@@ -82,9 +82,9 @@ class Browser:
     Attributes
     ----------
     console : list of str
-        What the page wrote to the console, and its uncaught exceptions.
+        The console output of the page, and its uncaught exceptions.
     requests : list of str
-        What the page loaded.
+        The URLs that the page loaded.
     """
 
     def __init__(self, width: int = 1400, height: int = 900) -> None:
@@ -121,9 +121,9 @@ class Browser:
             answer = json.loads(self._socket.receive())
             if answer.get("id") == self._calls:
                 return answer.get("result", {})
-            self._note(answer.get("method"), answer.get("params", {}))
+            self._record_event(answer.get("method"), answer.get("params", {}))
 
-    def _note(self, event: str, values: dict[str, Any]) -> None:
+    def _record_event(self, event: str, values: dict[str, Any]) -> None:
         if event == "Runtime.exceptionThrown":
             self.console.append(json.dumps(values["exceptionDetails"]))
         elif event == "Runtime.consoleAPICalled":
@@ -162,7 +162,7 @@ class Browser:
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key)
 
     def screenshot(self, path: Path) -> None:
-        """Write a picture of what is in sight."""
+        """Write a picture of the visible part of the page."""
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
     def __enter__(self) -> Self:

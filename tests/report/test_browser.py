@@ -1,4 +1,4 @@
-"""The report in a real browser: it opens offline, selection works, nothing hostile runs."""
+"""The report in a real browser: it opens offline, selections work, injected code does not run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Return a browser of a laptop's width."""
+    """Return a browser with the width of a laptop screen."""
     with Browser() as opened:
         yield opened
 
@@ -46,7 +46,7 @@ def test_the_report_opens_offline_without_errors(browser: Browser) -> None:
         assert browser.get("document.documentElement.scrollWidth") <= width
 
 
-def test_a_chosen_equation_shows_its_ops_in_the_other_texts(browser: Browser) -> None:
+def test_a_selected_equation_selects_its_ops_in_other_texts(browser: Browser) -> None:
     _open(browser, einet_report())
     line = "current.panes.eq.text.lines.findIndex((line) => line.includes('E2E.output ='))"
     browser.get(f"current.choose('eq', {line}, null)")
@@ -58,7 +58,7 @@ def test_a_chosen_equation_shows_its_ops_in_the_other_texts(browser: Browser) ->
     assert fragment.startswith("#line=eq%3A")
     _open(browser, einet_report(), fragment)
     browser.wait("current.panes.hlo.chosen.size > 0")
-    # The line below it, by the keyboard.
+    # The keyboard selects the next line.
     before = browser.get("current.panes.eq.cursor")
     browser.get("current.panes.eq.root.focus()")
     browser.press("ArrowDown")
@@ -67,7 +67,7 @@ def test_a_chosen_equation_shows_its_ops_in_the_other_texts(browser: Browser) ->
     browser.wait("current.panes.eq.chosen.size === 0")
 
 
-def test_a_chosen_component_is_marked_in_each_part(browser: Browser) -> None:
+def test_a_selected_component_is_marked_everywhere(browser: Browser) -> None:
     _open(browser, einet_report())
     browser.get(
         "document.querySelector('.node[data-component=E2I]')"
@@ -79,21 +79,21 @@ def test_a_chosen_component_is_marked_in_each_part(browser: Browser) -> None:
     assert browser.get("location.hash") == "#component=E2I"
 
 
-def test_search_counts_the_lines_of_all_texts(browser: Browser) -> None:
+def test_search_counts_the_matches_in_all_texts(browser: Browser) -> None:
     _open(browser, einet_report(), "#search=E2E.syn.g")
     browser.wait("current.matches && current.matches.length > 0")
     browser.get("current.next(1)")
     assert "1 of" in browser.get("current.said.textContent")
 
 
-def test_the_texts_are_those_of_the_run_or_of_one_step(browser: Browser) -> None:
+def test_the_texts_switch_between_the_run_and_one_step(browser: Browser) -> None:
     _open(browser, einet_report())
     browser.get("current.choose('ir', 9, null)")
     shown = "current.panes.ir.text.lines.some((line) => line.includes('stablehlo.while'))"
     assert browser.get(shown)
     browser.get("document.querySelector('button[data-form=step]').click()")
     browser.wait(f"current.shown === 'step' && !{shown}")
-    # A line of the run is no line of the step.
+    # A line of the run is not selected in the step.
     assert browser.get("[current.line, current.panes.ir.chosen.size]") == [None, 0]
     line = "current.panes.eq.text.lines.findIndex((line) => line.includes('E2E.output ='))"
     browser.get(f"current.choose('eq', {line}, null)")
@@ -104,7 +104,7 @@ def test_the_texts_are_those_of_the_run_or_of_one_step(browser: Browser) -> None
     browser.wait("current.shown === 'step' && current.panes.hlo.chosen.size > 0")
     pressed = "document.querySelector('button[aria-pressed=true][data-form]').textContent"
     assert browser.get(pressed) == "one step"
-    # A link to a section leaves the texts as they are, a link to a place shows it.
+    # A link to a section does not change the texts, a link to a component shows the run.
     browser.get("location.hash = '#calls'")
     browser.get("location.hash = '#component=E2I'")
     browser.wait("current.shown === 'run' && current.component === 'E2I'")

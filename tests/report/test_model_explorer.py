@@ -1,4 +1,4 @@
-"""A program as Model Explorer's JSON."""
+"""The JSON of a program for Model Explorer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_the_layers_of_model_explorer_are_the_components(tmp_path: Path) -> None
     by_id = {node["id"]: node for node in nodes}
     assert list(by_id) == [str(number) for number in range(len(nodes))]
     assert {"E", "E2I/syn", "I2I/output", "runner/inputs"} <= {n["namespace"] for n in nodes}
-    # An op comes after what it takes, and a new state after all.
+    # An op comes after its operands, and a new state after all ops.
     assert all(
         int(edge["sourceNodeId"]) < int(node["id"])
         for node in nodes

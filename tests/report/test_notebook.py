@@ -1,4 +1,4 @@
-"""What a user holds shows itself: a short repr, a readable print, and HTML in a notebook."""
+"""Objects of the API have a short repr, a readable print, and HTML in a notebook."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.replaying import captured
 
 
 @pytest.fixture(scope="module")
-def shown() -> dict[str, Any]:
+def objects() -> dict[str, Any]:
     """Return an object of each kind."""
     cap = captured("einet").capture
     program = cap.programs[0]
@@ -47,8 +47,8 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_object_shows_itself(kind: str, shown: dict[str, Any]) -> None:
-    found = shown[kind]
+def test_an_object_has_repr_text_and_html(kind: str, objects: dict[str, Any]) -> None:
+    found = objects[kind]
     items = list(found) if isinstance(found, tuple) else [found]
     assert all(re.fullmatch(r"<[A-Z][^<>\n]{3,90}>", repr(item)) for item in items)
     text = str(found)
@@ -56,14 +56,14 @@ def test_an_object_shows_itself(kind: str, shown: dict[str, Any]) -> None:
     assert max(map(len, text.splitlines())) <= 80
     html = found._repr_html_()
     assert html.startswith('<div class="brainpy-probe"')
-    # No element but those that are always there runs or loads anything.
+    # Only the fixed elements of the page run or load anything.
     assert html.count("<script>") == (1 if "<table" in html else 0)
     assert not re.search(r"<(iframe|link|object|svg)|<[^>]*\son\w+=", html)
     assert all(_picture(source) for source in re.findall(r'\ssrc="([^"]*)"', html))
 
 
 def _picture(source: str) -> str:
-    """Return the SVG of an image; it must be whole, and hold no script."""
+    """Return the SVG of an image, after checking that it is complete and has no script."""
     head, _, content = source.partition(",")
     assert head == "data:image/svg+xml;base64"
     picture = base64.b64decode(content).decode()
@@ -73,16 +73,16 @@ def _picture(source: str) -> str:
     return picture
 
 
-def test_a_program_shows_its_picture(shown: dict[str, Any]) -> None:
-    html = shown["program"]._repr_html_()
+def test_the_html_of_a_program_has_its_picture(objects: dict[str, Any]) -> None:
+    html = objects["program"]._repr_html_()
     (source,) = re.findall(r'\ssrc="([^"]*)"', html)
     assert 'data-component="E2I"' in _picture(source)
     assert "arguments and results" in html
 
 
-def test_a_large_object_has_a_short_repr(shown: dict[str, Any]) -> None:
-    program = shown["program"]
-    found = [program.explain(), probe.diff(shown["capture"], shown["capture"])]
+def test_a_large_object_has_a_short_repr(objects: dict[str, Any]) -> None:
+    program = objects["program"]
+    found = [program.explain(), probe.diff(objects["capture"], objects["capture"])]
     for item in found:
         assert re.fullmatch(r"<[A-Z][^<>\n]{3,90}>", repr(item))
         assert str(tag("pre", visible_text(str(item)), class_="page")) in item._repr_html_()
@@ -92,29 +92,29 @@ def test_a_large_object_has_a_short_repr(shown: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("width", [60, 100])
 def test_a_table_leaves_out_columns_rather_than_fold_names(
-    width: int, shown: dict[str, Any]
+    width: int, objects: dict[str, Any]
 ) -> None:
-    lines = as_plain_text(costs_table(shown["costs"]), width).splitlines()
+    lines = as_plain_text(costs_table(objects["costs"]), width).splitlines()
     assert max(map(len, lines)) <= width
-    names = {row.component for row in shown["costs"].components}
+    names = {row.component for row in objects["costs"].components}
     assert names <= {line.split("  ")[0].rstrip("*") for line in map(str.lstrip, lines)}
     assert ("A wider terminal shows ops, B const." in lines) == (width == 60)
 
 
-def test_pictures_are_dark_in_a_dark_notebook(shown: dict[str, Any]) -> None:
-    # An image takes the colour scheme of its element.
-    html = shown["program"]._repr_html_()
+def test_pictures_are_dark_in_a_dark_notebook(objects: dict[str, Any]) -> None:
+    # An image inherits the colour scheme of its element.
+    html = objects["program"]._repr_html_()
     (source,) = re.findall(r'\ssrc="([^"]*)"', html)
     assert "@media (prefers-color-scheme: dark)" in _picture(source)
     dark, *_ = re.findall(r"([^{}]*)\{\s*color-scheme: dark;", html)
     assert {".vscode-dark", "[data-jp-theme-light"} <= set(re.findall(r"[.\[][\w-]+", dark))
 
 
-def test_calls_are_a_tuple(shown: dict[str, Any]) -> None:
-    calls = shown["calls"]
+def test_calls_are_a_tuple(objects: dict[str, Any]) -> None:
+    calls = objects["calls"]
     assert isinstance(calls, tuple)
     assert calls[:1] == (calls[0],)
-    assert str(probe.load(shown["capture"].path).calls[0]) == str(calls[0])
+    assert str(probe.load(objects["capture"].path).calls[0]) == str(calls[0])
 
 
 @pytest.mark.browser

@@ -1,4 +1,4 @@
-"""The report: what is in it, and that a hostile capture's is as harmless."""
+"""The report: its content, and that a hostile capture cannot inject code into it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HOSTILE = (
 
 
 def einet_report() -> Path:
-    """Return the report of EINet, written once in a test run."""
+    """Return the report of EINet, written once per test run."""
 
     def write(folder: Path) -> Path:
         return captured("einet").capture.report(folder / "einet.html")
@@ -37,7 +37,7 @@ def einet_report() -> Path:
 
 
 def hostile_report() -> Path:
-    """Return the report of a capture whose names and messages are markup, written once."""
+    """Return the report of a capture whose names and messages are markup, written once per run."""
     cap = captured("lif").capture
     manifest = cap.manifest
     failure = Failure(kind=HOSTILE, message=HOSTILE, traceback=HOSTILE)
@@ -63,10 +63,10 @@ def hostile_report() -> Path:
         for program in manifest.programs
         if program.step is not None
     ]
-    where = replace(manifest.environment, host=HOSTILE, versions={HOSTILE: HOSTILE})
+    environment = replace(manifest.environment, host=HOSTILE, versions={HOSTILE: HOSTILE})
     altered = replace(
         manifest, calls=tuple(calls), modules=tuple(modules), programs=tuple(programs),
-        environment=where,
+        environment=environment,
     )  # fmt: skip
 
     def write(folder: Path) -> Path:
@@ -87,12 +87,12 @@ class _Elements(HTMLParser):
         self.found.append((name, dict(attributes)))
 
 
-def _data(page: str) -> Any:
+def _page_data(page: str) -> Any:
     (content,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)
     return json.loads(content)
 
 
-def _unpacked(packed: str) -> Any:
+def _unpack(packed: str) -> Any:
     return json.loads(gzip.decompress(base64.b64decode(packed)))
 
 
@@ -119,7 +119,7 @@ def test_the_report_is_one_small_file_that_loads_nothing(page: str) -> None:
         assert (values.get("href") or "#").startswith("#")
 
 
-def test_each_part_is_in_the_report(page: str) -> None:
+def test_the_report_has_each_section(page: str) -> None:
     titles = re.findall(r"<h[123]>(.*?)</h[123]>", page)
     order = ["EINet", "Calls", "Compilations by cause", "Model", "Costs by component",
              "From the equation to the code", "Arguments and results", "Files",
@@ -133,8 +133,8 @@ def test_each_part_is_in_the_report(page: str) -> None:
 
 @pytest.mark.parametrize("form", ["run", "step"])
 def test_an_equation_is_connected_with_its_hlo(page: str, form: str) -> None:
-    (program, *_) = _data(page)
-    texts = {kind: _unpacked(packed) for kind, packed in program["forms"][form].items()}
+    (program, *_) = _page_data(page)
+    texts = {kind: _unpack(packed) for kind, packed in program["forms"][form].items()}
     eq, ir, hlo = texts["eq"], texts["ir"], texts["hlo"]
     (number,) = (n for n, line in enumerate(eq["lines"]) if "E2E.output =" in line)
     lines = set(eq["links"][number])
@@ -147,13 +147,13 @@ def test_an_equation_is_connected_with_its_hlo(page: str, form: str) -> None:
     components = program["components"]
     owners = {components[ir["owners"][line]] for line in lines}
     assert owners == {"E2E.output"}
-    # One step has no loop.
+    # The program of one step has no loop.
     assert any("stablehlo.while" in line for line in ir["lines"]) == (form == "run")
 
 
 @pytest.mark.parametrize("name", ["numpy-weights", "reservoir"])
 def test_each_product_of_the_hlo_is_connected(name: str) -> None:
-    # XLA of jaxlib 0.12 puts products of matrices without a location in place of others.
+    # XLA of jaxlib 0.12 replaces some products of matrices by products without a location.
     found = captured(name).program.listing()
     assert found.hlo is not None
     products = {n for n, line in enumerate(found.lines) if "stablehlo.dot_general " in line}
@@ -168,7 +168,7 @@ def test_a_component_has_one_colour_everywhere(page: str) -> None:
     assert set(drawn.findall(page)) == {own}
 
 
-def test_the_module_that_ran_has_components_too() -> None:
+def test_the_compiled_module_has_components() -> None:
     (module, *_) = captured("einet").call.modules
     found = ran_listing(module.text("hlo"))
     named = {c: line for c, line in zip(found.components, found.lines, strict=True) if c}
@@ -177,7 +177,7 @@ def test_the_module_that_ran_has_components_too() -> None:
     assert not any("metadata=" in line for line in found.lines)
 
 
-def test_a_hostile_capture_puts_no_element_into_its_report() -> None:
+def test_a_hostile_capture_adds_no_element_to_its_report() -> None:
     page = hostile_report().read_text()
     names = [name for name, _ in _Elements(page).found]
     assert names.count("script") == 2
@@ -186,7 +186,7 @@ def test_a_hostile_capture_puts_no_element_into_its_report() -> None:
     assert "&lt;img src=x onerror" in page
 
 
-def test_a_string_is_text_and_only_an_element_is_markup() -> None:
+def test_strings_are_escaped_and_elements_are_not() -> None:
     assert tag("p", "<b>", class_='"x') == '<p class="&quot;x">&lt;b&gt;</p>'
     assert tag("p", tag("b", 1)) == "<p><b>1</b></p>"
     assert "<td>&lt;td&gt;</td>" in table(["a"], [["<td>"]])
@@ -206,18 +206,18 @@ def test_a_report_describes_the_chosen_programs(
 
     def described(chosen: list[int] | None) -> tuple[list[int], str]:
         page = several.report(tmp_path / "x.html", programs=chosen).read_text()
-        return [part["number"] for part in _data(page)], page
+        return [part["number"] for part in _page_data(page)], page
 
     numbers, page = described([0])
     assert numbers == [0]
     assert "brainpy-probe report RUN --program 1" in page
-    # A page holds the programs that took the most time; at least one of them.
+    # A page has the programs with the longest calls, at least one.
     monkeypatch.setattr("brainpy_probe.report.page.page._MAX_CHARACTERS", 1)
     assert described(None)[0] == [1]
     with pytest.raises(probe.BadSetting, match="no program 9"):
         several.report(tmp_path / "x.html", programs=[9])
 
 
-def test_a_folder_is_no_file_for_a_report(tmp_path: Path) -> None:
+def test_a_folder_is_refused_as_the_file_of_a_report(tmp_path: Path) -> None:
     with pytest.raises(probe.BadSetting, match="is a folder"):
         captured("lif").capture.report(tmp_path)
