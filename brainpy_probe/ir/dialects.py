@@ -127,7 +127,7 @@ class Lowered:
         bindings.chlo_to_stablehlo(self.module)
         remaining = mlir.chlo_operations(mlir.operations(self.module))
         if remaining:
-            self.notes.append(f"This jaxlib can't decompose to StableHLO: {', '.join(remaining)}.")
+            self.notes.append(f"This jaxlib can't decompose {', '.join(remaining)} to StableHLO.")
 
     def make_portable(self) -> None:
         """Replace patterns that other compilers do not support or compile slowly."""

@@ -104,7 +104,7 @@ def _checks(capture: Capture, with_iree: bool, limits: Limits | None) -> Iterato
     else:
         yield failed("manifest", "digest", f"{MANIFEST} was changed after it was written")
     if not manifest.complete:
-        reason = "the capture did not end; it has the calls that had ended"
+        reason = "the capture did not end; it contains only the calls that ended before"
         yield noted("manifest", "complete", reason)
     if limits is None:
         yield from _summarise(verify_here(capture, with_iree=with_iree))

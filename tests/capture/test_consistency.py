@@ -196,8 +196,8 @@ def _change_input(run: Run) -> Run:
 
 FAULTS: dict[str, tuple[Fault, str]] = {
     "a monitor is missing": (_lose_monitor, "the program lacks monitor n"),
-    "two monitors are swapped": (_swap_monitors, "monitor a is not the one"),
-    "a monitor is a copy": (_copy_monitor, "monitor a is not the one"),
+    "two monitors are swapped": (_swap_monitors, "monitor a is not the result"),
+    "a monitor is a copy": (_copy_monitor, "monitor a is not the result"),
     "two Variables are swapped": (lambda run: _with_states(run, _swap_variables), "another value"),
     "two values before the run are swapped": (
         lambda run: _with_states(run, _swap_values),

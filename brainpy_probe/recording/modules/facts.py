@@ -32,7 +32,7 @@ class ModuleTexts:
     stablehlo : str
         StableHLO for reading: constants of more than 16 elements are shortened.
     hlo : str
-        The complete optimised HLO; empty if XLA does not give it.
+        The complete optimised HLO; empty if XLA does not provide it.
     """
 
     stablehlo: str
@@ -53,7 +53,7 @@ def read_facts(compilation: Compilation) -> tuple[ModuleFacts, ModuleTexts]:
         try:
             return get(compilation.executable)
         except Exception as error:
-            notes.append(f"XLA gives no {what}: {first_line(error)}")
+            notes.append(f"XLA provides no {what}: {first_line(error)}")
             return default
 
     texts = ModuleTexts(text, read("optimised HLO", jax_compiler.optimized_hlo, ""))

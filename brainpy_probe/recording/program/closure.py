@@ -73,8 +73,8 @@ def _close_step(call: RunningCall, trace: StepTrace, cache: FingerprintCache) ->
     monitored = not call.is_standalone
     if not whole:
         step.notes.append(
-            "The runner's loop over time is Python's (jit=False or memory_efficient=True), "
-            "or it has none: the program is one step."
+            "The runner loops over time in Python (jit=False or memory_efficient=True), "
+            "or not at all: the program is one step."
         )
     offloaded = take_offloaded_monitors(step) if monitored else {}
     drop_callbacks(step)

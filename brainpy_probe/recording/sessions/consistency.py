@@ -201,7 +201,7 @@ class _Check:
                     if overrides:
                         self._changed.add(name)
                     else:
-                        yield f"{role} {name} is not the one that the program's run gave"
+                        yield f"{role} {name} is not the result of the program's run"
 
     def _is_native(self, role: Role, name: str, value: Array) -> bool:
         """Return whether a result is the native loop's result, possibly with swapped axes."""

@@ -98,7 +98,7 @@ def _proofs(manifest: Manifest) -> str:
 
 def _problems(manifest: Manifest) -> Iterator[tuple[str, str]]:
     if not manifest.complete:
-        yield "The capture did not end. It has the calls that had ended.", "warn"
+        yield "The capture did not end. It contains only the calls that ended before.", "warn"
     if manifest.environment.untested:
         yield manifest.environment.untested, "warn"
     found: dict[tuple[str, str], list[int]] = {}

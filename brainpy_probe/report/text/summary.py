@@ -116,7 +116,7 @@ def head(path: Path, manifest: Manifest, width: int | None = None) -> Iterator[T
     if not manifest.complete:
         yield Text(
             f"The capture did not end: process {environment.pid} was killed, or is still running. "
-            "It has the calls that had ended.",
+            "It contains only the calls that ended before.",
             style="yellow",
         )
     if environment.untested:
