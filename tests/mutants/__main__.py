@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -34,6 +35,8 @@ PACKAGE = "brainpy_probe"
 WORKERS = 2
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/\S+?::.+?)(?: - .*)?$", re.MULTILINE)
 _OPTIONS = ["-q", "-p", "no:randomly", "-p", "no:cacheprovider", "--timeout=120"]
+# The longest time for the tests of a fault, and the exit code of a process that took longer.
+_MAX_SECONDS, _NEVER_ENDED = 300.0, 124
 
 
 class Result(NamedTuple):
@@ -76,6 +79,10 @@ def _pytest(checkout: Path, arguments: list[str]) -> tuple[int, str]:
             # Shared captures of the tests are those of this fault only.
             shared = tempfile.mkdtemp(dir=checkout.parent)
             os.environ |= {"JAX_PLATFORMS": "cpu", "PROBE_TESTS_FOLDER": shared}
+            # pytest-timeout can't end a test that waits for a thread.
+            deadline = threading.Timer(_MAX_SECONDS, os._exit, [_NEVER_ENDED])
+            deadline.daemon = True
+            deadline.start()
             code = pytest.main([*_OPTIONS, *arguments])
             sys.stdout.flush()
             os._exit(int(code))
@@ -95,6 +102,8 @@ def _run(fault: Fault, checkout: Path) -> Result:
         path.write_text(original)
     seconds = time.perf_counter() - begun
     failed = _FAILED.search(output)
+    if code == _NEVER_ENDED:
+        return Result(fault, "caught", seconds, "", output)
     if code == 1 and failed is not None:
         return Result(fault, "caught", seconds, failed[1], output)
     return Result(fault, "SURVIVED" if code == 0 else "BROKEN", seconds, "", output)
@@ -105,7 +114,8 @@ def _work(faults: Sequence[Fault], checkout: Path, results: Path) -> None:
     done = []
     for fault in faults:
         result = _run(fault, checkout)
-        print(f"{result.outcome:8} {result.seconds:5.1f} s  {fault.name}: {result.by}", flush=True)
+        test = result.by or ("a test that never ended" if result.outcome == "caught" else "")
+        print(f"{result.outcome:8} {result.seconds:5.1f} s  {fault.name}: {test}", flush=True)
         done.append(result)
     results.write_bytes(pickle.dumps(done))
 
