@@ -52,9 +52,9 @@ def run(work: Work) -> Figures:
         Path("/proc/self/clear_refs").write_text("5")  # resets the peak of memory on Linux
     with scope as cap:
         for _ in range(work.runs):
-            begun = time.perf_counter()
+            begin = time.perf_counter()
             runner.run(work.steps * runner.dt)
-            walls.append(time.perf_counter() - begun)
+            walls.append(time.perf_counter() - begin)
             added.append(old.added if cap is None else cap.manifest.calls[-1].probe.wall)
             resident.append(_memory("VmRSS"))
     figures = {
@@ -90,10 +90,10 @@ class _OldWay:
 
         def _predict(self: Any, *args: Any, **kwargs: Any) -> Any:
             result = jax.block_until_ready(native(self, *args, **kwargs))
-            begun = time.perf_counter()
+            begin = time.perf_counter()
             again = jax.jit(lambda *args: native(self, *args, **kwargs)).lower(*args)
             way.file.write_text(again.as_text(dialect=way.dialect))
-            way.added += time.perf_counter() - begun
+            way.added += time.perf_counter() - begin
             return result
 
         runner._predict = _predict
@@ -116,9 +116,9 @@ def start(_: Work) -> Figures:
         seconds = {}
         for name, text in (("warm-up", "#"), ("with", line), ("without", "#" * len(line))):
             (Path(folder) / f"{name}.pth").write_text(text)
-            begun = time.perf_counter()
+            begin = time.perf_counter()
             site.addpackage(folder, f"{name}.pth", set())
-            seconds[name] = time.perf_counter() - begun
+            seconds[name] = time.perf_counter() - begin
     return {"seconds": seconds["with"] - seconds["without"]}
 
 
@@ -126,10 +126,10 @@ def import_package(_: Work) -> Figures:
     """Import the package; an earlier process has filled the disk cache."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "brainpy_probe"]:
         raise RuntimeError(f"{name} is already imported")
-    begun = time.perf_counter()
+    begin = time.perf_counter()
     import brainpy_probe  # noqa: F401
 
-    return {"seconds": time.perf_counter() - begun}
+    return {"seconds": time.perf_counter() - begin}
 
 
 def write_arrays(work: Work) -> Figures:
@@ -148,16 +148,16 @@ def write_arrays(work: Work) -> Figures:
     for name in ("warm-up", "seconds"):
         folder = RunFolder(Path(work.folder) / name)
         os.sync()
-        begun = time.perf_counter()
+        begin = time.perf_counter()
         ArrayFiles(folder).write("data.safetensors", "data", values, share=True)
-        figures[name] = time.perf_counter() - begun
+        figures[name] = time.perf_counter() - begin
         plain = Path(work.folder) / f"{name}-numpy"
         plain.mkdir()
         os.sync()
-        begun = time.perf_counter()
+        begin = time.perf_counter()
         for number, value in enumerate(values.values()):
             np.save(plain / f"{number}.npy", np.asarray(value))
-        figures["numpy.save"] = time.perf_counter() - begun
+        figures["numpy.save"] = time.perf_counter() - begin
     return {**figures, "ratio": figures["seconds"] / figures["numpy.save"]}
 
 
@@ -177,11 +177,11 @@ def repeat_step(work: Work) -> Figures:
 
     def seconds() -> float:
         factor = jnp.float32(1.0)
-        begun = time.perf_counter()
+        begin = time.perf_counter()
         for _ in range(work.runs):
             step(factor)
         jax.block_until_ready(state.value)
-        return (time.perf_counter() - begun) / work.runs
+        return (time.perf_counter() - begin) / work.runs
 
     seconds()
     plain, captured, programs, growth = [], [], 0, 0.0
@@ -260,18 +260,18 @@ def read_capture(work: Work) -> Figures:
     from brainpy_probe.verify.api import verify
 
     runner = runner_of(work.network, work.size)
-    begun = time.perf_counter()
+    begin = time.perf_counter()
     runner.run(work.steps * runner.dt)
-    plain = time.perf_counter() - begun
+    plain = time.perf_counter() - begin
     with probe.capture(work.folder, data="full") as cap:
         runner.run(work.steps * runner.dt)
-    begun = time.perf_counter()
+    begin = time.perf_counter()
     loaded = probe.load(cap.path)
     assert loaded.programs[-1].replay().equal
-    replay = time.perf_counter() - begun
-    begun = time.perf_counter()
+    replay = time.perf_counter() - begin
+    begin = time.perf_counter()
     assert verify(cap.path).passed
-    verification = time.perf_counter() - begun
+    verification = time.perf_counter() - begin
     return {
         "replay": replay,
         "replay ratio": replay / plain,

@@ -67,10 +67,10 @@ def time_separately(scale: float, spikes: dict[str, Any], repeat: int = 3) -> di
     seconds = dict.fromkeys(GROUPS, float("inf"))
     for _ in range(repeat):
         for name, (loop, pre_spikes) in loops.items():
-            begun = time.perf_counter()
+            begin = time.perf_counter()
             jax.block_until_ready(loop(pre_spikes))
             jax.block_until_ready(getattr(net, name).syn.g.value)
-            seconds[name] = min(seconds[name], time.perf_counter() - begun)
+            seconds[name] = min(seconds[name], time.perf_counter() - begin)
     return seconds
 
 

@@ -17,14 +17,14 @@ import pytest
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Half of the tests' time would go into compiling programs that run for milliseconds: a third of it
 # into LLVM's optimisations, and half of the rest into emitting fusions with MLIR. XLA's own passes
-# stay, its fusions among them. nox tests the stacks as users run them: it sets XLA_FLAGS.
-# jaxlib 0.12 lacks the flag for the latter, and an unknown flag ends the process.
+# remain, including fusion. nox tests the stacks with the default flags: it sets XLA_FLAGS.
+# jaxlib 0.12 lacks the second flag, and an unknown flag ends the process.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0"
     + (" --xla_cpu_use_fusion_emitters=false" if version("jaxlib") == "0.10.2" else ""),
 )
-# OpenBLAS starts a thread for each core, which spins: 2 % of the tests' CPU time.
+# OpenBLAS starts a busy-waiting thread for each core: 2 % of the tests' CPU time.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # The tests start many interpreters: without bytecode each would compile all of its imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

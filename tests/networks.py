@@ -20,8 +20,8 @@ from tests import eras
 
 SEED = 20240607
 
-# JAX's names for the module of a runner's loop: BrainPy from 2.4 on calls jax.lax.scan outside of
-# any jit, 2.3.8 within one.
+# JAX's names for the module of a runner's loop: from 2.4 on BrainPy calls jax.lax.scan outside of
+# any jit, 2.3.8 calls it within a jitted function.
 LOOP_MODULES = ("jit_scan", "jit__transform_function")
 
 # BrainPy's own annotations reject or lack calls that its documentation shows: such calls go through

@@ -1,1 +1,1 @@
-"""What a capture records of a run, and that the run stays as it is."""
+"""The records of a capture, and that a capture does not change a run."""

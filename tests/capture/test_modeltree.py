@@ -84,7 +84,7 @@ def test_variables_have_the_names_that_the_user_gave_them(
     net, names = einet
     assert names.state(net.E.V) == "E.V"
     assert names.state(net.I.t_last_spike) == "I.t_last_spike"
-    # Up to 2.4 the synapse has its conductance as an attribute of its own.
+    # Up to 2.4 the conductance is an attribute of the synapse itself.
     assert names.state(net.I2E.g) in ("I2E.g", "I2E.syn.g")
     assert names.state(bm.random.DEFAULT) == "random"
     assert names.state(bm.Variable(bm.zeros(1))) is None

@@ -443,9 +443,9 @@ def test_a_module_converts_to_every_dialect(cap: Any, dialect: str) -> None:
             assert "mhlo.dot" in text
             bindings.run_passes(back, "hlo-legalize-to-stablehlo")
         parsed = bindings.hlo_of(back)
-    whole = bindings.parse_mlir(module.paths["mlirbc"].read_bytes(), context)
+    complete_module = bindings.parse_mlir(module.paths["mlirbc"].read_bytes(), context)
     canonical = bindings.hlo_canonical_text
-    assert canonical(parsed) == canonical(bindings.hlo_of(whole))
+    assert canonical(parsed) == canonical(bindings.hlo_of(complete_module))
 
 
 def test_a_module_has_its_call_and_rejects_unknown_dialects(cap: Any) -> None:

@@ -230,7 +230,7 @@ class Slots(Stepping):
 
 
 class OtherObjects(Stepping):
-    """Counts in containers and in an object of its own."""
+    """Counts in containers and in objects that it holds."""
 
     def begin(self) -> None:
         self.deque: deque[int] = deque([0, 1], maxlen=2)
@@ -276,7 +276,7 @@ class Iterators(Stepping):
 
 
 class PlainArray(Stepping):
-    """Sets a BrainPy array that is no Variable."""
+    """Sets a BrainPy array that is not a Variable."""
 
     def begin(self) -> None:
         self.array = bm.Array(np.zeros(3, dtype=np.float32))

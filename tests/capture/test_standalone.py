@@ -219,12 +219,12 @@ def test_functions_without_state_are_named_once(out: Path) -> None:
         jax.numpy.linalg.norm(jax.numpy.sort(x))
         bp.init.Normal()((3,))
     assert cap.calls == ()
-    here = "test_functions_without_state_are_named_once"
+    prefix = "test_functions_without_state_are_named_once"
     found = {kind.idiom: (kind.count, kind.functions) for kind in cap.manifest.uncaptured}
     assert found == {
-        "jitted function without BrainPy state": (2, (f"{here}.simulated", f"{here}.loss")),
-        "loop without BrainPy state": (1, (f"{here}.<lambda>",)),
-        "condition without BrainPy state": (1, (f"{here}.simulated",)),
+        "jitted function without BrainPy state": (2, (f"{prefix}.simulated", f"{prefix}.loss")),
+        "loop without BrainPy state": (1, (f"{prefix}.<lambda>",)),
+        "condition without BrainPy state": (1, (f"{prefix}.simulated",)),
     }
     assert "not captured: 2 jitted functions without BrainPy state were" in str(cap)
 

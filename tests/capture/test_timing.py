@@ -63,7 +63,7 @@ def _call(out: Path, model: Any, duration: float = 0.3, **options: Any) -> Any:
     return cap.calls[0]
 
 
-def test_numbas_compilation_is_a_phase_of_its_own(out: Path) -> None:
+def test_numba_compilation_is_a_separate_phase(out: Path) -> None:
     def compile_with_numba() -> None:
         numba.njit(lambda x: x + 1)(3)
 

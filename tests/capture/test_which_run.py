@@ -117,7 +117,7 @@ def test_run_is_the_loop_over_the_runners_own_step(name: str, out: Path) -> None
 
 
 class Inner(eras.DynamicalSystem):
-    """A model with a loop of its own in each step."""
+    """A model with an inner loop in each step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -213,7 +213,7 @@ def test_another_kernel_implementation_is_another_program(out: Path) -> None:
 
 
 class _Events(eras.DynamicalSystem):
-    """Spikes of every second neuron, summed by a connection."""
+    """A model that sums spikes with an event-driven connection."""
 
     def __init__(self, comm: Any) -> None:
         super().__init__()

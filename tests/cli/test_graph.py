@@ -1,4 +1,4 @@
-"""XLA's dot files as pictures."""
+"""Pictures of XLA's dot files."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ pytestmark = [
 
 RANKS = 4
 
-# The processes are forks, so that only one imports BrainPy's packages. The first capture of each is
-# of a state that spans all, the second one of a network of its own.
+# The processes are forks, so that only one imports BrainPy's packages. In each, the first capture
+# has a state that spans all processes, and the second one a network of this process only.
 _RANKS = """
 import json, os, sys
 import numpy as np

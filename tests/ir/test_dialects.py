@@ -53,7 +53,7 @@ def parsed(text: str) -> Any:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_texts_are_proved_and_of_their_own_dialect(name: str) -> None:
+def test_texts_are_proved_and_use_only_their_dialect(name: str) -> None:
     program = captured(name).program
     fidelity = program.fidelity
     assert set(fidelity.checks) == {*DIALECTS, "vhlo"}

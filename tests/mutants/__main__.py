@@ -94,13 +94,13 @@ def _pytest(checkout: Path, arguments: list[str]) -> tuple[int, str]:
 def _run(fault: Fault, checkout: Path) -> Result:
     path, source = with_fault(checkout / PACKAGE, fault)
     original = path.read_text()
-    begun = time.perf_counter()
+    begin = time.perf_counter()
     try:
         path.write_text(source)
         code, output = _pytest(checkout, ["-x", *fault.arguments])
     finally:
         path.write_text(original)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - begin
     failed = _FAILED.search(output)
     if code == _NEVER_ENDED:
         return Result(fault, "caught", seconds, "", output)

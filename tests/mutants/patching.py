@@ -56,7 +56,7 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def with_fault(package: Path, fault: Fault) -> tuple[Path, str]:
-    """Return the file that holds a fault's function, and its source with the fault in it.
+    """Return the file of a fault's function, and its source with the fault applied.
 
     Raises
     ------

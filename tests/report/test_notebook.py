@@ -91,7 +91,7 @@ def test_a_large_object_has_a_short_repr(objects: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("width", [60, 100])
-def test_a_table_leaves_out_columns_rather_than_fold_names(
+def test_a_narrow_table_omits_columns_and_wraps_no_name(
     width: int, objects: dict[str, Any]
 ) -> None:
     lines = as_plain_text(costs_table(objects["costs"]), width).splitlines()

@@ -1,1 +1,1 @@
-"""Proofs, replay, and damaged or hostile folders."""
+"""Verification, replay, and damaged or hostile folders."""

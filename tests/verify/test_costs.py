@@ -64,7 +64,7 @@ def _without_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def _whole(costs: Any, name: str) -> Count:
+def _total(costs: Any, name: str) -> Count:
     """Return a component's cost in a step, including its children."""
     own = (
         component.component == name or component.component.startswith(f"{name}.")
@@ -92,7 +92,7 @@ def test_ops_belong_to_their_group_wherever_they_are_called(network: str) -> Non
     """The postsynaptic neurons call decay and output of align-post projections."""
     program = _program(network)
     costs = program.costs
-    floats = {name: _whole(costs, name).flops for name in ("E", "I", *GROUPS)}
+    floats = {name: _total(costs, name).flops for name in ("E", "I", *GROUPS)}
     # Decay (at least a product) and output (difference, product, sum) of each postsynaptic neuron.
     for name in GROUPS:
         assert floats[name] >= 4 * (32 if name.endswith("E") else 8), (name, floats)
@@ -226,9 +226,9 @@ COUNTED = [case.name for case in NETWORKS if not case.stepwise]
 @pytest.mark.parametrize("name", COUNTED)
 def test_the_costs_of_components_sum_to_xlas_counts(name: str) -> None:
     costs = _program(name).costs
-    whole = costs.once + costs.step
+    total = costs.once + costs.step
     for kind in ("flops", "transcendentals", "read", "written"):
-        assert getattr(whole, kind) == pytest.approx(getattr(costs.xla, kind), rel=0.01), kind
+        assert getattr(total, kind) == pytest.approx(getattr(costs.xla, kind), rel=0.01), kind
     assert sum(row.step.ops for row in costs.components) == costs.step.ops > 0
     assert costs.total == costs.once + costs.step.times(costs.steps)
 
@@ -296,9 +296,9 @@ def test_custom_calls_are_marked_and_their_bytes_counted() -> None:
     assert any("Not counted: the code of" in note for note in costs.notes)
     # XLA's value for unknown costs, -1, does not occur.
     assert all(row.step.flops >= 0 and row.step.written >= 0 for row in costs.components)
-    whole = costs.once + costs.step
+    total = costs.once + costs.step
     for kind in ("flops", "read", "written"):
-        assert getattr(whole, kind) == pytest.approx(getattr(costs.xla, kind), rel=1e-6)
+        assert getattr(total, kind) == pytest.approx(getattr(costs.xla, kind), rel=1e-6)
 
 
 @pytest.mark.skipif(not eras.SINCE_2_7, reason="BrainPy up to 2.6 has no kernels in plain JAX")
@@ -308,8 +308,8 @@ def test_a_portable_program_has_its_own_costs() -> None:
     native, plain = program.costs, program.portable.costs
     assert not any(row.custom_calls for row in plain.components)
     for name in GROUPS:
-        assert _whole(plain, name).flops > _whole(native, name).flops
-    assert _whole(plain, "E") == _whole(native, "E")
+        assert _total(plain, name).flops > _total(native, name).flops
+    assert _total(plain, "E") == _total(native, "E")
 
 
 def test_a_step_program_counts_as_one_step() -> None:
@@ -332,9 +332,9 @@ def test_instructions_are_counted_as_xla_counts_them(function: Any) -> None:
     module = hlo_module("stablehlo", str(lowered.compiler_ir("stablehlo")).encode())
     record = _record()
     costs = count(record, module)
-    whole = costs.once + costs.step
+    total = costs.once + costs.step
     for kind in ("flops", "transcendentals", "read", "written"):
-        assert getattr(whole, kind) == pytest.approx(getattr(costs.xla, kind), rel=1e-6), kind
+        assert getattr(total, kind) == pytest.approx(getattr(costs.xla, kind), rel=1e-6), kind
     accessed = execution.cost_analysis(module)["bytes accessed"]
     assert costs.xla.read + costs.xla.written == pytest.approx(accessed, rel=1e-6)
 

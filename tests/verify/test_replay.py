@@ -180,8 +180,8 @@ try:
     done = program.portable.replay()
 except probe.CannotReplay as error:
     raise SystemExit(str(error))
-np.savez(sys.argv[2], **{{name.replace("/", "|"): one for name, one in done.results.items()}})
-print({{one.name: one.equal for one in done.compared}})
+np.savez(sys.argv[2], **{{name.replace("/", "|"): a for name, a in done.results.items()}})
+print({{result.name: result.equal for result in done.compared}})
 """
 
 

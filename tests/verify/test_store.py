@@ -63,8 +63,8 @@ def _unfinished(live: probe.Capture, parent: Path) -> tuple[RunFolder, Manifest]
     """Return the folder of a process that was killed after the calls of a capture."""
     folder = RunFolder(parent)
     whole = replace(live.manifest, complete=False)
-    begun = replace(whole, calls=(), programs=(), modules=())
-    folder.write_manifest(begun)
+    initial = replace(whole, calls=(), programs=(), modules=())
+    folder.write_manifest(initial)
     for call in whole.calls:
         folder.append(
             Addition(
@@ -100,9 +100,9 @@ def test_reading_a_journal_takes_linear_time(live: probe.Capture, tmp_path: Path
         folder, whole = _unfinished(live, tmp_path)
         for number in range(len(whole.calls), lines):
             folder.append(Addition(calls=(replace(whole.calls[-1], index=number),)))
-        begun = time.process_time()
+        start = time.process_time()
         assert len(probe.load(folder.path).calls) == lines
-        return time.process_time() - begun
+        return time.process_time() - start
 
     short, long = (min(seconds(lines) for _ in range(5)) for lines in (250, 2000))
     assert long < 24 * short  # quadratic time would take 64 times as long

@@ -40,7 +40,7 @@ Manifest = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def whole() -> Path:
+def complete_capture() -> Path:
     """Return a capture of a network in all dialects, with all arrays and a portable program."""
     return captured_with("lif", dialect=DIALECTS, data="full", portable=True).path
 
@@ -58,9 +58,9 @@ def dumped() -> Path:
 
 
 @pytest.fixture
-def copy(whole: Path, tmp_path: Path) -> Path:
+def copy(complete_capture: Path, tmp_path: Path) -> Path:
     """Return a copy of the capture that a test can damage."""
-    return shutil.copytree(whole, tmp_path / whole.name)
+    return shutil.copytree(complete_capture, tmp_path / complete_capture.name)
 
 
 def _run(*words: object) -> Any:
@@ -89,12 +89,12 @@ def _assert_faults(folder: Path, *expected: tuple[str, ...]) -> None:
 
 
 @pytest.mark.every_stack
-def test_an_unaltered_capture_passes(whole: Path) -> None:
-    brief = _run(whole)
+def test_an_unaltered_capture_passes(complete_capture: Path) -> None:
+    brief = _run(complete_capture)
     assert brief.exit_code == 0, brief.stdout
-    assert brief.stdout.startswith(f"verified: {whole}\n")
+    assert brief.stdout.startswith(f"verified: {complete_capture}\n")
     assert len(brief.stdout.splitlines()) <= 8
-    done = _run(whole, "--all")
+    done = _run(complete_capture, "--all")
     lines = done.stdout.splitlines()
     printed = {" ".join(re.split(r"  +", line)[:3]) for line in lines}
     assert not [line for line in lines if line.startswith(("failed", "undecided"))]
@@ -108,25 +108,27 @@ def test_an_unaltered_capture_passes(whole: Path) -> None:
     assert re.search(r"checks: (\d+ noted, )?\d+ passed$", lines[1])
 
 
-def test_the_verify_command_prints_json(whole: Path) -> None:
-    done = _run(whole, "--json")
+def test_the_verify_command_prints_json(complete_capture: Path) -> None:
+    done = _run(complete_capture, "--json")
     assert done.exit_code == 0
     found = json.loads(done.stdout)
-    assert found["path"] == str(whole)
+    assert found["path"] == str(complete_capture)
     assert found["passed"] is True
     assert {frozenset(check) for check in found["checks"]} == {
         frozenset({"subject", "name", "outcome", "reason"})
     }
-    newest = json.loads(_run(whole.parent, "--json").stdout)  # the parent folder's newest run
-    assert newest["path"] == str(whole)
+    newest = json.loads(
+        _run(complete_capture.parent, "--json").stdout
+    )  # the parent folder's newest run
+    assert newest["path"] == str(complete_capture)
 
 
-def test_verify_needs_neither_brainpy_nor_jax(whole: Path, tmp_path: Path) -> None:
+def test_verify_needs_neither_brainpy_nor_jax(complete_capture: Path, tmp_path: Path) -> None:
     """The process that verify starts does not need them either."""
     for name in ("brainpy", "jax", "brainstate", "brainevent"):
         (tmp_path / f"{name}.py").write_text("raise ImportError('not installed')")
     done = subprocess.run(
-        [sys.executable, "-m", "brainpy_probe", "verify", "--all", str(whole)],
+        [sys.executable, "-m", "brainpy_probe", "verify", "--all", str(complete_capture)],
         env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
         capture_output=True,
         text=True,
@@ -137,14 +139,14 @@ def test_verify_needs_neither_brainpy_nor_jax(whole: Path, tmp_path: Path) -> No
     assert re.search(r"program 0 +replay +\d+ results, bit for bit", done.stdout)
 
 
-def test_without_jaxlib_only_the_files_are_checked(whole: Path) -> None:
+def test_without_jaxlib_only_the_files_are_checked(complete_capture: Path) -> None:
     source = (
         "import sys; sys.modules['jaxlib'] = sys.modules['jax'] = None\n"
         "from brainpy_probe.verify.api import verify\n"
         "for check in verify(sys.argv[1]).checks: print(check.outcome, check.name, check.reason)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", source, str(whole)],
+        [sys.executable, "-c", source, str(complete_capture)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -156,25 +158,27 @@ def test_without_jaxlib_only_the_files_are_checked(whole: Path) -> None:
 
 
 def test_a_missing_iree_is_an_error_with_the_command(
-    whole: Path, monkeypatch: pytest.MonkeyPatch
+    complete_capture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "iree"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "iree", None)
-    done = _run(whole, "--with", "iree")
+    done = _run(complete_capture, "--with", "iree")
     assert done.exit_code == 1
     assert "iree.compiler and iree.runtime can't be imported" in done.stderr
     assert "pip install 'brainpy-probe[iree]'" in done.stderr
 
 
-def test_a_script_without_a_main_guard_can_call_verify(whole: Path, tmp_path: Path) -> None:
+def test_a_script_without_a_main_guard_can_call_verify(
+    complete_capture: Path, tmp_path: Path
+) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import sys\nfrom brainpy_probe.verify.api import verify\n"
         "print('once', verify(sys.argv[1]).passed)\n"
     )
     done = subprocess.run(
-        [sys.executable, str(script), str(whole)],
+        [sys.executable, str(script), str(complete_capture)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
