@@ -132,7 +132,7 @@ def report(
             "--program",
             min=0,
             help="The number of a program to describe; may be repeated. Default: those whose "
-            "calls took the most time, up to 2 MB.",
+            "calls took the most time, up to 20 programs and 2 MB.",
             metavar="N",
             show_default=False,
         ),

@@ -70,7 +70,7 @@ def report(
         Whether to open it in a browser.
     programs : sequence of int, optional
         The numbers of the programs to describe. By default, the programs whose calls took the most
-        time, as long as the page keeps a sensible size.
+        time, up to 20 programs and 2 MB.
     limits : Limits, optional
         The limits of time and memory for reading a program.
     compile_seconds : float

@@ -211,8 +211,11 @@ def test_a_report_describes_the_chosen_programs(
     numbers, page = described([0])
     assert numbers == [0]
     assert "brainpy-probe report RUN --program 1" in page
-    # A page has the programs with the longest calls, at least one.
+    # A page has the programs with the longest calls, at least one, within a size and a number.
     monkeypatch.setattr("brainpy_probe.report.page.page._MAX_CHARACTERS", 1)
+    assert described(None)[0] == [1]
+    monkeypatch.setattr("brainpy_probe.report.page.page._MAX_CHARACTERS", 1 << 30)
+    monkeypatch.setattr("brainpy_probe.report.page.page._MAX_PROGRAMS", 1)
     assert described(None)[0] == [1]
     with pytest.raises(probe.BadSetting, match="no program 9"):
         several.report(tmp_path / "x.html", programs=[9])

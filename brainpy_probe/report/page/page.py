@@ -25,8 +25,10 @@ from brainpy_probe.report.page.program import ProgramPart, parts_html, program_p
 
 __all__ = ["page_of", "report_page", "resource"]
 
-# Maximum number of characters of all described programs together: a larger page opens slowly, and
-# is too large to send to others.
+# Without a choice of programs, the maximum number of programs that a page describes, each of which
+# takes about a second to read and compile, and of their characters together: a larger page opens
+# slowly, and is too large to send to others.
+_MAX_PROGRAMS = 20
 _MAX_CHARACTERS = 2_000_000
 # Maximum number of rows in the table of the other programs.
 _MAX_ROWS = 400
@@ -54,14 +56,15 @@ def report_page(
         How long a program may be compiled for its optimised HLO.
     programs : sequence of int, optional
         The numbers of the programs to describe. By default, the programs whose calls took the most
-        time, as long as the page keeps a sensible size.
+        time, up to 20 programs and 2 MB.
     step : callable
         Called with the next task, the number of finished programs, and the number of all programs.
     """
     manifest = capture.manifest
     known = capture.programs
     spent = _seconds_of_programs(manifest)
-    chosen = dict.fromkeys(sorted(spent, key=lambda n: -spent[n]) if programs is None else programs)
+    most = sorted(spent, key=lambda n: -spent[n])[:_MAX_PROGRAMS]
+    chosen = dict.fromkeys(most if programs is None else programs)
     compiling = Limits(compile_seconds, limits.memory)
     parts: dict[int, ProgramPart] = {}
     for done, number in enumerate(chosen):
