@@ -150,7 +150,7 @@ def _attempt(failed: str, make: Callable[[], _T], problems: list[str]) -> _T | N
         return make()
     except ProbeError as error:
         problems.append(f"{failed}: {error}")
-    except Exception as error:  # on damaged content XLA raises many classes
+    except Exception as error:  # on damaged content XLA raises many exception classes
         problems.append(f"{failed}: {describe_error(error)}")
     return None
 

@@ -57,7 +57,7 @@ def _answer(
         if isinstance(error, MemoryError) or is_out_of_memory(reason):
             return Answer(slug=Stopped.slug), []
         if not isinstance(error, ProbeError):
-            # On damaged content, XLA and the code that reads its output raise many classes.
+            # On damaged content, XLA and the readers of its output raise many exception classes.
             if isinstance(task, Conversion):
                 error = DamagedCapture(f"{task.record.name} can't be converted: {reason}", _REMEDY)
             else:

@@ -146,7 +146,7 @@ def diagnose() -> Diagnosis:
 def _devices() -> str:
     try:
         devices = importlib.import_module("jax").local_devices()
-    except Exception:  # plug-ins raise many classes
+    except Exception:  # plug-ins raise many exception classes
         return ""
     counts = Counter(str(device.platform) for device in devices)
     return ", ".join(f"{count} {platform}" for platform, count in counts.items())

@@ -42,7 +42,7 @@ def check_equations(program: Program) -> Iterator[Check | str]:
         proof = prove(program.record, content, given)
     except (BadSetting, CannotReplay, DamagedCapture) as error:
         yield undecided(subject, _NAME, str(error))
-    except Exception as error:  # if manifest and program disagree, XLA raises many classes
+    except Exception as error:  # if the manifest is wrong, XLA raises many classes
         yield failed(subject, _NAME, describe_error(error))
     else:
         yield _check(subject, proof)

@@ -105,7 +105,7 @@ def work() -> None:
                         _Message(doing=found) if isinstance(found, str) else _Message(check=found)
                     )
                     _send(answers, message)
-            except Exception as error:  # on damaged content XLA raises many classes
+            except Exception as error:  # on damaged content XLA raises many exception classes
                 _send(answers, _Message(raised=describe_error(error)))
             _send(answers, _Message(ended=True))
 

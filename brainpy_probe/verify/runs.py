@@ -206,7 +206,7 @@ def _replay(
     except CannotReplay as error:
         excused = differs or _lacks(program)
         return (undecided if excused else failed)(subject, name, str(error)), []
-    except Exception as error:  # if manifest and program disagree, XLA raises many classes
+    except Exception as error:  # if the manifest is wrong, XLA raises many classes
         return failed(subject, name, describe_error(error)), []
     verdict = replayed.verdict
     results = list(replayed.results.values())
@@ -243,7 +243,7 @@ def _check_iree(folder: Path, subject: str, program: Program, expected: _Expecte
             results = program.drive_with(main)
         else:
             results = main.take(main.run(main.put(program.data("data").values())))
-    except Exception as error:  # IREE raises many classes
+    except Exception as error:  # IREE raises many exception classes
         return failed(subject, name, describe_error(error))
     return expected.compare(subject, name, results)
 

@@ -174,7 +174,7 @@ def _compare(
         except CannotEvaluate as error:
             proof.unevaluated[name] = str(error)
             continue
-        except Exception as error:  # NumPy raises many classes
+        except Exception as error:  # NumPy raises many exception classes
             proof.unevaluated[name] = f"NumPy fails: {describe_error(error)}"
             continue
         if step.loops and result.spec.axis is None and value.size * step.steps == expected.size > 1:

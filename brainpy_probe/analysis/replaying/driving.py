@@ -179,7 +179,7 @@ def replay_steps(
     begun = time.perf_counter()
     try:
         driven = drive(record, step, arguments, executable)
-    except Exception as error:  # XLA raises many classes
+    except Exception as error:  # XLA raises many exception classes
         raise CannotReplay(f"{record.name} failed while it ran: {first_line(error)}.") from error
     seconds = time.perf_counter() - begun
     results = dict(zip((spec.path for spec in record.results), driven, strict=True))

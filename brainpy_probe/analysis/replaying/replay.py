@@ -213,7 +213,7 @@ def stepwise_of(comparison: Callable[[], Stepwise]) -> Stepwise:
     """Return the result of a step-by-step comparison, or why it can't be made."""
     try:
         return comparison()
-    except Exception as error:  # XLA and MLIR raise many classes
+    except Exception as error:  # XLA and MLIR raise many exception classes
         return Stepwise(problem=f"it can't run from the recorded states: {first_line(error)}")
 
 

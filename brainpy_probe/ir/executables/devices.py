@@ -185,7 +185,7 @@ def of_jax(platform: str, count: int) -> Devices | None:
     try:
         jax = importlib.import_module("jax")
         found = tuple(jax.local_devices(backend=platform)[:count])
-    except Exception:  # without such a device, JAX raises RuntimeError; plug-ins raise many classes
+    except Exception:  # JAX raises RuntimeError, plug-ins other classes
         return None
     return Devices(found[0].client, found, platform) if len(found) == count else None
 

@@ -131,7 +131,7 @@ def call_directly(content: bytes, targets: Iterable[str]) -> tuple[bytes, tuple[
             continue
         try:
             name = _register_direct(target, known[target], ffi.Signature.of(operation))
-        except Exception as error:  # numba raises many classes; brainevent's callback still works
+        except Exception as error:  # numba raises many classes; the Python callback works
             logger.info("{} is called through Python: {}", target, first_line(error))
             continue
         with module.context:

@@ -242,7 +242,7 @@ def work() -> None:
             picture, answer = _lay_out(dot, request)
         except DamagedCapture as error:
             answer = _Answer(form=request.form, problem=str(error))
-        except Exception as error:  # pygraphviz raises many classes
+        except Exception as error:  # pygraphviz raises many exception classes
             problem = f"Graphviz failed: {describe_error(error)}"
             answer = _Answer(form=request.form, problem=problem)
         answers.write(msgspec.json.encode(answer) + b"\n")
