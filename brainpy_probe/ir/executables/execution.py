@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainpy_probe.compat import bindings, jax_cuda
+from brainpy_probe.compat import bindings, jax_process
 from brainpy_probe.compat.types import Buffer
 from brainpy_probe.format.arrays import Array
 from brainpy_probe.ir.executables import devices, sharded
@@ -222,7 +222,7 @@ class Executable:
         if placement is not None and len(on.devices) > 1:
             sharded.distribute(options, placement)
         if on.platform == "cuda":
-            folder = jax_cuda.cuda_folder()
+            folder = jax_process.cuda_folder()
             if folder:
                 options.executable_build_options.debug_options.xla_gpu_cuda_data_dir = folder
         if separate_ops and on.platform == "cpu":

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import jax
 
-from brainpy_probe.compat import jax_distributed
+from brainpy_probe.compat import jax_process
 from brainpy_probe.format.manifest.environment_records import Rank
 from brainpy_probe.recording.program.closed import NamedValue
 from brainpy_probe.recording.program.tensors import spans_processes
@@ -28,7 +28,7 @@ def rank(capture: int) -> Rank | None:
     return Rank(
         index=jax.process_index(),
         count=jax.process_count(),
-        session=jax_distributed.session(),
+        session=jax_process.session(),
         capture=capture,
     )
 

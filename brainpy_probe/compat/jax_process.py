@@ -1,4 +1,4 @@
-"""The session of ``jax.distributed``, in which several processes run one program."""
+"""What JAX has set up in this process: ``jax.distributed``, and the folder of CUDA."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import uuid
 from brainpy_probe.compat.lookup import NAMES, PrivateName, take
 from brainpy_probe.errors import PrivateNameMissing
 
-__all__ = ["session"]
+__all__ = ["cuda_folder", "session"]
 
 NAMES.update(
     {
@@ -17,6 +17,13 @@ NAMES.update(
             ("jax._src.distributed:global_state",),
             "jax 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: client, which has key_value_set and "
             "blocking_key_value_get",
+            optional=True,
+        ),
+        "cuda": PrivateName(
+            "the folder of CUDA's compiler and libraries",
+            ("jax._src.lib:cuda_path",),
+            "jax 0.4.13, 0.4.23, 0.4.30, 0.10.2, 0.12.0: a path or None. JAX passes it to XLA as "
+            "xla_gpu_cuda_data_dir (_src/compiler.py: get_compile_options)",
             optional=True,
         ),
     }
@@ -42,4 +49,12 @@ def session() -> str:
             client.key_value_set(_KEY, uuid.uuid4().hex)
         return str(client.blocking_key_value_get(_KEY, _MILLISECONDS))
     except Exception:  # the coordinator does not answer
+        return ""
+
+
+def cuda_folder() -> str:
+    """Return the folder of CUDA's compiler and libraries that JAX passes to XLA; empty if none."""
+    try:
+        return str(take("cuda") or "")
+    except PrivateNameMissing:
         return ""
