@@ -107,7 +107,7 @@ def test_a_failure_in_a_wrapper_does_not_stop_the_run(
             patched.setattr(owner, name, _fail)
             values = _run(Decay())
         assert values == [0.5, 0.25, 0.125]
-        assert _run(Decay()) == values, "the next run, without the failure"
+        assert _run(Decay()) == values, "another result without the failure"
     broken, whole = cap.calls
     assert broken.error is None
     assert (broken.program is not None) == captured, broken.failure

@@ -102,7 +102,7 @@ probe.load(sys.argv[1]).programs[0].replay()
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc has the children of a process")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists children in /proc")
 def test_a_worker_ends_with_its_parent_process(copy: Path) -> None:
     _with_program(copy, ENDLESS)
     parent = subprocess.Popen([sys.executable, "-c", REPLAYING, str(copy)], stdout=subprocess.PIPE)

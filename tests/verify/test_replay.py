@@ -334,7 +334,7 @@ def _alter_results(folder: Path, change: Callable[[Array], Array]) -> probe.Tens
 def test_a_difference_is_given_in_value_and_in_ulps(copy: Path) -> None:
     original = captured("lif").program.data("results")
     (first, *_) = original.values()
-    assert first.dtype == np.float32, "the monitor of V is not the first result"
+    assert first.dtype == np.float32, "not the monitor of V"
 
     def change(array: Array) -> Array:
         flat = array.reshape(-1)
