@@ -25,7 +25,7 @@ from tests.replaying import DIALECTS
 
 KINDS = (
     "state", "weights", "inputs", "constraint", "replicated", "second-device", "shard-map", "pmap",
-    # Up to JAX 0.4.30 XLA ends the process on a shard_map over some axes of a mesh.
+    # On JAX 0.4.30 XLA ends the process on an all_gather in a shard_map over some axes of a mesh.
     *(["two-axes"] if eras.SINCE_2_7 else []),
 )  # fmt: skip
 DEVICES, NEURONS, STEPS = 4, 8, 5
