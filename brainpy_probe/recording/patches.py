@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import MethodType
@@ -142,6 +143,8 @@ class ActiveRecorders:
     ----------
     users : tuple of Recorder
         The recorders of the open captures.
+    since : float
+        The time (``time.perf_counter``) when the first of them opened.
     numba : object or None
         The listener of numba's events, which is registered once per process.
     is_listening : bool
@@ -155,6 +158,7 @@ class ActiveRecorders:
     """
 
     users: tuple[Recorder, ...] = ()
+    since: float = 0.0
     is_listening: bool = False
     numba: Any = None
     component_names: IdentityDict[Any] = field(default_factory=IdentityDict)
@@ -169,6 +173,7 @@ class ActiveRecorders:
         with self._lock:
             if not self.users:
                 self._remove_from(0)  # patches that remained after an interrupt
+                self.since = time.perf_counter()
             self.extend(patches)
             self.users = (*self.users, user)
 

@@ -854,6 +854,13 @@ _RECORDING = (
         "tests/capture/test_timing.py -k one_module",
     ),
     Fault(
+        "a phase of an earlier capture counts",
+        "_new_compilation",
+        "phase.ended >= ACTIVE.since",
+        "True",
+        "tests/capture/test_timing.py -k one_module",
+    ),
+    Fault(
         "a run's outputs are not digested",
         "ProgramLog._values",
         "arguments | {f'out/{k}': v for k, v in known_values(closed.results).items()}",

@@ -131,7 +131,9 @@ def _new_compilation(wrapped: Wrapped, args: Args, kwargs: Kwargs) -> Compilatio
     seconds: Mapping[Phase, float] | None = None
     if phase_events.listen_to_jax():
         is_run = CURRENT_CALL.get() is not None and name == jax_tracing.LOOP_MODULE
-        seconds, left = take_phases(PENDING_PHASES.get(), name, all_traces=is_run)
+        # A phase of an earlier capture led to a module that was not compiled then.
+        pending = [phase for phase in PENDING_PHASES.get() if phase.ended >= ACTIVE.since]
+        seconds, left = take_phases(pending, name, all_traces=is_run)
         PENDING_PHASES.set(left)
     phases: tuple[Phase, ...] = ("trace", "lower", "numba")
     trace, lower, numba = (None if seconds is None else seconds[phase] for phase in phases)

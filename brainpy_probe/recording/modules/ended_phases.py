@@ -34,13 +34,18 @@ class EndedPhase:
         """The phase's kind."""
         return self.spans[0][0]
 
+    @property
+    def ended(self) -> float:
+        """When it ended, by ``time.perf_counter``."""
+        return self.spans[0][2]
+
 
 def add_phase(pending: Sequence[EndedPhase], span: Span, name: str) -> tuple[EndedPhase, ...]:
     """Return the pending phases of a thread and one more, which ends now."""
     _, begin, _ = span
     # The phases of a thread nest: a phase that ended after this one began ran within it.
-    within = [phase for phase in pending if phase.spans[0][2] > begin]
-    before = [phase for phase in pending if phase.spans[0][2] <= begin]
+    within = [phase for phase in pending if phase.ended > begin]
+    before = [phase for phase in pending if phase.ended <= begin]
     spans = (span, *(inner for phase in within for inner in phase.spans))
     return (*before[-_MAX_PENDING:], EndedPhase(name, spans))
 
