@@ -151,7 +151,9 @@ def test_the_pictures_are_small() -> None:
 
 
 def test_the_figures_of_the_readme_are_in_the_benchmarks() -> None:
-    (sentence,) = re.findall(r"^For EINet, (.*?)\(\[benchmarks", README.read_text(), re.M | re.S)
+    (sentence,) = re.findall(
+        r"^For EINet on JAX 0.12, (.*?)\(\[benchmarks", README.read_text(), re.M | re.S
+    )
     figures = re.findall(r"[\d,.]+(?: times| %)", sentence)
     assert len(figures) == 6
     measured = (DOCS / "project" / "benchmarks.md").read_text()
