@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,22 +159,11 @@ class ProgramFiles(Shown):
         DamagedCapture
             If a file is missing, was changed, or does not match the manifest.
         """
-        specs = self.results if kind == "results" else self.arguments
+        specs = self._specs(kind)
         stored = [spec for spec in specs if spec.file]
-        if kind not in ("data", "results") or (specs and not stored):
-            raise BadSetting(
-                f"This capture has no arrays {kind!r}.",
-                "capture(data='inputs') writes 'data'; capture(data='full') also writes 'results'.",
-            )
-        written = {file.path: file for file in self.record.files}
-        raw = {
-            path: read_arrays(self._folder, written[path])
-            for path in dict.fromkeys(spec.file for spec in stored)
-        }
-        return {
-            spec.path: check_array(self._folder / spec.file, spec, raw[spec.file])
-            for spec in stored
-        }
+        if specs and not stored:
+            raise _no_arrays(kind)
+        return dict(zip((spec.path for spec in stored), self._stored_arrays(stored), strict=True))
 
     def parts(self, kind: str = "data") -> dict[str, dict[tuple[int, ...], np.ndarray[Any, Any]]]:
         """Return the parts that this process has of arrays that span processes.
@@ -187,19 +177,31 @@ class ProgramFiles(Shown):
 
         Raises
         ------
+        BadSetting
+            If `kind` is neither of these.
         DamagedCapture
             If a file is missing, was changed, or does not match the manifest.
         """
-        specs = self.results if kind == "results" else self.arguments
-        written = {file.path: file for file in self.record.files}
+        pairs = [(s, part) for s in self._specs(kind) for part in s.parts if part.file]
+        arrays = self._stored_arrays([part.spec(spec) for spec, part in pairs])
         found: dict[str, dict[tuple[int, ...], np.ndarray[Any, Any]]] = {}
-        for spec in specs:
-            for part in spec.parts:
-                if part.file:
-                    raw = read_arrays(self._folder, written[part.file])
-                    array = check_array(self._folder / part.file, part.spec(spec), raw)
-                    found.setdefault(spec.path, {})[part.start] = array
+        for (spec, part), array in zip(pairs, arrays, strict=True):
+            found.setdefault(spec.path, {})[part.start] = array
         return found
+
+    def _specs(self, kind: str) -> Sequence[TensorSpec]:
+        if kind not in ("data", "results"):
+            raise _no_arrays(kind)
+        return self.results if kind == "results" else self.arguments
+
+    def _stored_arrays(self, specs: Sequence[TensorSpec]) -> list[np.ndarray[Any, Any]]:
+        """Return the stored array of each spec; each file is read once."""
+        written = {file.path: file for file in self.record.files}
+        raw = {
+            path: read_arrays(self._folder, written[path])
+            for path in dict.fromkeys(spec.file for spec in specs)
+        }
+        return [check_array(self._folder / spec.file, spec, raw[spec.file]) for spec in specs]
 
     def _file(self, kind: str) -> WrittenFile:
         (file,) = (file for file in self.record.files if file.kind == kind)
@@ -208,3 +210,10 @@ class ProgramFiles(Shown):
     def read(self, kind: str) -> bytes:
         """Return the content of the program's file of a kind: a dialect, or ``vhlo``."""
         return read_file(self._folder, self._file(kind))
+
+
+def _no_arrays(kind: str) -> BadSetting:
+    return BadSetting(
+        f"This capture has no arrays {kind!r}.",
+        "capture(data='inputs') writes 'data'; capture(data='full') also writes 'results'.",
+    )

@@ -128,6 +128,8 @@ def test_the_parts_of_all_ranks_are_the_arrays_of_the_run(tmp_path: Path) -> Non
             assert part.shape == (8 // RANKS,)
             array[start : start + len(part)] = part
     (program,) = captures[0].programs
+    with pytest.raises(probe.BadSetting, match="no arrays 'other'"):
+        program.parts("other")
     assert "this one has x[" in str(program)
     replayed = program.replay(overrides={"state/x": whole["data"]})
     assert replayed.results["state/x"].tobytes() == whole["results"].tobytes()

@@ -11,7 +11,7 @@ from brainpy_probe.analysis.explanation.attributes import field, integers
 from brainpy_probe.analysis.explanation.terms import Function, Term
 from brainpy_probe.format.arrays import Array, dtype_of
 
-__all__ = ["CannotEvaluate", "combination", "computed"]
+__all__ = ["CannotEvaluate", "chosen_branch", "combination", "computed"]
 
 
 class CannotEvaluate(Exception):
@@ -262,6 +262,16 @@ def _scatter(term: Term, operands: Sequence[Array], reducer: Reducer) -> Array |
         target = tuple(slice(int(begin), int(begin) + size) for begin, size, _ in pairs)
         result[target] = combine(result[target], part.reshape(sizes))
     return result
+
+
+def chosen_branch(term: Term, index: int) -> Function:
+    """Return the branch of an ``if`` or ``case`` that its operand selects, as StableHLO defines it.
+
+    An index of no branch of a ``case`` selects the last one.
+    """
+    if term.op == "if":
+        return term.regions[0 if index else 1]
+    return term.regions[index if 0 <= index < len(term.regions) else -1]
 
 
 def combination(function: Function, reducer: Reducer) -> Callable[[Array, Array], Array]:

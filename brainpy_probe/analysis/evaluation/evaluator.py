@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from brainpy_probe.analysis.evaluation import arrays as array_operations
-from brainpy_probe.analysis.evaluation.arrays import CannotEvaluate
+from brainpy_probe.analysis.evaluation.arrays import CannotEvaluate, chosen_branch
 from brainpy_probe.analysis.evaluation.shard_map import shard_map
 from brainpy_probe.analysis.explanation.graph import COMPARISONS
 from brainpy_probe.analysis.explanation.kernels import definition_of, kernel_name
@@ -342,12 +342,7 @@ class Evaluator:
                 iterations.add(carried)
                 carried = self._apply(body, carried, iterations)
             return carried
-        index = int(operands[0])
-        if term.op == "if":
-            index = 0 if index else 1
-        elif not 0 <= index < len(term.regions):
-            index = len(term.regions) - 1
-        return self._apply(term.regions[index], [], iterations)
+        return self._apply(chosen_branch(term, int(operands[0])), [], iterations)
 
     def _with_rounding(self, value: Array) -> Array:
         if not self.moved or value.dtype.kind != "f":

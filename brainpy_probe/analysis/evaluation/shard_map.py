@@ -18,7 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
-from brainpy_probe.analysis.evaluation.arrays import CannotEvaluate, combination
+from brainpy_probe.analysis.evaluation.arrays import CannotEvaluate, chosen_branch, combination
 from brainpy_probe.analysis.explanation.attributes import integers
 from brainpy_probe.analysis.explanation.order import in_order
 from brainpy_probe.analysis.explanation.terms import Function, Term
@@ -207,12 +207,7 @@ class _Body:
                     return operands
                 operands = self._region(body, operands, within)
             raise CannotEvaluate("a loop with collective operations runs too long")
-        index = _common_scalar(operands[0])
-        if term.op == "if":
-            index = 0 if index else 1
-        elif not 0 <= index < len(term.regions):
-            index = len(term.regions) - 1
-        return self._region(term.regions[index], [], within)
+        return self._region(chosen_branch(term, _common_scalar(operands[0])), [], within)
 
     def _part(self, array: Array, axes: _Axes, device: Mapping[str, int]) -> Array:
         for axis, names in enumerate(axes):
